@@ -1,0 +1,44 @@
+# Two commands for a newcomer: `make demo` and `make test`. Each sets itself up.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: help demo test check format bench lock clean
+
+help:            ## List these commands
+	@grep -E '^[a-z]+: .*##|^[a-z]+:  +##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort
+
+$(READY): requirements.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the locked packages into $(VENV) (once; PyTorch is large, a few minutes) ..."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY)   ## Synthetic data, split, train, predict, evaluate, report
+	$(BIN)/eosin demo
+
+test: $(READY)   ## Run the tests (offline, no GPU)
+	$(BIN)/python -m pytest -n 2
+
+check: $(READY)  ## Format, lint, strict types, import contracts, tests with warnings as errors
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -n 2 -W error
+
+format: $(READY) ## Format and fix what a tool can fix
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY)  ## Side-by-side timings; see benchmarks/
+	$(BIN)/python benchmarks/run.py
+
+lock:            ## Resolve exact versions again (needs uv)
+	uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
+	  --no-emit-index-url --generate-hashes --custom-compile-command "make lock" -o requirements.lock
+
+clean:           ## Remove the virtual environment and tool caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Readers of datasets, and what keeps them honest: splits and audit."""

@@ -1,0 +1,21 @@
+"""The errors eosin raises. Each message names the value, the place and the fix."""
+
+
+class EosinError(Exception):
+    """Anything that went wrong in a way the user can mend."""
+
+
+class ConfigError(EosinError):
+    """A setting, option or configuration key is wrong."""
+
+
+class DataError(EosinError):
+    """An image, a manifest or a predictions table cannot be used as it is."""
+
+
+class LeakageError(DataError):
+    """A patient would stand on both sides of an evaluation."""
+
+
+class ModelError(EosinError):
+    """A network, its weights or a Run cannot be used as it is."""

@@ -1,0 +1,1 @@
+"""From Predictions to figures with intervals; numpy only, no torch."""

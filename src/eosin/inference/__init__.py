@@ -1,0 +1,1 @@
+"""From a Run and images to Predictions."""

@@ -1,0 +1,177 @@
+"""The Manifest: one row an image, with its label, its patient and its place in the split."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from eosin.artefacts import read_sidecar, read_table, section, text_list, write_table
+from eosin.errors import DataError, LeakageError
+from eosin.protocol import UNSPLIT, Protocol
+from eosin.tasks import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+
+FORMAT_VERSION = 1
+COLUMNS = ("path", "label", "patient", "magnification", "split", "fold")
+SPLITS = ("train", "val", "test")
+_FIX = "write it again with `eosin data` and `eosin split`"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Images of one dataset and what is known of each.
+
+    Attributes:
+        frame: one row an image, all columns text: ``path`` (absolute), ``label``, ``patient``,
+            ``magnification`` (``"100"``, or empty), ``split`` (train, val, test or empty),
+            ``fold`` (``"1"``... or empty), then whatever the reader knew. Never changed in place.
+        task: the classes.
+        dataset: the reader's name, e.g. ``"breakhis"``.
+        protocol: how images were divided.
+        notes: plain sentences that every later artefact repeats.
+    """
+
+    frame: pd.DataFrame
+    task: Task
+    dataset: str
+    protocol: Protocol = UNSPLIT
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        missing = [name for name in COLUMNS if name not in self.frame.columns]
+        if missing:
+            raise DataError(f"a manifest needs the columns {list(COLUMNS)}; missing: {missing}")
+        if self.frame.empty:
+            raise DataError("a manifest needs at least one image; this one has none")
+        unknown = sorted(set(self.frame["label"]) - set(self.task.classes))
+        if unknown:
+            raise DataError(
+                f"labels {unknown} are not classes of task {self.task.name!r}: "
+                f"{list(self.task.classes)}"
+            )
+        repeated = self.frame["path"][self.frame["path"].duplicated()]
+        if len(repeated):
+            raise DataError(f"{repeated.iloc[0]}: listed twice in the manifest; keep one row")
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @property
+    def paths(self) -> list[Path]:
+        """Absolute image paths, in row order."""
+        return [Path(path) for path in self.frame["path"]]
+
+    @property
+    def label_index(self) -> npt.NDArray[np.int64]:
+        """Class index of each row, shape (n,)."""
+        import numpy as np
+
+        place = {name: index for index, name in enumerate(self.task.classes)}
+        return np.array([place[label] for label in self.frame["label"]], dtype=np.int64)
+
+    @property
+    def patients(self) -> tuple[str, ...]:
+        """The distinct patients, sorted."""
+        return tuple(sorted(set(self.frame["patient"])))
+
+    @property
+    def folds(self) -> tuple[int, ...]:
+        """The fold numbers present, sorted; empty where the manifest has none."""
+        return tuple(sorted({int(fold) for fold in self.frame["fold"] if fold}))
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the task and of every row, whatever their order and wherever the images lie.
+
+        Paths count from their common folder.
+        """
+        top = os.path.commonpath([str(Path(path).parent) for path in self.frame["path"]])
+        rows = sorted(
+            "\t".join((Path(path).relative_to(top).as_posix(), *rest))
+            for path, *rest in self.frame[list(COLUMNS)].itertuples(index=False, name=None)
+        )
+        return hashlib.sha256("\n".join([str(self.task.to_dict()), *rows]).encode()).hexdigest()
+
+    def where(self, mask: Sequence[bool] | npt.NDArray[np.bool_] | pd.Series) -> Manifest:
+        """The rows where ``mask`` (shape (n,)) is true; DataError where none is."""
+        import numpy as np
+
+        kept = self.frame[np.asarray(mask, dtype=bool)].reset_index(drop=True)
+        return replace(self, frame=kept)
+
+    def in_split(self, split: str) -> Manifest:
+        """The rows of one split; DataError where there are none."""
+        kept = self.frame["split"] == split
+        if not kept.any():
+            present = sorted(set(self.frame["split"]) - {""})
+            raise DataError(
+                f"the manifest has no image in split {split!r} (it has {present or 'no splits'}); "
+                "make one with `eosin split`"
+            )
+        return self.where(kept)
+
+    def crossing_patients(self) -> tuple[str, ...]:
+        """Patients that stand in more than one split or fold, sorted."""
+        crossing: set[str] = set()
+        for column in ("split", "fold"):
+            placed = self.frame[self.frame[column] != ""]
+            places = placed.groupby("patient")[column].nunique()
+            crossing.update(places[places > 1].index)
+        return tuple(sorted(crossing))
+
+    def require_honest_name(self) -> None:
+        """LeakageError, naming them, where patients cross splits under a name that hides it."""
+        crossing = self.crossing_patients()
+        if crossing and not self.protocol.leaky:
+            shown = ", ".join(crossing[:10]) + (", ..." if len(crossing) > 10 else "")
+            raise LeakageError(
+                f"{len(crossing)} patients stand in more than one split of a manifest that calls "
+                f"itself {self.protocol.name!r}: {shown}. Split again with `eosin split --by "
+                "patient`, or with `--by image` to have the leak in the name."
+            )
+
+    def write(self, path: Path) -> None:
+        """Write the CSV (paths relative to its folder where they can be) and its sidecar."""
+        meta = {
+            "format_version": FORMAT_VERSION,
+            "kind": "manifest",
+            "dataset": self.dataset,
+            "task": self.task.to_dict(),
+            "protocol": self.protocol.to_dict(),
+            "notes": list(self.notes),
+            "images": len(self),
+            "patients": len(self.patients),
+            "fingerprint": self.fingerprint,
+        }
+        write_table(self.frame, path, meta=meta)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a manifest and its sidecar; DataError naming the file where either is wrong."""
+    frame = read_table(path, what="manifest", fix=_FIX)
+    meta = read_sidecar(path, kind="manifest", newest=FORMAT_VERSION, fix=_FIX)
+    bad = [f for f in frame.get("fold", ()) if f and not f.isdigit()]
+    if bad:
+        raise DataError(f"{path}: fold {bad[0]!r} is not a whole number")
+    strange = sorted(set(frame.get("split", ())) - {*SPLITS, ""})
+    if strange:
+        raise DataError(f"{path}: unknown splits {strange}; want {list(SPLITS)} or nothing")
+    try:
+        return Manifest(
+            frame=frame,
+            task=Task.from_dict(section(meta, "task")),
+            dataset=str(meta.get("dataset", "unknown")),
+            protocol=Protocol.from_dict(section(meta, "protocol")),
+            notes=text_list(meta, "notes"),
+        )
+    except DataError as error:
+        raise type(error)(f"{path}: {error}") from error

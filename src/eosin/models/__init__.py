@@ -1,0 +1,1 @@
+"""Networks, their weights, and the Run that keeps a trained one."""

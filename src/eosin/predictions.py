@@ -1,0 +1,228 @@
+"""Predictions: one row an image, with the probability of every class and the choice made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from eosin.artefacts import read_sidecar, read_table, section, text_list, write_table
+from eosin.errors import DataError
+from eosin.protocol import UNKNOWN, Protocol
+from eosin.tasks import Task
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+
+FORMAT_VERSION = 1
+COLUMNS = ("path", "patient", "magnification", "label", "fold", "predicted", "decision")
+_FIX = "write it again with `eosin predict` or `eosin train --fold all`"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where predictions come from.
+
+    Attributes:
+        runs: the Run folders, as they were named.
+        dataset: the manifest's dataset name, or ``"files"``.
+        protocol: the split protocol of the images scored.
+        split: ``"test"``, ``"val"``, ``"train"``, ``"out-of-fold"`` or ``"files"``.
+        model: the name to print, e.g. ``"tf_efficientnetv2_b0"``.
+        threshold: the locked probability of the positive class from which the decision is
+            positive; None for more than two classes or where folds have each their own.
+        seen_allowed: whether the user let patients be scored that the Run had seen.
+        notes: plain sentences that every later artefact repeats.
+    """
+
+    runs: tuple[str, ...] = ()
+    dataset: str = "files"
+    protocol: Protocol = UNKNOWN
+    split: str = "files"
+    model: str = ""
+    threshold: float | None = None
+    seen_allowed: bool = False
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, object]:
+        """The provenance as plain JSON values."""
+        return {
+            "runs": list(self.runs),
+            "dataset": self.dataset,
+            "protocol": self.protocol.to_dict(),
+            "split": self.split,
+            "model": self.model,
+            "threshold": self.threshold,
+            "seen_allowed": self.seen_allowed,
+            "notes": list(self.notes),
+        }
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, object]) -> Provenance:
+        """Read what ``to_dict`` wrote."""
+        threshold = fields.get("threshold")
+        return cls(
+            runs=text_list(fields, "runs"),
+            dataset=str(fields.get("dataset", "files")),
+            protocol=Protocol.from_dict(section(fields, "protocol")),
+            split=str(fields.get("split", "files")),
+            model=str(fields.get("model", "")),
+            threshold=float(threshold) if isinstance(threshold, int | float) else None,
+            seen_allowed=bool(fields.get("seen_allowed", False)),
+            notes=text_list(fields, "notes"),
+        )
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A predictions table.
+
+    Attributes:
+        frame: one row an image: ``path`` (absolute), ``patient``, ``magnification``, ``label``
+            (empty where unknown), ``fold`` (or empty), ``predicted`` (the most probable class),
+            ``decision`` (the class chosen at the locked threshold; equal to ``predicted`` for
+            more than two classes), all text, then ``p_<class>`` as floats in [0, 1] that sum
+            to 1. Never changed in place.
+        task: the classes.
+        provenance: where the table comes from.
+    """
+
+    frame: pd.DataFrame
+    task: Task
+    provenance: Provenance = Provenance()
+
+    def __post_init__(self) -> None:
+        wanted = [*COLUMNS, *self.probability_columns]
+        missing = [name for name in wanted if name not in self.frame.columns]
+        if missing:
+            raise DataError(f"a predictions table needs the columns {wanted}; missing: {missing}")
+        if self.frame.empty:
+            raise DataError("a predictions table needs at least one image; this one has none")
+        strange = sorted(set(self.frame["label"]) - {*self.task.classes, ""})
+        if strange:
+            raise DataError(f"labels {strange} are not classes of {list(self.task.classes)}")
+        _require_probabilities(self.probabilities, self.frame["path"])
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @property
+    def probability_columns(self) -> list[str]:
+        """The names of the probability columns, in class order."""
+        return [f"p_{name}" for name in self.task.classes]
+
+    @property
+    def probabilities(self) -> npt.NDArray[np.float64]:
+        """Class probabilities, shape (n, classes)."""
+        import numpy as np
+
+        return np.asarray(self.frame[self.probability_columns], dtype=np.float64)
+
+    @property
+    def label_index(self) -> npt.NDArray[np.int64]:
+        """True class index of each row, shape (n,); DataError where a label is unknown."""
+        unlabelled = self.frame["label"] == ""
+        if unlabelled.any():
+            path = self.frame["path"][unlabelled].iloc[0]
+            raise DataError(
+                f"{path}: has no label, so it cannot be scored ({int(unlabelled.sum())} such "
+                "rows); predict on a manifest instead of bare files"
+            )
+        return self._index_of("label")
+
+    @property
+    def predicted_index(self) -> npt.NDArray[np.int64]:
+        """Index of the most probable class of each row, shape (n,)."""
+        return self._index_of("predicted")
+
+    @property
+    def decision_index(self) -> npt.NDArray[np.int64]:
+        """Index of the class chosen at the locked threshold, shape (n,)."""
+        return self._index_of("decision")
+
+    def where(self, mask: npt.NDArray[np.bool_] | pd.Series) -> Predictions:
+        """The rows where ``mask`` (shape (n,)) is true; DataError where none is."""
+        import numpy as np
+
+        return replace(self, frame=self.frame[np.asarray(mask, bool)].reset_index(drop=True))
+
+    def write(self, path: Path) -> None:
+        """Write the CSV (paths relative to its folder where they can be) and its sidecar."""
+        meta = {
+            "format_version": FORMAT_VERSION,
+            "kind": "predictions",
+            "task": self.task.to_dict(),
+            **self.provenance.to_dict(),
+            "images": len(self),
+        }
+        write_table(self.frame, path, meta=meta)
+
+    def _index_of(self, column: str) -> npt.NDArray[np.int64]:
+        import numpy as np
+
+        place = {name: index for index, name in enumerate(self.task.classes)}
+        return np.array([place[name] for name in self.frame[column]], dtype=np.int64)
+
+
+def make_predictions(
+    images: pd.DataFrame,
+    probabilities: npt.NDArray[np.float64],
+    *,
+    task: Task,
+    threshold: float | npt.NDArray[np.float64] | None = None,
+    provenance: Provenance | None = None,
+) -> Predictions:
+    """Predictions from manifest rows and probabilities.
+
+    Args:
+        images: rows with the manifest's columns, n of them.
+        probabilities: shape (n, classes), rows sum to 1.
+        task: the classes.
+        threshold: for a binary task, the probability of the positive class from which the
+            decision is positive: one for all or one a row, shape (n,); None means 0.5.
+        provenance: where they come from.
+    """
+    import numpy as np
+
+    classes = np.array(task.classes)
+    predicted = classes[probabilities.argmax(axis=1)]
+    decision = predicted
+    if task.binary and threshold is not None:
+        positive = task.positive_index
+        chosen = probabilities[:, positive] >= threshold
+        decision = np.where(chosen, classes[positive], classes[1 - positive])
+    frame = images[["path", "patient", "magnification", "label", "fold"]].reset_index(drop=True)
+    frame = frame.assign(predicted=predicted, decision=decision)
+    columns = {f"p_{name}": probabilities[:, place] for place, name in enumerate(task.classes)}
+    return Predictions(frame.assign(**columns), task, provenance or Provenance())
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read predictions and their sidecar; DataError naming the file where either is wrong."""
+    frame = read_table(path, what="predictions table", fix=_FIX)
+    meta = read_sidecar(path, kind="predictions", newest=FORMAT_VERSION, fix=_FIX)
+    task = Task.from_dict(section(meta, "task"))
+    try:
+        numbers = {
+            name: frame[name].astype(float)
+            for name in (f"p_{label}" for label in task.classes)
+            if name in frame.columns
+        }
+        return Predictions(frame.assign(**numbers), task, Provenance.from_dict(meta))
+    except (DataError, ValueError) as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _require_probabilities(values: npt.NDArray[np.float64], paths: pd.Series) -> None:
+    import numpy as np
+
+    bad = ~np.isfinite(values).all(axis=1) | (values < 0).any(axis=1)
+    bad |= np.abs(values.sum(axis=1) - 1) > 1e-3
+    if bad.any():
+        row = int(bad.argmax())
+        raise DataError(
+            f"{paths.iloc[row]}: probabilities {values[row].tolist()} are not in [0, 1] with sum 1"
+        )

@@ -1,0 +1,82 @@
+"""How images were divided, under a name that cannot hide a leak."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal, Self, get_args
+
+from eosin.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Unit = Literal["unsplit", "patient", "slide", "image", "official"]
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """A split protocol; its ``name`` follows every artefact made from it.
+
+    Attributes:
+        unit: what was kept whole when images were divided.
+        design: the shape of the division, e.g. ``"5-fold"`` or ``"70/15/15"``.
+        leaky: whether a known patient stands on both sides.
+        patients_known: whether patients are known at all; without them no leak can be seen.
+        seed: the seed of the draw, where there was one.
+    """
+
+    unit: Unit = "unsplit"
+    design: str = ""
+    leaky: bool = False
+    patients_known: bool = True
+    seed: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The name to print, e.g. ``"image-level (leaky), 5-fold"``."""
+        if self.unit == "unsplit":
+            return "unsplit"
+        title = "official split" if self.unit == "official" else f"{self.unit}-level"
+        if self.leaky:
+            title += " (leaky)"
+        elif not self.patients_known:
+            title += " (patients unknown)"
+        return f"{title}, {self.design}" if self.design else title
+
+    @property
+    def warning(self) -> str | None:
+        """One plain sentence on what figures under this protocol cannot mean, or None."""
+        if self.leaky:
+            return (
+                "The same patients stand in training and test: these figures reward "
+                "remembering patients and do not estimate accuracy on new ones."
+            )
+        if not self.patients_known:
+            return (
+                "Patients are not known here: each image counts as its own patient, a leak "
+                "between training and test cannot be ruled out, and intervals are too narrow."
+            )
+        return None
+
+    def to_dict(self) -> dict[str, object]:
+        """The protocol as plain JSON values, its name and warning included for human readers."""
+        return {**asdict(self), "name": self.name, "warning": self.warning}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, object]) -> Self:
+        """Read what ``to_dict`` wrote; DataError where the unit is unknown."""
+        unit = fields.get("unit")
+        if unit not in get_args(Unit):
+            raise DataError(f"unknown split unit {unit!r}; want one of {list(get_args(Unit))}")
+        seed = fields.get("seed")
+        return cls(
+            unit=unit,  # type: ignore[arg-type]  # checked just above
+            design=str(fields.get("design", "")),
+            leaky=bool(fields.get("leaky", False)),
+            patients_known=bool(fields.get("patients_known", True)),
+            seed=seed if isinstance(seed, int) else None,
+        )
+
+
+UNSPLIT = Protocol()
+UNKNOWN = Protocol(patients_known=False)

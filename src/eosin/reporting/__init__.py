@@ -1,0 +1,1 @@
+"""From Runs, Predictions and Evaluations to pictures and one HTML page; no torch."""

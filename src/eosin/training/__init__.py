@@ -1,0 +1,1 @@
+"""From a split manifest to a trained Run."""
