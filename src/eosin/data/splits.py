@@ -1,0 +1,244 @@
+"""Dividing a manifest into splits or folds without cutting a patient in two."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal, get_args
+
+from eosin.errors import ConfigError, DataError
+from eosin.manifest import SPLITS, Manifest
+from eosin.protocol import Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+
+By = Literal["patient", "slide", "image"]
+_DRAWS = 200
+
+
+def split_by_fractions(
+    manifest: Manifest,
+    fractions: Sequence[float],
+    *,
+    by: By = "patient",
+    seed: int = 0,
+    keep_test: bool = False,
+) -> Manifest:
+    """Divide images into train, val and test, stratified by class and magnification.
+
+    Args:
+        manifest: the images.
+        fractions: shares of train, val and test; of train and val with ``keep_test``. Positive,
+            sum 1.
+        by: what is never cut in two.
+        seed: of the draw.
+        keep_test: leave the images already in split ``test`` there and divide the others.
+
+    Returns:
+        The manifest with its ``split`` column filled and its protocol named.
+
+    Raises:
+        ConfigError: fractions that do not sum to 1, or of the wrong number.
+        DataError: fewer patients (or slides, images) than splits, or no test split to keep.
+
+    """
+    names = SPLITS[: 2 if keep_test else 3]
+    _check_fractions(fractions, names)
+    kept = manifest.frame["split"] == "test"
+    if not keep_test:
+        kept[:] = False
+    elif not kept.any():
+        raise DataError("keep_test: the manifest has no test split to keep; leave keep_test out")
+    free = ~kept.to_numpy()
+    places = _allocate(manifest.where(free), fractions, by=by, seed=seed)
+    split = manifest.frame["split"].to_numpy(dtype=object).copy()
+    split[free] = [names[place] for place in places]
+    frame = manifest.frame.assign(split=split, fold="")
+    shares = "/".join(f"{100 * fraction:g}" for fraction in fractions)
+    design = f"{shares} of the training folder, test folder kept" if keep_test else shares
+    return _named(replace(manifest, frame=frame), by=by, design=design, seed=seed)
+
+
+def split_into_folds(
+    manifest: Manifest, folds: int, *, by: By = "patient", seed: int = 0
+) -> Manifest:
+    """Divide images into ``folds`` folds numbered from 1, stratified by class and magnification.
+
+    Args:
+        manifest: the images.
+        folds: how many, at least 2.
+        by: what is never cut in two.
+        seed: of the draw.
+
+    Raises:
+        ConfigError: fewer than two folds.
+        DataError: fewer patients (or slides, images) than folds.
+
+    """
+    if folds < 2:
+        raise ConfigError(f"folds must be at least 2, got {folds}")
+    places = _allocate(manifest, [1 / folds] * folds, by=by, seed=seed)
+    frame = manifest.frame.assign(split="", fold=[str(place + 1) for place in places])
+    return _named(replace(manifest, frame=frame), by=by, design=f"{folds}-fold", seed=seed)
+
+
+def hold_out(manifest: Manifest, fold: int, *, validation: bool = True) -> Manifest:
+    """Turn folds into splits: ``fold`` is the test split, the next fold (cyclically) the
+    validation split unless ``validation`` is false, and the others the training split.
+    """
+    folds = manifest.folds
+    if not folds:
+        raise ConfigError("the manifest has no folds; make them with `eosin split --folds 5`")
+    if fold not in folds:
+        raise ConfigError(f"fold {fold} does not exist; the manifest has folds {list(folds)}")
+    if validation and len(folds) < 3:
+        raise ConfigError(f"a validation fold needs at least 3 folds; the manifest has {folds}")
+    following = folds[(folds.index(fold) + 1) % len(folds)]
+    roles = {str(other): "train" for other in folds}
+    if validation:
+        roles[str(following)] = "val"
+    roles[str(fold)] = "test"
+    return replace(
+        manifest,
+        frame=manifest.frame.assign(split=[roles[name] for name in manifest.frame["fold"]]),
+    )
+
+
+def split_table(manifest: Manifest) -> pd.DataFrame:
+    """Images and patients in each split or fold, in all and per class.
+
+    Returns:
+        One row a split or fold, named ``place``; columns ``images``, ``patients`` and, for each
+        class, ``<class> images`` and ``<class> patients``.
+
+    """
+    import pandas as pd
+
+    column = "fold" if manifest.folds else "split"
+    order = [str(fold) for fold in manifest.folds] or [*SPLITS, ""]
+    rows = []
+    for place in order:
+        inside = manifest.frame[manifest.frame[column] == place]
+        if inside.empty:
+            continue
+        name = f"fold {place}" if column == "fold" else place or "unsplit"
+        row: dict[str, object] = {"place": name, "images": len(inside)}
+        row["patients"] = inside["patient"].nunique()
+        for label in manifest.task.classes:
+            of_class = inside[inside["label"] == label]
+            row[f"{label} images"] = len(of_class)
+            row[f"{label} patients"] = of_class["patient"].nunique()
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _named(manifest: Manifest, *, by: By, design: str, seed: int) -> Manifest:
+    known = manifest.protocol.patients_known
+    protocol = Protocol(
+        unit=by if known else "image",
+        design=design,
+        leaky=known and bool(manifest.crossing_patients()),
+        patients_known=known,
+        seed=seed,
+    )
+    return replace(manifest, protocol=protocol)
+
+
+def _check_fractions(fractions: Sequence[float], names: Sequence[str]) -> None:
+    if len(fractions) != len(names):
+        raise ConfigError(f"want {len(names)} fractions ({', '.join(names)}), got {fractions}")
+    if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise ConfigError(f"fractions must be positive and sum to 1, got {list(fractions)}")
+
+
+def _units(manifest: Manifest, by: By) -> pd.Series:
+    if by not in get_args(By):
+        raise ConfigError(f"split by {by!r} is unknown; want one of {list(get_args(By))}")
+    column = "path" if by == "image" else by
+    if column not in manifest.frame.columns:
+        raise ConfigError(f"the manifest has no column {column!r}; split by patient or by image")
+    return manifest.frame[column]
+
+
+def _allocate(
+    manifest: Manifest, fractions: Sequence[float], *, by: By, seed: int
+) -> npt.NDArray[np.int64]:
+    """Place of each image, shape (n,), so that every unit has one place."""
+    import numpy as np
+
+    units, codes = np.unique(_units(manifest, by).to_numpy(dtype=str), return_inverse=True)
+    if len(units) < len(fractions):
+        raise DataError(
+            f"{len(units)} {by}s cannot fill {len(fractions)} splits; "
+            "use fewer folds or add patients"
+        )
+    classes = manifest.label_index
+    counts = _strata_counts(codes, classes, manifest.frame["magnification"].to_numpy(dtype=str))
+    presence = np.zeros((len(units), len(manifest.task.classes)))
+    presence[codes, classes] = 1.0
+    features = counts if by == "image" else np.hstack([counts, presence])
+    rng = np.random.default_rng(seed)
+    for _ in range(_DRAWS):
+        places = _greedy(features, np.asarray(fractions), rng)
+        if _every_place_has_what_it_can(presence, places, len(fractions)):
+            break
+    return places[codes]
+
+
+def _strata_counts(
+    codes: npt.NDArray[np.int64],
+    classes: npt.NDArray[np.int64],
+    magnification: npt.NDArray[np.str_],
+) -> npt.NDArray[np.float64]:
+    """Images of each unit in each class and magnification, shape (units, strata)."""
+    import numpy as np
+
+    strata = np.unique(np.stack([classes.astype(str), magnification]), axis=1, return_inverse=True)
+    columns = strata[1].ravel()
+    counts = np.zeros((codes.max() + 1, columns.max() + 1))
+    np.add.at(counts, (codes, columns), 1.0)
+    return counts
+
+
+def _greedy(
+    features: npt.NDArray[np.float64],
+    fractions: npt.NDArray[np.float64],
+    rng: np.random.Generator,
+) -> npt.NDArray[np.int64]:
+    """Place units from large to small, roughly, so that seeds differ, each where its strata are furthest below their share.
+
+    The cost of a place is the sum over strata of the squared excess over its share, relative to
+    the stratum's total: adding ``x`` to a place that holds ``h`` and should hold ``t`` costs
+    ``(h + x - t)^2 - (h - t)^2``, divided by the share so that small splits fill in proportion.
+    """
+    import numpy as np
+
+    shares = features / features.sum(axis=0)
+    sizes = shares.sum(axis=1) * rng.uniform(0.5, 1.5, len(shares))
+    order = np.argsort(-sizes, kind="stable")
+    held = np.zeros((len(fractions), shares.shape[1]))
+    places = np.empty(len(shares), dtype=np.int64)
+    for unit in order:
+        gap = held - fractions[:, None]
+        cost = ((gap + shares[unit]) ** 2 - gap**2).sum(axis=1) / fractions
+        lowest = np.flatnonzero(cost <= cost.min() + 1e-12)
+        places[unit] = rng.choice(lowest)
+        held[places[unit]] += shares[unit]
+    return places
+
+
+def _every_place_has_what_it_can(
+    presence: npt.NDArray[np.float64], places: npt.NDArray[np.int64], n_places: int
+) -> bool:
+    """Whether no place is empty or lacks a class that has units enough for all places."""
+    import numpy as np
+
+    held = np.zeros((n_places, presence.shape[1]))
+    np.add.at(held, places, presence)
+    enough = presence.sum(axis=0) >= n_places
+    filled = np.bincount(places, minlength=n_places) > 0
+    return bool(filled.all() and (held[:, enough] > 0).all())
