@@ -1,0 +1,123 @@
+"""Which backbones there are: names, aliases of the study, native input, family. No network here."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+
+from eosin.errors import ConfigError, ModelError
+from eosin.pixels.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Fit, Preprocessing
+
+INCEPTION_HER2 = "inception_her2"
+
+# The ten of the study: alias -> (timm name, native side in pixels; Tan & Le 2019 and 2021).
+STUDY_BACKBONES: dict[str, tuple[str, int]] = {
+    "efficientnetv1-b0": ("efficientnet_b0", 224),
+    "efficientnetv1-b1": ("efficientnet_b1", 240),
+    "efficientnetv1-b2": ("efficientnet_b2", 260),
+    "efficientnetv1-b3": ("efficientnet_b3", 300),
+    "efficientnetv1-b4": ("efficientnet_b4", 380),
+    "efficientnetv2-b0": ("tf_efficientnetv2_b0", 224),
+    "efficientnetv2-b1": ("tf_efficientnetv2_b1", 240),
+    "efficientnetv2-b2": ("tf_efficientnetv2_b2", 260),
+    "efficientnetv2-b3": ("tf_efficientnetv2_b3", 300),
+    "efficientnetv2-s": ("tf_efficientnetv2_s", 384),
+}
+_STUDY_SIZES = dict(STUDY_BACKBONES.values())
+
+
+@dataclass(frozen=True, slots=True)
+class BackboneSpec:
+    """What is known of a backbone before it is built.
+
+    Attributes:
+        name: timm's name, or ``"inception_her2"``.
+        size: native side of the square input, in pixels.
+        mean: of the RGB channels in [0, 1] that its ImageNet weights expect.
+        std: the same for the standard deviation.
+        family: the design it belongs to, e.g. ``"EfficientNetV2"``.
+        fixed_size: whether it takes its native size only.
+    """
+
+    name: str
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    family: str
+    fixed_size: bool = False
+
+    def preprocessing(self, *, size: int | None = None, fit: Fit = "stretch") -> Preprocessing:
+        """How images become its input, at ``size`` pixels or (None) at its native size.
+
+        Raises:
+            ConfigError: the backbone takes its native size only, or the size is out of range.
+        """
+        if self.fixed_size and size not in (None, self.size):
+            raise ConfigError(
+                f"backbone {self.name!r} takes images of {self.size} pixels only, not {size}; "
+                "leave the image size out"
+            )
+        return Preprocessing(size=size or self.size, fit=fit, mean=self.mean, std=self.std)
+
+
+def resolve_backbone(name: str) -> BackboneSpec:
+    """Look a backbone up by alias (``"efficientnetv2-b0"``), timm name or ``"inception_her2"``.
+
+    The ten of the study have their published native sizes; any other timm name has the test
+    size of its default weights.
+
+    Raises:
+        ModelError: no such backbone; the message names the nearest ones.
+    """
+    wanted = name.strip().lower()
+    if wanted == INCEPTION_HER2:
+        return BackboneSpec(INCEPTION_HER2, 299, IMAGENET_MEAN, IMAGENET_STD, "InceptionHER2")
+    timm_name, _ = STUDY_BACKBONES.get(wanted, (name.strip(), 0))
+    return _from_timm(timm_name, asked=name)
+
+
+def _from_timm(name: str, *, asked: str) -> BackboneSpec:
+    import timm
+
+    try:
+        known = timm.is_model(name) and timm.models.get_pretrained_cfg(name)
+    except RuntimeError as error:  # timm's word for an unknown tag after the dot
+        raise ModelError(f"backbone {asked!r}: {error} Leave the tag out.") from error
+    if not known:
+        raise ModelError(f"unknown backbone {asked!r}; {_nearest(asked)}")
+    architecture = name.partition(".")[0]
+    native = (known.test_input_size or known.input_size)[-1]
+    return BackboneSpec(
+        name=name,
+        size=_STUDY_SIZES.get(architecture, int(native)),
+        mean=_rgb(known.mean),
+        std=_rgb(known.std),
+        family=_family(architecture),
+        fixed_size=bool(known.fixed_input_size),
+    )
+
+
+def _nearest(asked: str) -> str:
+    import timm
+
+    names = [*STUDY_BACKBONES, INCEPTION_HER2, *timm.list_models()]
+    close = difflib.get_close_matches(asked.lower(), names, n=4, cutoff=0.5)
+    if close:
+        return f"the nearest names are {', '.join(close)}"
+    return f"want a timm name, {INCEPTION_HER2!r}, or one of {', '.join(STUDY_BACKBONES)}"
+
+
+def _family(architecture: str) -> str:
+    if re.match(r"(tf_)?efficientnetv2_", architecture):
+        return "EfficientNetV2"
+    if re.match(r"(tf_)?efficientnet_b\d", architecture):
+        return "EfficientNetV1"
+    import timm
+
+    return str(timm.models.model_entrypoint(architecture).__module__.rpartition(".")[2])
+
+
+def _rgb(values: tuple[float, ...]) -> tuple[float, float, float]:
+    red, green, blue = values
+    return float(red), float(green), float(blue)

@@ -1,0 +1,151 @@
+"""The training settings: one flat, frozen, validated value, read from a flat TOML file."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from eosin.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from pydantic_core import ErrorDetails
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Monitor = Literal["val_loss", "val_accuracy", "val_balanced_accuracy"]
+
+
+class TrainingConfig(BaseModel):
+    """Every setting of a training; the defaults are the modern recipe.
+
+    Rates are per step, shares and probabilities lie in [0, 1), angles are in degrees.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    # The network and its input.
+    backbone: str = "tf_efficientnetv2_b0"
+    weights: str = "imagenet"  # "imagenet", "none" or the path of a safetensors file
+    freeze: bool = False  # fit a linear head on frozen features instead of fine-tuning
+    image_size: Annotated[int, Field(ge=16, le=4096)] | None = None  # None: the backbone's own
+    fit: Literal["stretch", "crop"] = "stretch"
+    dropout: Share = 0.3
+    freeze_batchnorm: bool = False  # keep statistics and scales of the backbone's BatchNorm
+
+    # The optimisation.
+    epochs: Annotated[int, Field(ge=1)] = 30
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    optimizer: Literal["adamw", "adam"] = "adamw"
+    learning_rate: Positive = 2e-4  # of the backbone
+    head_learning_rate: Positive = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.02
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup_epochs: Annotated[int, Field(ge=0)] = 1
+    ema: Share = 0.99  # decay of the averaged weights per step; 0 turns them off
+    label_smoothing: Share = 0.1
+    class_weights: Literal["balanced", "none"] = "balanced"
+    monitor: Monitor = "val_loss"  # chooses the epoch that is kept
+    early_stopping_patience: Annotated[int, Field(ge=0)] = 8  # epochs without gain; 0: never
+
+    # What is drawn anew for each image and epoch.
+    horizontal_flip: Annotated[float, Field(ge=0, le=1)] = 0.5
+    vertical_flip: Annotated[float, Field(ge=0, le=1)] = 0.5
+    rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 180.0
+    translation: Share = 0.05  # of the side, each way
+    scale: Share = 0.1  # 0.1: from 0.9 to 1.1 times
+    brightness: Share = 0.15
+    contrast: Share = 0.15
+    saturation: Share = 0.15
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.02  # of the colour circle
+
+    # The linear head on frozen features.
+    probe_c: Annotated[tuple[Positive, ...], Field(min_length=1, strict=False)] = (
+        0.001,
+        0.01,
+        0.1,
+        1.0,
+        10.0,
+    )
+    inner_folds: Annotated[int, Field(ge=2)] = 5
+
+    # The machine.
+    seed: Annotated[int, Field(ge=0)] = 0
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    mixed_precision: Literal["auto", "off"] = "auto"  # only ever on a GPU
+    channels_last: bool = True
+    workers: Annotated[int, Field(ge=0)] | None = None  # None: as many as the machine has cores
+    track: Literal["none", "tensorboard", "mlflow"] = "none"
+
+    @model_validator(mode="after")
+    def _warm_up_ends(self) -> TrainingConfig:
+        if self.schedule == "cosine" and self.warmup_epochs >= self.epochs > 1:
+            raise ValueError(
+                f"warmup_epochs ({self.warmup_epochs}) must be fewer than epochs ({self.epochs})"
+            )
+        return self
+
+    def with_overrides(self, overrides: Mapping[str, object]) -> TrainingConfig:
+        """A copy with other values; entries that are None were not given and change nothing.
+
+        Raises:
+            ConfigError: an unknown key or a value that will not do.
+        """
+        given = {key: value for key, value in overrides.items() if value is not None}
+        return _validated({**self.model_dump(), **given}, place="options")
+
+    def to_dict(self) -> dict[str, object]:
+        """The settings as plain JSON values, as a Run keeps them."""
+        return self.model_dump(mode="json")
+
+
+def read_config(path: Path) -> TrainingConfig:
+    """Read a flat TOML file; keys left out keep their defaults.
+
+    Raises:
+        ConfigError: no such file, not TOML, a table, an unknown key or a wrong value; the message
+            names the file, the key, the value and what is wanted.
+    """
+    try:
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such settings file") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: not a readable TOML file ({error})") from error
+    tables = [key for key, value in fields.items() if isinstance(value, dict)]
+    if tables:
+        raise ConfigError(f"{path}: settings are flat; write [{tables[0]}]'s keys without a table")
+    return _validated(fields, place=str(path))
+
+
+def config_from_dict(fields: Mapping[str, object], *, place: str) -> TrainingConfig:
+    """Read what ``to_dict`` wrote; ConfigError naming ``place`` where it will not do."""
+    return _validated(dict(fields), place=place)
+
+
+def _validated(fields: dict[str, object], *, place: str) -> TrainingConfig:
+    try:
+        return TrainingConfig.model_validate(fields)
+    except ValidationError as error:
+        faults = "; ".join(_sentence(fault) for fault in error.errors())
+        raise ConfigError(f"{place}: {faults}") from error
+
+
+def _sentence(fault: ErrorDetails) -> str:
+    if not fault["loc"]:
+        return fault["msg"].removeprefix("Value error, ")
+    key = str(fault["loc"][0])
+    if fault["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(key, TrainingConfig.model_fields, n=1, cutoff=0.5)
+        known = f"did you mean {close[0]!r}?" if close else f"known: {_keys()}"
+        return f"unknown key {key!r}; {known}"
+    return f"{key} = {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
+
+
+def _keys() -> str:
+    return ", ".join(TrainingConfig.model_fields)
