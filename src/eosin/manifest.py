@@ -31,7 +31,7 @@ class Manifest:
     """Images of one dataset and what is known of each.
 
     Attributes:
-        frame: one row an image, all columns text: ``path`` (absolute), ``label``, ``patient``,
+        frame: one row an image, all columns text: ``path`` (absolute), ``label`` (or empty), ``patient``,
             ``magnification`` (``"100"``, or empty), ``split`` (train, val, test or empty),
             ``fold`` (``"1"``... or empty), then whatever the reader knew. Never changed in place.
         task: the classes.
@@ -52,7 +52,7 @@ class Manifest:
             raise DataError(f"a manifest needs the columns {list(COLUMNS)}; missing: {missing}")
         if self.frame.empty:
             raise DataError("a manifest needs at least one image; this one has none")
-        unknown = sorted(set(self.frame["label"]) - set(self.task.classes))
+        unknown = sorted(set(self.frame["label"]) - {*self.task.classes, ""})
         if unknown:
             raise DataError(
                 f"labels {unknown} are not classes of task {self.task.name!r}: "
@@ -72,8 +72,12 @@ class Manifest:
 
     @property
     def label_index(self) -> npt.NDArray[np.int64]:
-        """Class index of each row, shape (n,)."""
+        """Class index of each row, shape (n,); DataError where a label is unknown."""
         import numpy as np
+
+        if (self.frame["label"] == "").any():
+            path = self.frame["path"][self.frame["label"] == ""].iloc[0]
+            raise DataError(f"{path}: has no label; give it one or drop its row")
 
         place = {name: index for index, name in enumerate(self.task.classes)}
         return np.array([place[label] for label in self.frame["label"]], dtype=np.int64)

@@ -10,7 +10,8 @@ from eosin.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Unit = Literal["unsplit", "patient", "slide", "image", "official"]
+Unit = Literal["unsplit", "patient", "slide", "image", "official", "external"]
+_TITLES = {"official": "official split", "external": "external images"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,8 @@ class Protocol:
     """A split protocol; its ``name`` follows every artefact made from it.
 
     Attributes:
-        unit: what was kept whole when images were divided.
+        unit: what was kept whole when images were divided; ``"external"`` for images that no
+            split of the Run's own manifest names.
         design: the shape of the division, e.g. ``"5-fold"`` or ``"70/15/15"``.
         leaky: whether a known patient stands on both sides.
         patients_known: whether patients are known at all; without them no leak can be seen.
@@ -36,7 +38,7 @@ class Protocol:
         """The name to print, e.g. ``"image-level (leaky), 5-fold"``."""
         if self.unit == "unsplit":
             return "unsplit"
-        title = "official split" if self.unit == "official" else f"{self.unit}-level"
+        title = _TITLES.get(self.unit, f"{self.unit}-level")
         if self.leaky:
             title += " (leaky)"
         elif not self.patients_known:

@@ -27,6 +27,7 @@ RECORD_NAME = "run.json"
 WEIGHTS_NAME = "model.safetensors"
 HISTORY_NAME = "history.csv"
 PREDICTIONS_NAME = "predictions.csv"
+ERRORS_NAME = "errors.csv"
 
 Kind = Literal["single", "folds", "ensemble"]
 

@@ -1,0 +1,67 @@
+"""What turns network input into logits: one Protocol, one engine a runtime."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from eosin.models.classifier import Classifier
+    from eosin.models.run import Run
+
+
+class Engine(Protocol):
+    """A loaded network."""
+
+    name: str
+
+    def logits(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Logits (n, classes) of prepared input (n, 3, size, size)."""
+        ...
+
+
+class TorchEngine:
+    """PyTorch, eager, on one device."""
+
+    name = "torch"
+
+    def __init__(self, classifier: Classifier, *, device: str = "auto") -> None:
+        from eosin.models.device import choose_device
+
+        self.device = choose_device(device)
+        self.classifier = classifier.to(self.device).eval()
+
+    def logits(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Logits (n, classes) of prepared input (n, 3, size, size)."""
+        return self._apply(batch, features=False)
+
+    def features(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Pooled features (n, channels) of prepared input (n, 3, size, size)."""
+        return self._apply(batch, features=True)
+
+    def backbone_state(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Every tensor that features depend on, by name."""
+        return {
+            name: tensor.cpu().numpy()
+            for name, tensor in self.classifier.state_dict().items()
+            if not name.startswith("head.")
+        }
+
+    def _apply(self, batch: npt.NDArray[np.float32], *, features: bool) -> npt.NDArray[np.float64]:
+        import torch
+
+        with torch.inference_mode():
+            pixels = torch.from_numpy(batch).to(self.device)
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
+            values = self.classifier.features(pixels) if features else self.classifier(pixels)
+            result: npt.NDArray[np.float64] = values.double().cpu().numpy()
+        return result
+
+
+def open_engine(run: Run, *, device: str = "auto") -> Engine:
+    """Load a single Run's network; ModelError where its weights are missing or changed."""
+    from eosin.models.classifier import load_classifier
+
+    return TorchEngine(load_classifier(run), device=device)

@@ -1,0 +1,36 @@
+"""The guard before every score: has this Run met these patients already?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from eosin.errors import LeakageError
+
+if TYPE_CHECKING:
+    from eosin.manifest import Manifest
+    from eosin.models.run import Run
+
+
+def require_unseen(run: Run, images: Manifest, *, own_test_split: bool) -> None:
+    """LeakageError, naming them, where ``run`` trained or validated on patients in ``images``.
+
+    Args:
+        run: the model about to score.
+        images: what it would score.
+        own_test_split: whether ``images`` are the test split of the very manifest that trained
+            ``run``. Under a leaky protocol its patients were seen by design; the protocol's
+            name already says so, and every artefact carries it.
+
+    """
+    if own_test_split and run.record.protocol.leaky:
+        return
+    met = sorted(run.record.seen_patients & set(images.patients))
+    if not met:
+        return
+    count = int(images.frame["patient"].isin(met).sum())
+    shown = ", ".join(met[:10]) + (", ..." if len(met) > 10 else "")
+    raise LeakageError(
+        f"{run.folder} was trained or validated on {len(met)} of these patients "
+        f"({count} images): {shown}. Score the test split, or other patients; "
+        "--allow-seen scores them all the same and writes so on the result."
+    )

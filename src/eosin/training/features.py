@@ -1,0 +1,142 @@
+"""Features of a frozen backbone, computed once and kept on disk by content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eosin.files import replacing, sha256_of
+from eosin.pixels.batches import read_batches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from eosin.inference.engines import TorchEngine
+    from eosin.pixels.preprocessing import Preprocessing
+    from eosin.pixels.reading import SkippedFile
+
+    Row = npt.NDArray[np.float32]
+
+SHARD = 512
+
+
+@dataclass(frozen=True)
+class Features:
+    """Pooled features of image files.
+
+    Attributes:
+        places: positions of the readable files in what was asked for, shape (n,).
+        values: their features, shape (n, channels).
+        skipped: the files that could not be read.
+        computed: how many had to be computed; the others came from the cache.
+
+    """
+
+    places: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float32]
+    skipped: tuple[SkippedFile, ...] = ()
+    computed: int = 0
+
+
+def cache_folder() -> Path:
+    """Where eosin keeps what it can compute again: ``EOSIN_CACHE``, or the user's cache folder."""
+    named = os.environ.get("EOSIN_CACHE")
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eosin"
+
+
+@dataclass(frozen=True)
+class FeatureCache:
+    """Features of one network under one preprocessing, by SHA-256 of the image's bytes.
+
+    Each ``add`` writes one file of its own, in one step, so that an interruption loses at most
+    what it was adding and two processes can share the folder.
+    """
+
+    folder: Path
+
+    @classmethod
+    def of(
+        cls, engine: TorchEngine, spec: Preprocessing, *, root: Path | None = None
+    ) -> FeatureCache:
+        """The cache for this network (its tensors, not its name) and preprocessing."""
+        digest = hashlib.sha256(json.dumps(spec.to_dict(), sort_keys=True).encode())
+        for name, tensor in sorted(engine.backbone_state().items()):
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(tensor).tobytes())
+        return cls((root or cache_folder()) / "features" / digest.hexdigest()[:32])
+
+    def read(self) -> dict[str, Row]:
+        """Everything kept; a damaged file is removed, since it can be computed again."""
+        known: dict[str, Row] = {}
+        for path in sorted(self.folder.glob("*.npz")):
+            try:
+                with np.load(path, allow_pickle=False) as shard:
+                    known.update(zip(shard["keys"].tolist(), shard["features"], strict=True))
+            except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+                path.unlink(missing_ok=True)
+        return known
+
+    def add(self, features: Mapping[str, Row]) -> None:
+        """Keep these features."""
+        if not features:
+            return
+        with replacing(self.folder / f"{uuid.uuid4().hex}.npz") as draft, draft.open("wb") as out:
+            np.savez(out, keys=np.array(list(features)), features=np.stack(list(features.values())))
+
+
+def compute_features(
+    paths: Sequence[Path],
+    engine: TorchEngine,
+    spec: Preprocessing,
+    *,
+    cache: FeatureCache,
+    batch_size: int = 32,
+    on_files: Callable[[int], None] | None = None,
+) -> Features:
+    """Pooled features of ``paths``, taken from the cache where this content is in it.
+
+    New features are kept every 512 images, so an interruption loses at most those.
+    """
+    keys = [sha256_of(path) if path.is_file() else str(path) for path in paths]
+    known = cache.read()
+    missing = [place for place, key in enumerate(keys) if key not in known]
+    skipped: list[SkippedFile] = []
+    if on_files:
+        on_files(len(paths) - len(missing))
+    for part in _parts(missing):
+        fresh: dict[str, Row] = {}
+        files = [paths[place] for place in part]
+        for batch in read_batches(files, spec, batch_size=batch_size):
+            skipped.extend(batch.skipped)
+            if len(batch.places):
+                rows = engine.features(batch.pixels).astype(np.float32)
+                fresh.update(zip((keys[part[k]] for k in batch.places), rows, strict=True))
+            if on_files:
+                on_files(batch.files)
+        cache.add(fresh)
+        known.update(fresh)
+    places = np.array([k for k, key in enumerate(keys) if key in known], dtype=np.int64)
+    values = [known[keys[place]] for place in places]
+    return Features(
+        places,
+        np.stack(values) if values else np.empty((0, 0), np.float32),
+        tuple(skipped),
+        len(missing) - len(skipped),
+    )
+
+
+def _parts(places: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(places), SHARD):
+        yield places[start : start + SHARD]

@@ -1,0 +1,203 @@
+"""Training with the backbone frozen: features once, then a probe for each split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eosin.errors import DataError, ModelError
+from eosin.inference.engines import TorchEngine
+from eosin.models.classifier import Classifier, build_classifier, save_classifier
+from eosin.models.run import WEIGHTS_NAME, Run, RunRecord, write_run
+from eosin.models.weights import initialise
+from eosin.training.features import FeatureCache, Features, compute_features
+from eosin.training.probe import LinearHead, Probe, fit_probe
+from eosin.training.provenance import software_versions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from eosin.manifest import Manifest
+    from eosin.pixels.preprocessing import Preprocessing
+    from eosin.pixels.reading import SkippedFile
+    from eosin.training.config import TrainingConfig
+
+_GROUPS = {"slide": "slide", "image": "path"}
+
+
+@dataclass(frozen=True)
+class FrozenImages:
+    """The readable images of a manifest with their features under one frozen network.
+
+    Attributes:
+        manifest: the readable rows.
+        features: shape (n, channels).
+        classifier: the network, its head not yet fitted.
+        preprocessing: what the features were computed with.
+        initial_weights: where the network's weights come from, in words.
+        skipped: the files that could not be read.
+        computed: how many features had to be computed; the others were cached.
+
+    """
+
+    manifest: Manifest
+    features: npt.NDArray[np.float64]
+    classifier: Classifier
+    preprocessing: Preprocessing
+    initial_weights: str
+    skipped: tuple[SkippedFile, ...]
+    computed: int
+
+
+def freeze_images(
+    manifest: Manifest,
+    config: TrainingConfig,
+    *,
+    on_files: Callable[[int], None] | None = None,
+) -> FrozenImages:
+    """Features of every image of ``manifest`` under the network that ``config`` names.
+
+    Raises:
+        ModelError: the backbone is unknown or its weights cannot be had.
+        DataError: no image could be read.
+
+    """
+    classifier = build_classifier(
+        config.backbone,
+        classes=len(manifest.task.classes),
+        dropout=config.dropout,
+        seed=config.seed,
+    )
+    report = initialise(classifier, config.weights)
+    spec = classifier.spec.preprocessing(size=config.image_size, fit=config.fit)
+    engine = TorchEngine(classifier, device=config.device)
+    found: Features = compute_features(
+        manifest.paths,
+        engine,
+        spec,
+        cache=FeatureCache.of(engine, spec),
+        batch_size=config.batch_size,
+        on_files=on_files,
+    )
+    if not len(found.places):
+        raise DataError(f"none of the {len(manifest)} images could be read")
+    readable = np.zeros(len(manifest), dtype=bool)
+    readable[found.places] = True
+    return FrozenImages(
+        manifest=manifest.where(readable),
+        features=found.values.astype(np.float64),
+        classifier=classifier,
+        preprocessing=spec,
+        initial_weights=report.source,
+        skipped=found.skipped,
+        computed=found.computed,
+    )
+
+
+def train_frozen(
+    images: FrozenImages,
+    split: Manifest,
+    folder: Path,
+    config: TrainingConfig,
+    *,
+    fold: int | None = None,
+) -> Run:
+    """Fit the head on the train split and write the Run.
+
+    Args:
+        images: the frozen images.
+        split: ``images.manifest`` with its rows in splits; the test split is never read.
+        folder: of the Run.
+        config: the settings.
+        fold: the fold held out, where there is one.
+
+    Raises:
+        DataError: no training images, one class only, or too few patients to choose inside.
+
+    """
+    task = split.task
+    place = split.frame["split"].to_numpy(dtype=str)
+    labels = split.label_index
+    inside, held = place == "train", place == "val"
+    if not inside.any():
+        raise DataError("the manifest has no training images; make a split with `eosin split`")
+    groups = split.frame[_GROUPS.get(split.protocol.unit, "patient")].to_numpy(dtype=str)
+    probe = fit_probe(
+        images.features[inside],
+        labels[inside],
+        groups[inside].tolist(),
+        classes=len(task.classes),
+        positive=task.positive_index if task.binary else None,
+        strengths=config.probe_c,
+        inner_folds=config.inner_folds,
+        balanced=config.class_weights == "balanced",
+        seed=config.seed,
+        held=(images.features[held], labels[held]) if held.any() else None,
+    )
+    _install_head(images.classifier, probe.head)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_classifier(images.classifier, folder / WEIGHTS_NAME)
+    return write_run(folder, _record(images, split, config, probe=probe, fold=fold))
+
+
+def read_head(run: Run) -> LinearHead:
+    """The linear head of a Run, read without building its network."""
+    from safetensors import safe_open
+
+    run.require_intact()
+    with safe_open(run.weights_path, framework="numpy") as tensors:
+        weight, bias = tensors.get_tensor("head.weight"), tensors.get_tensor("head.bias")
+    return LinearHead(weight.astype(np.float64), bias.astype(np.float64))
+
+
+def _install_head(classifier: Classifier, head: LinearHead) -> None:
+    import torch
+
+    linear = classifier.head
+    if not isinstance(linear, torch.nn.Linear):
+        raise ModelError(
+            f"{classifier.spec.name} has no linear head to fit; train it without freeze"
+        )
+    with torch.no_grad():
+        linear.weight.copy_(torch.from_numpy(head.weight))
+        linear.bias.copy_(torch.from_numpy(head.bias))
+
+
+def _record(
+    images: FrozenImages,
+    split: Manifest,
+    config: TrainingConfig,
+    *,
+    probe: Probe,
+    fold: int | None,
+) -> RunRecord:
+    def patients(name: str) -> tuple[str, ...]:
+        return tuple(sorted(set(split.frame["patient"][split.frame["split"] == name])))
+
+    losses = {f"{strength:g}": loss for strength, loss in probe.losses.items()}
+    return RunRecord(
+        task=split.task,
+        dataset=split.dataset,
+        backbone=images.classifier.spec.name,
+        preprocessing=images.preprocessing,
+        protocol=split.protocol,
+        fingerprint=split.fingerprint,
+        fold=fold,
+        train_patients=patients("train"),
+        val_patients=patients("val"),
+        temperature=probe.temperature,
+        threshold=probe.threshold,
+        seed=config.seed,
+        training={
+            **config.to_dict(),
+            "probe": {"strength": probe.strength, "inner_log_loss": losses},
+        },
+        initial_weights=images.initial_weights,
+        versions=software_versions(),
+        notes=split.notes,
+    )

@@ -1,0 +1,190 @@
+"""The laptop path: a frozen backbone's features and a regularised linear head.
+
+The head is a multinomial logistic regression on standardised features. Its strength is chosen by
+cross-validation inside the training patients; standardisation is folded into the head, so that
+the Run is an ordinary network with a linear head.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eosin.errors import DataError
+from eosin.evaluation.calibration import apply_temperature, choose_threshold, fit_temperature
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+    Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """Logits are ``features @ weight.T + bias``.
+
+    Attributes:
+        weight: shape (classes, channels).
+        bias: shape (classes,).
+
+    """
+
+    weight: Floats
+    bias: Floats
+
+    def logits(self, features: Floats) -> Floats:
+        """Logits (n, classes) of features (n, channels)."""
+        result: Floats = features @ self.weight.T + self.bias
+        return result
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A fitted head with what was decided about it.
+
+    Attributes:
+        head: the linear head.
+        strength: the chosen inverse regularisation C.
+        temperature: of the logits.
+        threshold: of the positive class, binary tasks only.
+        losses: cross-validated log loss of each strength tried.
+
+    """
+
+    head: LinearHead
+    strength: float
+    temperature: float
+    threshold: float | None
+    losses: dict[float, float]
+
+
+def fit_head(
+    features: Floats, labels: Ints, *, classes: int, strength: float, balanced: bool = True
+) -> LinearHead:
+    """L2-regularised multinomial logistic regression on standardised features.
+
+    Args:
+        features: shape (n, channels).
+        labels: class indices, shape (n,); a class without images gets probability near 0.
+        classes: how many classes the head answers for.
+        strength: inverse regularisation C of scikit-learn, positive.
+        balanced: weigh images inversely to the frequency of their class.
+
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    centre, scale = features.mean(axis=0), features.std(axis=0) + 1e-6
+    present = np.unique(labels)
+    if len(present) < 2:
+        raise DataError("the training images hold one class only; a classifier needs two or more")
+    model = LogisticRegression(
+        C=strength, class_weight="balanced" if balanced else None, max_iter=500, tol=1e-3
+    )
+    model.fit(((features - centre) / scale).astype(np.float32), labels)
+    weight = np.zeros((classes, features.shape[1]))
+    bias = np.full(classes, -20.0)
+    rows, offsets = np.atleast_2d(model.coef_), np.atleast_1d(model.intercept_)
+    if len(present) == 2:  # scikit-learn keeps one row for two classes: half for each side
+        rows, offsets = np.vstack([-rows, rows]) / 2, np.concatenate([-offsets, offsets]) / 2
+    weight[present], bias[present] = rows / scale, offsets - (rows / scale) @ centre
+    return LinearHead(weight, bias)
+
+
+def fit_probe(
+    features: Floats,
+    labels: Ints,
+    groups: Sequence[str],
+    *,
+    classes: int,
+    positive: int | None = None,
+    strengths: Sequence[float] = (0.001, 0.01, 0.1, 1.0),
+    inner_folds: int = 5,
+    balanced: bool = True,
+    seed: int = 0,
+    held: tuple[Floats, Ints] | None = None,
+) -> Probe:
+    """Fit a head, its strength, temperature and threshold on training patients only.
+
+    The strength minimises the log loss, at its own best temperature, of predictions made in
+    cross-validation whose folds keep ``groups`` whole. Temperature and threshold come from the
+    validation images ``held`` where there are any; otherwise from those cross-validated
+    predictions, each made by a head that had not met the group it scores.
+
+    Args:
+        features: shape (n, channels).
+        labels: class indices, shape (n,).
+        groups: what must not be cut in two, shape (n,): patients, or images where the protocol
+            cuts patients.
+        classes: how many classes there are.
+        positive: index of the positive class, binary tasks only.
+        strengths: inverse regularisations to try, positive.
+        inner_folds: folds of the inner cross-validation; fewer where groups are few.
+        balanced: weigh images inversely to the frequency of their class.
+        seed: of the inner folds.
+        held: features and labels of the validation split.
+
+    Raises:
+        DataError: fewer than two groups, or one class only.
+
+    """
+    parts = list(_inner_folds(labels, groups, folds=inner_folds, seed=seed))
+    inner: dict[float, Floats] = {}
+    losses: dict[float, float] = {}
+    scored = np.concatenate([outside for _, outside in parts])
+    for strength in strengths:
+        logits = np.empty((len(labels), classes))
+        for inside, outside in parts:
+            head = fit_head(
+                features[inside],
+                labels[inside],
+                classes=classes,
+                strength=strength,
+                balanced=balanced,
+            )
+            logits[outside] = head.logits(features[outside])
+        inner[strength] = logits[scored]
+        losses[strength] = _calibrated_loss(logits[scored], labels[scored])
+    best = min(losses, key=lambda strength: losses[strength])
+    head = fit_head(features, labels, classes=classes, strength=best, balanced=balanced)
+    logits, truth = inner[best], labels[scored]
+    if held is not None:
+        logits, truth = head.logits(held[0]), held[1]
+    temperature = fit_temperature(logits, truth)
+    threshold = None
+    if positive is not None:
+        chances = apply_temperature(logits, temperature)[:, positive]
+        threshold = choose_threshold(chances, (truth == positive).astype(np.int64))
+    return Probe(head, best, temperature, threshold, losses)
+
+
+def _inner_folds(
+    labels: Ints, groups: Sequence[str], *, folds: int, seed: int
+) -> Iterator[tuple[Ints, Ints]]:
+    """Row numbers inside and outside of each inner fold that leaves two classes inside."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    _, codes = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    n_groups = int(codes.max()) + 1
+    if n_groups < 2:
+        raise DataError("the training images come from one patient; the probe needs two or more")
+    kept = 0
+    splitter = StratifiedGroupKFold(min(folds, n_groups), shuffle=True, random_state=seed)
+    for inside, outside in splitter.split(codes, labels, codes):
+        if len(outside) and len(np.unique(labels[inside])) > 1:
+            kept += 1
+            yield inside, outside
+    if not kept:
+        raise DataError(
+            "no inner fold holds two classes; the probe needs two or more patients in each class"
+        )
+
+
+def _calibrated_loss(logits: Floats, labels: Ints) -> float:
+    chances = apply_temperature(logits, fit_temperature(logits, labels))
+    own = chances[np.arange(len(labels)), labels]
+    return float(-np.log(np.clip(own, 1e-12, None)).mean())

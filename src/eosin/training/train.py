@@ -1,0 +1,167 @@
+"""Training as a user asks for it: one split, one fold, or every fold; fine-tuned or frozen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from eosin.errors import ConfigError
+from eosin.models.run import (
+    ERRORS_NAME,
+    PREDICTIONS_NAME,
+    RECORD_NAME,
+    Run,
+    RunRecord,
+    members_of,
+    read_run,
+    write_run,
+)
+from eosin.pixels.reading import write_error_table
+from eosin.predictions import Predictions, Provenance, read_predictions
+from eosin.training.trainers import FineTuneTrainer, FrozenTrainer, Trainer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from eosin.manifest import Manifest
+    from eosin.pixels.reading import SkippedFile
+    from eosin.training.config import TrainingConfig
+    from eosin.training.progress import Progress
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training.
+
+    Attributes:
+        run: the Run.
+        skipped: files that could not be read.
+        predictions: out-of-fold predictions, where every fold was trained.
+
+    """
+
+    run: Run
+    skipped: tuple[SkippedFile, ...] = ()
+    predictions: Predictions | None = None
+
+
+def train(
+    manifest: Manifest,
+    folder: Path,
+    config: TrainingConfig,
+    *,
+    fold: int | Literal["all"] | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+    on_files: Callable[[int], None] | None = None,
+) -> Trained:
+    """Train a Run from a split manifest.
+
+    A manifest with folds has no validation split of its own. Fine-tuning validates on the fold
+    after the one held out; a frozen probe cross-validates inside all the other folds.
+
+    Args:
+        manifest: with splits, or with folds.
+        folder: where the Run goes; must not hold a finished Run, unless ``resume``.
+        config: the settings; ``config.freeze`` fits a linear head on frozen features.
+        fold: the fold to hold out, or ``"all"`` to hold out each in turn and write
+            ``predictions.csv`` with what each fold's Run says of the fold it never met.
+        resume: continue an interrupted training; what is finished is kept.
+        progress: told of each epoch while fine-tuning.
+        on_files: told of files read while features are computed.
+
+    Raises:
+        LeakageError: a patient crosses splits under a name that hides it.
+        ConfigError: no splits, no such fold, or a finished Run in ``folder``.
+        DataError, ModelError: images or weights cannot be used.
+
+    """
+    manifest.require_honest_name()
+    _require_fold(manifest, fold)
+    if (folder / RECORD_NAME).is_file():
+        if not resume:
+            raise ConfigError(
+                f"{folder}: holds a finished Run; name another folder, remove this one, "
+                "or give --resume to keep what is finished"
+            )
+        return _finished(folder)
+    trainer: Trainer = (
+        FrozenTrainer.of(manifest, config, on_files=on_files)
+        if config.freeze
+        else FineTuneTrainer(manifest, config, resume, progress)
+    )
+    if fold == "all":
+        trained = _train_every_fold(trainer, manifest, folder, config)
+    else:
+        trained = Trained(trainer.train(folder, fold), tuple(trainer.skipped))
+    write_error_table(trained.skipped, folder / ERRORS_NAME)
+    return trained
+
+
+def _train_every_fold(
+    trainer: Trainer, manifest: Manifest, folder: Path, config: TrainingConfig
+) -> Trained:
+    runs, parts = [], []
+    for fold in manifest.folds:
+        run = trainer.train(folder / f"fold-{fold}", fold)
+        runs.append(run)
+        parts.append(trainer.score_held_out(run, fold))
+    first = runs[0].record
+    thresholds = [run.record.threshold for run in runs if run.record.threshold is not None]
+    record = replace(
+        first,
+        kind="folds",
+        fold=None,
+        fingerprint=manifest.fingerprint,
+        train_patients=manifest.patients,
+        val_patients=(),
+        temperature=1.0,
+        threshold=sum(thresholds) / len(thresholds) if thresholds else None,
+        training=config.to_dict(),
+        weights_sha256="",
+        members=members_of(folder, runs),
+    )
+    predictions = _out_of_fold(parts, manifest, folder, record)
+    predictions.write(folder / PREDICTIONS_NAME)
+    return Trained(write_run(folder, record), tuple(trainer.skipped), predictions)
+
+
+def _out_of_fold(
+    parts: list[Predictions], manifest: Manifest, folder: Path, record: RunRecord
+) -> Predictions:
+    """The folds' predictions in one table, in the manifest's order."""
+    import pandas as pd
+
+    frame = pd.concat([part.frame for part in parts])
+    order = {path: place for place, path in enumerate(manifest.frame["path"])}
+    frame = frame.sort_values("path", key=lambda paths: paths.map(order), ignore_index=True)
+    provenance = Provenance(
+        runs=(str(folder),),
+        dataset=manifest.dataset,
+        protocol=manifest.protocol,
+        split="out-of-fold",
+        model=record.backbone,
+        notes=manifest.notes,
+    )
+    return Predictions(frame, manifest.task, provenance)
+
+
+def _finished(folder: Path) -> Trained:
+    table = folder / PREDICTIONS_NAME
+    return Trained(read_run(folder), (), read_predictions(table) if table.is_file() else None)
+
+
+def _require_fold(manifest: Manifest, fold: int | Literal["all"] | None) -> None:
+    if fold is None and manifest.folds:
+        raise ConfigError(
+            f"the manifest has folds {list(manifest.folds)}: say which one to hold out, "
+            "--fold K, or --fold all"
+        )
+    if fold is not None and not manifest.folds:
+        raise ConfigError(
+            f"fold {fold!r}: the manifest has no folds; make them with `eosin split --folds 5`, "
+            "or leave the fold out"
+        )
+    if isinstance(fold, int) and fold not in manifest.folds:
+        raise ConfigError(f"fold {fold} does not exist; want one of {list(manifest.folds)} or all")
