@@ -17,6 +17,8 @@ _JPEG_END = b"\xff\xd9"
 _JPEG_SCAN = 0xDA
 _JPEG_BARE = {0x01, *range(0xD0, 0xD9)}  # markers that no length follows
 _TIFF_PLACES = ((273, 279), (324, 325))  # offsets and byte counts of strips, and of tiles
+_TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+_TIFF_SIZES |= {16: 8, 17: 8, 18: 8}
 _BMP_UNCOMPRESSED = {0, 3}
 _TAIL = 4096
 
@@ -100,6 +102,31 @@ def require_bmp_pixels(stream: BinaryIO, size: int) -> None:
     wanted = offset + (width * depth + 31) // 32 * 4 * abs(height)
     if size < wanted:
         raise IncompleteError(f"truncated BMP ({size} of {wanted} bytes)")
+
+
+def require_tiff_directory(stream: BinaryIO, size: int) -> None:
+    """IncompleteError where the first directory of a TIFF, or a value it names, is beyond its end.
+
+    Reads both the classic and the 64-bit form.
+    """
+    stream.seek(0)
+    head = stream.read(16)
+    order = "<" if head.startswith(b"II") else ">"
+    big = head[2:4] in (b"+\x00", b"\x00+")
+    place, number, entry = ("Q", "Q", "HHQQ") if big else ("I", "H", "HHII")
+    try:
+        (start,) = struct.unpack_from(order + place, head, 8 if big else 4)
+        stream.seek(start)
+        (count,) = struct.unpack(order + number, stream.read(struct.calcsize("<" + number)))
+        step = struct.calcsize("<" + entry)
+        if start + count * step > size:
+            raise IncompleteError("truncated TIFF (it ends inside its directory)")
+        for _, kind, values, where in struct.iter_unpack(order + entry, stream.read(count * step)):
+            length = values * _TIFF_SIZES.get(kind, 0)
+            if length > struct.calcsize(place) and where + length > size:
+                raise IncompleteError("truncated TIFF (it ends before a value of its directory)")
+    except (struct.error, OSError, OverflowError) as fault:
+        raise IncompleteError("truncated TIFF (it ends inside its header)") from fault
 
 
 def require_tiff_strips(tags: Mapping[int, object], size: int) -> None:

@@ -10,6 +10,11 @@ from typing import TYPE_CHECKING, BinaryIO, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, ImageOps
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from eosin.errors import DataError
 from eosin.files import replacing
@@ -19,13 +24,13 @@ from eosin.pixels.completeness import (
     require_bmp_pixels,
     require_jpeg_end,
     require_png_end,
+    require_tiff_directory,
     require_tiff_strips,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from PIL.Image import Exif
     from PIL.ImageFile import ImageFile
 
 UInt8Image: TypeAlias = npt.NDArray[np.uint8]
@@ -43,7 +48,14 @@ _MAGIC = (
 _ORIENTATION = 0x0112
 _BITS_PER_SAMPLE, _SAMPLE_FORMAT, _UNSIGNED = 258, 339, 1
 _COPY_AGAIN = "copy or download it again, or remove it"
-_PIL_FAULTS = (OSError, SyntaxError, ValueError, EOFError, OverflowError)
+_DECODE_FAULTS = (
+    Image.DecompressionBombError,
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    OverflowError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +112,7 @@ def inspect_image(path: Path, *, limits: ReadLimits = DEFAULT_LIMITS) -> ImageFa
     size = _size(path, limits)
     try:
         with path.open("rb") as stream:
-            image = _open(path, stream, limits)
+            image = _open(path, stream, size, limits)
             _require_whole(image, stream, size)
             return ImageFacts(image.width, image.height, str(image.format), size)
     except IncompleteError as fault:
@@ -123,12 +135,12 @@ def read_image(path: Path, *, limits: ReadLimits = DEFAULT_LIMITS) -> UInt8Image
     try:
         data = path.read_bytes()
         stream = io.BytesIO(data)
-        image = _open(path, stream, limits)
+        image = _open(path, stream, size, limits)
         _require_whole(image, stream, size)
-        return np.ascontiguousarray(_decode(image, data))
+        return np.ascontiguousarray(_decode(path, image, data))
     except IncompleteError as fault:
         raise DataError(f"{path}: {fault}; {_COPY_AGAIN}") from fault
-    except _PIL_FAULTS as fault:
+    except _DECODE_FAULTS as fault:
         raise DataError(f"{path}: cannot be decoded ({fault}); {_COPY_AGAIN}") from fault
 
 
@@ -165,7 +177,7 @@ def _size(path: Path, limits: ReadLimits) -> int:
     return size
 
 
-def _open(path: Path, stream: BinaryIO, limits: ReadLimits) -> ImageFile:
+def _open(path: Path, stream: BinaryIO, size: int, limits: ReadLimits) -> ImageFile:
     """The image with its header read and no pixel decoded."""
     head = stream.read(16)
     kind = next((name for magic, name in _MAGIC if head.startswith(magic)), None)
@@ -174,10 +186,12 @@ def _open(path: Path, stream: BinaryIO, limits: ReadLimits) -> ImageFile:
             f"{path}: is not an image that eosin reads (it starts with {head[:8]!r}); "
             "convert it to PNG, JPEG, TIFF or BMP, or remove it"
         )
+    if kind == "TIFF":  # Pillow only warns where a directory is cut
+        require_tiff_directory(stream, size)
     stream.seek(0)
     try:
         image = _plugin(kind, stream)
-    except _PIL_FAULTS as fault:
+    except _DECODE_FAULTS as fault:
         raise IncompleteError(f"truncated or damaged {kind} ({fault})") from fault
     if image.width * image.height > limits.max_pixels:
         raise DataError(
@@ -193,11 +207,6 @@ def _plugin(kind: str, stream: BinaryIO) -> ImageFile:
     Called by its class: ``Image.open`` would guess the format again and warn of large images at
     a limit of its own.
     """
-    from PIL.BmpImagePlugin import BmpImageFile
-    from PIL.JpegImagePlugin import JpegImageFile
-    from PIL.PngImagePlugin import PngImageFile
-    from PIL.TiffImagePlugin import TiffImageFile
-
     readers: dict[str, Callable[[BinaryIO], ImageFile]] = {
         "PNG": PngImageFile,
         "JPEG": JpegImageFile,
@@ -209,8 +218,6 @@ def _plugin(kind: str, stream: BinaryIO) -> ImageFile:
 
 def _require_whole(image: ImageFile, stream: BinaryIO, size: int) -> None:
     """IncompleteError where the file is evidently cut; leaves ``image`` as it was."""
-    from PIL.TiffImagePlugin import TiffImageFile
-
     place = stream.tell()
     if isinstance(image, TiffImageFile):
         require_tiff_strips(image.tag_v2, size)
@@ -223,14 +230,28 @@ def _require_whole(image: ImageFile, stream: BinaryIO, size: int) -> None:
     stream.seek(place)
 
 
-def _decode(image: ImageFile, data: bytes) -> UInt8Image:
+def _decode(path: Path, image: ImageFile, data: bytes) -> UInt8Image:
     chunks = png_chunks(data) if image.format == "PNG" else set()
     if _is_deep(image, data):
-        return _upright(_decode_deep(data), image.getexif() if b"eXIf" in chunks else None)
+        return _upright(_decode_stored(data), image.getexif() if b"eXIf" in chunks else None)
     plain = image.mode == "RGB" and image.format in ("PNG", "JPEG")
     if plain and not chunks & {b"tRNS", b"eXIf"} and not _is_turned(image):
         return _decode_fast(data)
+    if image.format == "TIFF" and image.mode in ("L", "RGB") and _is_large(image):
+        return _decode_stored(data)
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        raise DataError(
+            f"{path}: pixels of mode {image.mode} are neither 8- nor 16-bit unsigned, so their "
+            "white is unknown; convert the file to 8 bits"
+        )
     return _decode_any(image)
+
+
+def _is_large(image: ImageFile) -> bool:
+    """Whether an image is beyond the limit from which Pillow warns when it loads a TIFF."""
+    return (
+        Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS
+    )
 
 
 def _is_turned(image: ImageFile) -> bool:
@@ -240,8 +261,6 @@ def _is_turned(image: ImageFile) -> bool:
 
 def _is_deep(image: ImageFile, data: bytes) -> bool:
     """Whether the image has 16 bits a channel, which Pillow would cut to 8 without rounding."""
-    from PIL.TiffImagePlugin import TiffImageFile
-
     if image.format == "PNG":
         return data[24] == 16
     if not isinstance(image, TiffImageFile):
@@ -260,14 +279,16 @@ def _decode_fast(data: bytes) -> UInt8Image:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
 
 
-def _decode_deep(data: bytes) -> UInt8Image:
-    """16 bits a channel: 65535 is white, so value / 257, rounded."""
+def _decode_stored(data: bytes) -> UInt8Image:
+    """Grey, RGB or RGBA as stored; of 16 bits 65535 is white, so value / 257, rounded."""
     import cv2
 
-    deep = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if deep is None or deep.dtype != np.uint16:
-        raise IncompleteError("damaged 16-bit pixels")
-    image = ((deep.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if stored is None or stored.dtype not in (np.uint8, np.uint16):
+        raise IncompleteError("damaged pixels")
+    if stored.dtype == np.uint16:
+        stored = (stored.astype(np.uint32) + 128) // 257
+    image = stored.astype(np.uint8, copy=False)
     if image.ndim == 2:
         return np.repeat(image[:, :, None], 3, axis=2)
     rgb = image[:, :, 2::-1]
@@ -275,10 +296,6 @@ def _decode_deep(data: bytes) -> UInt8Image:
 
 
 def _decode_any(image: ImageFile) -> UInt8Image:
-    from PIL import ImageOps
-
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        raise IncompleteError(f"pixels of mode {image.mode} are neither 8- nor 16-bit unsigned")
     upright = ImageOps.exif_transpose(image)
     if upright.has_transparency_data:
         layers = np.asarray(upright.convert("RGBA"))
@@ -292,7 +309,7 @@ def _on_white(rgb: UInt8Image, alpha: UInt8Image) -> UInt8Image:
     return ((mixed + 127) // 255).astype(np.uint8)
 
 
-def _upright(image: UInt8Image, exif: Exif | None) -> UInt8Image:
+def _upright(image: UInt8Image, exif: Image.Exif | None) -> UInt8Image:
     """Turn by the EXIF orientation 1 to 8 (mirror, then quarter turns)."""
     orientation = exif.get(_ORIENTATION, 1) if exif is not None else 1
     turned = image.transpose(1, 0, 2) if orientation in (5, 6, 7, 8) else image
