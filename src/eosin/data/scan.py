@@ -58,12 +58,11 @@ def find_images(root: Path, *, expected: str) -> list[Path]:
         raise DataError(f"{root}: {state}; name the folder that holds {expected}")
     found: list[Path] = []
     for folder, children, names in os.walk(root.resolve()):
-        children[:] = sorted(name for name in children if not name.startswith("."))
-        places = (Path(folder, name) for name in names)
-        found += sorted(place for place in places if is_image_name(place))
+        children[:] = [name for name in children if not name.startswith(".")]
+        found += filter(is_image_name, (Path(folder, name) for name in names))
     if not found:
         raise DataError(f"{root}: holds no image file; want {expected}")
-    return found
+    return sorted(found)
 
 
 def look_at(
