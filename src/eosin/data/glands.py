@@ -74,16 +74,15 @@ def _blob(
 ) -> NDArray[np.int32]:
     """A closed wavy outline (polygon for OpenCV) of mean ``radius`` pixels around ``centre``."""
     rng = sheet.rng
-    angle = np.linspace(0, 2 * np.pi, 64, endpoint=False)
-    wave = np.zeros_like(angle)
-    for order in range(2, 8):
-        wave += rng.normal(0, rough / order**0.6) * np.cos(order * angle + rng.uniform(0, 6.3))
+    angle = np.linspace(0, 2 * np.pi, 48, endpoint=False)
+    order = np.arange(2, 8)
+    waves = np.cos(order[:, None] * angle + rng.uniform(0, 2 * np.pi, (6, 1)))
+    wave = rng.normal(0, rough / order**0.6) @ waves
     reach = radius * np.maximum(1.0 + wave, 0.3)
     x, y = reach * np.cos(angle) * np.sqrt(stretch), reach * np.sin(angle) / np.sqrt(stretch)
     turn = rng.uniform(0, np.pi)
-    outline = np.stack(
-        [x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn)], axis=1
-    )
+    cosine, sine = np.cos(turn), np.sin(turn)
+    outline = np.column_stack([x * cosine - y * sine, x * sine + y * cosine])
     return np.rint(outline + centre).astype(np.int32)
 
 
@@ -235,19 +234,15 @@ def _along(
 ) -> tuple[Points, NDArray[np.float64]]:
     """Evenly spaced points on a closed outline and the direction of its normal there."""
     closed = np.vstack([outline, outline[:1]])
-    length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))])
+    steps = np.hypot(*np.diff(closed, axis=0).T)
+    length = np.concatenate([[0.0], np.cumsum(steps)])
     count = int(length[-1] / spacing)
     if count < 2:
         return np.empty((0, 2)), np.empty(0)
     at = (np.arange(count) + rng.uniform()) * length[-1] / count
-
-    def place(where: NDArray[np.float64]) -> Points:
-        where = where % length[-1]
-        axes = [np.interp(where, length, closed[:, axis]) for axis in (0, 1)]
-        return np.stack(axes, axis=1)
-
-    ahead = place(at + spacing * 0.5) - place(at - spacing * 0.5)
-    return place(at), np.arctan2(ahead[:, 1], ahead[:, 0]) + np.pi / 2
+    ends = np.concatenate([at - spacing / 2, at + spacing / 2]) % length[-1]
+    x, y = (np.interp(ends, length, closed[:, axis]).reshape(2, count) for axis in (0, 1))
+    return np.column_stack([x.mean(0), y.mean(0)]), np.arctan2(y[1] - y[0], x[1] - x[0]) + np.pi / 2
 
 
 def territories(side: int, centres: Points) -> tuple[NDArray[np.int32], FloatImage]:

@@ -106,7 +106,7 @@ def _stain(rng: np.random.Generator, scanner: _Scanner) -> Stain:
     tint = np.asarray(scanner.tint)
     haematoxylin = _unit(np.array([0.54, 0.77, 0.33]) + tint + rng.normal(0, 0.035, 3))
     eosin = _unit(np.array([0.17, 0.88, 0.42]) + tint + rng.normal(0, 0.05, 3))
-    amounts = np.exp(rng.normal(0, 0.22, 2)).clip(0.6, 1.6)
+    amounts = np.exp(rng.normal(0, 0.22, 2)).clip(0.75, 1.5)
     white = np.clip(np.asarray(scanner.white) + rng.normal(0, 3, 3), 200, 255).tolist()
     return Stain(
         vectors=(haematoxylin, eosin),
@@ -133,7 +133,7 @@ def _nuclei(rng: np.random.Generator, atypia: float) -> Nuclei:
 
     Every trait has its own spread between patients, wide enough that none alone tells the class.
     """
-    grades = (atypia + rng.normal(0, 0.25, 8)).clip(-0.25, 1.35)
+    grades = (atypia + rng.normal(0, 0.25, 8)).clip(-0.2, 1.35)
     return Nuclei(
         diameter=6.4 + 2.6 * float(grades[0]),
         spread=0.07 + 0.15 * max(0.0, float(grades[1])),
@@ -276,7 +276,9 @@ def _write_image(out: Path, job: _Job, options: SyntheticOptions) -> Path:
 
 def _write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
     # Encoded in memory: cv2.imwrite neither says why it failed nor takes every file name.
-    done, data = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 2])
+    # Run-length coding costs no bytes on noisy tissue and halves the time.
+    options = [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+    done, data = cv2.imencode(".png", pixels, options)
     if not done:
         raise DataError(f"{path} could not be encoded as PNG: shape {pixels.shape}")
     path.write_bytes(data.tobytes())

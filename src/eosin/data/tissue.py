@@ -20,7 +20,9 @@ from eosin.data.glands import (
 )
 from eosin.data.nuclei import INK, STROMAL, Cells, Nuclei, epithelial_cells, paint, stromal_cells
 
-SUPERSAMPLING = 2  # drawn twice as large and averaged, which smooths every edge
+SUPERSAMPLING = 1.5  # drawn larger and averaged, which smooths every edge
+_LEAST = 0.08  # share of a field that epithelium covers at least
+_TRIES = 20  # at 400X one field in three shows too little; at 100X hardly any
 _TILE = 1024  # side of the periodic textures that all images cut their crops from
 
 
@@ -137,20 +139,24 @@ def _fibre_flow(sheet: Sheet, obstacles: UInt8Image) -> tuple[FloatImage, FloatI
     return along.astype(np.float32), across.astype(np.float32)
 
 
+def _fibres(
+    sheet: Sheet, flow: tuple[FloatImage, FloatImage], along: float, across: float, *, side: int
+) -> FloatImage:
+    """Oriented noise that follows the flow; ``along`` and ``across`` are its steps a micron."""
+    shift = sheet.rng.uniform(0, _TILE / 2, 2)
+    u = cv2.resize(flow[0] * np.float32(along) + np.float32(shift[0]), (side, side))
+    v = cv2.resize(flow[1] * np.float32(across) + np.float32(shift[1]), (side, side))
+    tile = _texture(7.0, 1.4)
+    return np.asarray(cv2.remap(tile, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP))
+
+
 def _stroma(sheet: Sheet, stroma: Stroma, flow: tuple[FloatImage, FloatImage]) -> FloatImage:
     """Eosin of the collagen: fine fibres in bundles, pale in the gaps between them."""
-    shift = sheet.rng.uniform(0, _TILE, 4)
-    along, across = (cv2.resize(f, (sheet.side, sheet.side)) for f in flow)
-
-    def fibres(u_scale: float, v_scale: float, number: int) -> FloatImage:
-        u = along * np.float32(u_scale) + np.float32(shift[number] % 500)
-        v = across * np.float32(v_scale) + np.float32(shift[number + 1] % 500)
-        tile = _texture(7.0, 1.4)
-        wrapped = cv2.remap(tile, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-        return np.asarray(wrapped, np.float32)
-
-    fine, bundles = fibres(1.5, 1.7, 0), fibres(0.7, 0.6, 2)
-    patches, grain = _crop(sheet, 24.0), _crop(sheet, 1.2)
+    fine = _fibres(sheet, flow, 1.5, 1.7, side=sheet.side)
+    # Bundles are broad: half the pixels show as much.
+    bundles = _fibres(sheet, flow, 0.7, 0.6, side=sheet.side // 2)
+    bundles = cv2.resize(bundles, (sheet.side, sheet.side))
+    patches, grain = _crop(sheet, 18.0), _crop(sheet, 1.2)
     eosin = 0.80 + 0.17 * fine + 0.12 * bundles + 0.16 * patches + 0.14 * grain
     openness = (stroma.clefts - 1.6) - 0.7 * fine - 0.45 * bundles - 0.6 * patches - 0.2 * grain
     eosin *= stroma.collagen * (1.0 - 0.8 / (1.0 + np.exp(-4.0 * openness)))
@@ -181,11 +187,9 @@ def draw(tissue: Tissue, *, size: int, seed: int, magnification: int = 100) -> D
 
     At 100X one micron is one pixel of an image of 224 pixels; a larger image shows the same field.
     """
-    side = size * SUPERSAMPLING
+    side = round(size * SUPERSAMPLING)
     sheet = Sheet(side, magnification / 100.0 * side / 224.0, np.random.default_rng(seed))
-    raw = ARCHITECTURES[tissue.architecture](sheet)
-    plan = Plan(*(_smoothed(sheet, mask) for mask in (raw.cavity, raw.solid, raw.mucin)))
-    cells, epithelium = epithelial_cells(sheet, tissue.nuclei, plan, layers=tissue.layers)
+    plan, cells, epithelium = _epithelium(sheet, tissue)
     own = paint(sheet, cells, look=tissue.nuclei)
     ground, others = _ground(sheet, tissue, plan, epithelium)
     covered = _with_epithelium(sheet, tissue, ground, cells=cells, where=epithelium)
@@ -198,6 +202,17 @@ def draw(tissue: Tissue, *, size: int, seed: int, magnification: int = 100) -> D
     )
     masks = [_shrink(mask.astype(np.float32), size) > 0.5 for mask in (epithelium, own > 0)]
     return Drawing(image, masks[0], masks[1])
+
+
+def _epithelium(sheet: Sheet, tissue: Tissue) -> tuple[Plan, Cells, BoolImage]:
+    """An architecture that shows what its label rests on: a field of stroma alone is redrawn."""
+    for _ in range(_TRIES):
+        raw = ARCHITECTURES[tissue.architecture](sheet)
+        plan = Plan(*(_smoothed(sheet, mask) for mask in (raw.cavity, raw.solid, raw.mucin)))
+        cells, epithelium = epithelial_cells(sheet, tissue.nuclei, plan, layers=tissue.layers)
+        if epithelium.mean() >= _LEAST:
+            break
+    return plan, cells, epithelium
 
 
 def _shrink(field: FloatImage, size: int) -> FloatImage:
@@ -216,7 +231,7 @@ def _ground(
     fat &= occupied == 0
     np.copyto(eosin, stroma.collagen * walls, where=fat)
     haematoxylin[fat] *= 0.3
-    cloud, grain = _crop(sheet, 12.0), _crop(sheet, 1.6)
+    cloud, grain = _crop(sheet, 9.0), _crop(sheet, 1.2)
     lake, lumen = plan.mucin > 0, (occupied > 0) & ~epithelium
     np.copyto(eosin, 0.06 + 0.02 * cloud + 0.02 * grain, where=lake)
     np.copyto(haematoxylin, 0.12 + 0.04 * cloud + 0.03 * grain, where=lake)
@@ -239,7 +254,7 @@ def _with_epithelium(
     _, edge = territories(sheet.side, cells.centres)
     soft = cv2.GaussianBlur(edge, (0, 0), max(0.6, 0.4 * sheet.pixels_per_micron))
     border = cv2.resize(soft, (sheet.side, sheet.side))
-    body = tissue.cytoplasm * (0.85 + 0.14 * _crop(sheet, 12.0) + 0.12 * _crop(sheet, 1.6))
+    body = tissue.cytoplasm * (0.85 + 0.14 * _crop(sheet, 9.0) + 0.12 * _crop(sheet, 1.2))
     body = np.maximum(body + tissue.membrane * border - 0.10, 0.05)
     return _Amounts(
         np.where(where, 0.5 * body + 0.06, ground.haematoxylin).astype(np.float32),
@@ -250,7 +265,7 @@ def _with_epithelium(
 def _with_nuclei(sheet: Sheet, amounts: _Amounts, ink: UInt8Image) -> _Amounts:
     """Nuclei with clumps of chromatin; they leave no room for cytoplasm."""
     soft = cv2.GaussianBlur(ink, (0, 0), 0.42 * sheet.pixels_per_micron).astype(np.float32) / INK
-    clumps = 1.0 + 0.20 * _crop(sheet, 1.6, zoom=max(sheet.pixels_per_micron / 2, 0.5))
+    clumps = 1.0 + 0.20 * _crop(sheet, 1.2, zoom=max(sheet.pixels_per_micron / SUPERSAMPLING, 0.5))
     return _Amounts(
         amounts.haematoxylin * np.maximum(1.0 - soft, 0.0) + soft * clumps,
         amounts.eosin * (1.0 - 0.45 * np.minimum(soft, 1.0)),
@@ -265,7 +280,7 @@ def develop(
     ``haematoxylin`` and ``eosin`` are (h, w) optical densities; returns (h, w, 3) RGB uint8.
     """
     amounts = np.stack([haematoxylin * stain.amounts[0], eosin * stain.amounts[1]], axis=2)
-    density = amounts @ np.asarray(stain.vectors, np.float32)
+    density = cv2.transform(amounts, np.asarray(stain.vectors, np.float32).T)
     light = np.exp(-stain.gamma * np.maximum(density, 0.0)) * np.asarray(stain.white, np.float32)
     if stain.blur > 0.2:
         light = cv2.GaussianBlur(light, (0, 0), stain.blur)
