@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from eosin.errors import DataError
-from eosin.pixels.preprocessing import Preprocessing, prepare
+from eosin.pixels.preprocessing import Preprocessing, normalise, resize
 from eosin.pixels.reading import SkippedFile, read_image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     import numpy as np
     import numpy.typing as npt
+
+    Alter = Callable[[int, npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,12 @@ class Batch:
 
 
 def read_batches(
-    paths: Sequence[Path], spec: Preprocessing, *, batch_size: int = 32, workers: int = 2
+    paths: Sequence[Path],
+    spec: Preprocessing,
+    *,
+    batch_size: int = 32,
+    workers: int = 2,
+    alter: Alter | None = None,
 ) -> Iterator[Batch]:
     """Yield prepared batches in order; an unreadable file is named in its batch, never raised.
 
@@ -50,26 +58,37 @@ def read_batches(
         spec: the preprocessing.
         batch_size: files a batch; a batch with skipped files is that much smaller, even empty.
         workers: reading threads; at most two batches are read ahead.
+        alter: given a file's position and its resized RGB bytes (size, size, 3), the bytes to
+            normalise instead: training's augmentation. It runs in the reading threads.
 
     """
+
+    def load(place: int) -> npt.NDArray[np.float32] | SkippedFile:
+        return _load(paths[place], spec, None if alter is None else partial(alter, place))
+
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[npt.NDArray[np.float32] | SkippedFile]] = deque()
-        coming = iter(paths)
-        waiting.extend(pool.submit(_load, path, spec) for path in islice(coming, 2 * batch_size))
+        coming = iter(range(len(paths)))
+        waiting.extend(pool.submit(load, place) for place in islice(coming, 2 * batch_size))
         try:
             for start in range(0, len(paths), batch_size):
                 size = min(batch_size, len(paths) - start)
                 loaded = [waiting.popleft().result() for _ in range(size)]
-                waiting.extend(pool.submit(_load, path, spec) for path in islice(coming, size))
+                waiting.extend(pool.submit(load, place) for place in islice(coming, size))
                 yield _assemble(loaded, start, spec)
         finally:
             for future in waiting:
                 future.cancel()
 
 
-def _load(path: Path, spec: Preprocessing) -> npt.NDArray[np.float32] | SkippedFile:
+def _load(
+    path: Path,
+    spec: Preprocessing,
+    alter: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]] | None,
+) -> npt.NDArray[np.float32] | SkippedFile:
     try:
-        return prepare(read_image(path), spec)
+        image = resize(read_image(path), spec)
+        return normalise(image if alter is None else alter(image), spec)
     except DataError as error:
         return SkippedFile(path, str(error).removeprefix(f"{path}: "))
 
