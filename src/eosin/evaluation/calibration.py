@@ -1,0 +1,135 @@
+"""Do probabilities mean what they say: temperature, decision threshold, reliability, ECE."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from eosin.errors import DataError
+from eosin.evaluation.weights import Bools, Floats, Ints, Weights, ratio
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BINS = 15
+TEMPERATURES = (0.1, 10.0)
+_STEPS = 60  # halvings of the bracket: beyond a float's precision
+
+
+def apply_temperature(logits: npt.ArrayLike, temperature: float) -> Floats:
+    """Softmax of ``logits / temperature``, shape (n, C); DataError unless temperature > 0."""
+    if not temperature > 0:
+        raise DataError(f"a temperature must be above 0, got {temperature}")
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    grown = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return np.asarray(grown / grown.sum(axis=1, keepdims=True))
+
+
+def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """The temperature that minimises the log loss of ``softmax(logits / T)`` (Guo et al. 2017).
+
+    The loss is convex in 1 / T, so its slope is bisected. The result stays within
+    ``TEMPERATURES``. It is 1 where the data cannot tell: no image, logits that are all equal, or
+    no image classified wrong (the loss then falls for ever as T nears 0).
+
+    Args:
+        logits: finite, shape (n, C).
+        labels: class indices, shape (n,).
+    """
+    scores = np.asarray(logits, dtype=np.float64)
+    truth = np.asarray(labels, dtype=np.int64)
+    if scores.ndim != 2 or len(scores) != len(truth) or not np.isfinite(scores).all():
+        raise DataError(
+            f"a temperature needs finite logits (n, C) and n labels, got {scores.shape} and "
+            f"{truth.shape}"
+        )
+    own = scores[np.arange(len(truth)), truth]
+    if len(truth) == 0 or (own[:, None] >= scores).all():
+        return 1.0
+    low, high = 1 / TEMPERATURES[1], 1 / TEMPERATURES[0]
+    for _ in range(_STEPS):
+        sharpness = (low + high) / 2
+        expected = (apply_temperature(scores, 1 / sharpness) * scores).sum(axis=1)
+        if (expected - own).mean() < 0:
+            low = sharpness
+        else:
+            high = sharpness
+    return float(2 / (low + high))
+
+
+def choose_threshold(
+    p_positive: npt.ArrayLike, labels: npt.ArrayLike, weights: npt.ArrayLike | None = None
+) -> float:
+    """The probability from which to call positive so that balanced accuracy is highest.
+
+    Balanced accuracy is highest where Youden's J = sensitivity + specificity - 1 is. Candidates
+    are 0.5 and the midpoints between neighbouring distinct probabilities; of equally good ones the
+    closest to 0.5 wins. It is 0.5 where only one class is present.
+
+    Args:
+        p_positive: probability of the positive class, shape (n,).
+        labels: true or 1 where positive, shape (n,).
+        weights: non-negative, shape (n,); each image counts once without them.
+    """
+    scores = np.asarray(p_positive, dtype=np.float64)
+    positive = np.asarray(labels).astype(bool)
+    weight = np.ones(len(scores)) if weights is None else np.asarray(weights, dtype=np.float64)
+    totals = (weight * positive).sum(), (weight * ~positive).sum()
+    if min(totals) <= 0:
+        return 0.5
+    share = np.where(positive, weight / totals[0], -weight / totals[1])
+    distinct = np.unique(scores)
+    candidates = np.append((distinct[1:] + distinct[:-1]) / 2, 0.5)
+    order = np.argsort(scores)
+    missed = np.concatenate([[0.0], np.cumsum(share[order])])
+    youden = -missed[np.searchsorted(scores[order], candidates, "left")]
+    best = candidates[youden >= youden.max() - 1e-12]  # sums of shares carry rounding
+    return float(best[np.argmin(np.abs(best - 0.5))])
+
+
+def expected_calibration_error(
+    probabilities: Floats, labels: Ints, weights: Weights | None = None, *, bins: int = BINS
+) -> Floats:
+    """Mean gap between confidence and accuracy over equal-width bins, shape (R,), in [0, 1].
+
+    Guo et al. 2017, Eq. 3, on the most probable class; a bin holds (low, high]. Few images bias
+    it upwards.
+    """
+    weights = weights or Weights.plain(len(labels))
+    confidence, right, place = _binned(probabilities, labels, bins)
+    gap = np.zeros((len(labels), bins))
+    gap[np.arange(len(labels)), place] = right - confidence
+    return ratio(np.abs(weights.sums(gap)).sum(axis=1), weights.sums(np.ones(len(labels))))
+
+
+def reliability(probabilities: Floats, labels: Ints, bins: int = BINS) -> pd.DataFrame:
+    """A row for each bin of confidence that holds images, from low to high.
+
+    Columns: ``low``, ``high`` (the bin), ``images``, ``confidence`` (mean probability of the
+    most probable class) and ``accuracy`` (share classified right), all in [0, 1] but ``images``.
+    """
+    import pandas as pd
+
+    confidence, right, place = _binned(probabilities, labels, bins)
+    edges = np.linspace(0, 1, bins + 1)
+    images = np.bincount(place, minlength=bins)
+    held = images > 0
+    return pd.DataFrame(
+        {
+            "low": edges[:-1][held],
+            "high": edges[1:][held],
+            "images": images[held],
+            "confidence": np.bincount(place, confidence, bins)[held] / images[held],
+            "accuracy": np.bincount(place, right, bins)[held] / images[held],
+        }
+    )
+
+
+def _binned(probabilities: Floats, labels: Ints, bins: int) -> tuple[Floats, Bools, Ints]:
+    """Confidence, correctness and bin of each image."""
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    edges = np.linspace(0, 1, bins + 1)[1:-1]
+    return confidence, right, np.searchsorted(edges, confidence, "left")

@@ -1,0 +1,156 @@
+"""What is scored: the rows of a predictions table as arrays, by image or averaged by patient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from eosin.errors import DataError
+from eosin.evaluation.intervals import patient_columns
+from eosin.evaluation.weights import Bools, Floats, Ints, Weights
+
+if TYPE_CHECKING:
+    from eosin.predictions import Predictions
+
+Level = Literal["image", "patient"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Scored units, n of them: images, or patients with their probabilities averaged.
+
+    Attributes:
+        labels, predicted, decided: class indices, shape (n,): the truth, the most probable class,
+            and the class chosen at the locked threshold.
+        probabilities: shape (n, C).
+        images: how many images each unit stands for, shape (n,).
+        patients: the distinct patients, sorted.
+        patient: the place of each unit's patient in ``patients``, shape (n,).
+        magnification: of each unit, shape (n,); empty text where unknown or mixed.
+    """
+
+    labels: Ints
+    predicted: Ints
+    decided: Ints
+    probabilities: Floats
+    images: Ints
+    patients: tuple[str, ...]
+    patient: Ints
+    magnification: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def class_images(self) -> Ints:
+        """Images of each class, shape (C,)."""
+        classes = self.probabilities.shape[1]
+        return np.bincount(self.labels, self.images, classes).astype(np.int64)
+
+    @property
+    def class_patients(self) -> Ints:
+        """Patients with at least one image of each class, shape (C,)."""
+        classes = self.probabilities.shape[1]
+        pairs = np.unique(self.patient * classes + self.labels)
+        return np.bincount(pairs % classes, minlength=classes)
+
+    @property
+    def present(self) -> Bools:
+        """Which classes have an image, shape (C,)."""
+        return self.class_images > 0
+
+    def where(self, mask: Bools) -> Sample:
+        """The units where ``mask`` is true, and their patients only."""
+        kept, patient = np.unique(self.patient[mask], return_inverse=True)
+        return Sample(
+            labels=self.labels[mask],
+            predicted=self.predicted[mask],
+            decided=self.decided[mask],
+            probabilities=self.probabilities[mask],
+            images=self.images[mask],
+            patients=tuple(self.patients[place] for place in kept),
+            patient=patient.astype(np.int64),
+            magnification=tuple(
+                m for m, keep in zip(self.magnification, mask, strict=True) if keep
+            ),
+        )
+
+    def magnified(self, magnification: str) -> Sample:
+        """The units of one magnification."""
+        return self.where(np.array([own == magnification for own in self.magnification]))
+
+    def magnifications(self) -> tuple[str, ...]:
+        """The known magnifications, from low to high; none where all units share one."""
+        distinct = set(self.magnification)
+        if len(distinct) < 2:
+            return ()
+        return tuple(sorted(distinct - {""}, key=_by_number))
+
+    def labels_of_patients(self) -> list[list[int]]:
+        """The distinct labels of each patient, sorted, in the order of ``patients``."""
+        found: list[set[int]] = [set() for _ in self.patients]
+        for patient, label in zip(self.patient, self.labels, strict=True):
+            found[patient].add(int(label))
+        return [sorted(labels) for labels in found]
+
+
+def image_sample(predictions: Predictions) -> Sample:
+    """Every image of a predictions table; DataError where one has no label."""
+    frame = predictions.frame
+    patients, patient = patient_columns(list(frame["patient"]), list(frame["path"]))
+    return Sample(
+        labels=predictions.label_index,
+        predicted=predictions.predicted_index,
+        decided=predictions.decision_index,
+        probabilities=predictions.probabilities,
+        images=np.ones(len(frame), dtype=np.int64),
+        patients=patients,
+        patient=patient,
+        magnification=tuple(frame["magnification"]),
+    )
+
+
+def patient_sample(sample: Sample, *, positive: int | None, threshold: float | None) -> Sample:
+    """One unit a patient: probabilities averaged over the patient's images, the patient's label.
+
+    The decision compares the mean probability of the ``positive`` class with ``threshold``, 0.5
+    where None. Patients with images of several labels have no label of their own; leave them out
+    before (``mixed_patients``).
+
+    Raises:
+        DataError: a patient has several labels.
+    """
+    labels = sample.labels_of_patients()
+    mixed = mixed_patients(sample)
+    if mixed:
+        raise DataError(f"patient {mixed[0]} has images of several labels, so no label of its own")
+    weights = Weights(sample.patient, np.ones((1, len(sample.patients))))
+    images = np.bincount(sample.patient, sample.images, len(sample.patients))
+    probabilities = weights.per_patient(sample.probabilities) / images[:, None]
+    predicted = probabilities.argmax(axis=1)
+    decided = predicted
+    if positive is not None:
+        chosen = probabilities[:, positive] >= (0.5 if threshold is None else threshold)
+        decided = np.where(chosen, positive, 1 - positive)
+    return Sample(
+        labels=np.array([own[0] for own in labels], dtype=np.int64),
+        predicted=predicted,
+        decided=decided,
+        probabilities=probabilities,
+        images=images.astype(np.int64),
+        patients=sample.patients,
+        patient=np.arange(len(sample.patients)),
+        magnification=("",) * len(sample.patients),
+    )
+
+
+def mixed_patients(sample: Sample) -> tuple[str, ...]:
+    """Patients with images of more than one label."""
+    labels = sample.labels_of_patients()
+    return tuple(name for name, own in zip(sample.patients, labels, strict=True) if len(own) > 1)
+
+
+def _by_number(magnification: str) -> tuple[float, str]:
+    return (float(magnification) if magnification.isdigit() else float("inf"), magnification)

@@ -1,0 +1,120 @@
+"""Every metric of a sample under every row of weights, by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from eosin.evaluation import metrics
+from eosin.evaluation.calibration import expected_calibration_error
+from eosin.evaluation.glossary import GLOSSARY
+from eosin.evaluation.ranking import average_precision, micro_roc_auc, roc_auc
+
+if TYPE_CHECKING:
+    from eosin.evaluation.sample import Sample
+    from eosin.evaluation.weights import Floats, Weights
+    from eosin.tasks import Task
+
+
+class MetricKey(NamedTuple):
+    """A metric of the whole sample, or of one class."""
+
+    metric: str
+    class_index: int | None = None
+
+
+def score_sample(
+    sample: Sample, task: Task, weights: Weights, *, recognition: bool = True
+) -> dict[MetricKey, Floats]:
+    """Every metric that fits the task, shape (R,) each; NaN where a row leaves it undefined.
+
+    Args:
+        sample: what to score.
+        task: its classes; binary and ordinal tasks have metrics of their own.
+        weights: R rows over the sample's units.
+        recognition: whether patients are known, so that their recognition rate has a meaning.
+    """
+    counts = metrics.confusion_counts(
+        sample.labels, sample.predicted, classes=len(task.classes), weights=weights
+    )
+    values = _of_choices(counts)
+    values |= _per_class(sample, counts, weights)
+    values |= _of_probabilities(sample, weights)
+    values |= _averages(values, sample)
+    if task.binary:
+        values |= _of_positive(sample, task, weights, values)
+    if task.ordinal:
+        values |= _of_grades(counts)
+    if recognition:
+        right = sample.labels == sample.predicted
+        rate = metrics.patient_recognition_rate(right, weights)
+        values[MetricKey("patient_recognition_rate")] = rate
+    order = {name: place for place, name in enumerate(GLOSSARY)}
+    return dict(sorted(values.items(), key=lambda item: order[item[0].metric]))
+
+
+def _of_choices(counts: Floats) -> dict[MetricKey, Floats]:
+    return {
+        MetricKey("accuracy"): metrics.accuracy(counts),
+        MetricKey("mcc"): metrics.matthews(counts),
+    }
+
+
+def _per_class(sample: Sample, counts: Floats, weights: Weights) -> dict[MetricKey, Floats]:
+    columns = {
+        "precision": metrics.precision(counts),
+        "recall": metrics.recall(counts),
+        "specificity": metrics.specificity(counts),
+        "f1": metrics.f1(counts),
+    }
+    values: dict[MetricKey, Floats] = {}
+    for place in range(sample.probabilities.shape[1]):
+        for name, column in columns.items():
+            values[MetricKey(name, place)] = column[:, place]
+        scores, own = sample.probabilities[:, place], sample.labels == place
+        values[MetricKey("roc_auc", place)] = roc_auc(scores, own, weights)
+        values[MetricKey("average_precision", place)] = average_precision(scores, own, weights)
+    return values
+
+
+def _of_probabilities(sample: Sample, weights: Weights) -> dict[MetricKey, Floats]:
+    probabilities, labels = sample.probabilities, sample.labels
+    return {
+        MetricKey("micro_roc_auc"): micro_roc_auc(probabilities, labels, weights),
+        MetricKey("log_loss"): metrics.log_loss(probabilities, labels, weights),
+        MetricKey("brier"): metrics.brier_score(probabilities, labels, weights),
+        MetricKey("ece"): expected_calibration_error(probabilities, labels, weights),
+    }
+
+
+def _averages(values: dict[MetricKey, Floats], sample: Sample) -> dict[MetricKey, Floats]:
+    """Macro averages over the classes that the sample has."""
+    macro: dict[MetricKey, Floats] = {}
+    for name in ("precision", "recall", "f1", "roc_auc", "average_precision"):
+        columns = [values[MetricKey(name, place)] for place in range(len(sample.present))]
+        macro[MetricKey(f"macro_{name}")] = metrics.macro(np.stack(columns, 1), sample.present)
+    return {MetricKey("balanced_accuracy"): macro[MetricKey("macro_recall")], **macro}
+
+
+def _of_positive(
+    sample: Sample, task: Task, weights: Weights, values: dict[MetricKey, Floats]
+) -> dict[MetricKey, Floats]:
+    """Sensitivity and specificity at the locked threshold; ranking of the positive class."""
+    positive = task.positive_index
+    counts = metrics.confusion_counts(sample.labels, sample.decided, classes=2, weights=weights)
+    recall = metrics.recall(counts)
+    return {
+        MetricKey("sensitivity"): recall[:, positive],
+        MetricKey("specificity"): recall[:, 1 - positive],
+        MetricKey("roc_auc"): values[MetricKey("roc_auc", positive)],
+        MetricKey("average_precision"): values[MetricKey("average_precision", positive)],
+    }
+
+
+def _of_grades(counts: Floats) -> dict[MetricKey, Floats]:
+    return {
+        MetricKey("quadratic_kappa"): metrics.quadratic_kappa(counts),
+        MetricKey("adjacent_error"): metrics.adjacent_error(counts),
+        MetricKey("distant_error"): metrics.distant_error(counts),
+    }
