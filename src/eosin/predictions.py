@@ -204,8 +204,8 @@ def read_predictions(path: Path) -> Predictions:
     """Read predictions and their sidecar; DataError naming the file where either is wrong."""
     frame = read_table(path, what="predictions table", fix=_FIX)
     meta = read_sidecar(path, kind="predictions", newest=FORMAT_VERSION, fix=_FIX)
-    task = Task.from_dict(section(meta, "task"))
     try:
+        task = Task.from_dict(section(meta, "task"))
         numbers = {
             name: frame[name].astype(float)
             for name in (f"p_{label}" for label in task.classes)

@@ -1,0 +1,207 @@
+"""Manifest: to disk and back, moved along with its images, and honest about who crosses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from eosin.errors import DataError, LeakageError
+from eosin.manifest import Manifest, read_manifest
+from eosin.protocol import Protocol
+from eosin.tasks import Task
+
+BINARY = Task("binary", ("benign", "malignant"), positive="malignant")
+ROWS = (
+    ("SOB_B_A-14-22549AB-100-001.png", "benign", "14-22549", "train", "14-22549AB"),
+    ("SOB_B_A-14-22549CD-100-001.png", "benign", "14-22549", "train", "14-22549CD"),
+    ("SOB_M_DC-14-2523-100-001.png", "malignant", "14-2523", "val", "14-2523"),
+    ("SOB_M_LC-14-13412-100-001.png", "malignant", "14-13412", "test", "14-13412"),
+)
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Manifest:
+    images = tmp_path / "study" / "images"
+    images.mkdir(parents=True)
+    rows = [
+        {
+            "path": str(images / name),
+            "label": label,
+            "patient": patient,
+            "magnification": "100",
+            "split": split,
+            "fold": "",
+            "slide": slide,
+        }
+        for name, label, patient, split, slide in ROWS
+    ]
+    for row in rows:
+        Path(row["path"]).write_bytes(b"pixels")
+    return Manifest(
+        frame=pd.DataFrame(rows),
+        task=BINARY,
+        dataset="breakhis",
+        protocol=Protocol("patient", "50/25/25", seed=7),
+        notes=("A patient is an accession number.",),
+    )
+
+
+def test_a_manifest_comes_back_from_disk_with_extra_columns_and_notes(manifest: Manifest) -> None:
+    path = manifest.paths[0].parent.parent / "bh.csv"
+    manifest.write(path)
+    back = read_manifest(path)
+    assert back.frame.equals(manifest.frame)
+    assert replace(back, frame=manifest.frame) == manifest
+    assert back.fingerprint == manifest.fingerprint
+
+
+def test_paths_are_relative_on_disk_so_that_manifest_and_images_move_together(
+    manifest: Manifest, tmp_path: Path
+) -> None:
+    manifest.write(tmp_path / "study" / "bh.csv")
+    written = pd.read_csv(tmp_path / "study" / "bh.csv")
+    assert written["path"][0] == "images/SOB_B_A-14-22549AB-100-001.png"
+    shutil.move(tmp_path / "study", tmp_path / "elsewhere")
+    moved = read_manifest(tmp_path / "elsewhere" / "bh.csv")
+    assert all(path.is_file() for path in moved.paths)
+    assert moved.paths[0].is_relative_to(tmp_path / "elsewhere" / "images")
+    assert moved.fingerprint == manifest.fingerprint
+
+
+def test_a_manifest_far_from_its_images_finds_them_from_any_working_folder(
+    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    manifest.write(Path("tables/deep/bh.csv"))
+    assert pd.read_csv("tables/deep/bh.csv")["path"][0].startswith("../../study/images/")
+    monkeypatch.chdir(tmp_path / "tables")
+    assert read_manifest(Path("deep/bh.csv")).paths == manifest.paths
+
+
+def test_the_fingerprint_sees_labels_and_splits_and_not_the_order_of_rows(
+    manifest: Manifest,
+) -> None:
+    turned = replace(manifest, frame=manifest.frame[::-1].reset_index(drop=True))
+    assert turned.fingerprint == manifest.fingerprint
+    for column, value in (("label", "malignant"), ("split", "test"), ("patient", "14-1")):
+        frame = manifest.frame.copy()
+        frame.loc[0, column] = value
+        assert replace(manifest, frame=frame).fingerprint != manifest.fingerprint
+
+
+def test_numbers_that_look_like_numbers_stay_text(manifest: Manifest, tmp_path: Path) -> None:
+    frame = manifest.frame.assign(patient=["007", "1e5", "NA", ""], slide="0010")
+    replace(manifest, frame=frame).write(tmp_path / "bh.csv")
+    back = read_manifest(tmp_path / "bh.csv").frame
+    assert back["patient"].tolist() == ["007", "1e5", "NA", ""]
+    assert set(back["slide"]) == {"0010"}
+
+
+def test_a_patient_in_two_splits_is_named_unless_the_protocol_says_leaky(
+    manifest: Manifest,
+) -> None:
+    manifest.require_honest_name()
+    frame = manifest.frame.assign(split=["train", "test", "val", "test"])
+    leaky = replace(manifest, frame=frame)
+    assert leaky.crossing_patients() == ("14-22549",)
+    with pytest.raises(LeakageError, match=r"1 patients .*'patient-level, 50/25/25': 14-22549\."):
+        leaky.require_honest_name()
+    replace(leaky, protocol=Protocol("image", "50/25/25", leaky=True)).require_honest_name()
+
+
+def test_a_patient_in_two_folds_crosses_and_an_unplaced_image_does_not(
+    manifest: Manifest,
+) -> None:
+    folds = manifest.frame.assign(split="", fold=["1", "2", "1", "2"])
+    assert replace(manifest, frame=folds).crossing_patients() == ("14-22549",)
+    partly = manifest.frame.assign(split="", fold=["1", "", "1", "2"])
+    assert replace(manifest, frame=partly).crossing_patients() == ()
+    assert replace(manifest, frame=folds).folds == (1, 2)
+
+
+def test_a_split_is_taken_whole_and_a_missing_one_lists_those_there_are(
+    manifest: Manifest,
+) -> None:
+    train = manifest.in_split("train")
+    assert train.frame["slide"].tolist() == ["14-22549AB", "14-22549CD"]
+    assert train.patients == ("14-22549",)
+    assert manifest.label_index.tolist() == [0, 0, 1, 1]
+    with pytest.raises(DataError, match=r"no image in split 'test' \(it has \['train'\]\).*split"):
+        train.in_split("test")
+
+
+def test_an_image_may_lack_its_label_until_the_label_is_asked_for(manifest: Manifest) -> None:
+    frame = manifest.frame.assign(label=["benign", "", "malignant", "malignant"])
+    with pytest.raises(DataError, match=r"22549CD-100-001.png: has no label"):
+        replace(manifest, frame=frame).label_index  # noqa: B018
+
+
+def test_a_label_outside_the_task_a_repeated_path_and_no_rows_are_refused(
+    manifest: Manifest,
+) -> None:
+    frame = manifest.frame
+    with pytest.raises(DataError, match=r"labels \['normal'\] are not classes of task 'binary'"):
+        replace(manifest, frame=frame.assign(label="normal"))
+    with pytest.raises(DataError, match=r"22549AB-100-001.png: listed twice"):
+        replace(manifest, frame=pd.concat([frame, frame[:1]]))
+    with pytest.raises(DataError, match="at least one image"):
+        replace(manifest, frame=frame[:0])
+    with pytest.raises(DataError, match=r"missing: \['patient'\]"):
+        replace(manifest, frame=frame.drop(columns="patient"))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [
+        ("split", "training", r"unknown splits \['training'\]"),
+        ("fold", "first", "fold 'first' is not a whole number"),
+        ("label", "normal", r"labels \['normal'\]"),
+    ],
+)
+def test_an_edited_table_is_refused_by_file_and_value(
+    manifest: Manifest, tmp_path: Path, column: str, value: str, words: str
+) -> None:
+    path = tmp_path / "bh.csv"
+    manifest.write(path)
+    pd.read_csv(path, dtype=str).assign(**{column: value}).to_csv(path, index=False)
+    with pytest.raises(DataError, match=rf"bh\.csv: {words}"):
+        read_manifest(path)
+
+
+def test_a_missing_or_foreign_file_is_named_with_the_command_that_mends_it(
+    manifest: Manifest, tmp_path: Path
+) -> None:
+    path = tmp_path / "bh.csv"
+    with pytest.raises(DataError, match=r"bh.csv: no such file \(manifest\); .*eosin data"):
+        read_manifest(path)
+    manifest.write(path)
+    sidecar = tmp_path / "bh.meta.json"
+    meta = json.loads(sidecar.read_text())
+    sidecar.write_text(json.dumps({**meta, "format_version": 99}))
+    with pytest.raises(DataError, match=r"bh.meta.json: manifest format 99.*update eosin"):
+        read_manifest(path)
+    sidecar.write_text(json.dumps({**meta, "kind": "predictions"}))
+    with pytest.raises(DataError, match=r"bh.meta.json: want a manifest, found a predictions"):
+        read_manifest(path)
+    sidecar.unlink()
+    with pytest.raises(DataError, match=r"bh.meta.json: no such file .*eosin data"):
+        read_manifest(path)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n\x00\x00")
+    with pytest.raises(DataError, match=r"bh.csv: not a"):
+        read_manifest(path)
+
+
+def test_the_sidecar_tells_a_reader_the_protocol_and_the_counts(
+    manifest: Manifest, tmp_path: Path
+) -> None:
+    leaky = replace(manifest, protocol=Protocol("image", "50/25/25", leaky=True))
+    leaky.write(tmp_path / "bh.csv")
+    meta = json.loads((tmp_path / "bh.meta.json").read_text())
+    assert meta["protocol"]["name"] == "image-level (leaky), 50/25/25"
+    assert (meta["images"], meta["patients"]) == (4, 3)
+    assert meta["fingerprint"] == manifest.fingerprint
