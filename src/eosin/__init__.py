@@ -1,3 +1,95 @@
-"""eosin: honest, fast, explainable classification of breast-histopathology images."""
+"""eosin: honest, fast, explainable classification of breast-histopathology images.
+
+Public names are imported when they are first used, so ``import eosin`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from eosin.data.audit import audit_manifest
+    from eosin.data.bci import read_bci
+    from eosin.data.breakhis import read_breakhis
+    from eosin.data.folder import read_folder
+    from eosin.data.splits import split_by_fractions, split_into_folds
+    from eosin.data.synthetic import write_synthetic
+    from eosin.errors import ConfigError, DataError, EosinError, LeakageError, ModelError
+    from eosin.evaluation.evaluate import evaluate_predictions
+    from eosin.evaluation.evaluation import Evaluation, read_evaluation
+    from eosin.inference.predict import predict
+    from eosin.manifest import Manifest, read_manifest
+    from eosin.models.run import Run, read_run
+    from eosin.predictions import Predictions, read_predictions
+    from eosin.protocol import Protocol
+    from eosin.reporting.report import write_report
+    from eosin.tasks import Task
+    from eosin.training.config import TrainingConfig, read_config
+    from eosin.training.train import train
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "EosinError",
+    "Evaluation",
+    "LeakageError",
+    "Manifest",
+    "ModelError",
+    "Predictions",
+    "Protocol",
+    "Run",
+    "Task",
+    "TrainingConfig",
+    "__version__",
+    "audit_manifest",
+    "evaluate_predictions",
+    "predict",
+    "read_bci",
+    "read_breakhis",
+    "read_config",
+    "read_evaluation",
+    "read_folder",
+    "read_manifest",
+    "read_predictions",
+    "read_run",
+    "split_by_fractions",
+    "split_into_folds",
+    "train",
+    "write_report",
+    "write_synthetic",
+]
+
+_ROOMS = {
+    "eosin.data.audit": ("audit_manifest",),
+    "eosin.data.bci": ("read_bci",),
+    "eosin.data.breakhis": ("read_breakhis",),
+    "eosin.data.folder": ("read_folder",),
+    "eosin.data.splits": ("split_by_fractions", "split_into_folds"),
+    "eosin.data.synthetic": ("write_synthetic",),
+    "eosin.errors": ("ConfigError", "DataError", "EosinError", "LeakageError", "ModelError"),
+    "eosin.evaluation.evaluate": ("evaluate_predictions",),
+    "eosin.evaluation.evaluation": ("Evaluation", "read_evaluation"),
+    "eosin.inference.predict": ("predict",),
+    "eosin.manifest": ("Manifest", "read_manifest"),
+    "eosin.models.run": ("Run", "read_run"),
+    "eosin.predictions": ("Predictions", "read_predictions"),
+    "eosin.protocol": ("Protocol",),
+    "eosin.reporting.report": ("write_report",),
+    "eosin.tasks": ("Task",),
+    "eosin.training.config": ("TrainingConfig", "read_config"),
+    "eosin.training.train": ("train",),
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _ROOM_OF:
+        raise AttributeError(f"module 'eosin' has no attribute {name!r}")
+    return getattr(import_module(_ROOM_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -61,6 +61,7 @@ class RunRecord:
         threshold: the locked probability of the positive class, binary tasks only.
         seed: of the training.
         training: the training settings as plain JSON values.
+        choices: what the training chose inside its own patients, e.g. the probe's strength.
         initial_weights: where the network started from, in words.
         weights_sha256: of ``model.safetensors``; empty for Runs made of members.
         versions: of eosin, Python and the libraries that trained it.
@@ -83,6 +84,7 @@ class RunRecord:
     threshold: float | None = None
     seed: int = 0
     training: dict[str, object] = field(default_factory=dict)
+    choices: dict[str, object] = field(default_factory=dict)
     initial_weights: str = ""
     weights_sha256: str = ""
     versions: dict[str, str] = field(default_factory=dict)
@@ -134,6 +136,7 @@ class RunRecord:
             threshold=float(threshold) if isinstance(threshold, int | float) else None,
             seed=int(str(fields.get("seed", 0))),
             training=section(fields, "training"),
+            choices=section(fields, "choices"),
             initial_weights=str(fields.get("initial_weights", "")),
             weights_sha256=str(fields.get("weights_sha256", "")),
             versions={name: str(value) for name, value in section(fields, "versions").items()},

@@ -79,7 +79,7 @@ class TrainingConfig(BaseModel):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     mixed_precision: Literal["auto", "off"] = "auto"  # only ever on a GPU
     channels_last: bool = True
-    workers: Annotated[int, Field(ge=0)] | None = None  # None: as many as the machine has cores
+    workers: Annotated[int, Field(ge=1)] | None = None  # reading threads; None: one a core
     track: Literal["none", "tensorboard", "mlflow"] = "none"
 
     @model_validator(mode="after")

@@ -193,10 +193,8 @@ def _record(
         temperature=probe.temperature,
         threshold=probe.threshold,
         seed=config.seed,
-        training={
-            **config.to_dict(),
-            "probe": {"strength": probe.strength, "inner_log_loss": losses},
-        },
+        training=config.to_dict(),
+        choices={"strength": probe.strength, "inner_log_loss": losses},
         initial_weights=images.initial_weights,
         versions=software_versions(),
         notes=split.notes,

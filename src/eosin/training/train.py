@@ -9,15 +9,14 @@ from eosin.errors import ConfigError
 from eosin.models.run import (
     ERRORS_NAME,
     PREDICTIONS_NAME,
-    RECORD_NAME,
     Run,
     RunRecord,
     members_of,
-    read_run,
     write_run,
 )
 from eosin.pixels.reading import write_error_table
 from eosin.predictions import Predictions, Provenance, read_predictions
+from eosin.training.resume import Identity, finished_run
 from eosin.training.trainers import FineTuneTrainer, FrozenTrainer, Trainer
 
 if TYPE_CHECKING:
@@ -79,17 +78,14 @@ def train(
     """
     manifest.require_honest_name()
     _require_fold(manifest, fold)
-    if (folder / RECORD_NAME).is_file():
-        if not resume:
-            raise ConfigError(
-                f"{folder}: holds a finished Run; name another folder, remove this one, "
-                "or give --resume to keep what is finished"
-            )
-        return _finished(folder)
+    whole = Identity.of(manifest, config, None)
+    finished = finished_run(folder, whole, resume=resume) if fold == "all" else None
+    if finished is not None:
+        return Trained(finished, (), read_predictions(folder / PREDICTIONS_NAME))
     trainer: Trainer = (
-        FrozenTrainer.of(manifest, config, on_files=on_files)
+        FrozenTrainer.of(manifest, config, resume=resume, on_files=on_files)
         if config.freeze
-        else FineTuneTrainer(manifest, config, resume, progress)
+        else FineTuneTrainer(manifest, config, resume=resume, progress=progress)
     )
     if fold == "all":
         trained = _train_every_fold(trainer, manifest, folder, config)
@@ -119,6 +115,7 @@ def _train_every_fold(
         temperature=1.0,
         threshold=sum(thresholds) / len(thresholds) if thresholds else None,
         training=config.to_dict(),
+        choices={},
         weights_sha256="",
         members=members_of(folder, runs),
     )
@@ -145,11 +142,6 @@ def _out_of_fold(
         notes=manifest.notes,
     )
     return Predictions(frame, manifest.task, provenance)
-
-
-def _finished(folder: Path) -> Trained:
-    table = folder / PREDICTIONS_NAME
-    return Trained(read_run(folder), (), read_predictions(table) if table.is_file() else None)
 
 
 def _require_fold(manifest: Manifest, fold: int | Literal["all"] | None) -> None:

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Protocol
 from eosin.data.splits import hold_out
 from eosin.evaluation.calibration import apply_temperature
 from eosin.inference.predict import PredictOptions, predict
-from eosin.models.run import RECORD_NAME, Run, read_run
 from eosin.predictions import Predictions, make_predictions
 from eosin.training.finetune import finetune
 from eosin.training.frozen import FrozenImages, freeze_images, read_head, train_frozen
+from eosin.training.resume import Identity, finished_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from eosin.manifest import Manifest
+    from eosin.models.run import Run
     from eosin.pixels.reading import SkippedFile
     from eosin.training.config import TrainingConfig
     from eosin.training.progress import Progress
@@ -29,7 +30,7 @@ class Trainer(Protocol):
     skipped: list[SkippedFile]
 
     def train(self, folder: Path, fold: int | None) -> Run:
-        """Train with ``fold`` held out, or on the manifest's own splits; a finished Run is kept."""
+        """Train with ``fold`` held out, or on the manifest's own splits."""
         ...
 
     def score_held_out(self, run: Run, fold: int) -> Predictions:
@@ -43,6 +44,7 @@ class FrozenTrainer:
 
     images: FrozenImages
     config: TrainingConfig
+    resume: bool = False
     skipped: list[SkippedFile] = field(default_factory=list)
 
     @classmethod
@@ -51,17 +53,19 @@ class FrozenTrainer:
         manifest: Manifest,
         config: TrainingConfig,
         *,
+        resume: bool = False,
         on_files: Callable[[int], None] | None = None,
     ) -> FrozenTrainer:
         """Compute the features of ``manifest``, or take them from the cache."""
         images = freeze_images(manifest, config, on_files=on_files)
-        return cls(images, config, list(images.skipped))
+        return cls(images, config, resume, list(images.skipped))
 
     def train(self, folder: Path, fold: int | None) -> Run:
         """Fit the head with ``fold`` held out, or on the manifest's own splits."""
-        if (folder / RECORD_NAME).is_file():
-            return read_run(folder)
-        return train_frozen(self.images, self._split(fold), folder, self.config, fold=fold)
+        split = self._split(fold)
+        identity = Identity.of(split, self.config, fold)
+        finished = finished_run(folder, identity, resume=self.resume)
+        return finished or train_frozen(self.images, split, folder, self.config, fold=fold)
 
     def score_held_out(self, run: Run, fold: int) -> Predictions:
         """Predictions for the held-out fold, from the features already computed."""
@@ -91,8 +95,6 @@ class FineTuneTrainer:
 
     def train(self, folder: Path, fold: int | None) -> Run:
         """Fine-tune with ``fold`` held out, or on the manifest's own splits."""
-        if (folder / RECORD_NAME).is_file():
-            return read_run(folder)
         manifest = self.manifest if fold is None else hold_out(self.manifest, fold)
         return finetune(
             manifest,
@@ -101,6 +103,7 @@ class FineTuneTrainer:
             resume=self.resume,
             fold=fold,
             on_progress=self.progress,
+            on_skipped=self.skipped.append,
         )
 
     def score_held_out(self, run: Run, fold: int) -> Predictions:

@@ -1,0 +1,132 @@
+"""How the commands speak: tables, progress bars, notes, and the last word on skipped files."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+    from rich.console import Console
+
+    from eosin.evaluation.evaluation import Evaluation
+    from eosin.pixels.reading import SkippedFile
+    from eosin.protocol import Protocol
+
+EXIT_SKIPPED = 3
+EXIT_STOPPED = 130
+
+
+def console() -> Console:
+    """Standard output, as wide as the terminal allows and never narrower than 100 columns."""
+    from rich.console import Console
+
+    plain = Console(highlight=False)
+    return plain if plain.is_terminal else Console(highlight=False, width=120)
+
+
+def say(text: str) -> None:
+    """One line to standard output, its [markup] understood."""
+    console().print(text, soft_wrap=True)
+
+
+def print_frame(frame: pd.DataFrame, *, title: str = "") -> None:
+    """A small table; the first column is text, the others are right-aligned."""
+    from rich.table import Table
+
+    table = Table(title=title or None, title_justify="left", title_style="bold", box=None)
+    for place, name in enumerate(frame.columns):
+        table.add_column(str(name), justify="left" if place == 0 else "right")
+    for row in frame.itertuples(index=False, name=None):
+        table.add_row(*(str(value) for value in row))
+    console().print(table)
+
+
+def print_evaluation(evaluation: Evaluation) -> None:
+    """Every figure with its interval and its n: metrics down, the overall scope first."""
+    import pandas as pd
+
+    scopes = [scope for scope in evaluation.scopes if scope == "all" or "," not in scope]
+    for scope in scopes:
+        rows = [
+            {
+                "metric": metric,
+                "value": _figure(estimate.value),
+                "95 % interval": _range(estimate.low, estimate.high),
+                "images": estimate.images,
+                "patients": estimate.patients,
+            }
+            for (metric, where), estimate in evaluation.estimates.items()
+            if where == scope
+        ]
+        print_frame(pd.DataFrame(rows), title=f"{evaluation.level} level, {scope}")
+    for sentence in evaluation.notes:
+        say(f"[dim]{sentence}[/]")
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _range(low: float | None, high: float | None) -> str:
+    return "none" if low is None or high is None else f"[{low:.3f}, {high:.3f}]"
+
+
+def print_protocol(protocol: Protocol, notes: Sequence[str] = ()) -> None:
+    """The protocol's name, its warning where it has one, and the notes."""
+    from rich.markup import escape
+
+    colour = "red" if protocol.leaky else "yellow" if protocol.warning else "green"
+    say(f"protocol: [bold {colour}]{escape(protocol.name)}[/]")
+    for sentence in (protocol.warning, *notes):
+        if sentence:
+            say(f"[{colour if sentence == protocol.warning else 'dim'}]{escape(sentence)}[/]")
+
+
+@contextmanager
+def counting(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A progress bar in files; yields what moves it. Silent where output is no terminal."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    out = console()
+    with Progress(*columns, console=out, disable=not out.is_terminal) as progress:
+        task = progress.add_task(description, total=total, rate="")
+
+        def advance(files: int) -> None:
+            progress.advance(task, files)
+            speed = progress.tasks[0].speed
+            progress.update(task, rate=f"{speed:.0f} images/s" if speed else "")
+
+        yield advance
+
+
+def finish(skipped: Sequence[SkippedFile], table: Path) -> None:
+    """Exit with code 3, saying how many files were skipped and where they are named."""
+    if not skipped:
+        return
+    from rich.markup import escape
+
+    say(f"[yellow]{len(skipped)} files were skipped; their names and reasons: {table}[/]")
+    for item in skipped[:3]:
+        say(f"[dim]  {escape(str(item.path))}: {escape(item.reason)}[/]")
+    raise typer.Exit(EXIT_SKIPPED)

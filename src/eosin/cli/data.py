@@ -1,0 +1,169 @@
+"""`eosin data ...`: read a dataset into a manifest, draw a synthetic one, audit one."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from eosin.data.scan import ReadDataset
+
+app = typer.Typer(no_args_is_help=True, help="Read datasets into manifests; audit them.")
+
+Root = Annotated[Path, typer.Argument(metavar="ROOT", help="Folder of the dataset.")]
+Out = Annotated[Path, typer.Option("--out", "-o", metavar="M.csv", help="The manifest to write.")]
+
+
+class Task(StrEnum):
+    """What BreakHis images are sorted into."""
+
+    binary = "binary"
+    subtype = "subtype"
+
+
+class PatientUnit(StrEnum):
+    """What counts as a patient in BreakHis names."""
+
+    accession = "accession"
+    slide = "slide"
+
+
+class Kind(StrEnum):
+    """Which dataset the synthetic images are named like."""
+
+    breakhis = "breakhis"
+    her2 = "her2"
+
+
+@app.command()
+def breakhis(
+    root: Root,
+    out: Out,
+    task: Annotated[
+        Task, typer.Option(help="Two classes, or the eight tumour types.")
+    ] = Task.binary,
+    magnification: Annotated[
+        list[int] | None, typer.Option(help="Keep this magnification; may be repeated.")
+    ] = None,
+    patient: Annotated[
+        PatientUnit,
+        typer.Option(help="Accession number (slide without block letters), or slide as published."),
+    ] = PatientUnit.accession,
+    folds: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The official five-fold file.")
+    ] = None,
+    official_fold: Annotated[
+        int | None, typer.Option(help="Which of the official folds to take as the split.")
+    ] = None,
+) -> None:
+    """BreakHis: the official tree, or any folder of BreakHis-named files."""
+    from eosin.data.breakhis import read_breakhis
+
+    found = read_breakhis(
+        root,
+        task=task.value,
+        magnifications=magnification or (),
+        patient=patient.value,
+        folds=folds,
+        official_fold=official_fold,
+    )
+    _write(found, out)
+
+
+@app.command()
+def bci(root: Root, out: Out) -> None:
+    """BCI: H&E images with HER2 levels in their names; the official test set stays apart."""
+    from eosin.data.bci import read_bci
+
+    _write(read_bci(root), out)
+
+
+@app.command()
+def folder(
+    root: Root,
+    out: Out,
+    patient: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGEX", help=r"Its first group in a file name is the patient: ^(\d+)_"
+        ),
+    ] = None,
+    positive: Annotated[str | None, typer.Option(help="The positive one of two classes.")] = None,
+    ordinal: Annotated[bool, typer.Option("--ordinal", help="Classes are grades.")] = False,
+) -> None:
+    """Any dataset with one sub-folder a class."""
+    from eosin.data.folder import read_folder
+
+    _write(read_folder(root, patient=patient, positive=positive, ordinal=ordinal), out)
+
+
+@app.command()
+def synthetic(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to draw into.")],
+    kind: Annotated[Kind, typer.Option(help="Names and classes of this dataset.")] = Kind.breakhis,
+    patients: Annotated[int, typer.Option(help="How many patients.")] = 24,
+    images: Annotated[int, typer.Option(help="How many images in all.")] = 240,
+    size: Annotated[int, typer.Option(help="Side in pixels.")] = 224,
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+) -> None:
+    """Draw H&E images with known truth, under true names, and write OUT/manifest.csv."""
+    from eosin.cli.console import counting
+    from eosin.data.bci import read_bci
+    from eosin.data.breakhis import read_breakhis
+    from eosin.data.synthetic import SyntheticOptions, write_synthetic
+
+    options = SyntheticOptions(
+        kind=kind.value, patients=patients, images=images, size=size, seed=seed
+    )
+    with counting("drawing", images) as advance:
+        write_synthetic(out, options, on_image=lambda _: advance(1))
+    found = read_breakhis(out / "images") if kind is Kind.breakhis else read_bci(out)
+    _write(found, out / "manifest.csv")
+
+
+@app.command()
+def audit(
+    manifest: Annotated[Path, typer.Argument(metavar="M.csv", help="A manifest.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="audit.html", help="A page to write.")
+    ] = None,
+) -> None:
+    """Look for duplicates, leaks, label conflicts, imbalance and unreadable files."""
+    from eosin.cli.console import EXIT_SKIPPED, counting, print_frame, say
+    from eosin.data.audit import audit_manifest
+    from eosin.manifest import read_manifest
+    from eosin.reporting.audit_page import write_audit_page
+
+    images = read_manifest(manifest)
+    with counting("looking", len(images)) as advance:
+        found = audit_manifest(images, on_image=advance)
+    say(f"[bold]{found.verdict}[/]")
+    if found.duplicates:
+        print_frame(found.frame().head(20), title=f"{len(found.duplicates)} pairs, first 20")
+    if out is not None:
+        write_audit_page(found, images, out)
+        say(f"page written: {out}")
+    if found.unreadable:
+        say(f"[yellow]{len(found.unreadable)} files cannot be read[/]")
+        raise typer.Exit(EXIT_SKIPPED)
+
+
+def _write(found: ReadDataset, out: Path) -> None:
+    """Write a manifest, say what is in it, and end with the skipped files."""
+    from eosin.cli.console import finish, print_frame, print_protocol, say
+    from eosin.data.scan import count_table
+    from eosin.pixels.reading import error_table_path, write_error_table
+
+    manifest = found.manifest
+    manifest.write(out)
+    write_error_table(found.skipped, error_table_path(out))
+    known = manifest.protocol.patients_known
+    patients = f"{len(manifest.patients)} patients" if known else "patients unknown"
+    say(f"[bold]{manifest.dataset}[/]: {len(manifest)} images, {patients}")
+    print_frame(count_table(manifest).reset_index())
+    print_protocol(manifest.protocol, manifest.notes)
+    say(f"written: {out}")
+    finish(found.skipped, error_table_path(out))

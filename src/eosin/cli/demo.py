@@ -1,0 +1,46 @@
+"""`eosin demo`: the whole main job in a few minutes, with nothing to download."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_NEXT = """
+The same on your own images:
+
+  eosin data breakhis FOLDER -o bh.csv     # or: eosin data folder FOLDER -o m.csv
+  eosin split bh.csv -o bh5.csv --by patient --folds 5 --seed 7
+  eosin train bh5.csv -o runs/bh --freeze --fold all
+  eosin evaluate runs/bh/predictions.csv -o runs/bh/evaluation.json
+  eosin report runs/bh runs/bh/predictions.csv -o runs/bh/report.html
+"""
+
+
+def demo(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to work in.")] = Path(
+        "eosin-demo"
+    ),
+) -> None:
+    """Draw synthetic H&E images, split by patient, train, predict, evaluate and report."""
+    import time
+
+    from eosin.cli.console import console, say
+    from eosin.demo import run_demo
+    from eosin.errors import ConfigError
+    from eosin.training.progress import RichProgress
+
+    if out.exists() and any(out.iterdir()):
+        raise ConfigError(f"{out}: not empty; name another folder with --out, or remove it")
+    began = time.monotonic()
+    made = run_demo(
+        out, on_step=lambda text: say(f"[bold]{text}[/]"), progress=RichProgress(console())
+    )
+    for metric in ("roc_auc", "accuracy", "balanced_accuracy", "sensitivity", "specificity"):
+        figure = made.evaluation.value(metric)
+        span = "" if figure.low is None else f" [{figure.low:.3f}, {figure.high:.3f}]"
+        value = "undefined" if figure.value is None else f"{figure.value:.3f}"
+        say(f"  {metric:<18} {value}{span}  {figure.images} images, {figure.patients} patients")
+    say(f"done in {time.monotonic() - began:.0f} s; the report: [bold]{made.report.resolve()}[/]")
+    typer.echo(_NEXT)

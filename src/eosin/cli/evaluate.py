@@ -1,0 +1,36 @@
+"""`eosin evaluate`: every metric with its interval."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Level(StrEnum):
+    """What counts as one case."""
+
+    image = "image"
+    patient = "patient"
+
+
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(metavar="P.csv", help="Predictions.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="E.json", help="The evaluation.")],
+    level: Annotated[Level, typer.Option(help="Score images, or patients.")] = Level.image,
+    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+) -> None:
+    """Score predictions; every metric has a 95 % interval that resamples patients."""
+    from eosin.cli.console import print_evaluation, print_protocol, say
+    from eosin.evaluation.evaluate import evaluate_predictions
+    from eosin.predictions import read_predictions
+
+    table = read_predictions(predictions)
+    evaluation = evaluate_predictions(table, level=level.value, resamples=resamples, seed=seed)
+    evaluation.write(out)
+    print_evaluation(evaluation)
+    print_protocol(table.provenance.protocol, table.provenance.notes)
+    say(f"written: {out}")

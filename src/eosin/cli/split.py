@@ -1,0 +1,67 @@
+"""`eosin split`: divide a manifest without cutting patients in two, or say that it does."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eosin.errors import ConfigError
+
+
+class By(StrEnum):
+    """What stays whole."""
+
+    patient = "patient"
+    slide = "slide"
+    image = "image"
+
+
+def split(
+    manifest: Annotated[Path, typer.Argument(metavar="M.csv", help="A manifest.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="S.csv", help="The split manifest.")],
+    by: Annotated[By, typer.Option(help="What is never cut in two.")] = By.patient,
+    fractions: Annotated[
+        tuple[float, float, float] | None,
+        typer.Option(metavar="TRAIN VAL TEST", help="Shares that sum to 1 (0.70 0.15 0.15)."),
+    ] = None,
+    folds: Annotated[int | None, typer.Option(help="Folds instead of shares.")] = None,
+    keep_test: Annotated[
+        bool,
+        typer.Option(
+            "--keep-test",
+            help="Keep the test split there is; the first two shares divide the rest.",
+        ),
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+) -> None:
+    """Divide a manifest into train, val and test, or into folds.
+
+    Stratified by class and magnification as far as whole patients allow. `--by image` is the
+    published BreakHis protocol; where it puts a patient on both sides its name says so.
+    """
+    from eosin.cli.console import print_frame, print_protocol, say
+    from eosin.data.splits import split_by_fractions, split_into_folds, split_table
+    from eosin.manifest import read_manifest
+
+    if folds is not None and (fractions is not None or keep_test):
+        raise ConfigError("give either --folds or --fractions (with --keep-test), not both")
+    images = read_manifest(manifest)
+    if folds is not None:
+        divided = split_into_folds(images, folds, by=by.value, seed=seed)
+    else:
+        shares = fractions or (0.70, 0.15, 0.15)
+        if keep_test:
+            train, val, _ = shares
+            shares_kept = (train / (train + val), val / (train + val))
+            divided = split_by_fractions(
+                images, shares_kept, by=by.value, seed=seed, keep_test=True
+            )
+        else:
+            divided = split_by_fractions(images, shares, by=by.value, seed=seed)
+    divided.write(out)
+    print_frame(split_table(divided))
+    print_protocol(divided.protocol, divided.notes)
+    say(f"written: {out}")

@@ -1,0 +1,93 @@
+"""`eosin train`: from a split manifest to a Run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from eosin.errors import ConfigError
+
+
+def train(
+    manifest: Annotated[Path, typer.Argument(metavar="S.csv", help="A split manifest.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of the Run.")],
+    config: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Settings.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="A timm name, a name of the study, or inception_her2.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="imagenet, none, or a safetensors file.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1)] = None,
+    image_size: Annotated[int | None, typer.Option(help="Input side in pixels.")] = None,
+    freeze: Annotated[
+        bool | None,
+        typer.Option("--freeze/--no-freeze", help="Linear head on frozen features (laptop path)."),
+    ] = None,
+    fold: Annotated[
+        str | None, typer.Option(metavar="K|all", help="Fold to hold out, or every one in turn.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue an interrupted training.")
+    ] = False,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    track: Annotated[str | None, typer.Option(help="none, tensorboard or mlflow.")] = None,
+) -> None:
+    """Train a Run; options given here override the settings file.
+
+    Ctrl-C or a crash loses at most the running epoch: run the same command with --resume.
+    """
+    from eosin.cli.console import EXIT_STOPPED, console, counting, finish, print_protocol, say
+    from eosin.manifest import read_manifest
+    from eosin.models.run import ERRORS_NAME
+    from eosin.training.config import TrainingConfig, read_config
+    from eosin.training.progress import RichProgress
+    from eosin.training.train import train as train_run
+
+    images = read_manifest(manifest)
+    settings = (read_config(config) if config else TrainingConfig()).with_overrides(
+        {
+            "backbone": backbone,
+            "weights": weights,
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "image_size": image_size,
+            "freeze": freeze,
+            "seed": seed,
+            "device": device,
+            "track": track,
+        }
+    )
+    print_protocol(images.protocol)
+    try:
+        held = _fold(fold)
+        if settings.freeze:
+            with counting("features", len(images)) as on_files:
+                trained = train_run(
+                    images, out, settings, fold=held, resume=resume, on_files=on_files
+                )
+        else:
+            trained = train_run(
+                images, out, settings, fold=held, resume=resume, progress=RichProgress(console())
+            )
+    except KeyboardInterrupt:
+        say("[yellow]stopped; what is finished is kept: run the same command with --resume[/]")
+        raise typer.Exit(EXIT_STOPPED) from None
+    say(f"run written: {out}")
+    if trained.predictions is not None:
+        say(f"out-of-fold predictions: {out / 'predictions.csv'}")
+    finish(trained.skipped, out / ERRORS_NAME)
+
+
+def _fold(text: str | None) -> int | Literal["all"] | None:
+    if text is None:
+        return None
+    if text == "all":
+        return "all"
+    if text.isdigit():
+        return int(text)
+    raise ConfigError(f"--fold {text!r}: want a fold number or all")

@@ -1,0 +1,121 @@
+"""What this machine has, and what it lacks to do the main job."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+_NEEDED = ("torch", "torchvision", "timm")
+_OPTIONAL = {"pytorch_grad_cam": ("grad-cam", "explain"), "tensorboard": ("tensorboard", "track")}
+_GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor's sheet.
+
+    Attributes:
+        name: what was looked at.
+        value: what was found.
+        ok: whether it serves.
+        fix: the command or the step that mends it; empty where nothing needs mending.
+        vital: whether the main job cannot run without it.
+
+    """
+
+    name: str
+    value: str
+    ok: bool = True
+    fix: str = ""
+    vital: bool = False
+
+
+def examine(folder: Path | None = None) -> list[Finding]:
+    """Look at Python, packages, device, threads, memory, disk (of ``folder``) and weights."""
+    folder = folder or Path.cwd()
+    findings = [_python(), *(_package(name) for name in _NEEDED), _device()]
+    findings += [_threads(), _memory(), _disk(folder), _weights()]
+    return findings + [_extra(module, *names) for module, names in _OPTIONAL.items()]
+
+
+def _python() -> Finding:
+    ok = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    fix = "" if ok else "install Python 3.11, 3.12 or 3.13"
+    return Finding("python", platform.python_version(), ok, fix, vital=True)
+
+
+def _package(name: str) -> Finding:
+    fix = 'pip install "eosin[train]"'
+    try:
+        found = version(name)
+    except PackageNotFoundError:
+        return Finding(name, "not installed", ok=False, fix=fix, vital=True)
+    if find_spec(name) is None:
+        return Finding(name, f"{found}, broken", ok=False, fix=fix, vital=True)
+    return Finding(name, found, vital=True)
+
+
+def _device() -> Finding:
+    if find_spec("torch") is None:
+        return Finding(
+            "device", "unknown without torch", ok=False, fix='pip install "eosin[train]"'
+        )
+    import torch
+
+    if torch.cuda.is_available():
+        return Finding("device", torch.cuda.get_device_name(0))
+    return Finding("device", "CPU (no GPU seen; --freeze is the quick path here)")
+
+
+def _threads() -> Finding:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    limit = os.environ.get("OMP_NUM_THREADS")
+    value = f"{cores} cores" + (f", OMP_NUM_THREADS={limit}" if limit else "")
+    ok = limit is None or not limit.isdigit() or int(limit) <= (cores or 1)
+    return Finding("threads", value, ok, "" if ok else f"export OMP_NUM_THREADS={cores}")
+
+
+def _memory() -> Finding:
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _GIB
+    except (ValueError, OSError, AttributeError):
+        return Finding("memory", "unknown")
+    ok = total >= 4
+    fix = "" if ok else "use --batch-size 8 or a machine with 4 GiB or more"
+    return Finding("memory", f"{total:.0f} GiB", ok, fix)
+
+
+def _disk(folder: Path) -> Finding:
+    free = shutil.disk_usage(folder).free / _GIB
+    ok = free >= 2
+    fix = "" if ok else f"free some space: df -h {folder}"
+    return Finding("disk", f"{free:.0f} GiB free in {folder}", ok, fix)
+
+
+def _weights() -> Finding:
+    named = os.environ.get("EOSIN_WEIGHTS")
+    if not named:
+        value = "EOSIN_WEIGHTS is not set; weights are downloaded through timm when asked for"
+        return Finding("weights", value)
+    folder = Path(named)
+    if not folder.is_dir():
+        return Finding("weights", f"{named}: no such folder", ok=False, fix="unset EOSIN_WEIGHTS")
+    files = sorted(path.stem for path in folder.glob("*.safetensors"))
+    if not files:
+        fix = f"put <timm name>.safetensors into {named}"
+        return Finding("weights", f"{named}: no safetensors file", ok=False, fix=fix)
+    return Finding("weights", f"{named}: {', '.join(files)}")
+
+
+def _extra(module: str, package: str, extra: str) -> Finding:
+    if find_spec(module) is None:
+        return Finding(
+            package, "not installed (optional)", ok=False, fix=f'pip install "eosin[{extra}]"'
+        )
+    return Finding(package, version(package))
