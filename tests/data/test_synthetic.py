@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from eosin.data.breakhis import BreakHisName
@@ -54,8 +55,15 @@ def nuclear_area(drawing: Drawing) -> float:
     return float(np.median(inside)) if inside else float("nan")
 
 
-def optical_density(image: np.ndarray) -> np.ndarray:
-    return -np.log((image.astype(float) + 1) / 256).mean(axis=2)
+def optical_density(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    density: npt.NDArray[np.float64] = -np.log((image.astype(float) + 1) / 256)
+    return np.asarray(density.mean(axis=2), np.float64)
+
+
+def read_png(path: Path) -> npt.NDArray[np.uint8]:
+    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert pixels is not None, path
+    return np.asarray(pixels, np.uint8)
 
 
 def test_every_file_carries_a_true_breakhis_name(breakhis: list[Path]) -> None:
@@ -132,7 +140,7 @@ def test_each_mask_covers_a_part_of_its_image_that_is_darker_than_the_rest(
 ) -> None:
     excess = []
     for path in breakhis:
-        image, mask = cv2.imread(str(path)), cv2.imread(str(mask_path(path)), cv2.IMREAD_UNCHANGED)
+        image, mask = read_png(path), read_png(mask_path(path))
         assert mask.shape == image.shape[:2]
         assert set(np.unique(mask)) == {0, 255}
         assert 0.04 < (mask > 0).mean() < 0.95

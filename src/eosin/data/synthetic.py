@@ -122,7 +122,7 @@ def _stroma(rng: np.random.Generator, *, cellular: float) -> Stroma:
     return Stroma(
         spindles=float(rng.uniform(12, 30)) * cellular,
         lymphocytes=float(rng.gamma(1.2, 3.0)),
-        collagen=float(rng.uniform(0.5, 0.9)),
+        collagen=float(rng.uniform(0.35, 0.8)),
         clefts=float(rng.uniform(0.2, 1.1)),
         fat=float(rng.choice([0.0, 0.25, 0.6])),
     )
@@ -158,7 +158,7 @@ def _tissue(
         stroma=_stroma(rng, cellular=cellular),
         stain=_stain(rng, scanner),
         layers=int(rng.choice([2, 2, 3])) if atypia < 0.5 else int(rng.choice([2, 3, 4])),
-        cytoplasm=float(rng.uniform(0.35, 0.6)),
+        cytoplasm=float(rng.uniform(0.3, 0.55)),
         membrane=0.08 + 0.12 * max(0.0, atypia) + float(rng.normal(0, 0.02)),
     )
 

@@ -257,7 +257,7 @@ def _with_epithelium(
     body = tissue.cytoplasm * (0.85 + 0.14 * _crop(sheet, 9.0) + 0.12 * _crop(sheet, 1.2))
     body = np.maximum(body + tissue.membrane * border - 0.10, 0.05)
     return _Amounts(
-        np.where(where, 0.5 * body + 0.06, ground.haematoxylin).astype(np.float32),
+        np.where(where, 0.36 * body + 0.05, ground.haematoxylin).astype(np.float32),
         np.where(where, body, ground.eosin).astype(np.float32),
     )
 
