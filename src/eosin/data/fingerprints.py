@@ -1,0 +1,114 @@
+"""What is remembered of a picture, to know it again when it was turned, rescaled or re-encoded."""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from eosin.errors import DataError
+from eosin.pixels.reading import SkippedFile, UInt8Image, read_image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+SIDE = 32  # pixels of the square that every picture is averaged to
+KEPT = 12  # frequencies kept along each axis: what JPEG and rescaling leave alone
+_BLANK_TEXTURE = 1.0
+_UNIFORM_SPREAD = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """One picture in some 600 bytes.
+
+    Attributes:
+        pixels: digest of size and bytes: equal for equal pictures, whatever their file format.
+        colours: digest of the three histograms: equal also for a picture that was only turned.
+        shape: height and width, pixels.
+        means: mean luma, red and blue chroma (YCrCb), 0 to 255, shape (3,).
+        waves: cosine coefficients of luma, shape (KEPT, KEPT), in grey levels, mean removed.
+        blank: whether there is too little structure to tell two pictures apart.
+        uniform: whether it is one flat colour, so that even equal bytes prove nothing.
+    """
+
+    pixels: bytes
+    colours: bytes
+    shape: tuple[int, int]
+    means: npt.NDArray[np.float32]
+    waves: npt.NDArray[np.float32]
+    blank: bool
+    uniform: bool
+
+
+def fingerprint(image: UInt8Image) -> Fingerprint:
+    """The fingerprint of an RGB image (height, width, 3)."""
+    import cv2
+
+    small = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    colour = cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb).astype(np.float32)
+    # Over SIDE: an orthonormal coefficient becomes the root mean square of its wave.
+    waves = np.asarray(cv2.dct(np.ascontiguousarray(colour[:, :, 0])), np.float32)
+    waves = waves[:KEPT, :KEPT] / np.float32(SIDE)
+    waves[0, 0] = 0.0
+    # A lamp lights the middle more than the rim: the slowest waves are no sign of tissue.
+    texture = float(np.sqrt(np.square(waves[frequency() >= 3]).sum()))
+    return Fingerprint(
+        pixels=_digest(np.array(image.shape, np.int64), image),
+        colours=_digest(_histograms(image)),
+        shape=(image.shape[0], image.shape[1]),
+        means=colour.mean(axis=(0, 1)),
+        waves=waves,
+        blank=texture < _BLANK_TEXTURE,
+        uniform=bool(max(cv2.meanStdDev(image)[1]) < _UNIFORM_SPREAD),
+    )
+
+
+def read_fingerprints(
+    paths: Sequence[Path], *, workers: int = 2, on_image: Callable[[int], None] | None = None
+) -> list[Fingerprint | SkippedFile]:
+    """Read every image in threads; a file that cannot be read gives its reason instead.
+
+    Args:
+        paths: the images, in any order; the answer keeps it.
+        workers: threads that decode.
+        on_image: called with the number of images done, after each.
+    """
+    found: list[Fingerprint | SkippedFile] = []
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        for done, result in enumerate(pool.map(_read, paths), start=1):
+            found.append(result)
+            if on_image is not None:
+                on_image(done)
+    return found
+
+
+def frequency() -> npt.NDArray[np.float32]:
+    """Distance of each kept wave from the constant one, shape (KEPT, KEPT)."""
+    along = np.arange(KEPT, dtype=np.float32)
+    return np.hypot(along[:, None], along[None, :])
+
+
+def _read(path: Path) -> Fingerprint | SkippedFile:
+    try:
+        return fingerprint(read_image(path))
+    except DataError as error:
+        return SkippedFile.from_error(path, error)
+
+
+def _histograms(image: UInt8Image) -> npt.NDArray[np.float32]:
+    import cv2
+
+    return np.stack([cv2.calcHist([image], [k], None, [256], [0, 256]) for k in range(3)])
+
+
+def _digest(*arrays: npt.NDArray[np.generic]) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.digest()
