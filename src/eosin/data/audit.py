@@ -107,7 +107,6 @@ PAIR_COLUMNS = (
     *("across_splits", "across_patients", "across_labels"),
     *("label_a", "label_b", "patient_a", "patient_b", "part_a", "part_b"),
 )
-)
 
 
 @dataclass(frozen=True)
