@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
@@ -55,6 +56,7 @@ _DECODE_FAULTS = (
     ValueError,
     EOFError,
     OverflowError,
+    struct.error,
 )
 
 
@@ -232,11 +234,11 @@ def _require_whole(image: ImageFile, stream: BinaryIO, size: int) -> None:
 
 def _decode(path: Path, image: ImageFile, data: bytes) -> UInt8Image:
     chunks = png_chunks(data) if image.format == "PNG" else set()
+    turn = _orientation(image, chunks)
     if _is_deep(image, data):
-        return _upright(_decode_stored(data), image.getexif() if b"eXIf" in chunks else None)
-    plain = image.mode == "RGB" and image.format in ("PNG", "JPEG")
-    if plain and not chunks & {b"tRNS", b"eXIf"} and not _is_turned(image):
-        return _decode_fast(data)
+        return _upright(_decode_stored(data), turn)
+    if image.mode == "RGB" and image.format in ("PNG", "JPEG") and b"tRNS" not in chunks:
+        return _upright(_decode_fast(data), turn)
     if image.format == "TIFF" and image.mode in ("L", "RGB") and _is_large(image):
         return _decode_stored(data)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
@@ -244,7 +246,16 @@ def _decode(path: Path, image: ImageFile, data: bytes) -> UInt8Image:
             f"{path}: pixels of mode {image.mode} are neither 8- nor 16-bit unsigned, so their "
             "white is unknown; convert the file to 8 bits"
         )
-    return _decode_any(image)
+    return _upright(_decode_any(image), turn)
+
+
+def _orientation(image: ImageFile, chunks: set[bytes]) -> object:
+    """The EXIF orientation that is still to be applied; 1 is upright."""
+    if image.format == "TIFF":  # both decoders turn a TIFF themselves
+        return 1
+    if image.format == "PNG" and b"eXIf" not in chunks:  # Pillow would decode it to find out
+        return 1
+    return image.getexif().get(_ORIENTATION, 1)
 
 
 def _is_large(image: ImageFile) -> bool:
@@ -252,11 +263,6 @@ def _is_large(image: ImageFile) -> bool:
     return (
         Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS
     )
-
-
-def _is_turned(image: ImageFile) -> bool:
-    # A PNG was asked for its eXIf chunk already; asking Pillow would decode the pixels.
-    return image.format != "PNG" and image.getexif().get(_ORIENTATION, 1) != 1
 
 
 def _is_deep(image: ImageFile, data: bytes) -> bool:
@@ -296,11 +302,11 @@ def _decode_stored(data: bytes) -> UInt8Image:
 
 
 def _decode_any(image: ImageFile) -> UInt8Image:
-    upright = ImageOps.exif_transpose(image)
-    if upright.has_transparency_data:
-        layers = np.asarray(upright.convert("RGBA"))
+    image.load()
+    if image.has_transparency_data:
+        layers = np.asarray(image.convert("RGBA"))
         return _on_white(layers[:, :, :3], layers[:, :, 3])
-    return np.asarray(upright.convert("RGB"))
+    return np.asarray(image.convert("RGB"))
 
 
 def _on_white(rgb: UInt8Image, alpha: UInt8Image) -> UInt8Image:
@@ -309,9 +315,8 @@ def _on_white(rgb: UInt8Image, alpha: UInt8Image) -> UInt8Image:
     return ((mixed + 127) // 255).astype(np.uint8)
 
 
-def _upright(image: UInt8Image, exif: Image.Exif | None) -> UInt8Image:
+def _upright(image: UInt8Image, orientation: object) -> UInt8Image:
     """Turn by the EXIF orientation 1 to 8 (mirror, then quarter turns)."""
-    orientation = exif.get(_ORIENTATION, 1) if exif is not None else 1
     turned = image.transpose(1, 0, 2) if orientation in (5, 6, 7, 8) else image
     if orientation in (3, 4, 7, 8):
         turned = turned[::-1]
