@@ -69,14 +69,14 @@ def read_array(fields: Mapping[str, object], key: str, shape: tuple[int, ...]) -
 
 
 def estimate_from_matrix(density: FloatArray, stain_matrix: Matrix) -> StainEstimate:
-    """Complete a stain matrix with its pseudo-maximal concentrations over ``density`` (n, 3).
+    """Complete a stain matrix with its pseudo-maximal concentrations over ``density`` (3, n).
 
     Raises:
         UnstainedError: the two stains cannot be told apart, or one of them is not there.
     """
     if not _is_separable(stain_matrix):
         raise UnstainedError(Reason.SINGLE_STAIN)
-    concentration = least_squares(stain_matrix).T.astype(np.float32) @ density.T
+    concentration = least_squares(stain_matrix).T.astype(np.float32) @ density
     most = np.array([high_percentile(each, _PSEUDO_MAXIMUM) for each in concentration])
     if not _is_usable(stain_matrix, most):
         raise UnstainedError(Reason.SINGLE_STAIN)

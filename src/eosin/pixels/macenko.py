@@ -32,23 +32,22 @@ def macenko_estimate(sample: TissueSample, *, beta: float, alpha: float) -> Stai
 
 
 def macenko_stain_matrix(density: FloatArray, *, beta: float, alpha: float) -> Matrix:
-    """(2, 3) unit stain vectors, haematoxylin first, of densities (n, 3)."""
-    dense = np.minimum(np.minimum(density[:, 0], density[:, 1]), density[:, 2]) >= beta
-    tissue = np.compress(dense, density, axis=0)
-    if len(tissue) < _FEWEST_TISSUE_PIXELS:
+    """(2, 3) unit stain vectors, haematoxylin first, of densities (3, n)."""
+    dense = np.minimum(np.minimum(density[0], density[1]), density[2]) >= beta
+    tissue = np.compress(dense, density, axis=1)
+    if tissue.shape[1] < _FEWEST_TISSUE_PIXELS:
         raise UnstainedError(Reason.NEARLY_BLANK)
     plane = _principal_plane(tissue)
-    across, along = (tissue @ plane.astype(np.float32)).T
+    along, across = plane.astype(np.float32) @ tissue
     angles = np.arctan2(across, along)
     low, high = -high_percentile(-angles, 100 - alpha), high_percentile(angles, 100 - alpha)
-    edges = np.array([[np.sin(low), np.cos(low)], [np.sin(high), np.cos(high)]])
-    return haematoxylin_first(edges @ plane.T)
+    edges = np.array([[np.cos(low), np.sin(low)], [np.cos(high), np.sin(high)]])
+    return haematoxylin_first(edges @ plane)
 
 
 def _principal_plane(tissue: FloatArray) -> Matrix:
-    """(3, 2): the second, then the first principal direction, signs set so that most is >= 0."""
-    # A product with ones sums the columns ten times faster than a mean along them.
-    centred = tissue - np.ones(len(tissue), np.float32) @ tissue / np.float32(len(tissue))
-    _, directions = np.linalg.eigh((centred.T @ centred).astype(np.float64))
-    plane: Matrix = directions[:, 1:]
-    return plane * np.where(plane.sum(axis=0) < 0, -1.0, 1.0)
+    """(2, 3): the first two principal directions, signs set so that their sums are positive."""
+    centred = tissue - tissue.mean(axis=1, keepdims=True)
+    _, directions = np.linalg.eigh((centred @ centred.T).astype(np.float64))
+    plane: Matrix = directions[:, :0:-1].T
+    return plane * np.where(plane.sum(axis=1, keepdims=True) < 0, -1.0, 1.0)

@@ -50,8 +50,8 @@ def density_table() -> FloatArray:
 
 
 def optical_density(pixels: UInt8Image) -> FloatArray:
-    """Optical density of RGB bytes, (n, 3); same shape, float32, natural log."""
-    return as_floats(cv2.LUT(pixels[None], density_table())[0])
+    """Optical density of bytes, (height, width) or (height, width, 3); same shape, natural log."""
+    return as_floats(cv2.LUT(pixels, density_table()))
 
 
 def change_density(image: UInt8Image, change: Callable[[FloatArray], FloatArray]) -> UInt8Image:

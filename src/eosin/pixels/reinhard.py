@@ -60,8 +60,8 @@ def reinhard_estimate(sample: TissueSample) -> ColourStatistics:
     Raises:
         UnstainedError: the tissue has one lightness or one hue.
     """
-    tissue = np.compress(sample.tissue(), sample.pixels, axis=0)
-    mean, spread = cv2.meanStdDev(_to_lab(tissue[None]))
+    tissue = np.compress(sample.tissue(), sample.pixels, axis=1)
+    mean, spread = cv2.meanStdDev(_to_lab(np.ascontiguousarray(tissue.T)[None]))
     if spread.min() < _LEAST_SPREAD:
         raise UnstainedError(Reason.SINGLE_COLOUR)
     return ColourStatistics(

@@ -15,6 +15,7 @@ from eosin.errors import DataError
 from eosin.pixels.optical_density import (
     TISSUE_DENSITY,
     FloatArray,
+    as_bytes,
     optical_density,
     require_rgb_bytes,
 )
@@ -64,11 +65,11 @@ class UnstainedError(DataError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TissueSample:
-    """Pixels of one or more images, evenly spread.
+    """Pixels of one or more images, evenly spread, channel by channel: three times faster so.
 
     Attributes:
-        pixels: (n, 3) RGB bytes.
-        density: (n, 3) optical densities of ``pixels``, natural log.
+        pixels: (3, n) bytes: red, green, blue.
+        density: (3, n) optical densities of ``pixels``, natural log.
     """
 
     pixels: UInt8Image
@@ -92,19 +93,19 @@ def sample_tissue(images: Images) -> TissueSample:
 
 def unstained_reason(image: UInt8Image) -> Reason | None:
     """Why no stain can be estimated from one image's pixels; None where one can be tried."""
-    if image.shape[0] * image.shape[1] < _FEWEST_PIXELS:
-        return _reason_by_colour(image.reshape(-1, 3)) or Reason.TOO_SMALL
-    return _reason_by_colour(spread_pixels(image, most=_LOOK_PIXELS))
+    reason = _reason_by_colour(spread_pixels(image, most=_LOOK_PIXELS))
+    too_small = image.shape[0] * image.shape[1] < _FEWEST_PIXELS
+    return Reason.TOO_SMALL if reason is None and too_small else reason
 
 
 def spread_pixels(image: UInt8Image, *, most: int) -> UInt8Image:
-    """About ``most`` pixels at an even stride through the image, (n, 3); the same every time."""
-    pixels = image.reshape(-1, 3)
-    stride = max(1, round(len(pixels) / most))
+    """About ``most`` pixels at an even stride through the image, (3, n); the same every time."""
+    pixels = image.reshape(-1, 3).T
+    stride = max(1, round(pixels.shape[1] / most))
     # A stride that shares a factor with the width would see the same few columns only.
     while math.gcd(stride, image.shape[1]) > 1:
         stride += 1
-    return pixels[::stride]
+    return np.ascontiguousarray(pixels[:, ::stride])
 
 
 def _pixels_of_one(image: UInt8Image) -> UInt8Image:
@@ -125,29 +126,39 @@ def _pixels_of_all(images: Iterable[UInt8Image]) -> UInt8Image:
         else:
             reasons.append(reason)
     if samples:
-        pool = np.concatenate(samples)
-        return pool[:: math.ceil(len(pool) / _POOL_PIXELS)]
+        pool = np.concatenate(samples, axis=1)
+        return np.ascontiguousarray(pool[:, :: math.ceil(pool.shape[1] / _POOL_PIXELS)])
     if reasons:
         raise UnstainedError(reasons[0])
     raise DataError("no image to estimate a stain from; give at least one")
 
 
 def _reason_by_colour(pixels: UInt8Image) -> Reason | None:
-    if not len(pixels):
+    count = pixels.shape[1]
+    if not count:
         return Reason.TOO_SMALL
-    if np.percentile(pixels.max(axis=1), 99) < _DARK_VALUE:
+    if np.percentile(_brightest(pixels), 99) < _DARK_VALUE:
         return Reason.DARK
-    tissue = pixels[_absorbs(optical_density(pixels))]
-    if len(tissue) < _BLANK_SHARE * len(pixels) or not len(tissue):
+    tissue = np.compress(_absorbs(optical_density(pixels)), pixels, axis=1)
+    found = tissue.shape[1]
+    if found <= _BLANK_SHARE * count:
         return Reason.BLANK
-    low, high = np.percentile(tissue, [1, 99], axis=0)
+    low, high = np.percentile(tissue, [1, 99], axis=1)
     if (high - low).max() <= _SINGLE_COLOUR_SPREAD:
         return Reason.SINGLE_COLOUR
-    if np.percentile(np.ptp(tissue, axis=1), 99) <= _GREY_SPREAD:
+    if np.percentile(_brightest(tissue) - _darkest(tissue), 99) <= _GREY_SPREAD:
         return Reason.GREY
-    return Reason.NEARLY_BLANK if len(tissue) < _NEARLY_BLANK_SHARE * len(pixels) else None
+    return Reason.NEARLY_BLANK if found < _NEARLY_BLANK_SHARE * count else None
+
+
+def _brightest(pixels: UInt8Image) -> UInt8Image:
+    return as_bytes(np.maximum(np.maximum(pixels[0], pixels[1]), pixels[2]))
+
+
+def _darkest(pixels: UInt8Image) -> UInt8Image:
+    return as_bytes(np.minimum(np.minimum(pixels[0], pixels[1]), pixels[2]))
 
 
 def _absorbs(density: FloatArray) -> npt.NDArray[np.bool_]:
-    total = density[:, 0] + density[:, 1] + density[:, 2]
-    return total >= np.float32(3 * TISSUE_DENSITY)
+    absorbs: npt.NDArray[np.bool_] = density[0] + density[1] + density[2] >= 3 * TISSUE_DENSITY
+    return absorbs

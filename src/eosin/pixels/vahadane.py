@@ -28,16 +28,16 @@ def vahadane_estimate(sample: TissueSample, *, penalty: float) -> StainEstimate:
     Raises:
         UnstainedError: too little tissue, or no two stains in it.
     """
-    tissue = np.compress(sample.tissue(), sample.density, axis=0)
-    if len(tissue) < _FEWEST_TISSUE_PIXELS:
+    tissue = np.compress(sample.tissue(), sample.density, axis=1)
+    if tissue.shape[1] < _FEWEST_TISSUE_PIXELS:
         raise UnstainedError(Reason.NEARLY_BLANK)
-    stride = max(1, round(len(tissue) / _LEARNING_PIXELS))
-    matrix = vahadane_stain_matrix(tissue[::stride], penalty=penalty)
+    stride = max(1, round(tissue.shape[1] / _LEARNING_PIXELS))
+    matrix = vahadane_stain_matrix(tissue[:, ::stride], penalty=penalty)
     return estimate_from_matrix(sample.density, matrix)
 
 
 def vahadane_stain_matrix(density: FloatArray, *, penalty: float) -> Matrix:
-    """(2, 3) non-negative unit stain vectors, haematoxylin first, of tissue densities (n, 3).
+    """(2, 3) non-negative unit stain vectors, haematoxylin first, of tissue densities (3, n).
 
     Minimises ``1/2 |density - codes @ stains|^2 + penalty * |codes|_1`` over non-negative codes
     and non-negative unit stains, in turns: the codes in closed form, then
@@ -45,7 +45,7 @@ def vahadane_stain_matrix(density: FloatArray, *, penalty: float) -> Matrix:
     Roland, Scand. J. Stat. 35, 2008), which settles four times sooner. It always starts from the
     same stains, so it ends at the same.
     """
-    channels = np.ascontiguousarray(density.T)
+    channels = np.ascontiguousarray(density)
     stains = _unit_rows(_START)
     for _ in range(_MOST_CYCLES):
         first = _better_stains(channels, stains, penalty)
