@@ -1,0 +1,132 @@
+"""The house look of figures, and how a matplotlib Figure becomes an SVG inside a page.
+
+Figures are drawn in a few named colours; in the SVG those become the page's CSS variables, so that
+one figure serves the light page, the dark page and paper. Text stays text.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, QUIET, GRID, CARD = "#1f1b24", "#5c5666", "#ece7f0", "#ffffff"
+EOSIN, VIOLET = "#c2396b", "#4b3b8f"
+# Okabe & Ito (2008), told apart by colour-blind readers; yellow last, faint on white.
+CLASS_COLOURS = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#56b4e9",
+    "#e69f00",
+    "#7a5195",
+    "#b3a100",
+)
+_VARIABLES = {
+    INK: "--ink",
+    QUIET: "--quiet",
+    GRID: "--grid",
+    CARD: "--card",
+    EOSIN: "--eosin",
+    VIOLET: "--violet",
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure ready for a page.
+
+    Attributes:
+        svg: the ``<svg>`` element, with an accessible title and description.
+        title: what it shows, without a full stop.
+        caption: what to look at.
+    """
+
+    svg: str
+    title: str
+    caption: str
+
+
+def class_colour(index: int) -> str:
+    """The colour of class ``index``, repeating after eight."""
+    return CLASS_COLOURS[index % len(CLASS_COLOURS)]
+
+
+def new_figure(
+    width: float = 4.6, height: float = 3.7, *, rows: int = 1
+) -> tuple[Figure, list[Axes]]:
+    """An empty figure of ``width`` x ``height`` inches with ``rows`` axes in the house look."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="none")
+    ratios = [3.0] + [1.0] * (rows - 1)
+    axes = figure.subplots(rows, 1, squeeze=False, sharex=rows > 1, height_ratios=ratios)[:, 0]
+    for each in axes:
+        _dress(each)
+    return figure, list(axes)
+
+
+def keep_square(axes: Axes) -> None:
+    """A unit square with equal scales: what ROC, precision-recall and reliability stand on."""
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
+
+
+def as_drawing(figure: Figure, *, name: str, title: str, caption: str) -> Drawing:
+    """A Drawing of ``figure``; ``name`` must be unique within the page (it prefixes the ids)."""
+    return Drawing(as_svg(figure, name=name, title=title, description=caption), title, caption)
+
+
+def as_svg(figure: Figure, *, name: str, title: str, description: str) -> str:
+    """The figure as one ``<svg>`` element, the same bytes for the same figure.
+
+    Args:
+        figure: what to draw.
+        name: prefixes every id, so that many figures can stand in one page.
+        title: the accessible name.
+        description: the accessible description.
+    """
+    import matplotlib as mpl
+    from markupsafe import escape
+
+    stream = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    svg = stream.getvalue()
+    svg = svg[svg.index("<svg") :].strip()
+    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+    for colour, variable in _VARIABLES.items():
+        svg = svg.replace(colour, f"var({variable}, {colour})")
+    svg = re.sub(r"\s*<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"font-family: [^;\"]*; ?", "", svg)
+    return _accessible(svg, name, escape(title), escape(description))
+
+
+def _accessible(svg: str, name: str, title: str, description: str) -> str:
+    """The element with a role, a name and a description, and without a size of its own."""
+    svg = re.sub(r'(<svg [^>]*?)width="[^"]*" height="[^"]*"', r"\1", svg, count=1)
+    head, body = svg.split(">", 1)
+    role = f' role="img" aria-labelledby="{name}-t" aria-describedby="{name}-d">'
+    label = f'<title id="{name}-t">{title}</title><desc id="{name}-d">{description}</desc>'
+    return head + role + label + body
+
+
+def _dress(axes: Axes) -> None:
+    axes.set_facecolor("none")
+    axes.set_axisbelow(True)
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.tick_params(colors=QUIET, labelsize=9, length=0, pad=5)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(QUIET)
+    axes.xaxis.label.set(color=INK, size=9.5)
+    axes.yaxis.label.set(color=INK, size=9.5)

@@ -1,0 +1,95 @@
+"""Curves: ROC and precision-recall with their bands, and learning curves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from eosin.reporting.canvas import EOSIN, INK, QUIET, VIOLET, keep_square, new_figure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from eosin.evaluation.curves import CurveBand
+
+    Floats = npt.NDArray[np.float64]
+
+
+def roc_figure(
+    band: CurveBand, *, at: tuple[float, float] | None = None, small: bool = False
+) -> Figure:
+    """Sensitivity against false positive rate, with the diagonal of guessing.
+
+    Args:
+        band: the curve.
+        at: false positive rate and sensitivity at the locked threshold, marked by a ring.
+        small: one of many panels: a smaller figure without axis titles.
+    """
+    figure, (axes,) = new_figure(*_size(small))
+    axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
+    _draw_band(axes, band)
+    if at is not None:
+        axes.plot(*at, "o", markersize=9, markerfacecolor="none", color=INK, markeredgewidth=1.8)
+    _name_axes(axes, "False positive rate (1 − specificity)", "Sensitivity", small=small)
+    return figure
+
+
+def precision_recall_figure(band: CurveBand, *, prevalence: float, small: bool = False) -> Figure:
+    """Precision against recall, with the ``prevalence`` that guessing reaches."""
+    figure, (axes,) = new_figure(*_size(small))
+    axes.plot([0, 1], [prevalence] * 2, color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
+    _draw_band(axes, band)
+    _name_axes(axes, "Recall (sensitivity)", "Precision", small=small)
+    return figure
+
+
+def learning_figure(
+    histories: Mapping[str, Mapping[str, Floats]], *, columns: Sequence[str], title: str
+) -> Figure:
+    """Training and validation of every history over its epochs.
+
+    Args:
+        histories: name of a Run to its columns; ``epoch`` and those in ``columns``.
+        columns: one or two columns: training (violet) first, then validation (pink).
+        title: of the vertical axis.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    figure, (axes,) = new_figure(4.6, 3.1)
+    colours = (VIOLET, EOSIN)
+    alpha = 1.0 if len(histories) == 1 else 0.55
+    for history in histories.values():
+        for column, colour in zip(columns, colours, strict=False):
+            if column in history:
+                axes.plot(
+                    history["epoch"],
+                    history[column],
+                    color=colour,
+                    linewidth=1.8 if len(histories) == 1 else 1.3,
+                    alpha=alpha,
+                    marker="o",
+                    markersize=3,
+                )
+    axes.set(xlabel="Epoch", ylabel=title)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+    return figure
+
+
+def _size(small: bool) -> tuple[float, float]:
+    return (2.7, 2.6) if small else (4.4, 4.2)
+
+
+def _draw_band(axes: Axes, band: CurveBand) -> None:
+    if band.low is not None and band.high is not None:
+        axes.fill_between(band.x, band.low, band.high, color=EOSIN, alpha=0.2, linewidth=0)
+    axes.plot(band.x, band.y, color=EOSIN, linewidth=2.2, solid_joinstyle="round")
+
+
+def _name_axes(axes: Axes, across: str, up: str, *, small: bool) -> None:
+    keep_square(axes)
+    if not small:
+        axes.set(xlabel=across, ylabel=up)

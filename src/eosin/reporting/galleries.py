@@ -1,0 +1,191 @@
+"""Galleries: images as small JPEGs inside the page, each with its caption.
+
+A later section, such as heatmaps, needs no template: make tiles with ``tiles_of``, put them into a
+``Gallery`` and give that to ``write_report``.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from eosin.errors import DataError
+from eosin.reporting.wording import counted, number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+
+    from eosin.predictions import Predictions
+
+    Picture = Path | npt.NDArray[np.uint8]
+
+LONGEST_SIDE = 220
+JPEG_QUALITY = 80
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What stands under an image: a title, short lines, and small print such as the file name."""
+
+    title: str = ""
+    lines: tuple[str, ...] = ()
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """An image ready for the page.
+
+    Attributes:
+        source: a ``data:`` address of a JPEG; empty where the image could not be read.
+        width: of the JPEG, in pixels.
+        height: of the JPEG, in pixels.
+        alt: what a reader who cannot see it is told; or why there is no image.
+        caption: what stands under it.
+    """
+
+    source: str
+    width: int
+    height: int
+    alt: str
+    caption: Caption
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """A section of tiles.
+
+    Attributes:
+        anchor: its id in the page.
+        title: its heading.
+        lead: what to look at, in a sentence or two.
+        groups: heading (or empty) and tiles of each part.
+        small: whether small tiles do.
+    """
+
+    anchor: str
+    title: str
+    lead: str
+    groups: tuple[tuple[str, tuple[Tile, ...]], ...]
+    small: bool = False
+
+
+def tiles_of(pictures: Iterable[tuple[Picture, Caption]]) -> tuple[Tile, ...]:
+    """Tiles from images (paths, or RGB bytes of shape (height, width, 3)) and their captions.
+
+    A file that cannot be read becomes a tile without an image, naming the file and the reason.
+    """
+    return tuple(_tile(picture, caption) for picture, caption in pictures)
+
+
+def sample_gallery(predictions: Predictions, *, each: int = 6) -> Gallery:
+    """Up to ``each`` images of every class, from as many patients as possible."""
+    frame = predictions.frame
+    groups = []
+    for name in predictions.task.classes:
+        rows = frame[frame["label"] == name]
+        if rows.empty:
+            continue
+        heading = (
+            f"{name} · {counted(len(rows), 'image')}, "
+            f"{counted(rows['patient'].nunique(), 'patient')}"
+        )
+        captions = [
+            (Path(row.path), Caption(lines=(_joined(row.patient, row.magnification),)))
+            for row in _spread(rows, each).itertuples()
+        ]
+        groups.append((heading, tiles_of(captions)))
+    lead = (
+        "Each with its patient and magnification. Do they look as their labels say, and alike in "
+        "stain and scale across classes? A stain that goes with a class can be all a model learns."
+    )
+    return Gallery("samples", "Sample images", lead, tuple(groups), small=True)
+
+
+def mistakes_gallery(predictions: Predictions, *, most: int = 24) -> Gallery:
+    """The misclassified images, those with the most confident wrong answer first."""
+    wrong = predictions.label_index != predictions.predicted_index
+    frame = predictions.frame.assign(confidence=predictions.probabilities.max(axis=1))[wrong]
+    frame = frame.sort_values(["confidence", "path"], ascending=[False, True], kind="stable")
+    shown = frame.head(most)
+    pictures = [(Path(row["path"]), _mistake(row)) for _, row in shown.iterrows()]
+    total = len(predictions)
+    if frame.empty:
+        lead = f"None of {counted(total, 'image')} was misclassified."
+    else:
+        lead = (
+            f"{len(frame):,} of {counted(total, 'image')} were misclassified; these are the "
+            f"{len(shown)} with the most confident wrong answer. Look for what they share: a "
+            "patient, a stain, blur, fat or empty background, or a label that may be wrong."
+        )
+    return Gallery("mistakes", "Most confident mistakes", lead, (("", tiles_of(pictures)),))
+
+
+def thumbnail(image: npt.NDArray[np.uint8]) -> tuple[bytes, int, int]:
+    """A JPEG of an RGB image, at most 220 px on its longer side, with its width and height."""
+    import cv2
+
+    height, width = image.shape[:2]
+    scale = min(1.0, LONGEST_SIDE / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image
+    bgr = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    return data.tobytes(), *size
+
+
+def _tile(picture: Picture, caption: Caption) -> Tile:
+    from eosin.pixels.reading import read_image
+
+    if not isinstance(picture, Path):
+        return _shown(picture, caption)
+    if not caption.name:
+        caption = Caption(caption.title, caption.lines, picture.name)
+    try:
+        return _shown(read_image(picture), caption)
+    except DataError as error:
+        reason = str(error).removeprefix(f"{picture}: ")
+        return Tile("", 0, 0, f"{picture.name}: {reason}", caption)
+
+
+def _shown(image: npt.NDArray[np.uint8], caption: Caption) -> Tile:
+    data, width, height = thumbnail(image)
+    source = "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii")
+    words = (caption.title, *caption.lines, caption.name)
+    return Tile(source, width, height, ", ".join(word for word in words if word), caption)
+
+
+def _mistake(row: pd.Series) -> Caption:
+    probability = number(float(row["confidence"]))
+    return Caption(
+        title=f"Said {row['predicted']}, {probability}",
+        lines=(
+            f"Truth: {row['label']}",
+            f"Patient {_joined(row['patient'], row['magnification'])}",
+        ),
+    )
+
+
+def _joined(patient: str, magnification: str) -> str:
+    return ", ".join(part for part in (patient, magnification and f"{magnification}×") if part)
+
+
+def _spread(rows: pd.DataFrame, count: int) -> pd.DataFrame:
+    """``count`` rows, no patient twice before every patient came once."""
+    ordered = rows.sort_values(["patient", "path"], kind="stable")
+    rank = ordered.groupby("patient").cumcount()
+    ordered = ordered.iloc[_stable_order(rank.tolist())]
+    patients = int((rank == 0).sum())
+    if patients > count:
+        return ordered.iloc[[place * patients // count for place in range(count)]]
+    return ordered.head(count)
+
+
+def _stable_order(keys: Sequence[int]) -> list[int]:
+    return sorted(range(len(keys)), key=keys.__getitem__)

@@ -1,0 +1,127 @@
+"""How a Run learned: its curves over the epochs, or what a frozen probe chose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from eosin.errors import ModelError
+from eosin.models.run import HISTORY_NAME
+from eosin.reporting.canvas import Drawing, as_drawing
+from eosin.reporting.curves import learning_figure
+from eosin.reporting.tables import Table
+from eosin.reporting.wording import counted, number
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from eosin.models.run import Run
+
+    History = Mapping[str, npt.NDArray[np.float64]]
+
+_PANELS = (
+    ("loss", "Loss", ("train_loss", "val_loss")),
+    ("accuracy", "Accuracy", ("train_accuracy", "val_accuracy")),
+)
+
+
+@dataclass(frozen=True)
+class Learning:
+    """A section on how the Run learned: what to look at, curves, and a table where one helps."""
+
+    lead: str
+    drawings: tuple[Drawing, ...] = ()
+    table: Table | None = None
+
+
+def describe_learning(run: Run) -> Learning:
+    """Curves of every ``history.csv`` of the Run and its members; else what its probes chose."""
+    parts = {_name(part, place): part for place, part in enumerate(run.open_members() or (run,), 1)}
+    histories = {
+        name: _read_history(part)
+        for name, part in parts.items()
+        if (part.folder / HISTORY_NAME).is_file()
+    }
+    if histories:
+        return _curves(histories)
+    probes = {name: part for name, part in parts.items() if "probe" in part.record.training}
+    if probes:
+        return _probes(probes)
+    return Learning("This Run keeps no history of its training.")
+
+
+def _curves(histories: Mapping[str, History]) -> Learning:
+    many = (
+        f" One line for each of {counted(len(histories), 'model')}." if len(histories) > 1 else ""
+    )
+    drawings = []
+    for key, title, columns in _PANELS:
+        held = [name for name in columns if any(name in history for history in histories.values())]
+        if not held:
+            continue
+        figure = learning_figure(histories, columns=columns, title=title)
+        caption = _colours(held) + many
+        drawings.append(as_drawing(figure, name=f"learning-{key}", title=title, caption=caption))
+    lead = (
+        "A validation curve (pink) that turns away from the training curve (violet) shows a model "
+        "that is learning its training patients by heart."
+    )
+    return Learning(lead, tuple(drawings))
+
+
+def _colours(columns: list[str]) -> str:
+    names = {"train": "violet: training patients", "val": "pink: validation patients"}
+    text = ", ".join(names[column.partition("_")[0]] for column in columns)
+    return text[0].upper() + text[1:] + "."
+
+
+def _probes(runs: Mapping[str, Run]) -> Learning:
+    rows = []
+    for name, run in runs.items():
+        probe = run.record.training["probe"]
+        if not isinstance(probe, dict):
+            raise ModelError(f"{run.folder}: training.probe is {probe!r}, want an object")
+        losses = probe.get("inner_log_loss", {})
+        strength = float(probe["strength"])
+        rows.append(
+            (
+                name,
+                f"{strength:g}",
+                number(float(losses.get(f"{strength:g}", float("nan")))),
+                ", ".join(losses),
+                number(run.record.temperature),
+                "–" if run.record.threshold is None else number(run.record.threshold),
+            )
+        )
+    columns = ("Model", "Chosen C", "Inner log loss", "C tried", "Temperature", "Threshold")
+    caption = "Strength, temperature and threshold, each chosen without the images scored here."
+    lead = (
+        "The backbone was frozen, so there are no epochs: a linear head was fitted on its "
+        "features, and its strength (inverse regularisation C) was chosen by cross-validation "
+        "inside the training images."
+    )
+    return Learning(lead, table=Table(caption, columns, tuple(rows), frozenset({1, 2, 4, 5})))
+
+
+def _read_history(run: Run) -> History:
+    import numpy as np
+    import pandas as pd
+
+    path = run.folder / HISTORY_NAME
+    try:
+        frame = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{path}: not a readable history ({error}); train the Run again"
+        ) from error
+    if "epoch" not in frame.columns:
+        raise ModelError(f"{path}: has no column 'epoch'; train the Run again")
+    numeric = frame.select_dtypes("number")
+    return {name: np.asarray(numeric[name], dtype=np.float64) for name in numeric.columns}
+
+
+def _name(run: Run, place: int) -> str:
+    return f"Fold {run.record.fold}" if run.record.fold is not None else f"Model {place}"

@@ -1,0 +1,127 @@
+"""Sections on probabilities: ROC and precision-recall with bands, and the reliability diagram."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from eosin.evaluation.calibration import reliability
+from eosin.evaluation.curves import precision_recall_band, roc_band
+from eosin.reporting.canvas import Drawing, as_drawing
+from eosin.reporting.curves import precision_recall_figure, roc_figure
+from eosin.reporting.reliability import reliability_figure
+from eosin.reporting.wording import number, with_interval
+
+if TYPE_CHECKING:
+    from eosin.evaluation.curves import CurveBand
+    from eosin.evaluation.evaluation import Estimate, Evaluation
+    from eosin.predictions import Predictions
+
+BAND_RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Group:
+    """Drawings under one heading, which may be empty; ``small`` sets many in a row."""
+
+    title: str
+    drawings: tuple[Drawing, ...]
+    small: bool = False
+
+
+@dataclass(frozen=True)
+class RankingSection:
+    """What to look at, and the curves; no groups where no class can be told from another."""
+
+    lead: str
+    groups: tuple[Group, ...]
+
+
+@dataclass(frozen=True)
+class CalibrationSection:
+    """What to look at, and the diagram."""
+
+    lead: str
+    drawings: tuple[Drawing, ...]
+
+
+def ranking_section(predictions: Predictions, evaluation: Evaluation) -> RankingSection:
+    """One ROC and one precision-recall curve for the positive class, or for every class."""
+    labels = predictions.label_index
+    if len(set(labels.tolist())) < 2:
+        return RankingSection("All images are of one class, so there is nothing to rank.", ())
+    protocol = f"Protocol: {predictions.provenance.protocol.name}."
+    task = predictions.task
+    if task.binary:
+        place = task.positive_index
+        pair = (_roc(predictions, evaluation, place), _precision(predictions, evaluation, place))
+        groups: tuple[Group, ...] = (Group("", pair),)
+        of = f"How well the probability of “{task.classes[place]}” ranks images."
+    else:
+        held = [place for place in range(len(task.classes)) if (labels == place).any()]
+        groups = (
+            Group("ROC", tuple(_roc(predictions, evaluation, place) for place in held), True),
+            Group(
+                "Precision-recall",
+                tuple(_precision(predictions, evaluation, place) for place in held),
+                True,
+            ),
+        )
+        of = "How well the probability of each class ranks its images before all others."
+    lead = (
+        f"{of} The bands are 95 % at each point, from resampling whole patients; a band that "
+        f"reaches the dashed line of guessing shows nothing. {protocol}"
+    )
+    return RankingSection(lead, groups)
+
+
+def calibration_section(predictions: Predictions, evaluation: Evaluation) -> CalibrationSection:
+    """The reliability diagram of the most probable class."""
+    bins = reliability(predictions.probabilities, predictions.label_index)
+    caption = (
+        "Points below the dashed line: the model is surer than it is right. Larger points and "
+        "higher bars stand for more images; a point on few images says little. Calibration error "
+        f"{_text(evaluation.value('ece'))}, log loss {number(evaluation.value('log_loss').value)}, "
+        f"Brier score {number(evaluation.value('brier').value)}. "
+        f"Protocol: {predictions.provenance.protocol.name}."
+    )
+    drawing = as_drawing(
+        reliability_figure(bins), name="reliability", title="Reliability diagram", caption=caption
+    )
+    lead = "Of the images that it calls with 80 % confidence, are 80 % right?"
+    return CalibrationSection(lead, (drawing,))
+
+
+def _roc(predictions: Predictions, evaluation: Evaluation, place: int) -> Drawing:
+    task = predictions.task
+    band = roc_band(predictions, place, resamples=BAND_RESAMPLES, seed=evaluation.seed)
+    at, ring = None, ""
+    sensitivity = evaluation.estimates.get(("sensitivity", "all"))
+    specificity = evaluation.estimates.get(("specificity", "all"))
+    if sensitivity and specificity and sensitivity.value is not None:
+        at = (1 - (specificity.value or 0.0), sensitivity.value)
+        ring = f" The ring is the decision {sensitivity.note}."
+    area = f"Area {_text(evaluation.value('roc_auc', f'class {task.classes[place]}'))}."
+    figure = roc_figure(band, at=at, small=not task.binary)
+    title = "ROC curve" if task.binary else task.classes[place]
+    caption = area + ring + _note(band)
+    return as_drawing(figure, name=f"roc-{place}", title=title, caption=caption)
+
+
+def _precision(predictions: Predictions, evaluation: Evaluation, place: int) -> Drawing:
+    task = predictions.task
+    band = precision_recall_band(predictions, place, resamples=BAND_RESAMPLES, seed=evaluation.seed)
+    share = float((predictions.label_index == place).mean())
+    found = evaluation.value("average_precision", f"class {task.classes[place]}")
+    figure = precision_recall_figure(band, prevalence=share, small=not task.binary)
+    title = "Precision-recall curve" if task.binary else task.classes[place]
+    caption = f"Average precision {_text(found)}. Guessing gives {number(share)}.{_note(band)}"
+    return as_drawing(figure, name=f"precision-{place}", title=title, caption=caption)
+
+
+def _text(found: Estimate) -> str:
+    return with_interval(found.value, found.low, found.high)
+
+
+def _note(band: CurveBand) -> str:
+    return f" {band.note[0].upper()}{band.note[1:]}." if band.note else ""

@@ -1,0 +1,99 @@
+"""What a Run and its Predictions say of themselves: settings, versions, fingerprints, limits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from eosin.evaluation.evaluation import Evaluation
+    from eosin.models.run import Run
+    from eosin.predictions import Predictions
+
+    Facts = tuple[tuple[str, str, bool], ...]  # name, value, whether it is set as code
+
+_LIMITS = (
+    "For research only. This is not a medical device, and none of its figures is a diagnosis or "
+    "may change a patient's care.",
+    "The figures speak for images like these: other laboratories, stains, scanners, magnifications "
+    "and patient groups can give quite different ones.",
+    "Intervals cover the chance in which patients were drawn, not errors in the labels, not the "
+    "choice of this dataset, and not another training with another seed.",
+    "These are single images, not whole slides: a slide also holds artefacts, empty glass and "
+    "tissue that no class here describes, and every image is given one of the classes even so.",
+)
+
+
+def settings_of(run: Run, predictions: Predictions) -> tuple[tuple[str, Facts], ...]:
+    """Groups of facts under their headings: model, predictions, training, files, versions."""
+    record, provenance = run.record, predictions.provenance
+    model = [
+        ("Kind of Run", record.kind, False),
+        ("Backbone", record.backbone, True),
+        ("Started from", record.initial_weights or "not recorded", False),
+        ("Temperature", f"{record.temperature:.4g}", False),
+        ("Decision threshold", _threshold(predictions), False),
+        ("Seed", str(record.seed), False),
+        ("Trained on", f"{len(record.train_patients):,} patients", False),
+        ("Validated on", f"{len(record.val_patients):,} patients", False),
+        ("Training protocol", record.protocol.name, False),
+    ]
+    if record.vote:
+        model.append(("Vote", record.vote, False))
+    scored = [
+        ("Scored", provenance.split, False),
+        ("Protocol", provenance.protocol.name, False),
+        ("Seed of the split", _or_dash(provenance.protocol.seed), False),
+        ("Runs", ", ".join(provenance.runs) or str(run.folder), True),
+    ]
+    prints = [("Training manifest", record.fingerprint or "not recorded", True)]
+    if record.weights_sha256:
+        prints.append(("model.safetensors", record.weights_sha256, True))
+    prints += [(f"Member {member.path}", member.sha256, True) for member in record.members]
+    groups = (
+        ("Model", tuple(model)),
+        ("Predictions", tuple(scored)),
+        ("Preprocessing", _plain(record.preprocessing.to_dict())),
+        ("Training settings", _plain(record.training)),
+        ("Fingerprints (SHA-256)", tuple(prints)),
+        ("Versions", _plain(record.versions)),
+    )
+    return tuple((heading, facts) for heading, facts in groups if facts)
+
+
+def limits_of(run: Run, predictions: Predictions, evaluation: Evaluation) -> tuple[str, ...]:
+    """One sentence a limit: of all such figures, of this protocol, and those noted on the way."""
+    protocol = predictions.provenance.protocol
+    found = list(_LIMITS)
+    if protocol.warning:
+        found.insert(1, protocol.warning)
+    found += [*evaluation.notes, *predictions.provenance.notes, *run.record.notes]
+    return tuple(dict.fromkeys(found))
+
+
+def _threshold(predictions: Predictions) -> str:
+    task, threshold = predictions.task, predictions.provenance.threshold
+    if not task.binary:
+        return "none: the most probable class"
+    if threshold is None:
+        return "each fold has its own"
+    return f"{threshold:.4g} of P({task.positive})"
+
+
+def _plain(fields: Mapping[str, object]) -> Facts:
+    return tuple((name, _text(value), True) for name, value in fields.items())
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {_text(inner)}" for name, inner in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_text(inner) for inner in value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "none" if value is None else str(value)
+
+
+def _or_dash(value: object) -> str:
+    return "–" if value is None else str(value)

@@ -1,0 +1,120 @@
+"""The plain tables of a page: what was scored, and how each patient fared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from eosin.reporting.wording import counted, number
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from eosin.evaluation.evaluation import Evaluation
+    from eosin.predictions import Predictions
+    from eosin.tasks import Task
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table ready for the page.
+
+    Attributes:
+        caption: what it shows and what to look at.
+        columns: the headings.
+        rows: cells as text; the first of each row names it.
+        numeric: places of the columns that are set flush right.
+        total: whether the last row sums the others up.
+        prose: places of the columns whose text may wrap.
+    """
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: frozenset[int] = frozenset()
+    total: bool = False
+    prose: frozenset[int] = frozenset()
+
+
+def dataset_table(predictions: Predictions) -> Table:
+    """Images and patients of every class, at every magnification where they are known."""
+    frame = predictions.frame
+    steps = sorted(set(frame["magnification"]) - {""}, key=_as_number)
+    columns = ["Class", *(f"{step}×" for step in steps), "Images", "Patients"]
+    parts = [(name, frame[frame["label"] == name]) for name in predictions.task.classes]
+    rows = [_dataset_row(name, part, steps) for name, part in [*parts, ("All", frame)]]
+    caption = "Images scored, by true class"
+    caption += " and magnification (patients in brackets)." if steps else "."
+    if any(part["patient"].isin(_mixed_patients(frame)).any() for _, part in parts):
+        caption += " A patient with images of two classes counts in both rows, once in the last."
+    return Table(
+        caption, tuple(columns), tuple(rows), frozenset(range(1, len(columns))), total=True
+    )
+
+
+def fold_table(predictions: Predictions) -> Table | None:
+    """Images and patients of every fold, by class; None where there are no folds."""
+    frame = predictions.frame
+    folds = sorted(set(frame["fold"]) - {""}, key=_as_number)
+    if not folds:
+        return None
+    classes = predictions.task.classes
+    rows = []
+    for fold in folds:
+        part = frame[frame["fold"] == fold]
+        held = [f"{int((part['label'] == name).sum()):,}" for name in classes]
+        rows.append((f"Fold {fold}", *held, f"{len(part):,}", f"{part['patient'].nunique():,}"))
+    columns = ("Held out", *classes, "Images", "Patients")
+    caption = (
+        "What each fold held out. Each image was scored by the model that did not train on it."
+    )
+    return Table(caption, columns, tuple(rows), frozenset(range(1, len(columns))))
+
+
+def patient_table(evaluation: Evaluation) -> Table | None:
+    """Every patient, the least well recognised first; None where patients are not known.
+
+    The recognition rate is the share of a patient's images classified right (Spanhol et al. 2016,
+    equation 1).
+    """
+    task = evaluation.task
+    if not evaluation.patient_table:
+        return None
+    ranked = sorted(
+        evaluation.patient_table, key=lambda row: (row.recognition_rate, -row.images, row.patient)
+    )
+    rows = tuple(
+        (
+            row.patient,
+            " / ".join(row.labels),
+            f"{row.images:,}",
+            number(row.recognition_rate),
+            *(number(row.probabilities[place]) for place in _asked(task)),
+        )
+        for row in ranked
+    )
+    asked = [f"Mean P({task.classes[place]})" for place in _asked(task)]
+    columns = ("Patient", "True class", "Images", "Recognition rate", *asked)
+    caption = f"{counted(len(rows), 'patient')}, worst recognised first."
+    return Table(caption, columns, rows, frozenset(range(2, len(columns))))
+
+
+def _asked(task: Task) -> tuple[int, ...]:
+    return (task.positive_index,) if task.binary else tuple(range(len(task.classes)))
+
+
+def _dataset_row(name: str, part: pd.DataFrame, steps: list[str]) -> tuple[str, ...]:
+    cells = []
+    for step in steps:
+        seen = part[part["magnification"] == step]
+        cells.append(f"{len(seen):,} ({seen['patient'].nunique():,})")
+    return (name, *cells, f"{len(part):,}", f"{part['patient'].nunique():,}")
+
+
+def _mixed_patients(frame: pd.DataFrame) -> set[str]:
+    labels = frame.groupby("patient")["label"].nunique()
+    return set(labels[labels > 1].index)
+
+
+def _as_number(text: str) -> tuple[float, str]:
+    return (float(text), text) if text.replace(".", "", 1).isdigit() else (float("inf"), text)
