@@ -1,0 +1,78 @@
+"""ROC AUC and average precision: exact with ties, weights, few patients and many."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from eosin.evaluation import ranking
+from eosin.evaluation.intervals import resample_weights
+from eosin.evaluation.ranking import average_precision, micro_roc_auc, roc_auc
+from eosin.evaluation.weights import Weights
+
+
+def scored(n: int, *, decimals: int, seed: int = 3):
+    draw = np.random.default_rng(seed)
+    positive = draw.random(n) < 0.3
+    return np.round(draw.normal(size=n) + positive, decimals), positive
+
+
+@pytest.mark.parametrize("decimals", [12, 1, 0], ids=["no ties", "ties", "mostly ties"])
+@pytest.mark.parametrize("n", [50, 700], ids=["few weights", "many weights"])
+def test_ranking_equals_scikit_learn_plain_and_weighted(n, decimals):
+    scores, positive = scored(n, decimals=decimals)
+    weight = np.random.default_rng(1).integers(0, 4, n).astype(float)
+    weights = Weights.per_image(np.stack([np.ones(n), weight]))
+    for ours, theirs in [
+        (roc_auc, sk.roc_auc_score),
+        (average_precision, sk.average_precision_score),
+    ]:
+        values = ours(scores, positive, weights)
+        assert values[0] == pytest.approx(theirs(positive, scores), abs=1e-12)
+        expected = theirs(positive, scores, sample_weight=weight)
+        assert values[1] == pytest.approx(expected, abs=1e-12)
+
+
+def test_micro_auc_equals_scikit_learn():
+    draw = np.random.default_rng(5)
+    probabilities, labels = draw.dirichlet(np.ones(4), 200), draw.integers(0, 4, 200)
+    expected = sk.roc_auc_score(np.eye(4)[labels], probabilities, average="micro")
+    assert micro_roc_auc(probabilities, labels)[0] == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("patients", [17, 300], ids=["matrix product", "cumulative sums"])
+@pytest.mark.parametrize("metric", ["roc_auc", "average_precision"])
+def test_resampling_patients_equals_repeating_their_rows(patients, metric):
+    scores, positive = scored(900, decimals=2)
+    patient = np.random.default_rng(2).integers(0, patients, 900)
+    drawn = resample_weights([str(p) for p in range(patients)], resamples=25, seed=4)
+    ours = {"roc_auc": roc_auc, "average_precision": average_precision}[metric]
+    theirs = getattr(sk, f"{metric}_score")
+    values = ours(scores, positive, Weights(patient, drawn))
+    for row, value in zip(drawn, values, strict=True):
+        rows = np.repeat(np.arange(900), row[patient].astype(int))
+        assert value == pytest.approx(theirs(positive[rows], scores[rows]), abs=1e-10)
+
+
+def test_both_ways_of_counting_agree(monkeypatch):
+    scores, positive = scored(400, decimals=1)
+    patient = np.random.default_rng(2).integers(0, 20, 400)
+    weights = Weights(patient, resample_weights([str(p) for p in range(20)], resamples=50))
+    by_matrix = roc_auc(scores, positive, weights), average_precision(scores, positive, weights)
+    monkeypatch.setattr(ranking, "_FEW_PATIENTS", 0)
+    by_sums = roc_auc(scores, positive, weights), average_precision(scores, positive, weights)
+    np.testing.assert_allclose(by_matrix, by_sums, rtol=0, atol=1e-12)
+
+
+def test_equal_scores_rank_like_a_coin():
+    positive = np.array([True, False, False, True, False])
+    assert roc_auc(np.full(5, 0.3), positive)[0] == 0.5
+    assert average_precision(np.full(5, 0.3), positive)[0] == pytest.approx(2 / 5)
+
+
+def test_ranking_of_one_class_only_is_undefined():
+    scores = np.array([0.1, 0.9])
+    assert np.isnan(roc_auc(scores, np.array([True, True]))[0])
+    assert np.isnan(roc_auc(scores, np.array([False, False]))[0])
+    assert np.isnan(average_precision(scores, np.array([False, False]))[0])
