@@ -34,7 +34,7 @@ class Shown:
         value_at, low_at, high_at: where to draw them, in per cent of the track from 0 to 1.
         chance_at: where guessing would be, or None where that is no fixed value.
         drawn: whether it has a value and an interval on that track.
-        note: what a reader must know of it, or empty.
+        mark: of the note that belongs to it, or empty.
     """
 
     label: str
@@ -45,16 +45,17 @@ class Shown:
     high_at: float
     chance_at: float | None
     drawn: bool
-    note: str
+    mark: str
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Headline figures at one level."""
+    """Headline figures at one level, and the notes that their marks refer to."""
 
     title: str
     caption: str
     rows: tuple[Shown, ...]
+    notes: tuple[tuple[str, str], ...] = ()
 
 
 def banners(run: Run, predictions: Predictions) -> tuple[Banner, ...]:
@@ -112,8 +113,11 @@ def remarks(predictions: Predictions, evaluation: Evaluation) -> tuple[str, ...]
     lines = [f"Always answering “{common}” would get {share} right."]
     balanced = evaluation.value("balanced_accuracy")
     chance = 1 / len(task.classes)
-    if balanced.value is None or balanced.low is None:
+    if balanced.value is None:
         return tuple(lines)
+    if balanced.low is None:
+        against = f"Balanced accuracy is {number(balanced.value)}, guessing gives {number(chance)}"
+        return (*lines, f"{against}; too few patients for an interval, so that proves nothing.")
     shown = f"Balanced accuracy is {number(balanced.value)} {interval(balanced.low, balanced.high)}"
     if balanced.low > chance:
         leaky = predictions.provenance.protocol.leaky
@@ -134,15 +138,15 @@ def headline_panel(evaluation: Evaluation, *, title: str, caption: str) -> Panel
         "accuracy": max(counts) / sum(counts),
         "balanced_accuracy": 1 / len(counts),
     }
+    found = {name: evaluation.value(name) for name in _headline_metrics(evaluation)}
+    notes = dict.fromkeys(each.note for each in found.values() if each.note)
+    marks = {note: str(place) for place, note in enumerate(notes, 1)}
     rows = [
-        _shown(
-            GLOSSARY[name].title,
-            evaluation.value(name),
-            chances.get(name, GLOSSARY[name].chance),
-        )
-        for name in _headline_metrics(evaluation)
+        _shown(name, each, chances.get(name, GLOSSARY[name].chance), marks.get(each.note, ""))
+        for name, each in found.items()
     ]
-    return Panel(title, caption, tuple(rows))
+    footnotes = tuple((mark, note) for note, mark in marks.items())
+    return Panel(title, caption, tuple(rows), footnotes)
 
 
 def _headline_metrics(evaluation: Evaluation) -> list[str]:
@@ -159,12 +163,12 @@ def _headline_metrics(evaluation: Evaluation) -> list[str]:
     return names
 
 
-def _shown(label: str, estimate: Estimate, chance: float | None) -> Shown:
+def _shown(metric: str, estimate: Estimate, chance: float | None, mark: str) -> Shown:
     value, low, high = estimate.value, estimate.low, estimate.high
     inside = value is not None and 0 <= value <= 1
     low, high = (value, value) if low is None or high is None else (low, high)
     return Shown(
-        label=label,
+        label=GLOSSARY[metric].title,
         number=number(value),
         between=interval(estimate.low, estimate.high),
         value_at=_place(value),
@@ -172,7 +176,7 @@ def _shown(label: str, estimate: Estimate, chance: float | None) -> Shown:
         high_at=_place(high),
         chance_at=None if chance is None else _place(chance),
         drawn=inside,
-        note=estimate.note,
+        mark=mark,
     )
 
 
