@@ -1,0 +1,80 @@
+"""What training does to an image: flips, turns, shifts, zoom and colour, each drawn anew.
+
+Every draw is a pure function of (seed, epoch, index of the image), so that a training gives the
+same images whatever the number of workers and wherever it was interrupted. Where a turn or a shift
+uncovers the border, the image is mirrored there: tissue goes on, black corners would be a sign that
+no slide carries.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from eosin.training.config import TrainingConfig
+
+    UInt8Image = npt.NDArray[np.uint8]
+    Floats = npt.NDArray[np.float64]
+
+_LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
+# RGB to luma and two chroma axes (YIQ, FCC 1953); a hue shift turns the chroma plane.
+_YIQ = np.array([_LUMA, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
+_GREY = 127.5
+
+
+def draws(purpose: int, *, seed: int, epoch: int, index: int = 0) -> np.random.Generator:
+    """The random numbers of one purpose (above 0), epoch and image; the same ones every time."""
+    # The purpose comes first: numpy pads seeds with zeros, so lengths alone tell nothing apart.
+    return np.random.default_rng((purpose, seed, epoch, index))
+
+
+def augment(image: UInt8Image, config: TrainingConfig, random: np.random.Generator) -> UInt8Image:
+    """A changed copy of a square RGB image (size, size, 3), as the settings allow."""
+    import cv2
+
+    motion = _motion(config, random, side=image.shape[0])
+    colour = _colour(config, random)
+    if not np.allclose(motion, np.eye(2, 3), rtol=0, atol=1e-9):
+        image = cv2.warpAffine(
+            image, motion, image.shape[1::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+        ).astype(np.uint8, copy=False)
+    if not np.array_equal(colour, np.eye(3, 4)):
+        image = cv2.transform(image, colour).astype(np.uint8, copy=False)  # rounds and saturates
+    return image
+
+
+def _motion(config: TrainingConfig, random: np.random.Generator, *, side: int) -> Floats:
+    """An affine map (2, 3) of pixel positions about the centre of the image."""
+    chance = random.random(2)
+    spread = random.uniform(-1, 1, 4)
+    angle = np.deg2rad(config.rotation_degrees * spread[0])
+    zoom = 1 + config.scale * spread[1]
+    mirror = np.diag(1.0 - 2.0 * (chance < (config.horizontal_flip, config.vertical_flip)))
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    linear = zoom * turn @ mirror
+    centre = np.full(2, (side - 1) / 2)
+    shift = config.translation * side * spread[2:]
+    return np.column_stack([linear, centre - linear @ centre + shift])
+
+
+def _colour(config: TrainingConfig, random: np.random.Generator) -> Floats:
+    """An affine map (3, 4) of RGB values in 0 to 255."""
+    spread = random.uniform(-1, 1, 4)
+    brightness, contrast, saturation = 1 + spread[:3] * (
+        config.brightness,
+        config.contrast,
+        config.saturation,
+    )
+    if not (spread * (config.brightness, config.contrast, config.saturation, config.hue)).any():
+        return np.eye(3, 4)
+    angle = 2 * np.pi * config.hue * spread[3]
+    chroma = np.eye(3)
+    chroma[1:, 1:] = saturation * np.array(
+        [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    )
+    linear = brightness * contrast * np.linalg.inv(_YIQ) @ chroma @ _YIQ
+    return np.column_stack([linear, np.full(3, (1 - contrast) * _GREY)])

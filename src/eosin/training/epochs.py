@@ -1,0 +1,171 @@
+"""One pass over the training images, one over the validation images, and what they gave."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from eosin.errors import DataError, ModelError
+from eosin.pixels.batches import read_batches
+from eosin.training.augmentation import augment, draws
+from eosin.training.history import EpochRow
+from eosin.training.schedule import learning_rate_factor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    import numpy.typing as npt
+
+    from eosin.manifest import Manifest
+    from eosin.pixels.batches import Batch
+    from eosin.pixels.preprocessing import Preprocessing
+    from eosin.pixels.reading import SkippedFile
+    from eosin.training.config import TrainingConfig
+    from eosin.training.learner import Learner
+    from eosin.training.progress import Progress
+
+_ORDER, _AUGMENT, _DROPOUT = 1, 2, 3  # purposes of draws
+_MOST_READERS = 16
+_SHOW_EVERY = 0.2  # seconds; asking a GPU for the loss makes it wait
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """The images of a training and the learner that goes through them.
+
+    Attributes:
+        train: the training images.
+        val: the validation images.
+        spec: the preprocessing of both.
+        config: the settings.
+        learner: what learns and is judged.
+        least: images that a step needs.
+        skip: told of files that cannot be read, of each once an epoch.
+    """
+
+    train: Manifest
+    val: Manifest
+    spec: Preprocessing
+    config: TrainingConfig
+    learner: Learner
+    least: int
+    skip: Callable[[Iterable[SkippedFile]], None]
+
+    def run(self, epoch: int, progress: Progress) -> EpochRow:
+        """Learn for one epoch (from 1) and validate.
+
+        Raises:
+            DataError: no training or no validation image could be read.
+            ModelError: the loss is no longer finite.
+        """
+        began = time.perf_counter()
+        loss, accuracy, rate = self._learn(epoch, progress)
+        if not math.isfinite(loss):
+            raise ModelError(
+                f"the loss of epoch {epoch} is {loss}; lower learning_rate "
+                f"({self.config.learning_rate:g}) or head_learning_rate "
+                f"({self.config.head_learning_rate:g})"
+            )
+        log_loss, correct, balanced = judge(*self.validate())
+        return EpochRow(
+            epoch=epoch,
+            train_loss=loss,
+            train_accuracy=accuracy,
+            val_loss=log_loss,
+            val_accuracy=correct,
+            val_balanced_accuracy=balanced,
+            learning_rate=rate * self.config.learning_rate,
+            seconds=time.perf_counter() - began,
+        )
+
+    def validate(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """Logits (n, classes) and labels (n,) of the readable validation images."""
+        logits, places = [], []
+        for batch in read_batches(
+            self.val.paths,
+            self.spec,
+            batch_size=self.config.batch_size,
+            workers=self._readers,
+        ):
+            self.skip(batch.skipped)
+            if len(batch.places):
+                logits.append(self.learner.logits(batch.pixels))
+                places.append(batch.places)
+        if not places:
+            raise DataError(f"none of the {len(self.val)} validation images could be read")
+        labels = self.val.label_index[np.concatenate(places)]
+        return np.concatenate(logits).astype(np.float64), labels
+
+    def _learn(self, epoch: int, progress: Progress) -> tuple[float, float, float]:
+        """Mean loss and accuracy over one pass, and the last step's rate."""
+        seed, batches = self.config.seed, math.ceil(len(self.train) / self.config.batch_size)
+        order = draws(_ORDER, seed=seed, epoch=epoch).permutation(len(self.train))
+        labels = self.train.label_index
+        self.learner.begin_epoch(int(draws(_DROPOUT, seed=seed, epoch=epoch).integers(2**31)))
+        sums = torch.zeros(2, dtype=torch.float64, device=self.learner.device)
+        learned, seen, shown, rate = 0, 0, time.monotonic(), 0.0
+        for step, batch in enumerate(self._altered(order, epoch), start=(epoch - 1) * batches):
+            self.skip(batch.skipped)
+            seen += batch.files
+            if len(batch.places) < self.least:
+                continue
+            rate = self._rate(step, batches)
+            wanted = labels[order[batch.places]]
+            sums += self.learner.learn(batch.pixels, wanted, step=step, rate=rate)
+            learned += len(wanted)
+            if time.monotonic() - shown > _SHOW_EVERY:
+                loss, accuracy = (sums / learned).tolist()
+                progress.batch(seen=seen, loss=loss, accuracy=accuracy)
+                shown = time.monotonic()
+        if not learned:
+            raise DataError(
+                f"of {len(self.train)} training images no batch of {self.least} could be read"
+            )
+        loss, accuracy = (sums / learned).tolist()
+        return loss, accuracy, rate
+
+    def _altered(self, order: npt.NDArray[np.int64], epoch: int) -> Iterator[Batch]:
+        """Augmented batches of the training images in this order."""
+
+        def alter(place: int, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+            random = draws(_AUGMENT, seed=self.config.seed, epoch=epoch, index=int(order[place]))
+            return augment(image, self.config, random)
+
+        paths = self.train.paths
+        return read_batches(
+            [paths[index] for index in order],
+            self.spec,
+            batch_size=self.config.batch_size,
+            workers=self._readers,
+            alter=alter,
+        )
+
+    def _rate(self, step: int, batches: int) -> float:
+        return learning_rate_factor(
+            step,
+            steps=self.config.epochs * batches,
+            warmup=self.config.warmup_epochs * batches,
+            schedule=self.config.schedule,
+        )
+
+    @property
+    def _readers(self) -> int:
+        return self.config.workers or min(_MOST_READERS, os.cpu_count() or 1)
+
+
+def judge(
+    logits: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]
+) -> tuple[float, float, float]:
+    """Log loss (nats), accuracy and balanced accuracy (over the classes present)."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    right = logits.argmax(axis=1) == labels
+    recall = [right[labels == label].mean() for label in np.unique(labels)]
+    log_loss = -log_p[np.arange(len(labels)), labels].mean()
+    return float(log_loss), float(right.mean()), float(np.mean(recall))

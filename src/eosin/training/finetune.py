@@ -1,0 +1,263 @@
+"""Fine-tuning: the whole network learns, epoch by epoch, and the best epoch is kept.
+
+A kill at any moment loses at most the running epoch. Every draw is a function of the seed, the
+epoch and the image, so a resumed training ends in the weights of an uninterrupted one: bit for bit
+on the CPU with the same number of threads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from eosin.errors import ConfigError, EosinError
+from eosin.evaluation.calibration import apply_temperature, choose_threshold, fit_temperature
+from eosin.models.classifier import Classifier, build_classifier, read_weights, save_classifier
+from eosin.models.device import choose_device
+from eosin.models.run import (
+    ERRORS_NAME,
+    HISTORY_NAME,
+    WEIGHTS_NAME,
+    Run,
+    RunRecord,
+    write_run,
+)
+from eosin.models.weights import initialise
+from eosin.pixels.reading import SkippedFile, write_error_table
+from eosin.training.epochs import Epochs
+from eosin.training.history import EpochRow, best_epoch, write_history
+from eosin.training.learner import Learner
+from eosin.training.optimisation import smallest_batch
+from eosin.training.progress import Progress, Silent
+from eosin.training.provenance import software_versions
+from eosin.training.resume import (
+    STATE_NAME,
+    Identity,
+    Progressed,
+    finished_run,
+    read_progress,
+    write_progress,
+)
+from eosin.training.tracking import open_tracker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from eosin.manifest import Manifest
+    from eosin.training.config import TrainingConfig
+
+    TellSkipped = Callable[[SkippedFile], None]
+
+
+def finetune(
+    manifest: Manifest,
+    folder: Path,
+    config: TrainingConfig,
+    *,
+    resume: bool = False,
+    fold: int | None = None,
+    on_progress: Progress | None = None,
+    on_skipped: TellSkipped | None = None,
+) -> Run:
+    """Train on the train split, choose and calibrate on the val split, never read the test split.
+
+    Args:
+        manifest: rows in splits ``train`` and ``val``; a fold is already turned into splits.
+        folder: where the Run goes. While training it also holds ``resume.pt`` and the best
+            epoch's weights; both go when the Run is finished.
+        config: the settings.
+        resume: continue where an interruption left off, from the start where nothing was
+            finished; a finished Run of the same training is returned as it is.
+        fold: the fold held out, to be noted in the Run.
+        on_progress: told of batches and epochs; nothing is shown without it.
+        on_skipped: told once of each file that cannot be read; ``errors.csv`` lists them too.
+
+    Raises:
+        LeakageError: a patient crosses splits under a name that hides it.
+        ConfigError: the folder holds a training that would be overwritten or is another one, or
+            settings that do not go together.
+        DataError: no (readable) training or validation image.
+        ModelError: the backbone or its weights cannot be had, or the loss is no longer finite.
+    """
+    if config.freeze:
+        raise ConfigError("freeze = true fits a linear head; fine-tuning needs freeze = false")
+    manifest.require_honest_name()
+    identity = Identity.of(manifest, config, fold)
+    train, val = _by_path(manifest.in_split("train")), _by_path(manifest.in_split("val"))
+    finished = finished_run(folder, identity, resume=resume)
+    if finished is not None:
+        _clear(folder)
+        return finished
+    training = _Training(train, val, folder, config, identity=identity, tell=on_skipped)
+    return training.run(on_progress or Silent())
+
+
+@dataclass
+class _Training:
+    """One training on its way from the first epoch to the Run."""
+
+    train: Manifest
+    val: Manifest
+    folder: Path
+    config: TrainingConfig
+    identity: Identity = field(kw_only=True)
+    tell: TellSkipped | None = field(kw_only=True)
+    rows: list[EpochRow] = field(default_factory=list)
+    skipped: dict[Path, SkippedFile] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        config = self.config
+        device = choose_device(config.device)
+        network = build_classifier(
+            config.backbone,
+            classes=len(self.train.task.classes),
+            dropout=config.dropout,
+            seed=config.seed,
+        )
+        least = _smallest_step(network, config)
+        spec = network.spec.preprocessing(size=config.image_size, fit=config.fit)
+        before = read_progress(self.folder, self.identity)
+        if before is None:
+            self.initial_weights = initialise(network, config.weights).source
+        self.learner = Learner(network, config, device=device, labels=self.train.label_index)
+        self.epochs = Epochs(
+            self.train, self.val, spec, config, self.learner, least=least, skip=self._skip
+        )
+        if before is not None:
+            self._return_to(before)
+
+    def run(self, progress: Progress) -> Run:
+        """Train what is left, then calibrate and write the Run."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        tracker = open_tracker(self.folder, self.config, done=len(self.rows))
+        gpus = [self.learner.device] if self.learner.device.type == "cuda" else []
+        try:
+            progress.start(epochs=self.config.epochs, done=len(self.rows), images=len(self.train))
+            with torch.random.fork_rng(devices=gpus):
+                while not self._ended():
+                    row = self.epochs.run(len(self.rows) + 1, progress)
+                    self._keep(row)
+                    tracker.epoch(row)
+                    progress.epoch(row, best=self.best == row.epoch)
+            return self._finish()
+        except EosinError as error:
+            raise type(error)(f"{self.folder}: {error}") from error
+        finally:
+            progress.stop()
+            tracker.close()
+
+    @property
+    def best(self) -> int:
+        """The epoch kept so far; 0 before the first."""
+        return best_epoch(self.rows, self.config.monitor)
+
+    @property
+    def _best_path(self) -> Path:
+        # The epoch is in the name: a kill between these weights and the state that speaks of
+        # them must not leave the state with another epoch's weights.
+        return self.folder / f"best-{self.best:04d}.safetensors"
+
+    def _ended(self) -> bool:
+        done, patience = len(self.rows), self.config.early_stopping_patience
+        return done >= self.config.epochs or (patience > 0 and done - self.best >= patience)
+
+    def _keep(self, row: EpochRow) -> None:
+        """Put the epoch on disk, its state last but for what can be written again from it."""
+        self.rows.append(row)
+        if self.best == row.epoch:
+            save_classifier(self.learner.judged, self._best_path)
+        progressed = Progressed(
+            rows=tuple(self.rows),
+            skipped=tuple(self.skipped.values()),
+            initial_weights=self.initial_weights,
+            learner=self.learner.state(),
+        )
+        write_progress(self.folder, self.identity, progressed)
+        write_history(self.rows, self.folder / HISTORY_NAME)
+        for older in self.folder.glob("best-*.safetensors"):
+            if older != self._best_path:
+                older.unlink()
+
+    def _return_to(self, before: Progressed) -> None:
+        self.rows = list(before.rows)
+        self.initial_weights = before.initial_weights
+        self.learner.restore(before.learner)
+        self._skip(before.skipped)
+
+    def _finish(self) -> Run:
+        """Calibrate the best epoch on the validation images and write the Run."""
+        read_weights(self.learner.judged, self._best_path)
+        logits, labels = self.epochs.validate()
+        temperature = fit_temperature(logits, labels)
+        task, threshold = self.train.task, None
+        if task.binary:
+            positive = task.positive_index
+            scores = apply_temperature(logits, temperature)[:, positive]
+            threshold = choose_threshold(scores, labels == positive)
+        save_classifier(self.learner.judged, self.folder / WEIGHTS_NAME)
+        write_history(self.rows, self.folder / HISTORY_NAME)
+        run = write_run(self.folder, self._record(temperature, threshold))
+        _clear(self.folder)
+        return run
+
+    def _record(self, temperature: float, threshold: float | None) -> RunRecord:
+        return RunRecord(
+            task=self.train.task,
+            dataset=self.train.dataset,
+            backbone=self.learner.network.spec.name,
+            preprocessing=self.epochs.spec,
+            protocol=self.train.protocol,
+            fingerprint=self.identity.fingerprint,
+            fold=self.identity.fold,
+            train_patients=self.train.patients,
+            val_patients=self.val.patients,
+            temperature=temperature,
+            threshold=threshold,
+            seed=self.config.seed,
+            training=self.config.to_dict(),
+            initial_weights=self.initial_weights,
+            versions=software_versions(),
+            notes=(*self.train.notes, *self._notes()),
+        )
+
+    def _notes(self) -> Iterable[str]:
+        if self.skipped:
+            yield f"{len(self.skipped)} files could not be read and were left out of training."
+        for name, split in (("training", self.train), ("validation", self.val)):
+            absent = sorted(set(split.task.classes) - set(split.frame["label"]))
+            if absent:
+                yield f"No {name} image shows {', '.join(absent)}."
+
+    def _skip(self, files: Iterable[SkippedFile]) -> None:
+        new = [item for item in files if item.path not in self.skipped]
+        if not new:
+            return
+        self.skipped.update({item.path: item for item in new})
+        write_error_table(list(self.skipped.values()), self.folder / ERRORS_NAME)
+        if self.tell is not None:
+            for item in new:
+                self.tell(item)
+
+
+def _by_path(manifest: Manifest) -> Manifest:
+    """The rows in the order of their paths: draws go by place, and CSV rows may be shuffled."""
+    return replace(manifest, frame=manifest.frame.sort_values("path", ignore_index=True))
+
+
+def _smallest_step(network: Classifier, config: TrainingConfig) -> int:
+    least = smallest_batch(network, freeze_batchnorm=config.freeze_batchnorm)
+    if config.batch_size < least:
+        raise ConfigError(
+            f"batch_size = {config.batch_size}: BatchNorm needs at least {least} images a step; "
+            "raise it or set freeze_batchnorm = true"
+        )
+    return least
+
+
+def _clear(folder: Path) -> None:
+    """Remove what only an unfinished training needs."""
+    for path in (folder / STATE_NAME, *folder.glob("best-*.safetensors")):
+        path.unlink(missing_ok=True)

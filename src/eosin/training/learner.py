@@ -1,0 +1,137 @@
+"""The part of a training that lives on the device: network, averaged weights, optimiser."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+from eosin.training.ema import average, averaged_copy
+from eosin.training.optimisation import class_weights, make_optimizer, set_training
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from eosin.models.classifier import Classifier
+    from eosin.training.config import TrainingConfig
+
+    Floats = npt.NDArray[np.float32]
+    Ints = npt.NDArray[np.int64]
+
+
+class Learner:
+    """A network that learns a batch at a time.
+
+    Attributes:
+        network: what learns.
+        averaged: its running average, where the settings ask for one.
+        device: where both live.
+    """
+
+    def __init__(
+        self,
+        network: Classifier,
+        config: TrainingConfig,
+        *,
+        device: torch.device,
+        labels: Ints,
+    ) -> None:
+        """``labels`` are those of the training images; the class weights come from them."""
+        self._layout = torch.channels_last if config.channels_last else torch.contiguous_format
+        self.device = device
+        self.network = network.to(device).to(memory_format=self._layout)
+        set_training(self.network, freeze_batchnorm=config.freeze_batchnorm)
+        self.averaged = averaged_copy(self.network) if config.ema else None
+        self._config = config
+        self._optimizer = make_optimizer(self.network, config)
+        self._weights: torch.Tensor | None = None
+        if config.class_weights == "balanced":
+            classes = class_weights(labels, classes=_outputs(network))
+            self._weights = torch.from_numpy(classes).to(device)
+        self._half = _half_precision(device) if config.mixed_precision == "auto" else None
+        self._scaler = torch.amp.GradScaler(device.type, enabled=self._half is torch.float16)
+
+    @property
+    def judged(self) -> Classifier:
+        """The network that is validated and kept: the averaged one where there is one."""
+        return self.network if self.averaged is None else self.averaged
+
+    def begin_epoch(self, seed: int) -> None:
+        """Seed dropout and return to training mode."""
+        torch.manual_seed(seed)
+        set_training(self.network, freeze_batchnorm=self._config.freeze_batchnorm)
+
+    def learn(self, pixels: Floats, labels: Ints, *, step: int, rate: float) -> torch.Tensor:
+        """One step of the optimiser on a batch.
+
+        Args:
+            pixels: network input, shape (n, 3, size, size).
+            labels: class indices, shape (n,).
+            step: steps before this one, from the first epoch on.
+            rate: what the learning rates are multiplied by.
+
+        Returns:
+            The sum of the loss over the images and how many were right, shape (2,), on the device.
+        """
+        for group in self._optimizer.param_groups:
+            group["lr"] = group["peak"] * rate
+        images, wanted = self._send(pixels), torch.from_numpy(labels).to(self.device)
+        with torch.autocast(self.device.type, self._half, enabled=self._half is not None):
+            logits = self.network(images)
+        loss = cross_entropy(
+            logits.float(),
+            wanted,
+            weight=self._weights,
+            label_smoothing=self._config.label_smoothing,
+        )
+        self._optimizer.zero_grad()
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch's own
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        if self.averaged is not None:
+            average(self.averaged, self.network, decay=self._config.ema, step=step)
+        right = (logits.detach().argmax(dim=1) == wanted).sum()
+        return torch.stack([loss.detach() * len(labels), right]).double()
+
+    @torch.inference_mode()
+    def logits(self, pixels: Floats) -> Floats:
+        """Logits (n, classes) of the judged network, in full precision as in prediction."""
+        scores = self.judged.eval()(self._send(pixels)).cpu().numpy()
+        return np.asarray(scores, dtype=np.float32)
+
+    def state(self) -> dict[str, dict[str, object]]:
+        """Everything that later steps depend on."""
+        return {
+            "network": self.network.state_dict(),
+            "averaged": {} if self.averaged is None else self.averaged.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+        }
+
+    def restore(self, state: dict[str, dict[str, object]]) -> None:
+        """Return to what ``state`` gave."""
+        self.network.load_state_dict(state["network"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._scaler.load_state_dict(state["scaler"])
+
+    def _send(self, pixels: Floats) -> torch.Tensor:
+        images = torch.from_numpy(pixels)
+        if self.device.type == "cuda":
+            images = images.pin_memory()
+        return images.to(self.device, non_blocking=True, memory_format=self._layout)
+
+
+def _half_precision(device: torch.device) -> torch.dtype | None:
+    """What a GPU computes fast in; None on a CPU, where half precision is no gain."""
+    if device.type != "cuda":
+        return None
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+
+def _outputs(network: Classifier) -> int:
+    linear = [layer for layer in network.head.modules() if isinstance(layer, torch.nn.Linear)]
+    return linear[-1].out_features

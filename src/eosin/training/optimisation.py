@@ -1,0 +1,64 @@
+"""What is learned and how fast: frozen BatchNorm, parameter groups, class weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from eosin.models.classifier import Classifier
+    from eosin.training.config import TrainingConfig
+
+
+def set_training(network: Classifier, *, freeze_batchnorm: bool) -> None:
+    """Put ``network`` into training mode; frozen BatchNorm keeps its statistics and its scales."""
+    network.train()
+    if freeze_batchnorm:
+        for layer in _batchnorms(network):
+            layer.eval().requires_grad_(False)
+
+
+def smallest_batch(network: Classifier, *, freeze_batchnorm: bool) -> int:
+    """How many images a training step needs: BatchNorm has no variance of one."""
+    return 2 if _batchnorms(network) and not freeze_batchnorm else 1
+
+
+def make_optimizer(network: Classifier, config: TrainingConfig) -> torch.optim.Optimizer:
+    """Adam or AdamW over backbone and head, each with its learning rate, kept as ``"peak"``.
+
+    AdamW (Loshchilov & Hutter 2019) leaves biases and normalisation scales undecayed; Adam's
+    penalty acts on everything, as published recipes have it.
+    """
+    groups = []
+    for part, rate in (
+        (network.backbone, config.learning_rate),
+        (network.head, config.head_learning_rate),
+    ):
+        learned = [weight for weight in part.parameters() if weight.requires_grad]
+        bare = [w for w in learned if w.ndim <= 1] if config.optimizer == "adamw" else []
+        decayed = [w for w in learned if w.ndim > 1] if config.optimizer == "adamw" else learned
+        groups += [
+            {"params": decayed, "lr": rate, "peak": rate, "weight_decay": config.weight_decay},
+            {"params": bare, "lr": rate, "peak": rate, "weight_decay": 0.0},
+        ]
+    kept = [group for group in groups if group["params"]]
+    return torch.optim.AdamW(kept) if config.optimizer == "adamw" else torch.optim.Adam(kept)
+
+
+def class_weights(labels: npt.NDArray[np.int64], *, classes: int) -> npt.NDArray[np.float32]:
+    """Weights (classes,) under which each class present counts alike: n / (k count), else 0."""
+    count = np.bincount(labels, minlength=classes)
+    present = np.count_nonzero(count)
+    weights = np.zeros(classes, np.float32)
+    weights[count > 0] = len(labels) / (present * count[count > 0])
+    return weights
+
+
+def _batchnorms(network: Classifier) -> list[nn.Module]:
+    return [layer for layer in network.backbone.modules() if isinstance(layer, _BatchNorm)]
