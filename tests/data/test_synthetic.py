@@ -165,7 +165,7 @@ def test_malignant_nuclei_are_larger_on_average_and_the_classes_overlap() -> Non
         kind: np.array([p.tissue.nuclei.diameter for p in patients if (p.label in MALIGNANT) == m])
         for kind, m in (("benign", False), ("malignant", True))
     }
-    assert sizes["malignant"].mean() - sizes["benign"].mean() == pytest.approx(2.6, abs=0.4)
+    assert sizes["malignant"].mean() - sizes["benign"].mean() == pytest.approx(2.2, abs=0.4)
     assert sizes["malignant"].min() < sizes["benign"].max()
 
 
@@ -188,7 +188,7 @@ def test_her2_nuclei_grow_with_the_level() -> None:
         for level in LEVELS
     ]
     assert means == sorted(means)
-    assert means[3] - means[0] > 1.5
+    assert means[3] - means[0] > 1.2
 
 
 def test_stain_vectors_are_unit_and_vary_between_patients() -> None:

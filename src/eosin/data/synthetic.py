@@ -133,15 +133,15 @@ def _nuclei(rng: np.random.Generator, atypia: float) -> Nuclei:
 
     Every trait has its own spread between patients, wide enough that none alone tells the class.
     """
-    grades = (atypia + rng.normal(0, 0.25, 8)).clip(-0.2, 1.35)
+    grades = (atypia + rng.normal(0, 0.15) + rng.normal(0, 0.35, 8)).clip(-0.2, 1.3)
     return Nuclei(
-        diameter=6.4 + 2.6 * float(grades[0]),
-        spread=0.07 + 0.15 * max(0.0, float(grades[1])),
+        diameter=6.6 + 2.2 * float(grades[0]),
+        spread=0.09 + 0.12 * max(0.0, float(grades[1])),
         elongation=1.35 - 0.1 * float(grades[2]) + float(rng.normal(0, 0.12)),
-        irregularity=0.06 + 0.14 * max(0.0, float(grades[3])),
-        density=1.1 + 0.10 * float(grades[4]) + float(rng.normal(0, 0.12)),
-        spacing=1.24 - 0.08 * float(grades[5]),
-        disorder=float(np.clip(0.12 + 0.6 * grades[6], 0.05, 1.0)),
+        irregularity=0.08 + 0.11 * max(0.0, float(grades[3])),
+        density=1.1 + 0.08 * float(grades[4]) + float(rng.normal(0, 0.13)),
+        spacing=1.22 - 0.05 * float(grades[5]) + float(rng.normal(0, 0.04)),
+        disorder=float(np.clip(0.2 + 0.45 * grades[6], 0.05, 1.0)),
         vesicular=float(np.clip(0.25 + 0.45 * grades[7], 0.0, 1.0)),
         nucleoli=float(np.clip(0.05 + 0.45 * grades[7], 0.0, 0.8)),
     )
@@ -157,9 +157,9 @@ def _tissue(
         nuclei=_nuclei(rng, atypia),
         stroma=_stroma(rng, cellular=cellular),
         stain=_stain(rng, scanner),
-        layers=int(rng.choice([2, 2, 3])) if atypia < 0.5 else int(rng.choice([2, 3, 4])),
+        layers=int(rng.choice([2, 2, 3, 4])) if atypia < 0.5 else int(rng.choice([2, 3, 4])),
         cytoplasm=float(rng.uniform(0.3, 0.55)),
-        membrane=0.08 + 0.12 * max(0.0, atypia) + float(rng.normal(0, 0.02)),
+        membrane=0.10 + 0.08 * max(0.0, atypia) + float(rng.normal(0, 0.03)),
     )
 
 
