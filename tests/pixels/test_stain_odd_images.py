@@ -115,3 +115,15 @@ def test_noise_of_any_tint_and_share_of_white_never_loses_its_white(
     glass = generator.random((30, 30)) < white
     image[glass] = 255
     assert (fitted.transform(image)[glass] == 255).all()
+
+
+@pytest.mark.parametrize("height", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("width", [1, 2, 3, 4, 5])
+def test_a_tile_of_any_small_shape_is_transformed_as_in_its_image(fitted, tissue, height, width):
+    patient = tissue(seed=12, size=128)
+    whole = fitted.transform(patient)
+    tile = patient[60 : 60 + height, 60 : 60 + width]
+    result = fitted.transform_with_reason(tile, source=fitted.estimate(patient))
+    same = tile if result.reason else whole[60 : 60 + height, 60 : 60 + width]
+    assert np.array_equal(result.image, same)
+    assert height * width < 4 or result.reason is None

@@ -144,8 +144,8 @@ def repaint_nonnegative(
 
     def change(density: FloatArray) -> FloatArray:
         concentration = as_floats(cv2.transform(density, together))
-        np.minimum(concentration, cv2.transform(density, alone), out=concentration)
-        np.maximum(concentration, 0, out=concentration)
+        cv2.min(concentration, cv2.transform(density, alone), dst=concentration)
+        cv2.threshold(concentration, 0, 0, cv2.THRESH_TOZERO, dst=concentration)
         return as_floats(cv2.transform(concentration, affine))
 
     return change_density(image, change)

@@ -20,10 +20,11 @@ Matrix: TypeAlias = npt.NDArray[np.float64]
 LIGHT: Final = 240.0  # transmitted light behind no tissue (Macenko et al. 2009)
 TISSUE_DENSITY: Final = 0.15  # below this a pixel is glass, not tissue (Macenko et al. 2009)
 
-_BRIGHTEST_UNLIT: Final = np.uint8(LIGHT - 1)  # density 0: (239 + 1) / 240 = 1
+# Four values: what OpenCV subtracts from up to four channels.
+_BRIGHTEST_UNLIT: Final = np.full(4, LIGHT - 1)  # density 0: (239 + 1) / 240 = 1
+_ONE: Final = np.ones(4)
 _LOG_WHITE: Final = math.log(256.0)
-_ONE: Final = np.ones(4)  # subtracted from every channel: OpenCV's way to write a scalar
-_STRIP_PIXELS: Final = 1 << 13  # a strip and its floats stay in the processor's cache
+_STRIP_PIXELS: Final = 1 << 15  # a strip and its floats stay in the processor's cache
 
 
 def require_rgb_bytes(image: UInt8Image) -> UInt8Image:
@@ -59,8 +60,8 @@ def change_density(image: UInt8Image, change: Callable[[FloatArray], FloatArray]
 
     Args:
         image: (height, width, 3) RGB bytes.
-        change: takes the densities of some rows, (rows, width, 3), and returns the new ones as
-            log light, ``ln(240) - density``, in the same shape.
+        change: takes the densities of some pixels, (1, n, 3), and returns the new ones as log
+            light, ``ln(240) - density``, in the same shape.
 
     What is brighter than the light in all three channels is glare, no stain: it is taken off
     before the change and put back after it, so white stays exactly white.
@@ -69,13 +70,15 @@ def change_density(image: UInt8Image, change: Callable[[FloatArray], FloatArray]
 
 
 def in_strips(image: UInt8Image, paint: Callable[[UInt8Image], UInt8Image]) -> UInt8Image:
-    """Apply ``paint`` (rows to rows of the same shape) to a few rows at a time; a new image."""
-    height, width = image.shape[:2]
-    rows = max(1, _STRIP_PIXELS // max(1, width))
-    painted = np.empty_like(image)
-    for top in range(0, height, rows):
-        painted[top : top + rows] = paint(image[top : top + rows])
-    return painted
+    """Apply ``paint``, (1, n, 3) to the same shape, to some pixels at a time; a new image.
+
+    One row each: OpenCV takes an array of four rows and one column for four scalars.
+    """
+    row = image.reshape(1, -1, 3)
+    painted = np.empty_like(row)
+    for first in range(0, row.shape[1], _STRIP_PIXELS):
+        painted[:, first : first + _STRIP_PIXELS] = paint(row[:, first : first + _STRIP_PIXELS])
+    return painted.reshape(image.shape)
 
 
 def density_map(gain: Matrix) -> FloatArray:
@@ -90,12 +93,12 @@ def darkest_channel(image: UInt8Image) -> UInt8Image:
 
 
 def _change_strip(strip: UInt8Image, change: Callable[[FloatArray], FloatArray]) -> UInt8Image:
-    excess = np.maximum(darkest_channel(strip), _BRIGHTEST_UNLIT) - _BRIGHTEST_UNLIT
+    excess = cv2.subtract(darkest_channel(strip), _BRIGHTEST_UNLIT)
     glare = as_bytes(cv2.cvtColor(excess, cv2.COLOR_GRAY2RGB))
-    log_light = change(as_floats(cv2.LUT(strip - glare, density_table())))
+    log_light = change(optical_density(strip - glare))
     # Clipped before the exponential: what overflows a byte by far would wrap round to black.
-    light = cv2.exp(np.minimum(log_light, _LOG_WHITE, out=log_light))
-    unlit = cv2.subtract(light, _ONE, dtype=cv2.CV_8U)
+    cv2.threshold(log_light, _LOG_WHITE, 0, cv2.THRESH_TRUNC, dst=log_light)
+    unlit = cv2.subtract(cv2.exp(log_light), _ONE, dtype=cv2.CV_8U)
     return as_bytes(cv2.add(unlit, glare))
 
 

@@ -10,12 +10,8 @@ changes its input.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Final, Self, TypeAlias
-
-import numpy as np
+from typing import Final, Self
 
 from eosin.errors import ConfigError
 from eosin.pixels.concentration import (
@@ -25,7 +21,7 @@ from eosin.pixels.concentration import (
     repaint_nonnegative,
 )
 from eosin.pixels.macenko import macenko_estimate
-from eosin.pixels.optical_density import TISSUE_DENSITY, Matrix, require_rgb_bytes
+from eosin.pixels.optical_density import TISSUE_DENSITY, Matrix
 from eosin.pixels.reading import UInt8Image
 from eosin.pixels.reinhard import (
     ColourStatistics,
@@ -33,147 +29,25 @@ from eosin.pixels.reinhard import (
     reinhard_estimate,
     repaint_colours,
 )
-from eosin.pixels.tissue_sample import (
-    Images,
-    Reason,
-    TissueSample,
-    UnstainedError,
-    sample_tissue,
-    unstained_reason,
-)
+from eosin.pixels.stain_normalizer import Source, StainNormalizer, StainResult
+from eosin.pixels.tissue_sample import Reason, TissueSample, UnstainedError
 from eosin.pixels.vahadane import vahadane_estimate
 
-Source: TypeAlias = StainEstimate | ColourStatistics
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StainResult:
-    """A transformed image, and why it is unchanged where it is.
-
-    Attributes:
-        image: (height, width, 3) RGB bytes, never the caller's own array.
-        reason: None when the stain was changed, else a ``Reason`` code such as ``"blank"``.
-    """
-
-    image: UInt8Image
-    reason: Reason | None
-
-
-class StainNormalizer(ABC):
-    """Brings images to the look of a target; see ``Reinhard``, ``Macenko`` and ``Vahadane``."""
-
-    method: ClassVar[str]
-
-    def __init__(self) -> None:
-        self._target: Source | None = None
-
-    @property
-    def target_(self) -> Source:
-        """What images are brought to; ConfigError before ``fit``."""
-        if self._target is None:
-            raise ConfigError(f"{type(self).__name__} is not fitted; call fit(image) first")
-        return self._target
-
-    def fit(self, images: Images) -> Self:
-        """Take one image, or the median of several, as the target.
-
-        Args:
-            images: (height, width, 3) RGB bytes, or an iterable of such. Of several, each has one
-                vote, and those that show no stained tissue have none.
-
-        Raises:
-            DataError: not RGB bytes, or no image shows stained tissue (``UnstainedError``).
-        """
-        each = [images] if isinstance(images, np.ndarray) else images
-        estimates: list[Source] = []
-        unstained: list[UnstainedError] = []
-        for image in each:
-            try:
-                estimates.append(self.estimate(image))
-            except UnstainedError as error:
-                unstained.append(error)
-        if unstained and not estimates:
-            raise unstained[0]
-        return self.fit_estimates(estimates)
-
-    def fit_estimates(self, estimates: Sequence[Source]) -> Self:
-        """Take the median of what ``estimate`` gave as the target; ConfigError where empty."""
-        if not estimates:
-            raise ConfigError("no image to fit the stain target to; give at least one")
-        self._target = self._median(estimates)
-        return self
-
-    def estimate(self, images: Images) -> Source:
-        """The stain of one image, or of all pixels of several together, such as a patient's.
-
-        Raises:
-            DataError: not RGB bytes, or no image shows stained tissue (``UnstainedError``).
-        """
-        return self._estimate(sample_tissue(images))
-
-    def transform(self, image: UInt8Image, *, source: Source | None = None) -> UInt8Image:
-        """The image in the target's stain, same shape; a plain copy where it shows no stain.
-
-        Args:
-            image: (height, width, 3) RGB bytes.
-            source: what ``estimate`` gave for the image's patient; by default the image's own.
-
-        Raises:
-            ConfigError: not fitted, or a source of another method.
-            DataError: not RGB bytes.
-        """
-        return self.transform_with_reason(image, source=source).image
-
-    def transform_with_reason(
-        self, image: UInt8Image, *, source: Source | None = None
-    ) -> StainResult:
-        """``transform``, with the code that says why an image came back unchanged.
-
-        With a ``source``, nothing need be estimated: small and nearly blank images are transformed.
-        """
-        target, image = self.target_, require_rgb_bytes(image)
-        try:
-            known = self.estimate(image) if source is None else _require_stain(image, source)
-        except UnstainedError as error:
-            return StainResult(image=image.copy(), reason=error.reason)
-        return StainResult(image=self._repaint(image, known, target), reason=None)
-
-    def to_dict(self) -> dict[str, object]:
-        """Method, settings and target as plain JSON values; ConfigError before ``fit``."""
-        return {"method": self.method, **self.settings(), "target": self.target_.to_dict()}
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, object]) -> Self:
-        """The fitted normalizer that ``to_dict`` wrote; ConfigError where it is not one."""
-        target = fields.get("target")
-        if fields.get("method") != cls.method or not isinstance(target, Mapping):
-            raise ConfigError(f"not a fitted {cls.method} stain step: {dict(fields)}")
-        normalizer = cls._from_settings(fields)
-        normalizer._target = cls._read_target(target)
-        return normalizer
-
-    @abstractmethod
-    def settings(self) -> dict[str, float]:
-        """The constructor's keywords and their values."""
-
-    @classmethod
-    @abstractmethod
-    def _from_settings(cls, fields: Mapping[str, object]) -> Self: ...
-
-    @staticmethod
-    @abstractmethod
-    def _read_target(fields: Mapping[str, object]) -> Source: ...
-
-    @staticmethod
-    @abstractmethod
-    def _median(estimates: Sequence[Source]) -> Source: ...
-
-    @abstractmethod
-    def _estimate(self, sample: TissueSample) -> Source: ...
-
-    @staticmethod
-    @abstractmethod
-    def _repaint(image: UInt8Image, source: Source, target: Source) -> UInt8Image: ...
+__all__ = [
+    "NORMALIZERS",
+    "ColourStatistics",
+    "Macenko",
+    "Reason",
+    "Reinhard",
+    "Source",
+    "StainEstimate",
+    "StainNormalizer",
+    "StainResult",
+    "UnstainedError",
+    "Vahadane",
+    "create_normalizer",
+    "normalizer_from_dict",
+]
 
 
 class Reinhard(StainNormalizer):
@@ -319,13 +193,6 @@ def _kind(method: object) -> type[StainNormalizer]:
     if not isinstance(method, str) or method not in NORMALIZERS:
         raise ConfigError(f"unknown stain method {method!r}; want one of {sorted(NORMALIZERS)}")
     return NORMALIZERS[method]
-
-
-def _require_stain(image: UInt8Image, source: Source) -> Source:
-    reason = unstained_reason(image)
-    if reason is not None and reason.holds_no_stain:
-        raise UnstainedError(reason)
-    return source
 
 
 def _stains(source: Source) -> StainEstimate:
