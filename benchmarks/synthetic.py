@@ -31,9 +31,17 @@ def images_per_second(images: int = 120) -> tuple[float, float]:
         return images / clock, images / used
 
 
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """One written image, (size, size, 3) RGB."""
+    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    if pixels is None:
+        raise SystemExit(f"{path} could not be read back")
+    return np.asarray(pixels, np.uint8)
+
+
 def colour_features(paths: list[Path]) -> FloatArray:
     """Mean and deviation of each channel, (n, 6)."""
-    images = [cv2.imread(str(path)).reshape(-1, 3) for path in paths]
+    images = [read_rgb(path).reshape(-1, 3) for path in paths]
     return np.array([np.concatenate([im.mean(0), im.std(0)]) for im in images], np.float64)
 
 
@@ -49,7 +57,7 @@ def network_features(paths: list[Path], weights: Path) -> FloatArray:
     features = []
     with torch.inference_mode():
         for start in range(0, len(paths), 16):
-            batch = [cv2.imread(str(path))[..., ::-1] for path in paths[start : start + 16]]
+            batch = [read_rgb(path) for path in paths[start : start + 16]]
             pixels = torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).float() / 127.5 - 1
             features.append(model(pixels).numpy().astype(np.float64))
     return np.concatenate(features)
