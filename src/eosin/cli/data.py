@@ -139,12 +139,12 @@ def audit(
 
     images = read_manifest(manifest)
     with counting("looking", len(images)) as advance:
-        found = audit_manifest(images, on_image=advance)
+        found = audit_manifest(images, on_image=lambda _: advance(1))
     say(f"[bold]{found.verdict}[/]")
     if found.duplicates:
         print_frame(found.frame().head(20), title=f"{len(found.duplicates)} pairs, first 20")
     if out is not None:
-        write_audit_page(found, images, out)
+        write_audit_page(found, out)
         say(f"page written: {out}")
     if found.unreadable:
         say(f"[yellow]{len(found.unreadable)} files cannot be read[/]")

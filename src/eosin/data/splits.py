@@ -182,11 +182,13 @@ def _allocate(
     presence[codes, classes] = 1.0
     features = counts if by == "image" else np.hstack([counts, presence])
     rng = np.random.default_rng(seed)
+    best = _greedy(features, np.asarray(fractions), rng)
     for _ in range(_DRAWS):
-        places = _greedy(features, np.asarray(fractions), rng)
-        if _every_place_has_what_it_can(presence, places, len(fractions)):
+        if _missing(presence, best, len(fractions)) == 0:
             break
-    return places[codes]
+        other = _greedy(features, np.asarray(fractions), rng)
+        best = min(best, other, key=lambda drawn: _missing(presence, drawn, len(fractions)))
+    return best[codes]
 
 
 def _strata_counts(
@@ -209,7 +211,9 @@ def _greedy(
     fractions: npt.NDArray[np.float64],
     rng: np.random.Generator,
 ) -> npt.NDArray[np.int64]:
-    """Place units from large to small, roughly, so that seeds differ, each where its strata are furthest below their share.
+    """Place units one by one, each where its strata are furthest below their share.
+
+    Large ones come first, but only roughly, so that another seed draws another division.
 
     The cost of a place is the sum over strata of the squared excess over its share, relative to
     the stratum's total: adding ``x`` to a place that holds ``h`` and should hold ``t`` costs
@@ -231,14 +235,13 @@ def _greedy(
     return places
 
 
-def _every_place_has_what_it_can(
+def _missing(
     presence: npt.NDArray[np.float64], places: npt.NDArray[np.int64], n_places: int
-) -> bool:
-    """Whether no place is empty or lacks a class that has units enough for all places."""
+) -> int:
+    """How many places are empty, or lack a class that has units enough for all places."""
     import numpy as np
 
     held = np.zeros((n_places, presence.shape[1]))
     np.add.at(held, places, presence)
     enough = presence.sum(axis=0) >= n_places
-    filled = np.bincount(places, minlength=n_places) > 0
-    return bool(filled.all() and (held[:, enough] > 0).all())
+    return int((held[:, enough] == 0).sum()) + n_places - len(np.unique(places))

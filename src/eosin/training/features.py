@@ -82,7 +82,7 @@ class FeatureCache:
         known: dict[str, Row] = {}
         for path in sorted(self.folder.glob("*.npz")):
             try:
-                with np.load(path, allow_pickle=False) as shard:
+                with path.open("rb") as stream, np.load(stream, allow_pickle=False) as shard:
                     known.update(zip(shard["keys"].tolist(), shard["features"], strict=True))
             except (OSError, ValueError, KeyError, zipfile.BadZipFile):
                 path.unlink(missing_ok=True)

@@ -83,7 +83,7 @@ def fit_head(
     if len(present) < 2:
         raise DataError("the training images hold one class only; a classifier needs two or more")
     model = LogisticRegression(
-        C=strength, class_weight="balanced" if balanced else None, max_iter=500, tol=1e-3
+        C=strength, class_weight="balanced" if balanced else None, max_iter=1000, tol=1e-4
     )
     model.fit(((features - centre) / scale).astype(np.float32), labels)
     weight = np.zeros((classes, features.shape[1]))

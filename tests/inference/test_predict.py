@@ -1,0 +1,128 @@
+"""Scoring stands behind a guard: patients that a Run has seen are refused, or said so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eosin.data.splits import split_by_fractions
+from eosin.errors import DataError, LeakageError, ModelError
+from eosin.inference.predict import PredictOptions, predict
+from eosin.manifest import Manifest
+from eosin.models.run import Run, read_run
+from eosin.training.config import TrainingConfig
+from eosin.training.train import train
+
+
+@pytest.fixture(scope="module")
+def divided(drawn_breakhis: Manifest) -> Manifest:
+    return split_by_fractions(drawn_breakhis, (0.5, 0.25, 0.25), seed=0)
+
+
+@pytest.fixture(scope="module")
+def run(
+    divided: Manifest, small_probe: TrainingConfig, tmp_path_factory: pytest.TempPathFactory
+) -> Run:
+    return train(divided, tmp_path_factory.mktemp("runs") / "probe", small_probe).run
+
+
+def test_the_test_split_is_scored_by_default(run: Run, divided: Manifest) -> None:
+    scored = predict(run, divided)
+    assert set(scored.predictions.frame["path"]) == set(divided.in_split("test").frame["path"])
+    assert scored.predictions.provenance.split == "test"
+    np.testing.assert_allclose(scored.predictions.probabilities.sum(axis=1), 1.0)
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_patients_that_the_run_has_seen_are_refused_by_name(
+    run: Run, divided: Manifest, split: str
+) -> None:
+    seen = divided.in_split(split).patients[0]
+    with pytest.raises(LeakageError, match=f"{seen}.*--allow-seen"):
+        predict(run, divided, PredictOptions(split=split))
+
+
+def test_seen_patients_scored_on_request_are_written_on_the_result(
+    run: Run, divided: Manifest
+) -> None:
+    scored = predict(run, divided, PredictOptions(split="train", allow_seen=True))
+    assert scored.predictions.provenance.seen_allowed
+
+
+def test_bare_files_of_a_seen_patient_are_recognised_by_their_names(
+    run: Run, divided: Manifest
+) -> None:
+    with pytest.raises(LeakageError):
+        predict(run, divided.in_split("train").paths[:1])
+
+
+def test_bare_files_of_new_patients_are_external_and_have_no_label(
+    run: Run, divided: Manifest
+) -> None:
+    scored = predict(run, divided.in_split("test").paths)
+    assert scored.predictions.provenance.protocol.name == "external images"
+    assert set(scored.predictions.frame["label"]) == {""}
+    with pytest.raises(DataError, match="has no label"):
+        _ = scored.predictions.label_index
+
+
+def test_a_folder_is_walked_and_a_file_of_unknown_name_makes_patients_unknown(
+    run: Run, divided: Manifest, tmp_path: Path
+) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "slide 7.png").write_bytes(divided.paths[0].read_bytes())
+    scored = predict(run, [tmp_path])
+    assert len(scored.predictions) == 1
+    assert "patients unknown" in scored.predictions.provenance.protocol.name
+
+
+def test_batches_and_single_images_give_the_same_probabilities(run: Run, divided: Manifest) -> None:
+    one = predict(run, divided, PredictOptions(batch_size=1)).predictions.probabilities
+    many = predict(run, divided, PredictOptions(batch_size=7)).predictions.probabilities
+    np.testing.assert_allclose(one, many, atol=1e-5)
+
+
+def test_unreadable_files_are_set_aside_with_their_reason(
+    run: Run, divided: Manifest, tmp_path: Path
+) -> None:
+    good = divided.in_split("test").paths[0]
+    empty = tmp_path / "SOB_M_DC-14-9999-100-001.png"
+    empty.touch()
+    scored = predict(run, [good, empty])
+    assert len(scored.predictions) == 1
+    assert [item.path for item in scored.skipped] == [empty]
+    assert "empty" in scored.skipped[0].reason
+
+
+def test_nothing_readable_is_an_error_with_the_first_reason(run: Run, tmp_path: Path) -> None:
+    text = tmp_path / "note.png"
+    text.write_text("no image")
+    with pytest.raises(DataError, match="none of the 1 images could be read"):
+        predict(run, [text])
+
+
+def test_an_empty_folder_and_a_missing_file_are_named(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no image found"):
+        predict(run, [tmp_path])
+    with pytest.raises(DataError, match=r"nowhere\.png: no such image"):
+        predict(run, [tmp_path / "nowhere.png"])
+
+
+def test_changed_weights_are_refused(
+    divided: Manifest, small_probe: TrainingConfig, tmp_path: Path
+) -> None:
+    run = train(divided, tmp_path / "run", small_probe).run
+    with run.weights_path.open("r+b") as weights:
+        weights.seek(-1, 2)
+        weights.write(b"\x7f")
+    with pytest.raises(ModelError, match="changed since"):
+        predict(read_run(tmp_path / "run"), divided)
+
+
+def test_a_folder_that_is_no_run_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="eosin train"):
+        read_run(tmp_path)
+    with pytest.raises(ModelError, match="no such Run folder"):
+        read_run(tmp_path / "nothing")

@@ -1,0 +1,188 @@
+"""Training as a user asks for it: frozen probes, folds, out-of-fold predictions, resuming."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eosin.data.splits import split_by_fractions, split_into_folds
+from eosin.errors import ConfigError, LeakageError
+from eosin.inference.predict import PredictOptions, predict
+from eosin.manifest import Manifest
+from eosin.models.run import read_run
+from eosin.predictions import read_predictions
+from eosin.training.config import TrainingConfig
+from eosin.training.train import train
+
+
+def test_every_image_is_scored_once_by_a_run_that_never_met_its_patient(
+    drawn_breakhis: Manifest, small_probe: TrainingConfig, tmp_path: Path
+) -> None:
+    folds = split_into_folds(drawn_breakhis, 3, seed=0)
+    trained = train(folds, tmp_path / "run", small_probe, fold="all")
+    assert trained.predictions is not None
+    assert trained.predictions.frame["path"].tolist() == folds.frame["path"].tolist()
+    for fold, rows in trained.predictions.frame.groupby("fold"):
+        run = read_run(tmp_path / "run" / f"fold-{fold}")
+        assert not run.record.seen_patients & set(rows["patient"])
+    assert trained.predictions.provenance.protocol.name == "patient-level, 3-fold"
+
+
+def test_out_of_fold_predictions_equal_what_each_folds_network_says(
+    drawn_breakhis: Manifest, small_probe: TrainingConfig, tmp_path: Path
+) -> None:
+    folds = split_into_folds(drawn_breakhis, 3, seed=0)
+    trained = train(folds, tmp_path / "run", small_probe, fold="all")
+    assert trained.predictions is not None
+    scored = predict(read_run(tmp_path / "run" / "fold-2"), folds).predictions
+    ours = trained.predictions.frame.set_index("path").loc[scored.frame["path"]]
+    np.testing.assert_allclose(
+        ours[["p_benign", "p_malignant"]].to_numpy(), scored.probabilities, atol=1e-5
+    )
+    assert ours["decision"].tolist() == scored.frame["decision"].tolist()
+
+
+def test_the_written_predictions_and_runs_read_back_as_they_were(
+    drawn_breakhis: Manifest, small_probe: TrainingConfig, tmp_path: Path
+) -> None:
+    folds = split_into_folds(drawn_breakhis, 3, seed=1)
+    trained = train(folds, tmp_path / "run", small_probe, fold="all")
+    assert trained.predictions is not None
+    again = read_predictions(tmp_path / "run" / "predictions.csv")
+    np.testing.assert_array_equal(again.probabilities, trained.predictions.probabilities)
+    assert again.provenance == trained.predictions.provenance
+    run = read_run(tmp_path / "run")
+    assert run.record == trained.run.record
+    assert len(run.open_members()) == 3
+
+
+def test_changing_the_test_images_changes_nothing_that_was_trained(
+    drawn_breakhis: Manifest, small_probe: TrainingConfig, tmp_path: Path
+) -> None:
+    divided = split_by_fractions(drawn_breakhis, (0.5, 0.25, 0.25), seed=0)
+    frame = divided.frame
+    flipped = frame["label"].map({"benign": "malignant", "malignant": "benign"})
+    poisoned = dataclasses.replace(
+        divided, frame=frame.assign(label=frame["label"].mask(frame["split"] == "test", flipped))
+    )
+    first = train(divided, tmp_path / "a", small_probe).run
+    second = train(poisoned, tmp_path / "b", small_probe).run
+    assert first.record.weights_sha256 == second.record.weights_sha256
+    assert first.record.temperature == second.record.temperature
+    assert first.record.threshold == second.record.threshold
+
+
+def test_a_run_of_folds_answers_with_the_mean_of_its_folds(
+    drawn_breakhis: Manifest, small_probe: TrainingConfig, tmp_path: Path
+) -> None:
+    folds = split_into_folds(drawn_breakhis, 3, seed=0)
+    run = train(folds, tmp_path / "run", small_probe, fold="all").run
+    files, options = folds.paths[:4], PredictOptions(allow_seen=True)
+    whole = predict(run, files, options).predictions.probabilities
+    parts = [predict(member, files, options).predictions for member in run.open_members()]
+    np.testing.assert_allclose(whole, np.mean([part.probabilities for part in parts], axis=0))
+
+
+def test_training_on_a_manifest_that_hides_its_leak_names_the_patients(
+    drawn_breakhis: Manifest, small_probe: TrainingConfig, tmp_path: Path
+) -> None:
+    leaky = split_by_fractions(drawn_breakhis, (0.5, 0.25, 0.25), by="image", seed=0)
+    renamed = dataclasses.replace(
+        leaky, protocol=dataclasses.replace(leaky.protocol, unit="patient", leaky=False)
+    )
+    with pytest.raises(LeakageError, match=leaky.crossing_patients()[0]):
+        train(renamed, tmp_path / "run", small_probe)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_leaky_protocol_follows_every_artefact(
+    drawn_breakhis: Manifest, small_probe: TrainingConfig, tmp_path: Path
+) -> None:
+    leaky = split_by_fractions(drawn_breakhis, (0.5, 0.25, 0.25), by="image", seed=0)
+    run = train(leaky, tmp_path / "run", small_probe).run
+    scored = predict(run, leaky).predictions
+    scored.write(tmp_path / "p.csv")
+    assert "image-level (leaky)" in read_run(tmp_path / "run").record.protocol.name
+    assert "image-level (leaky)" in read_predictions(tmp_path / "p.csv").provenance.protocol.name
+
+
+def test_a_finished_run_is_never_overwritten(
+    drawn_breakhis: Manifest, small_probe: TrainingConfig, tmp_path: Path
+) -> None:
+    divided = split_by_fractions(drawn_breakhis, (0.5, 0.25, 0.25), seed=0)
+    first = train(divided, tmp_path / "run", small_probe).run
+    with pytest.raises(ConfigError, match="finished Run"):
+        train(divided, tmp_path / "run", small_probe)
+    assert train(divided, tmp_path / "run", small_probe, resume=True).run == first
+    other = small_probe.with_overrides({"seed": 1})
+    with pytest.raises(ConfigError, match="seed was 0 and is 1"):
+        train(divided, tmp_path / "run", other, resume=True)
+
+
+def test_folds_already_trained_are_kept_when_training_goes_on(
+    drawn_breakhis: Manifest, small_probe: TrainingConfig, tmp_path: Path
+) -> None:
+    folds = split_into_folds(drawn_breakhis, 3, seed=0)
+    whole = train(folds, tmp_path / "whole", small_probe, fold="all").predictions
+    train(folds, tmp_path / "part" / "fold-1", small_probe, fold=1)
+    before = (tmp_path / "part" / "fold-1" / "run.json").stat().st_mtime_ns
+    resumed = train(folds, tmp_path / "part", small_probe, fold="all", resume=True).predictions
+    assert (tmp_path / "part" / "fold-1" / "run.json").stat().st_mtime_ns == before
+    assert whole is not None
+    assert resumed is not None
+    np.testing.assert_allclose(resumed.probabilities, whole.probabilities, atol=1e-12)
+
+
+def test_folds_without_a_word_on_which_to_hold_out_are_an_error(
+    drawn_breakhis: Manifest, small_probe: TrainingConfig, tmp_path: Path
+) -> None:
+    folds = split_into_folds(drawn_breakhis, 3, seed=0)
+    with pytest.raises(ConfigError, match="--fold all"):
+        train(folds, tmp_path / "run", small_probe)
+    with pytest.raises(ConfigError, match=r"fold 7 does not exist; want one of \[1, 2, 3\]"):
+        train(folds, tmp_path / "run", small_probe, fold=7)
+    divided = split_by_fractions(drawn_breakhis, (0.5, 0.25, 0.25), seed=0)
+    with pytest.raises(ConfigError, match="no folds"):
+        train(divided, tmp_path / "run", small_probe, fold="all")
+
+
+def test_an_unreadable_image_is_left_out_and_named(
+    drawn_breakhis: Manifest, small_probe: TrainingConfig, tmp_path: Path
+) -> None:
+    divided = split_by_fractions(drawn_breakhis, (0.5, 0.25, 0.25), seed=0)
+    broken = tmp_path / "SOB_M_DC-14-9999-100-001.png"
+    broken.write_bytes(divided.paths[0].read_bytes()[:200])
+    paths = [str(broken), *divided.frame["path"][1:]]
+    damaged = dataclasses.replace(divided, frame=divided.frame.assign(path=paths))
+    trained = train(damaged, tmp_path / "run", small_probe)
+    assert [item.path for item in trained.skipped] == [broken]
+    assert str(broken) in (tmp_path / "run" / "errors.csv").read_text()
+
+
+def test_real_images_by_image_look_learnable_and_by_patient_do_not(
+    real_data: Path, weights_folder: Path, tmp_path: Path
+) -> None:
+    from eosin.data.breakhis import read_breakhis
+    from eosin.evaluation.evaluate import evaluate_predictions
+
+    manifest = read_breakhis(real_data / "breakhis100x").manifest
+    config = TrainingConfig(
+        weights=str(weights_folder / "tf_efficientnetv2_b0.safetensors"),
+        freeze=True,
+        image_size=96,
+        probe_c=(0.01,),
+        device="cpu",
+    )
+    figures = {}
+    for by in ("image", "patient"):
+        folds = split_into_folds(manifest, 5, by=by, seed=7)
+        predictions = train(folds, tmp_path / by, config, fold="all").predictions
+        assert predictions is not None
+        figures[by] = evaluate_predictions(predictions, resamples=200).value("roc_auc").value
+    assert figures["image"] is not None
+    assert figures["patient"] is not None
+    assert figures["image"] > 0.85
+    assert figures["patient"] < 0.70
