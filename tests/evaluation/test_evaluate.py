@@ -143,8 +143,9 @@ def test_intervals_hold_their_value_and_repeat_with_the_seed(drawn_table):
     predictions = drawn_table(patients=60)
     evaluation = evaluate_predictions(predictions, seed=5, resamples=400)
     for key, estimate in evaluation.estimates.items():
-        if estimate.low is not None and key[0] != "ece":  # ECE is biased upwards by resampling
-            assert estimate.low <= estimate.value <= estimate.high, key
+        if estimate.low is not None:  # resampling overstates calibration errors, and says so
+            holds = estimate.low <= estimate.value <= estimate.high
+            assert holds or (key[0] == "ece" and "resampling biases" in estimate.note), key
     assert evaluate_predictions(predictions, seed=5, resamples=400) == evaluation
     assert evaluate_predictions(predictions, seed=6, resamples=400) != evaluation
 

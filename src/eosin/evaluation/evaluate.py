@@ -17,6 +17,8 @@ from eosin.evaluation.scoring import MetricKey, score_sample
 from eosin.evaluation.weights import Floats, Ints, Weights
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from eosin.predictions import Predictions
     from eosin.tasks import Task
 
@@ -50,19 +52,20 @@ def evaluate_predictions(
     """
     if level not in get_args(Level):
         raise ConfigError(f"level {level!r} is not one of {list(get_args(Level))}")
-    bootstrap = Bootstrap(resamples, seed, confidence)
+    task, bootstrap = predictions.task, Bootstrap(resamples, seed, confidence)
     known = _patients_known(predictions)
     images, notes = _scored_images(predictions, level=level, known=known)
     samples = _samples_by_scope(images, predictions, level=level)
     at = sentences.of_threshold(predictions, by_patient=level == "patient")
-    told = known and level == "image"
-    scored = {
-        scope: _estimates(part, predictions.task, bootstrap=bootstrap, recognition=told, at=at)
-        for scope, part in samples.items()
-    }
-    decided = samples if predictions.task.binary else {}
+    recognition = known and level == "image"
+    with _one_blas_thread():
+        scored = {
+            scope: _estimates(part, task, bootstrap=bootstrap, recognition=recognition, at=at)
+            for scope, part in samples.items()
+        }
+    decided = samples if task.binary else {}
     return Evaluation(
-        task=predictions.task,
+        task=task,
         provenance=predictions.provenance,
         level=level,
         resamples=resamples,
@@ -70,12 +73,20 @@ def evaluate_predictions(
         confidence=confidence,
         images=len(images),
         patients=len(images.patients),
-        estimates=_in_reading_order(scored, predictions.task),
+        estimates=_in_reading_order(scored, task),
         confusion={scope: _counts(s, s.predicted) for scope, s in samples.items()},
         decision_confusion={scope: _counts(s, s.decided) for scope, s in decided.items()},
-        patient_table=_patient_table(images, predictions.task) if known else (),
+        patient_table=_patient_table(images, task) if known else (),
         notes=notes,
     )
+
+
+def _one_blas_thread() -> AbstractContextManager[object]:
+    """One thread for many small products: on a busy machine several wait longer than they work."""
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[object] = threadpool_limits(limits=1, user_api="blas")
+    return limits
 
 
 def _scored_images(
@@ -143,7 +154,7 @@ def _estimate(
         notes.append(without)
         return Estimate(float(rows[0]), None, None, images, patients, "; ".join(notes))
     interval = bootstrap.interval(rows[1:])
-    notes += sentences.about_interval(interval)
+    notes += sentences.about_interval(interval, float(rows[0]))
     return Estimate(float(rows[0]), interval.low, interval.high, images, patients, "; ".join(notes))
 
 

@@ -17,7 +17,9 @@ from eosin.evaluation.weights import Bools, Floats, Ints, Weights, ratio
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_FEW_PATIENTS = 256  # beyond it a matrix product costs more than cumulative sums
+# Where a matrix product costs less than cumulative sums, by measurement on one core:
+_FEW_PATIENTS = 256  # for pairs of patients
+_FEW_COUNTS = 40  # for counts per patient and positive, in multiples of the images
 _CHUNK = 1 << 18  # floats in flight at once: two megabytes, about what a core's cache holds
 
 
@@ -57,13 +59,16 @@ def average_precision(scores: Floats, positive: Bools, weights: Weights | None =
     """
     weights = weights or Weights.plain(len(scores))
     ranks = _Ranks.of(scores, positive)
-    if weights.rows.shape[1] <= _FEW_PATIENTS:
-        found = _counts_before(ranks, ranks.positives, ranks.own_tied, weights)
-        picked = found + _counts_before(ranks, ranks.negatives, ranks.tied, weights)
-        parts = _parts(weights, len(ranks.positives))
-        sums = [_precision_sum(ranks, w, w.rows @ found, w.rows @ picked) for w in parts]
+    parts, patients = _parts(weights, len(scores)), weights.rows.shape[1]
+    if patients * len(ranks.positives) <= _FEW_COUNTS * len(scores):
+        alarms = _counts_before(ranks, ranks.negatives, ranks.tied, weights)
+        sums = [_precision_sum(ranks, part, part.rows @ alarms) for part in parts]
     else:
-        sums = [_precisions(ranks, part) for part in _parts(weights, len(scores))]
+        reaches = (ranks.reach,)
+        sums = [
+            _precision_sum(ranks, part, *_weight_before(part, ranks.negatives, reaches))
+            for part in parts
+        ]
     return ratio(np.concatenate(sums), weights.sums(positive.astype(np.float64)))
 
 
@@ -78,7 +83,6 @@ class _Ranks:
         own_reach: for each positive, how many positives score at least as high, itself included.
         beaten: for each negative, the first positive that it is strictly ahead of.
         tied: for each negative, the first positive that it is ahead of or tied with.
-        own_tied: for each positive, the first positive that it is ahead of or tied with.
     """
 
     positives: Ints
@@ -88,7 +92,6 @@ class _Ranks:
     own_reach: Ints
     beaten: Ints
     tied: Ints
-    own_tied: Ints
 
     @classmethod
     def of(cls, scores: Floats, positive: Bools) -> _Ranks:
@@ -103,7 +106,6 @@ class _Ranks:
             own_reach=np.searchsorted(up, up, "right"),
             beaten=np.searchsorted(up, down, "right"),
             tied=np.searchsorted(up, down, "left"),
-            own_tied=np.searchsorted(up, up, "left"),
         )
 
 
@@ -122,16 +124,10 @@ def _pairs_lost(ranks: _Ranks, weights: Weights) -> Floats:
     return _row_dots(weights.of(ranks.positives), (before[0] + before[1]) / 2)
 
 
-def _precisions(ranks: _Ranks, weights: Weights) -> Floats:
-    """Weighted sum over positives of the precision at each, by cumulative sums."""
+def _precision_sum(ranks: _Ranks, weights: Weights, alarms: Floats) -> Floats:
+    """Weighted sum over positives of the precision at each, given the negatives before it."""
     (found,) = _weight_before(weights, ranks.positives, (ranks.own_reach,))
-    (alarms,) = _weight_before(weights, ranks.negatives, (ranks.reach,))
-    return _precision_sum(ranks, weights, found, found + alarms)
-
-
-def _precision_sum(ranks: _Ranks, weights: Weights, found: Floats, picked: Floats) -> Floats:
-    """Weighted sum over positives of found / picked, both of shape (R, positives)."""
-    return _row_dots(weights.of(ranks.positives), ratio(found, picked, empty=0.0))
+    return _row_dots(weights.of(ranks.positives), ratio(found, found + alarms, empty=0.0))
 
 
 def _counts_before(ranks: _Ranks, images: Ints, first: Ints, weights: Weights) -> Floats:

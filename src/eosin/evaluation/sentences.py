@@ -62,8 +62,8 @@ def no_interval_because(key: MetricKey, sample: Sample, task: Task) -> str | Non
     return None
 
 
-def about_interval(interval: Interval) -> list[str]:
-    """What a reader must know of an interval from resamples."""
+def about_interval(interval: Interval, value: float) -> list[str]:
+    """What a reader must know of the interval from resamples around ``value``."""
     found = []
     if interval.defined < 1:
         share = f"{1 - interval.defined:.1%} of resamples"
@@ -71,8 +71,12 @@ def about_interval(interval: Interval) -> list[str]:
             found.append(f"undefined in {share} (a class is absent there): no interval")
         else:
             found.append(f"undefined in {share} (a class is absent there), left out")
-    if interval.low is not None and interval.low == interval.high:
+    if interval.low is None or interval.high is None:
+        return found
+    if interval.low == interval.high:
         found.append("every resample gives the same value: the interval shows no uncertainty")
+    if not interval.low <= value <= interval.high:
+        found.append("resampling biases this metric, so that its value lies off its interval")
     return found
 
 
