@@ -17,17 +17,6 @@ if TYPE_CHECKING:
 
 INK, QUIET, GRID, CARD = "#1f1b24", "#5c5666", "#ece7f0", "#ffffff"
 EOSIN, VIOLET = "#c2396b", "#4b3b8f"
-# Okabe & Ito (2008), told apart by colour-blind readers; yellow last, faint on white.
-CLASS_COLOURS = (
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#cc79a7",
-    "#56b4e9",
-    "#e69f00",
-    "#7a5195",
-    "#b3a100",
-)
 _VARIABLES = {
     INK: "--ink",
     QUIET: "--quiet",
@@ -51,11 +40,6 @@ class Drawing:
     svg: str
     title: str
     caption: str
-
-
-def class_colour(index: int) -> str:
-    """The colour of class ``index``, repeating after eight."""
-    return CLASS_COLOURS[index % len(CLASS_COLOURS)]
 
 
 def new_figure(

@@ -15,7 +15,7 @@ from eosin.errors import DataError
 from eosin.reporting.wording import counted, number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     import numpy as np
     import numpy.typing as npt
@@ -120,8 +120,9 @@ def mistakes_gallery(predictions: Predictions, *, most: int = 24) -> Gallery:
         lead = f"None of {counted(total, 'image')} was misclassified."
     else:
         lead = (
-            f"{len(frame):,} of {counted(total, 'image')} were misclassified; these are the "
-            f"{len(shown)} with the most confident wrong answer. Look for what they share: a "
+            f"{len(frame):,} of {counted(total, 'image')} were misclassified; here are the "
+            f"{len(shown)} with the most confident wrong answer, from "
+            f"{counted(shown['patient'].nunique(), 'patient')}. Look for what they share: a "
             "patient, a stain, blur, fat or empty background, or a label that may be wrong."
         )
     return Gallery("mistakes", "Most confident mistakes", lead, (("", tiles_of(pictures)),))
@@ -177,15 +178,18 @@ def _joined(patient: str, magnification: str) -> str:
 
 
 def _spread(rows: pd.DataFrame, count: int) -> pd.DataFrame:
-    """``count`` rows, no patient twice before every patient came once."""
-    ordered = rows.sort_values(["patient", "path"], kind="stable")
-    rank = ordered.groupby("patient").cumcount()
-    ordered = ordered.iloc[_stable_order(rank.tolist())]
-    patients = int((rank == 0).sum())
+    """``count`` rows, no patient twice before every patient came once.
+
+    Each patient begins at another place of its sorted images, so that magnifications mix.
+    """
+    import pandas as pd
+
+    patients = rows["patient"].nunique()
+    parts = []
+    for place, (_, part) in enumerate(rows.sort_values("path").groupby("patient", sort=True)):
+        start = place * len(part) // patients
+        parts.append(part.assign(turn=[(n - start) % len(part) for n in range(len(part))]))
+    ordered = pd.concat(parts).sort_values(["turn", "patient"], kind="stable")
     if patients > count:
         return ordered.iloc[[place * patients // count for place in range(count)]]
     return ordered.head(count)
-
-
-def _stable_order(keys: Sequence[int]) -> list[int]:
-    return sorted(range(len(keys)), key=keys.__getitem__)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     History = Mapping[str, npt.NDArray[np.float64]]
 
+_PROBE = "inner_log_loss"
 _PANELS = (
     ("loss", "Loss", ("train_loss", "val_loss")),
     ("accuracy", "Accuracy", ("train_accuracy", "val_accuracy")),
@@ -47,7 +48,7 @@ def describe_learning(run: Run) -> Learning:
     }
     if histories:
         return _curves(histories)
-    probes = {name: part for name, part in parts.items() if "probe" in part.record.training}
+    probes = {name: part for name, part in parts.items() if _PROBE in part.record.choices}
     if probes:
         return _probes(probes)
     return Learning("This Run keeps no history of its training.")
@@ -79,31 +80,26 @@ def _colours(columns: list[str]) -> str:
 
 
 def _probes(runs: Mapping[str, Run]) -> Learning:
-    rows = []
-    for name, run in runs.items():
-        probe = run.record.training["probe"]
-        if not isinstance(probe, dict):
-            raise ModelError(f"{run.folder}: training.probe is {probe!r}, want an object")
-        losses = probe.get("inner_log_loss", {})
-        strength = float(probe["strength"])
-        rows.append(
-            (
-                name,
-                f"{strength:g}",
-                number(float(losses.get(f"{strength:g}", float("nan")))),
-                ", ".join(losses),
-                number(run.record.temperature),
-                "–" if run.record.threshold is None else number(run.record.threshold),
-            )
-        )
-    columns = ("Model", "Chosen C", "Inner log loss", "C tried", "Temperature", "Threshold")
+    rows = tuple((name, *_choices(run)) for name, run in runs.items())
+    columns = ("Model", "Chosen C", "Inner log loss at each C", "Temperature", "Threshold")
     caption = "Strength, temperature and threshold, each chosen without the images scored here."
     lead = (
         "The backbone was frozen, so there are no epochs: a linear head was fitted on its "
         "features, and its strength (inverse regularisation C) was chosen by cross-validation "
         "inside the training images."
     )
-    return Learning(lead, table=Table(caption, columns, tuple(rows), frozenset({1, 2, 4, 5})))
+    table = Table(caption, columns, rows, frozenset({1, 3, 4}), prose=frozenset({2}))
+    return Learning(lead, table=table)
+
+
+def _choices(run: Run) -> tuple[str, ...]:
+    """Strength, losses, temperature and threshold of a probe as text."""
+    strength, losses = run.record.choices.get("strength"), run.record.choices[_PROBE]
+    if not isinstance(losses, dict) or not isinstance(strength, int | float):
+        raise ModelError(f"{run.folder}: the choices of its probe cannot be read; train it again")
+    tried = ", ".join(f"{name}: {float(loss):.3f}" for name, loss in losses.items())
+    threshold = run.record.threshold
+    return f"{strength:g}", tried, number(run.record.temperature), number(threshold)
 
 
 def _read_history(run: Run) -> History:

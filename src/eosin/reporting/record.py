@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def settings_of(run: Run, predictions: Predictions) -> tuple[tuple[str, Facts], 
         ("Scored", provenance.split, False),
         ("Protocol", provenance.protocol.name, False),
         ("Seed of the split", _or_dash(provenance.protocol.seed), False),
-        ("Runs", ", ".join(provenance.runs) or str(run.folder), True),
+        ("Runs", _text(provenance.runs or (str(run.folder),)), True),
     ]
     prints = [("Training manifest", record.fingerprint or "not recorded", True)]
     if record.weights_sha256:
@@ -55,6 +56,7 @@ def settings_of(run: Run, predictions: Predictions) -> tuple[tuple[str, Facts], 
         ("Model", tuple(model)),
         ("Predictions", tuple(scored)),
         ("Preprocessing", _plain(record.preprocessing.to_dict())),
+        ("Chosen in training", _plain(record.choices)),
         ("Training settings", _plain(record.training)),
         ("Fingerprints (SHA-256)", tuple(prints)),
         ("Versions", _plain(record.versions)),
@@ -92,6 +94,8 @@ def _text(value: object) -> str:
         return ", ".join(_text(inner) for inner in value)
     if isinstance(value, float):
         return f"{value:.4g}"
+    if isinstance(value, str) and Path(value).is_absolute():
+        return Path(value).name  # a page that is passed on need not tell whose disk it was
     return "none" if value is None else str(value)
 
 

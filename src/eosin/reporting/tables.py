@@ -87,14 +87,14 @@ def patient_table(evaluation: Evaluation) -> Table | None:
         (
             row.patient,
             " / ".join(row.labels),
-            f"{row.images:,}",
             number(row.recognition_rate),
+            f"{row.images:,}",
             *(number(row.probabilities[place]) for place in _asked(task)),
         )
         for row in ranked
     )
     asked = [f"Mean P({task.classes[place]})" for place in _asked(task)]
-    columns = ("Patient", "True class", "Images", "Recognition rate", *asked)
+    columns = ("Patient", "True class", "Recognition rate", "Images", *asked)
     caption = f"{counted(len(rows), 'patient')}, worst recognised first."
     return Table(caption, columns, rows, frozenset(range(2, len(columns))))
 

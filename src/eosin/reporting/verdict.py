@@ -145,7 +145,7 @@ def headline_panel(evaluation: Evaluation, *, title: str, caption: str) -> Panel
         _shown(name, each, chances.get(name, GLOSSARY[name].chance), marks.get(each.note, ""))
         for name, each in found.items()
     ]
-    footnotes = tuple((mark, note) for note, mark in marks.items())
+    footnotes = tuple((mark, f"{note[0].upper()}{note[1:]}.") for note, mark in marks.items())
     return Panel(title, caption, tuple(rows), footnotes)
 
 

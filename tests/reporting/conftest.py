@@ -1,0 +1,115 @@
+"""A small BreakHis-like experiment: images under true names, a Run and its predictions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from eosin.models.run import Run, RunRecord, write_run
+from eosin.pixels.preprocessing import Preprocessing
+from eosin.predictions import Predictions, Provenance, make_predictions
+from eosin.protocol import Protocol
+from eosin.tasks import Task
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BINARY = Task("binary", ("benign", "malignant"), positive="malignant")
+BY_PATIENT = Protocol("patient", "5-fold", seed=7)
+SLIDES = ("14-22549", "14-9133", "14-29960", "14-21978", "14-3909", "14-23060")
+SLIDES += ("14-2523", "14-5287", "14-10926", "14-11951", "14-14926", "14-16716")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A folder with images and a Run, and the manifest rows of the images."""
+
+    folder: Path
+    rows: pd.DataFrame
+    run: Run
+
+    def predictions(
+        self,
+        positive: list[float] | None = None,
+        *,
+        protocol: Protocol = BY_PATIENT,
+        split: str = "test",
+        seen_allowed: bool = False,
+        notes: tuple[str, ...] = (),
+    ) -> Predictions:
+        """Predictions with these probabilities of malignant; by default 8 of 36 are wrong."""
+        chances = np.array(positive or usual_chances(self.rows))
+        provenance = Provenance(
+            runs=("runs/bh",),
+            dataset="breakhis",
+            protocol=protocol,
+            split=split,
+            model="tf_efficientnetv2_b0",
+            threshold=0.5,
+            seen_allowed=seen_allowed,
+            notes=notes,
+        )
+        probabilities = np.stack([1 - chances, chances], axis=1)
+        return make_predictions(
+            self.rows, probabilities, task=BINARY, threshold=0.5, provenance=provenance
+        )
+
+    def run_with(self, **changes: object) -> Run:
+        """The Run with another record; nothing is written."""
+        return replace(self.run, record=replace(self.run.record, **changes))
+
+
+def usual_chances(rows: pd.DataFrame) -> list[float]:
+    """Right for most images; every fourth or fifth is wrong, each with its own confidence."""
+    chances = []
+    for place, label in enumerate(rows["label"]):
+        sure = 0.55 + 0.012 * place
+        right = place % 5 != 4 or place == 34
+        chances.append(sure if (label == "malignant") == right else 1 - sure)
+    return chances
+
+
+@pytest.fixture(scope="session")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    """36 images of 96 x 64 pixels from 12 patients at two magnifications, and a finished Run."""
+    folder = tmp_path_factory.mktemp("experiment")
+    rows = []
+    for patient, slide in enumerate(SLIDES):
+        malignant = patient >= len(SLIDES) // 2
+        kind = "SOB_M_DC" if malignant else "SOB_B_F"
+        for number in range(1, 4):
+            magnification = "100" if number < 3 else "400"
+            name = f"{kind}-{slide}-{magnification}-{number:03d}.png"
+            rng = np.random.default_rng([patient, number])
+            pixels = rng.integers(120, 255, (64, 96, 3), dtype=np.uint8)
+            cv2.imwrite(str(folder / name), cv2.GaussianBlur(pixels, (0, 0), 3))
+            rows.append(
+                {
+                    "path": str(folder / name),
+                    "patient": slide,
+                    "magnification": magnification,
+                    "label": "malignant" if malignant else "benign",
+                    "fold": "",
+                }
+            )
+    record = RunRecord(
+        task=BINARY,
+        dataset="breakhis",
+        backbone="tf_efficientnetv2_b0",
+        preprocessing=Preprocessing(),
+        protocol=BY_PATIENT,
+        fingerprint="5c" * 32,
+        train_patients=("14-4659", "14-13418"),
+        val_patients=("14-9461",),
+        temperature=1.25,
+        threshold=0.5,
+        initial_weights="file tf_efficientnetv2_b0.safetensors",
+        training={"epochs": 3, "weights": "/home/someone/weights/b0.safetensors"},
+        versions={"eosin": "0.1.0", "torch": "2.15.0"},
+    )
+    return Experiment(folder, pd.DataFrame(rows), write_run(folder / "runs" / "bh", record))

@@ -1,0 +1,147 @@
+"""Tables, the learning section and wording, against numbers that can be checked by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+
+from eosin.errors import ModelError
+from eosin.evaluation.evaluate import evaluate_predictions
+from eosin.models.run import Run, members_of, write_run
+from eosin.reporting.learning import describe_learning
+from eosin.reporting.measures import class_table, magnification_table, overall_table
+from eosin.reporting.tables import dataset_table, fold_table, patient_table
+from eosin.reporting.wording import counted, interval, number, per_cent, with_interval
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .conftest import Experiment
+
+
+def test_the_dataset_table_counts_images_and_patients_at_each_magnification(
+    experiment: Experiment,
+) -> None:
+    table = dataset_table(experiment.predictions())
+    assert table.columns == ("Class", "100×", "400×", "Images", "Patients")
+    assert table.rows == (
+        ("benign", "12 (6)", "6 (6)", "18", "6"),
+        ("malignant", "12 (6)", "6 (6)", "18", "6"),
+        ("All", "24 (12)", "12 (12)", "36", "12"),
+    )
+
+
+def test_a_patient_with_images_of_two_classes_counts_once_in_the_last_row(
+    experiment: Experiment,
+) -> None:
+    predictions = experiment.predictions()
+    frame = predictions.frame.replace({"patient": {"14-16716": "14-22549"}})
+    table = dataset_table(replace(predictions, frame=frame))
+    assert [row[-1] for row in table.rows] == ["6", "6", "11"]
+    assert "A patient with images of two classes" in table.caption
+
+
+def test_folds_are_listed_in_order_with_what_each_held_out(experiment: Experiment) -> None:
+    predictions = experiment.predictions()
+    assert fold_table(predictions) is None
+    folds = [str(place % 12 + 1) for place in range(36)]
+    table = fold_table(replace(predictions, frame=predictions.frame.assign(fold=folds)))
+    assert table is not None
+    assert [row[0] for row in table.rows] == [f"Fold {place}" for place in range(1, 13)]
+    assert table.rows[0] == ("Fold 1", "2", "1", "3", "3")
+
+
+def test_patients_are_listed_from_the_worst_recognised(experiment: Experiment) -> None:
+    table = patient_table(evaluate_predictions(experiment.predictions(), resamples=100))
+    assert table is not None
+    assert table.columns[2] == "Recognition rate"
+    rates = [float(row[2]) for row in table.rows]
+    assert rates == sorted(rates)
+    assert len(rates) == 12
+    assert rates.count(0.667) == 6
+    assert rates[-1] == 1.0
+
+
+def test_class_and_magnification_tables_give_value_interval_and_n(experiment: Experiment) -> None:
+    evaluation = evaluate_predictions(experiment.predictions(), resamples=100)
+    table = class_table(evaluation)
+    recall = evaluation.value("recall", "class malignant")
+    row = dict(zip(table.columns, table.rows[1], strict=True))
+    assert row["Recall"].replace("\xa0", " ") == (
+        f"{recall.value:.3f}\n[{recall.low:.3f}, {recall.high:.3f}]"
+    )
+    assert (row["Images"], row["Patients"]) == ("18", "6")
+    steps = magnification_table(evaluation)
+    assert steps is not None
+    assert [row[0] for row in steps.rows] == ["100×", "400×"]
+    assert [row[-2:] for row in steps.rows] == [("24", "12"), ("12", "12")]
+
+
+def test_every_measure_of_the_evaluation_stands_in_the_overall_table(
+    experiment: Experiment,
+) -> None:
+    predictions = experiment.predictions()
+    images = evaluate_predictions(predictions, resamples=100)
+    patients = evaluate_predictions(predictions, level="patient", resamples=100)
+    table = overall_table(images, patients)
+    assert len(table.rows) == len([1 for _, scope in images.estimates if scope == "all"])
+    assert table.columns[1:3] == (
+        "By image\n36 images, 12 patients",
+        "By patient\n36 images, 12 patients",
+    )
+
+
+def test_a_run_that_was_fine_tuned_shows_its_curves(experiment: Experiment, tmp_path: Path) -> None:
+    run = Run(tmp_path, experiment.run.record)
+    history = pd.DataFrame({"epoch": [1, 2], "train_loss": [0.7, 0.4], "val_accuracy": [0.5, 0.6]})
+    history.to_csv(tmp_path / "history.csv", index=False)
+    learning = describe_learning(run)
+    assert [drawing.title for drawing in learning.drawings] == ["Loss", "Accuracy"]
+    assert learning.drawings[0].caption == "Violet: training patients."
+    assert learning.drawings[1].caption == "Pink: validation patients."
+
+
+def test_a_run_of_frozen_folds_shows_what_each_probe_chose(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    members = []
+    for fold in (1, 2):
+        record = replace(
+            experiment.run.record,
+            fold=fold,
+            choices={"strength": 0.01, "inner_log_loss": {"0.01": 0.512, "1": 0.6}},
+        )
+        members.append(write_run(tmp_path / f"fold-{fold}", record))
+    outer = replace(experiment.run.record, kind="folds", members=members_of(tmp_path, members))
+    learning = describe_learning(write_run(tmp_path, outer))
+    assert learning.drawings == ()
+    assert learning.table is not None
+    assert learning.table.rows == (
+        ("Fold 1", "0.01", "0.01: 0.512, 1: 0.600", "1.250", "0.500"),
+        ("Fold 2", "0.01", "0.01: 0.512, 1: 0.600", "1.250", "0.500"),
+    )
+
+
+def test_a_run_without_history_says_so(experiment: Experiment) -> None:
+    assert describe_learning(experiment.run).lead == "This Run keeps no history of its training."
+
+
+def test_a_history_without_epochs_is_refused_by_name(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    (tmp_path / "history.csv").write_text("loss\n0.5\n")
+    with pytest.raises(ModelError, match=r"history\.csv: has no column 'epoch'"):
+        describe_learning(Run(tmp_path, experiment.run.record))
+
+
+def test_numbers_are_written_one_way() -> None:
+    assert with_interval(0.9644, 0.941, 0.9806) == "0.964 [0.941,\xa00.981]"
+    assert number(None) == "–"
+    assert interval(None, 0.5) == ""
+    assert with_interval(0.5, None, None) == "0.500"
+    assert per_cent(0.4879) == "49\xa0%"
+    assert counted(1, "patient") == "1 patient"
+    assert counted(1820, "image") == "1,820 images"
