@@ -14,6 +14,7 @@ from eosin.errors import ConfigError
 from eosin.pixels.optical_density import (
     FloatArray,
     Matrix,
+    along_each,
     as_floats,
     change_density,
     density_map,
@@ -76,7 +77,7 @@ def estimate_from_matrix(density: FloatArray, stain_matrix: Matrix) -> StainEsti
     """
     if not _is_separable(stain_matrix):
         raise UnstainedError(Reason.SINGLE_STAIN)
-    concentration = least_squares(stain_matrix).T.astype(np.float32) @ density
+    concentration = along_each(least_squares(stain_matrix).T, density)
     most = np.array([high_percentile(each, _PSEUDO_MAXIMUM) for each in concentration])
     if not _is_usable(stain_matrix, most):
         raise UnstainedError(Reason.SINGLE_STAIN)
@@ -98,7 +99,8 @@ def high_percentile(values: FloatArray, percent: float) -> float:
 
     A look at few values bounds the tail; only the tail is put in order.
     """
-    bound = np.percentile(values[::_LOOK_STRIDE], max(0.0, percent - _LOOK_MARGIN))
+    look = np.sort(values[::_LOOK_STRIDE])
+    bound = look[int(max(0.0, percent - _LOOK_MARGIN) / 100 * len(look))]
     tail = np.compress(values >= bound, values)
     rank = percent / 100 * (len(values) - 1) - (len(values) - len(tail))
     if rank < 0:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Final
+
 import numpy as np
 
 from eosin.pixels.concentration import (
@@ -10,10 +13,11 @@ from eosin.pixels.concentration import (
     haematoxylin_first,
     high_percentile,
 )
-from eosin.pixels.optical_density import FloatArray, Matrix
+from eosin.pixels.optical_density import FloatArray, Matrix, along_each
 from eosin.pixels.tissue_sample import Reason, TissueSample, UnstainedError
 
-_FEWEST_TISSUE_PIXELS = 32
+_FEWEST_TISSUE_PIXELS: Final = 32
+_PLANE_PIXELS: Final = 20_000
 
 
 def macenko_estimate(sample: TissueSample, *, beta: float, alpha: float) -> StainEstimate:
@@ -38,16 +42,32 @@ def macenko_stain_matrix(density: FloatArray, *, beta: float, alpha: float) -> M
     if tissue.shape[1] < _FEWEST_TISSUE_PIXELS:
         raise UnstainedError(Reason.NEARLY_BLANK)
     plane = _principal_plane(tissue)
-    along, across = plane.astype(np.float32) @ tissue
-    angles = np.arctan2(across, along)
-    low, high = -high_percentile(-angles, 100 - alpha), high_percentile(angles, 100 - alpha)
+    along, across = along_each(plane, tissue)
+    low, high = _extreme_angles(along, across, alpha)
     edges = np.array([[np.cos(low), np.sin(low)], [np.cos(high), np.sin(high)]])
     return haematoxylin_first(edges @ plane)
 
 
+def _extreme_angles(along: FloatArray, across: FloatArray, alpha: float) -> tuple[float, float]:
+    if along.min() > 0:  # slopes rank as angles do, and are ten times quicker
+        slopes = across / along
+        low, high = -high_percentile(-slopes, 100 - alpha), high_percentile(slopes, 100 - alpha)
+        return math.atan(low), math.atan(high)
+    angles = np.arctan2(across, along)
+    return -high_percentile(-angles, 100 - alpha), high_percentile(angles, 100 - alpha)
+
+
 def _principal_plane(tissue: FloatArray) -> Matrix:
-    """(2, 3): the first two principal directions, signs set so that their sums are positive."""
-    centred = tissue - tissue.mean(axis=1, keepdims=True)
+    """(2, 3) orthonormal axes of the first two principal directions; the mean lies on the first.
+
+    The angles' percentiles are the same from any axis of the plane. From the mean's, hardly a
+    pixel is 90 degrees away, so that none wraps round.
+    """
+    part = tissue[:, :: max(1, tissue.shape[1] // _PLANE_PIXELS)]
+    mean = part.mean(axis=1, keepdims=True)
+    centred = part - mean
     _, directions = np.linalg.eigh((centred @ centred.T).astype(np.float64))
-    plane: Matrix = directions[:, :0:-1].T
-    return plane * np.where(plane.sum(axis=1, keepdims=True) < 0, -1.0, 1.0)
+    plane: Matrix = directions[:, 1:].T
+    height, length = (plane @ mean).ravel()
+    turn = np.array([[height, length], [-length, height]]) / max(math.hypot(height, length), 1e-12)
+    return np.asarray(turn @ plane, dtype=np.float64)

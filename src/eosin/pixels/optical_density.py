@@ -86,6 +86,16 @@ def density_map(gain: Matrix) -> FloatArray:
     return np.column_stack([-gain.T, np.full(3, math.log(LIGHT))]).astype(np.float32)
 
 
+def along_each(rows: Matrix, density: FloatArray) -> FloatArray:
+    """``rows @ density`` for few rows (k, 3) and many pixels (3, n); (k, n).
+
+    Written out: a matrix product this flat would wake the threads of the linear algebra library,
+    which takes longer than the product.
+    """
+    red, green, blue = density
+    return np.stack([r * red + g * green + b * blue for r, g, b in rows.astype(np.float32)])
+
+
 def darkest_channel(image: UInt8Image) -> UInt8Image:
     """The smallest of red, green and blue at each pixel, shape (height, width)."""
     red, green, blue = cv2.split(image)

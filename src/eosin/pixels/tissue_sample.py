@@ -137,18 +137,23 @@ def _reason_by_colour(pixels: UInt8Image) -> Reason | None:
     count = pixels.shape[1]
     if not count:
         return Reason.TOO_SMALL
-    if np.percentile(_brightest(pixels), 99) < _DARK_VALUE:
+    if _ranked(_brightest(pixels), 0.99) < _DARK_VALUE:
         return Reason.DARK
     tissue = np.compress(_absorbs(optical_density(pixels)), pixels, axis=1)
     found = tissue.shape[1]
     if found <= _BLANK_SHARE * count:
         return Reason.BLANK
-    low, high = np.percentile(tissue, [1, 99], axis=1)
-    if (high - low).max() <= _SINGLE_COLOUR_SPREAD:
+    if max(_ranked(each, 0.99) - _ranked(each, 0.01) for each in tissue) <= _SINGLE_COLOUR_SPREAD:
         return Reason.SINGLE_COLOUR
-    if np.percentile(_brightest(tissue) - _darkest(tissue), 99) <= _GREY_SPREAD:
+    if _ranked(_brightest(tissue) - _darkest(tissue), 0.99) <= _GREY_SPREAD:
         return Reason.GREY
     return Reason.NEARLY_BLANK if found < _NEARLY_BLANK_SHARE * count else None
+
+
+def _ranked(values: UInt8Image, share: float) -> int:
+    """The value that this share of all values stays below, as nearly as whole values can."""
+    rank = round(share * (len(values) - 1))
+    return int(np.partition(values, rank)[rank])
 
 
 def _brightest(pixels: UInt8Image) -> UInt8Image:
