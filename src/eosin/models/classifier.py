@@ -118,8 +118,9 @@ def read_weights(classifier: Classifier, path: Path) -> None:
     try:
         classifier.load_state_dict(load_file(path), strict=True)
     except (SafetensorError, RuntimeError, OSError) as error:
+        reason = " ".join(str(error).split())  # torch's message spans lines
         raise ModelError(
-            f"{path}: not the weights of {classifier.spec.name!r} ({error}); train the Run again"
+            f"{path}: not the weights of {classifier.spec.name!r} ({reason}); train the Run again"
         ) from error
 
 

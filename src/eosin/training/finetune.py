@@ -225,7 +225,12 @@ class _Training:
 
     def _notes(self) -> Iterable[str]:
         if self.skipped:
-            yield f"{len(self.skipped)} files could not be read and were left out of training."
+            left = (
+                "1 file could not be read and was"
+                if len(self.skipped) == 1
+                else (f"{len(self.skipped)} files could not be read and were")
+            )
+            yield f"{left} left out of training."
         for name, split in (("training", self.train), ("validation", self.val)):
             absent = sorted(set(split.task.classes) - set(split.frame["label"]))
             if absent:

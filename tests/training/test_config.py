@@ -1,0 +1,84 @@
+"""Settings are flat, checked, and forgiving only of what was left out."""
+
+from pathlib import Path
+
+import pytest
+
+from eosin.errors import ConfigError
+from eosin.training.config import TrainingConfig, config_from_dict, read_config
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_default_file_spells_out_every_default():
+    assert read_config(CONFIGS / "default.toml") == TrainingConfig()
+
+
+def test_the_published_breakhis_recipe_is_the_published_one():
+    recipe = read_config(CONFIGS / "breakhis-efficientnet.toml")
+    assert (recipe.optimizer, recipe.learning_rate, recipe.head_learning_rate) == (
+        "adam",
+        1e-4,
+        1e-3,
+    )
+    assert (recipe.freeze_batchnorm, recipe.dropout, recipe.monitor) == (True, 0.3, "val_accuracy")
+    assert (recipe.rotation_degrees, recipe.translation) == (36.0, 0.3)
+    assert 40 <= recipe.epochs <= 50
+
+
+def test_the_published_her2_recipe_is_the_published_one():
+    recipe = read_config(CONFIGS / "bci-inception.toml")
+    assert (recipe.backbone, recipe.weights, recipe.image_size) == ("inception_her2", "none", 299)
+    assert (recipe.optimizer, recipe.learning_rate, recipe.weight_decay) == ("adam", 1e-4, 1e-4)
+    assert (recipe.class_weights, recipe.epochs, recipe.dropout) == ("balanced", 60, 0.5)
+
+
+def test_an_unknown_key_is_answered_with_the_nearest_known_one(tmp_path):
+    path = written(tmp_path, "lerning_rate = 1e-3")
+    with pytest.raises(ConfigError, match=rf"{path}.*'lerning_rate'.*mean 'learning_rate'"):
+        read_config(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('epochs = "ten"', r"epochs = 'ten': .*integer"),
+        ("epochs = 0", r"epochs = 0: .*greater than or equal to 1"),
+        ("image_size = true", r"image_size = True: .*integer"),
+        ('optimizer = "sgd"', r"optimizer = 'sgd': .*'adamw' or 'adam'"),
+        ('device = "tpu"', r"device = 'tpu'"),
+        ("dropout = 1.0", r"dropout = 1\.0: .*less than 1"),
+        ("epochs = 4\nwarmup_epochs = 4", r"warmup_epochs \(4\) must be fewer than epochs \(4\)"),
+        ("[optimizer]\nname = 1", r"settings are flat; write \[optimizer\]"),
+        ("epochs = = 4", "not a readable TOML file"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_file_and_what_is_wanted(tmp_path, text, message):
+    path = written(tmp_path, text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        read_config(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"absent\.toml: no such settings file"):
+        read_config(tmp_path / "absent.toml")
+
+
+def test_options_override_the_file_and_those_not_given_do_not():
+    config = TrainingConfig().with_overrides({"epochs": 3, "batch_size": None, "seed": 7})
+    assert (config.epochs, config.batch_size, config.seed) == (3, 32, 7)
+    with pytest.raises(ConfigError, match=r"options: .*did you mean 'epochs'"):
+        config.with_overrides({"epoch": 3})
+
+
+def test_settings_survive_the_way_through_json():
+    config = TrainingConfig(probe_c=(0.5, 2.0), image_size=64)
+    assert config_from_dict(config.to_dict(), place="run.json") == config
+    assert config.to_dict()["probe_c"] == [0.5, 2.0]
