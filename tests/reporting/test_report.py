@@ -145,6 +145,9 @@ def test_unknown_patients_are_said_to_be_unknown_and_get_no_patient_level(
     assert "On 36 images whose patients are not known, it gets 83 %" in words
     assert "Patients are not known, so there is nothing to show for each of them." in words
     assert "By patient" not in words
+    assert "Class 100× 400× Images benign 12 6 18 malignant 12 6 18 All 24 12 36" in words
+    assert "benign · 18 images" in words
+    assert "18 patients" not in words
 
 
 def test_the_page_asks_nothing_of_the_network_and_runs_no_script(
@@ -219,7 +222,7 @@ def test_a_single_class_and_a_single_patient_still_make_a_plain_page(
     one = predictions.where(predictions.frame["patient"] == "14-2523")
     words = words_of(page_of(experiment, one, tmp_path))
     assert "On 1 patient it has not seen, it gets" in words
-    assert "(too few patients for an interval)" in words
+    assert "(too few for an interval)" in words
     assert "All images are of one class, so there is nothing to rank." in words
     assert "nan" not in words.lower().split()
 

@@ -84,18 +84,20 @@ def tiles_of(pictures: Iterable[tuple[Picture, Caption]]) -> tuple[Tile, ...]:
     return tuple(_tile(picture, caption) for picture, caption in pictures)
 
 
-def sample_gallery(predictions: Predictions, *, each: int = 6) -> Gallery:
-    """Up to ``each`` images of every class, from as many patients as possible."""
+def sample_gallery(predictions: Predictions, *, each: int = 6, patients: bool = True) -> Gallery:
+    """Up to ``each`` images of every class, from as many patients as possible.
+
+    ``patients`` says whether they are known, and so counted in the headings.
+    """
     frame = predictions.frame
     groups = []
     for name in predictions.task.classes:
         rows = frame[frame["label"] == name]
         if rows.empty:
             continue
-        heading = (
-            f"{name} · {counted(len(rows), 'image')}, "
-            f"{counted(rows['patient'].nunique(), 'patient')}"
-        )
+        heading = f"{name} · {counted(len(rows), 'image')}"
+        if patients:
+            heading += f", {counted(rows['patient'].nunique(), 'patient')}"
         captions = [
             (Path(row.path), Caption(lines=(_joined(row.patient, row.magnification),)))
             for row in _spread(rows, each).itertuples()

@@ -41,6 +41,7 @@ def reliability_figure(bins: pd.DataFrame) -> Figure:
 def _count(axes: Axes, bins: pd.DataFrame) -> None:
     width = bins["high"] - bins["low"]
     axes.bar(bins["low"], bins["images"], width=width * 0.92, align="edge", color=VIOLET)
+    size = 7.5 if bins["images"].max() < 1000 else 6.0  # four digits must not touch
     for row in bins.itertuples():
         axes.annotate(
             f"{row.images:,}",
@@ -48,7 +49,7 @@ def _count(axes: Axes, bins: pd.DataFrame) -> None:
             xytext=(0, 2),
             textcoords="offset points",
             ha="center",
-            size=7.5,
+            size=size,
             color=QUIET,
         )
     axes.set(xlabel="Confidence: probability of the class it chose", ylabel="Images")

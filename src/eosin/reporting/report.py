@@ -103,6 +103,7 @@ def _page_facts(
     protocol = predictions.provenance.protocol.name
     title = f"{run.record.backbone} on {predictions.provenance.dataset}: {predictions.task.name}"
     warnings = banners(run, predictions)
+    known = bool(evaluation.patient_table)
     return {
         "title": title,
         "protocol": protocol,
@@ -114,8 +115,10 @@ def _page_facts(
         "panels": _panels(evaluation, by_patient),
         "reading": _READING.format(resamples=evaluation.resamples),
         "data_lead": "What was scored. Few patients mean wide intervals, however many the images.",
-        "data_tables": _given(dataset_table(predictions), fold_table(predictions)),
-        "samples": sample_gallery(predictions),
+        "data_tables": _given(
+            dataset_table(predictions, patients=known), fold_table(predictions, patients=known)
+        ),
+        "samples": sample_gallery(predictions, patients=known),
         "learning": describe_learning(run),
         "confusion": _confusion(evaluation),
         "curves": ranking_section(predictions, evaluation),

@@ -36,24 +36,28 @@ class Table:
     prose: frozenset[int] = frozenset()
 
 
-def dataset_table(predictions: Predictions) -> Table:
-    """Images and patients of every class, at every magnification where they are known."""
+def dataset_table(predictions: Predictions, *, patients: bool = True) -> Table:
+    """Images, and patients where these are known, of every class at every magnification."""
     frame = predictions.frame
     steps = sorted(set(frame["magnification"]) - {""}, key=_as_number)
-    columns = ["Class", *(f"{step}×" for step in steps), "Images", "Patients"]
     parts = [(name, frame[frame["label"] == name]) for name in predictions.task.classes]
-    rows = [_dataset_row(name, part, steps) for name, part in [*parts, ("All", frame)]]
+    rows = []
+    for name, part in [*parts, ("All", frame)]:
+        cells = [part[part["magnification"] == step] for step in steps]
+        counts = [_count(cell, patients=patients) for cell in cells]
+        rows.append((name, *counts, *_totals(part, patients=patients)))
+    columns = ("Class", *(f"{step}×" for step in steps), *_total_names(patients=patients))
     caption = "Images scored, by true class"
-    caption += " and magnification (patients in brackets)." if steps else "."
-    if any(part["patient"].isin(_mixed_patients(frame)).any() for _, part in parts):
-        caption += " A patient with images of two classes counts in both rows, once in the last."
-    return Table(
-        caption, tuple(columns), tuple(rows), frozenset(range(1, len(columns))), total=True
-    )
+    if steps:
+        caption += " and magnification" + (" (patients in brackets)" if patients else "")
+    if patients and (frame.groupby("patient")["label"].nunique() > 1).any():
+        caption += ". A patient with images of two classes counts in both rows, once in the last"
+    numeric = frozenset(range(1, len(columns)))
+    return Table(f"{caption}.", columns, tuple(rows), numeric, total=True)
 
 
-def fold_table(predictions: Predictions) -> Table | None:
-    """Images and patients of every fold, by class; None where there are no folds."""
+def fold_table(predictions: Predictions, *, patients: bool = True) -> Table | None:
+    """Images, and patients where these are known, of every fold; None where there are no folds."""
     frame = predictions.frame
     folds = sorted(set(frame["fold"]) - {""}, key=_as_number)
     if not folds:
@@ -63,8 +67,8 @@ def fold_table(predictions: Predictions) -> Table | None:
     for fold in folds:
         part = frame[frame["fold"] == fold]
         held = [f"{int((part['label'] == name).sum()):,}" for name in classes]
-        rows.append((f"Fold {fold}", *held, f"{len(part):,}", f"{part['patient'].nunique():,}"))
-    columns = ("Held out", *classes, "Images", "Patients")
+        rows.append((f"Fold {fold}", *held, *_totals(part, patients=patients)))
+    columns = ("Held out", *classes, *_total_names(patients=patients))
     caption = (
         "What each fold held out. Each image was scored by the model that did not train on it."
     )
@@ -103,17 +107,17 @@ def _asked(task: Task) -> tuple[int, ...]:
     return (task.positive_index,) if task.binary else tuple(range(len(task.classes)))
 
 
-def _dataset_row(name: str, part: pd.DataFrame, steps: list[str]) -> tuple[str, ...]:
-    cells = []
-    for step in steps:
-        seen = part[part["magnification"] == step]
-        cells.append(f"{len(seen):,} ({seen['patient'].nunique():,})")
-    return (name, *cells, f"{len(part):,}", f"{part['patient'].nunique():,}")
+def _count(part: pd.DataFrame, *, patients: bool) -> str:
+    return f"{len(part):,}" + (f" ({part['patient'].nunique():,})" if patients else "")
 
 
-def _mixed_patients(frame: pd.DataFrame) -> set[str]:
-    labels = frame.groupby("patient")["label"].nunique()
-    return set(labels[labels > 1].index)
+def _totals(part: pd.DataFrame, *, patients: bool) -> tuple[str, ...]:
+    images = f"{len(part):,}"
+    return (images, f"{part['patient'].nunique():,}") if patients else (images,)
+
+
+def _total_names(*, patients: bool) -> tuple[str, ...]:
+    return ("Images", "Patients") if patients else ("Images",)
 
 
 def _as_number(text: str) -> tuple[float, str]:

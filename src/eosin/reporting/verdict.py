@@ -99,7 +99,7 @@ def verdict_sentence(run: Run, predictions: Predictions, accuracy: Estimate) -> 
         return f"{whom}, no share of images classified right can be given: {accuracy.note}."
     share = f"it gets {per_cent(accuracy.value)} of images right"
     if accuracy.low is None or accuracy.high is None:
-        return f"{whom}, {share} (too few patients for an interval)."
+        return f"{whom}, {share} (too few for an interval)."
     between = f"{whole(accuracy.low)} to {whole(accuracy.high)}"
     return f"{whom}, {share} (95\u00a0% interval {between})."
 
@@ -117,7 +117,7 @@ def remarks(predictions: Predictions, evaluation: Evaluation) -> tuple[str, ...]
         return tuple(lines)
     if balanced.low is None:
         against = f"Balanced accuracy is {number(balanced.value)}, guessing gives {number(chance)}"
-        return (*lines, f"{against}; too few patients for an interval, so that proves nothing.")
+        return (*lines, f"{against}; there is no interval for it, so that proves nothing.")
     shown = f"Balanced accuracy is {number(balanced.value)} {interval(balanced.low, balanced.high)}"
     if balanced.low > chance:
         leaky = predictions.provenance.protocol.leaky
