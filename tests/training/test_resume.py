@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -15,10 +16,10 @@ import torch
 from safetensors.torch import load_file
 
 from eosin.errors import ConfigError, ModelError
-from eosin.models.run import HISTORY_NAME, RECORD_NAME
+from eosin.models.run import HISTORY_NAME, RECORD_NAME, write_run
 from eosin.training.finetune import finetune
 from eosin.training.progress import Silent
-from eosin.training.resume import STATE_NAME
+from eosin.training.resume import STATE_NAME, Identity, finished_run
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 TRAIN = """
@@ -157,6 +158,18 @@ def test_another_training_cannot_be_resumed_into_the_folder(tiny_manifest, tiny_
     finetune(tiny_manifest, folder, readers, resume=True)
     with pytest.raises(ConfigError, match="epochs was 3 and is 4"):
         finetune(tiny_manifest, folder, tiny_config.with_overrides({"epochs": 4}), resume=True)
+
+
+def test_findings_that_a_run_keeps_beside_its_settings_do_not_make_it_another_training(
+    tiny_manifest, tiny_config, tmp_path
+):
+    run = finetune(tiny_manifest, tmp_path / "run", tiny_config.with_overrides({"epochs": 1}))
+    noted = {**run.record.training, "probe": {"strength": 0.1}}
+    write_run(run.folder, replace(run.record, training=noted))
+    identity = Identity.of(tiny_manifest, tiny_config.with_overrides({"epochs": 1}), None)
+    found = finished_run(run.folder, identity, resume=True)
+    assert found is not None
+    assert found.record.training == noted
 
 
 def test_resume_with_nothing_done_starts_from_the_beginning(tiny_manifest, tiny_config, tmp_path):

@@ -11,13 +11,13 @@ from eosin.errors import ConfigError, ModelError
 from eosin.files import replacing
 from eosin.models.run import RECORD_NAME, Run, read_run
 from eosin.pixels.reading import SkippedFile
+from eosin.training.config import TrainingConfig
 from eosin.training.history import EpochRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from eosin.manifest import Manifest
-    from eosin.training.config import TrainingConfig
 
 STATE_NAME = "resume.pt"
 # These say where and how fast a training runs, not what it learns.
@@ -144,4 +144,6 @@ def read_progress(folder: Path, identity: Identity) -> Progressed | None:
 
 
 def _bound(settings: Mapping[str, object]) -> dict[str, object]:
-    return {key: value for key, value in settings.items() if key not in _FREE}
+    """The settings that decide what is learned; a Run also keeps findings beside them."""
+    known = TrainingConfig.model_fields.keys() - _FREE
+    return {key: value for key, value in settings.items() if key in known}
