@@ -20,14 +20,14 @@ demo: $(READY)   ## Synthetic data, split, train, predict, evaluate, report
 	$(BIN)/eosin demo
 
 test: $(READY)   ## Run the tests (offline, no GPU)
-	$(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 check: $(READY)  ## Format, lint, strict types, import contracts, tests with warnings as errors
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n 2 -W error
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -W error
 
 format: $(READY) ## Format and fix what a tool can fix
 	$(BIN)/ruff format .
