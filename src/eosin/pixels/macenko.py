@@ -17,7 +17,6 @@ from eosin.pixels.optical_density import FloatArray, Matrix, along_each
 from eosin.pixels.tissue_sample import Reason, TissueSample, UnstainedError
 
 _FEWEST_TISSUE_PIXELS: Final = 32
-_PLANE_PIXELS: Final = 20_000
 
 
 def macenko_estimate(sample: TissueSample, *, beta: float, alpha: float) -> StainEstimate:
@@ -63,10 +62,10 @@ def _principal_plane(tissue: FloatArray) -> Matrix:
     The angles' percentiles are the same from any axis of the plane. From the mean's, hardly a
     pixel is 90 degrees away, so that none wraps round.
     """
-    part = tissue[:, :: max(1, tissue.shape[1] // _PLANE_PIXELS)]
-    mean = part.mean(axis=1, keepdims=True)
-    centred = part - mean
-    _, directions = np.linalg.eigh((centred @ centred.T).astype(np.float64))
+    mean = tissue.mean(axis=1, keepdims=True)
+    centred = tissue - mean
+    scatter = np.einsum("in,jn->ij", centred, centred).astype(np.float64)
+    _, directions = np.linalg.eigh(scatter)
     plane: Matrix = directions[:, 1:].T
     height, length = (plane @ mean).ravel()
     turn = np.array([[height, length], [-length, height]]) / max(math.hypot(height, length), 1e-12)
