@@ -12,7 +12,6 @@ import pytest
 Image = npt.NDArray[np.uint8]
 
 MACENKO_STAINS = ((0.5626, 0.7201, 0.4062), (0.2159, 0.8012, 0.5581))  # Macenko et al. 2009
-BRIGHT_EOSIN_STAINS = ((0.60, 0.65, 0.45), (0.30, 0.90, 0.30))
 
 
 def unit_rows(stains: object) -> npt.NDArray[np.float64]:

@@ -148,7 +148,7 @@ class Vahadane(_TwoStains):
 
     Args:
         penalty: lambda of the L1 term on the concentrations. The paper's 0.1 draws the two vectors
-            towards each other, by 2 to 8 degrees where most pixels hold both stains; the default
+            towards each other, by 1 to 8 degrees where many pixels hold both stains; the default
             keeps the factors unique and the vectors in place.
     """
 
