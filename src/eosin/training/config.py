@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
-import tomllib
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from eosin.errors import ConfigError
+from eosin.settings import read_flat_toml, validated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-    from pydantic_core import ErrorDetails
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -97,7 +93,7 @@ class TrainingConfig(BaseModel):
             ConfigError: an unknown key or a value that will not do.
         """
         given = {key: value for key, value in overrides.items() if value is not None}
-        return _validated({**self.model_dump(), **given}, place="options")
+        return validated(TrainingConfig, {**self.model_dump(), **given}, place="options")
 
     def to_dict(self) -> dict[str, object]:
         """The settings as plain JSON values, as a Run keeps them."""
@@ -111,41 +107,9 @@ def read_config(path: Path) -> TrainingConfig:
         ConfigError: no such file, not TOML, a table, an unknown key or a wrong value; the message
             names the file, the key, the value and what is wanted.
     """
-    try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such settings file") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: not a readable TOML file ({error})") from error
-    tables = [key for key, value in fields.items() if isinstance(value, dict)]
-    if tables:
-        raise ConfigError(f"{path}: settings are flat; write [{tables[0]}]'s keys without a table")
-    return _validated(fields, place=str(path))
+    return validated(TrainingConfig, read_flat_toml(path), place=str(path))
 
 
 def config_from_dict(fields: Mapping[str, object], *, place: str) -> TrainingConfig:
     """Read what ``to_dict`` wrote; ConfigError naming ``place`` where it will not do."""
-    return _validated(dict(fields), place=place)
-
-
-def _validated(fields: dict[str, object], *, place: str) -> TrainingConfig:
-    try:
-        return TrainingConfig.model_validate(fields)
-    except ValidationError as error:
-        faults = "; ".join(_sentence(fault) for fault in error.errors())
-        raise ConfigError(f"{place}: {faults}") from error
-
-
-def _sentence(fault: ErrorDetails) -> str:
-    if not fault["loc"]:
-        return fault["msg"].removeprefix("Value error, ")
-    key = str(fault["loc"][0])
-    if fault["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(key, TrainingConfig.model_fields, n=1, cutoff=0.5)
-        known = f"did you mean {close[0]!r}?" if close else f"known: {_keys()}"
-        return f"unknown key {key!r}; {known}"
-    return f"{key} = {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
-
-
-def _keys() -> str:
-    return ", ".join(TrainingConfig.model_fields)
+    return validated(TrainingConfig, fields, place=place)
