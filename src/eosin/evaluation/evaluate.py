@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from eosin.predictions import Predictions
     from eosin.tasks import Task
 
-_AT_THRESHOLD = (MetricKey("sensitivity"), MetricKey("specificity"))
+AT_THRESHOLD = (MetricKey("sensitivity"), MetricKey("specificity"))
 
 
 def evaluate_predictions(
@@ -53,12 +53,12 @@ def evaluate_predictions(
     if level not in get_args(Level):
         raise ConfigError(f"level {level!r} is not one of {list(get_args(Level))}")
     task, bootstrap = predictions.task, Bootstrap(resamples, seed, confidence)
-    known = _patients_known(predictions)
+    known = patients_known(predictions)
     images, notes = _scored_images(predictions, level=level, known=known)
     samples = _samples_by_scope(images, predictions, level=level)
     at = sentences.of_threshold(predictions, by_patient=level == "patient")
     recognition = known and level == "image"
-    with _one_blas_thread():
+    with one_blas_thread():
         scored = {
             scope: _estimates(part, task, bootstrap=bootstrap, recognition=recognition, at=at)
             for scope, part in samples.items()
@@ -81,7 +81,7 @@ def evaluate_predictions(
     )
 
 
-def _one_blas_thread() -> AbstractContextManager[object]:
+def one_blas_thread() -> AbstractContextManager[object]:
     """One thread for many small products: on a busy machine several wait longer than they work."""
     from threadpoolctl import threadpool_limits
 
@@ -130,14 +130,14 @@ def _estimates(
     values = score_sample(sample, task, weights, recognition=recognition)
     estimates = {}
     for key, rows in values.items():
-        estimate = _estimate(key, rows, sample, task, bootstrap=bootstrap)
-        if key in _AT_THRESHOLD:
+        estimate = estimate_of(key, rows, sample, task, bootstrap=bootstrap)
+        if key in AT_THRESHOLD:
             estimate = replace(estimate, note="; ".join(filter(None, [at, estimate.note])))
         estimates[key] = estimate
     return estimates
 
 
-def _estimate(
+def estimate_of(
     key: MetricKey, rows: Floats, sample: Sample, task: Task, *, bootstrap: Bootstrap
 ) -> Estimate:
     """One figure from its values: the first row is the sample itself, the rest are resamples."""
@@ -175,7 +175,7 @@ def _in_reading_order(
     return ordered
 
 
-def _patients_known(predictions: Predictions) -> bool:
+def patients_known(predictions: Predictions) -> bool:
     """Whether the table names patients: each image its own under an unknown protocol is not one."""
     patients = predictions.frame["patient"]
     named = patients[patients != ""]
