@@ -41,6 +41,15 @@ class TorchEngine:
         """Pooled features (n, channels) of prepared input (n, 3, size, size)."""
         return self._apply(batch, features=True)
 
+    def head_logits(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Logits (n, classes) of pooled features (n, channels)."""
+        import torch
+
+        with torch.inference_mode():
+            scores = self.classifier.head(torch.from_numpy(features).to(self.device))
+            result: npt.NDArray[np.float64] = scores.double().cpu().numpy()
+        return result
+
     def backbone_state(self) -> dict[str, npt.NDArray[np.generic]]:
         """Every tensor that features depend on, by name."""
         return {

@@ -6,23 +6,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from eosin.errors import DataError
-from eosin.evaluation.calibration import apply_temperature
-from eosin.inference.engines import Engine, open_engine
 from eosin.inference.images import external_images, select_split
+from eosin.inference.members import run_probabilities
+from eosin.inference.readings import FreshReadings
 from eosin.inference.seen import require_unseen
 from eosin.manifest import Manifest
-from eosin.pixels.batches import read_batches
 from eosin.predictions import Predictions, Provenance, make_predictions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    import numpy as np
-    import numpy.typing as npt
-
+    from eosin.inference.readings import Readings
     from eosin.models.run import Run
-    from eosin.pixels.preprocessing import Preprocessing
     from eosin.pixels.reading import SkippedFile
 
     OnFiles = Callable[[int], None]
@@ -63,14 +59,17 @@ def predict(
     options: PredictOptions | None = None,
     *,
     on_files: OnFiles | None = None,
+    read: Callable[[Sequence[Path]], Readings] | None = None,
 ) -> Scored:
-    """Score images with a Run; a Run of folds answers with the mean of its folds.
+    """Score images with a Run: folds answer with their mean, an ensemble with its vote.
 
     Args:
         run: a finished Run.
         images: a manifest, of which one split is scored, or image files and folders.
         options: how.
         on_files: told how many files each batch accounted for, e.g. to move a progress bar.
+        read: what single networks say of a list of files, where that is known or shared between
+            Runs already; by default the files are read and every network is run.
 
     Raises:
         LeakageError: the Run was trained or validated on patients among the images.
@@ -80,14 +79,16 @@ def predict(
     """
     options = options or PredictOptions()
     chosen, split = _choose(run, images, options)
-    members = run.open_members() or (run,)
-    skipped: tuple[SkippedFile, ...] = ()
-    total: npt.NDArray[np.float64] | None = None
-    for member in members:
-        places, probabilities, skipped = _probabilities(member, chosen, options, on_files)
-        total = probabilities if total is None else total + probabilities
-    if total is None or not len(total):
-        raise DataError(f"none of the {len(chosen)} images could be read: {skipped[0].reason}")
+    if read is None:
+        readings: Readings = FreshReadings(
+            chosen.paths, options.device, options.batch_size, options.workers, on_files
+        )
+    else:
+        readings = read(chosen.paths)
+    found = run_probabilities(run, readings)
+    if not len(found.places):
+        reason = found.skipped[0].reason
+        raise DataError(f"none of the {len(chosen)} images could be read: {reason}")
     provenance = Provenance(
         runs=(str(run.folder),),
         dataset=chosen.dataset,
@@ -99,46 +100,13 @@ def predict(
         notes=tuple(dict.fromkeys((*run.record.notes, *chosen.notes))),
     )
     predictions = make_predictions(
-        chosen.frame.iloc[places],
-        total / len(members),
+        chosen.frame.iloc[found.places],
+        found.values,
         task=run.record.task,
         threshold=run.record.threshold,
         provenance=provenance,
     )
-    return Scored(predictions, skipped)
-
-
-def compute_logits(
-    engine: Engine,
-    paths: Sequence[Path],
-    spec: Preprocessing,
-    *,
-    batch_size: int = 32,
-    workers: int = 2,
-    on_files: OnFiles | None = None,
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], tuple[SkippedFile, ...]]:
-    """Logits of image files.
-
-    Returns:
-        The positions of the files that could be read, shape (n,); their logits, shape
-        (n, classes); the files that could not.
-
-    """
-    import numpy as np
-
-    places: list[npt.NDArray[np.int64]] = []
-    values: list[npt.NDArray[np.float64]] = []
-    skipped: list[SkippedFile] = []
-    for batch in read_batches(paths, spec, batch_size=batch_size, workers=workers):
-        skipped.extend(batch.skipped)
-        if len(batch.places):
-            places.append(batch.places)
-            values.append(engine.logits(batch.pixels))
-        if on_files:
-            on_files(batch.files)
-    if not values:
-        return np.empty(0, np.int64), np.empty((0, 0)), tuple(skipped)
-    return np.concatenate(places), np.concatenate(values), tuple(skipped)
+    return Scored(predictions, found.skipped)
 
 
 def _choose(
@@ -152,19 +120,3 @@ def _choose(
     if not options.allow_seen:
         require_unseen(run, chosen, own_test_split=own)
     return chosen, split
-
-
-def _probabilities(
-    member: Run, chosen: Manifest, options: PredictOptions, on_files: OnFiles | None
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], tuple[SkippedFile, ...]]:
-    places, logits, skipped = compute_logits(
-        open_engine(member, device=options.device),
-        chosen.paths,
-        member.record.preprocessing,
-        batch_size=options.batch_size,
-        workers=options.workers,
-        on_files=on_files,
-    )
-    if not len(places):
-        return places, logits, skipped
-    return places, apply_temperature(logits, member.record.temperature), skipped

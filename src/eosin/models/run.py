@@ -1,8 +1,8 @@
 """The Run: a folder that keeps a trained model and everything needed to use and judge it.
 
 ``run.json`` is described by RunRecord; ``model.safetensors`` holds the weights. A Run of kind
-``folds`` or ``ensemble`` has no weights of its own: it names its members by relative path and
-SHA-256. No torch is needed to read a Run's record.
+``folds`` or ``ensemble`` names its members by relative path and SHA-256; of these only an ensemble
+by fusion has weights of its own, those of its head. No torch is needed to read a Run's record.
 """
 
 from __future__ import annotations
@@ -63,11 +63,12 @@ class RunRecord:
         training: the training settings as plain JSON values.
         choices: what the training chose inside its own patients, e.g. the probe's strength.
         initial_weights: where the network started from, in words.
-        weights_sha256: of ``model.safetensors``; empty for Runs made of members.
+        weights_sha256: of ``model.safetensors``; empty where ``owns_weights`` is false.
         versions: of eosin, Python and the libraries that trained it.
         notes: plain sentences that every later artefact repeats.
         kind: ``"single"``, ``"folds"`` or ``"ensemble"``.
-        vote: how members are combined, ensembles only.
+        vote: how members are combined: ``"soft"``, ``"hard"``, ``"weighted"`` or ``"fusion"``;
+            ensembles, and folds whose members are ensembles.
         members: the Runs inside this one.
     """
 
@@ -97,6 +98,11 @@ class RunRecord:
     def seen_patients(self) -> frozenset[str]:
         """Every patient that trained or validated this Run."""
         return frozenset(self.train_patients) | frozenset(self.val_patients)
+
+    @property
+    def owns_weights(self) -> bool:
+        """Whether ``model.safetensors`` belongs to this Run, and not only to its members."""
+        return self.kind == "single" or (self.kind == "ensemble" and self.vote == "fusion")
 
     def to_dict(self) -> dict[str, object]:
         """The record as plain JSON values."""
@@ -164,13 +170,14 @@ class Run:
 
     def require_intact(self) -> None:
         """ModelError where the weights are missing or are not the ones the record was made with."""
-        if self.record.members:
-            self.open_members()
+        self.open_members()
+        if not self.record.owns_weights:
             return
         if not self.weights_path.is_file():
-            raise ModelError(
-                f"{self.weights_path}: missing; finish the training with `eosin train --resume`"
-            )
+            fix = "finish the training with `eosin train --resume`"
+            if self.record.members:
+                fix = "make the ensemble again"
+            raise ModelError(f"{self.weights_path}: missing; {fix}")
         if sha256_of(self.weights_path) != self.record.weights_sha256:
             raise ModelError(
                 f"{self.weights_path}: changed since run.json was written; train the Run again "
@@ -220,7 +227,7 @@ def read_run(folder: Path) -> Run:
 def write_run(folder: Path, record: RunRecord) -> Run:
     """Write ``run.json`` last, once the weights lie in ``folder``: it marks the Run finished."""
     weights = folder / WEIGHTS_NAME
-    if weights.is_file() and not record.members:
+    if weights.is_file() and record.owns_weights:
         record = replace(record, weights_sha256=sha256_of(weights))
     write_json(folder / RECORD_NAME, record.to_dict())
     return Run(folder, record)

@@ -1,0 +1,115 @@
+"""The probabilities of a Run, whatever it is made of: one network, folds, or an ensemble."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+
+from eosin.errors import ModelError
+from eosin.evaluation.calibration import apply_temperature
+from eosin.inference.readings import Reading
+from eosin.inference.votes import Vote, hard_vote, soft_vote, weighted_vote
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from eosin.inference.readings import Readings
+    from eosin.models.run import Run
+    from eosin.pixels.reading import SkippedFile
+
+    Floats = npt.NDArray[np.float64]
+
+
+def run_probabilities(run: Run, readings: Readings) -> Reading:
+    """Calibrated probabilities (n, classes) of the files that every network in ``run`` could read.
+
+    One network answers with its softmax at the Run's temperature, folds with the mean of theirs,
+    an ensemble with its vote.
+
+    Raises:
+        ModelError: a member or its weights are missing or changed, or the vote is unknown.
+    """
+    record = run.record
+    if record.kind == "single":
+        found = readings.logits(run)
+        return _calibrated(found, record.temperature) if len(found.places) else found
+    members = run.open_members()
+    if record.kind == "ensemble" and record.vote == "fusion":
+        return _fused(run, members, readings)
+    places, values, skipped = member_probabilities(members, readings)
+    if not len(places):
+        return Reading(places, np.empty((0, 0)), skipped)
+    vote = "soft" if record.kind == "folds" else record.vote
+    return Reading(places, cast_votes(values, vote, _weights(run)), skipped)
+
+
+def cast_votes(probabilities: Floats, vote: str, weights: Sequence[float] = ()) -> Floats:
+    """Combine (members, n, classes) by a soft, hard or weighted vote; ModelError for any other."""
+    if vote == "soft":
+        return soft_vote(probabilities)
+    if vote == "hard":
+        return hard_vote(probabilities)
+    if vote == "weighted":
+        return weighted_vote(probabilities, weights)
+    raise ModelError(f"unknown vote {vote!r}; want one of {list(get_args(Vote))}")
+
+
+def member_probabilities(
+    members: Sequence[Run], readings: Readings
+) -> tuple[npt.NDArray[np.int64], Floats, tuple[SkippedFile, ...]]:
+    """Positions of the files that all members could read, shape (n,); probabilities of each
+    member, shape (members, n, classes); the files that one could not read.
+    """
+    places, parts, skipped = _aligned([run_probabilities(run, readings) for run in members])
+    return places, np.stack(parts) if len(places) else np.empty((0, 0, 0)), skipped
+
+
+def member_features(members: Sequence[Run], readings: Readings) -> Reading:
+    """The members' pooled features side by side, shape (n, sum of channels).
+
+    Raises:
+        ModelError: a member is itself made of Runs and so has no features of its own.
+    """
+    for run in members:
+        if run.record.kind != "single":
+            raise ModelError(
+                f"{run.folder}: a {run.record.kind} Run has no features of its own to fuse; name "
+                "its members instead, or use another vote"
+            )
+    places, parts, skipped = _aligned([readings.features(run) for run in members])
+    return Reading(places, np.concatenate(parts, axis=1), skipped)
+
+
+def _fused(run: Run, members: Sequence[Run], readings: Readings) -> Reading:
+    from eosin.models.fusion import load_fusion
+
+    head = load_fusion(run)
+    found = member_features(members, readings)
+    if not len(found.places):
+        return found
+    logits = Reading(found.places, head.logits(found.values), found.skipped)
+    return _calibrated(logits, run.record.temperature)
+
+
+def _calibrated(logits: Reading, temperature: float) -> Reading:
+    return Reading(logits.places, apply_temperature(logits.values, temperature), logits.skipped)
+
+
+def _aligned(
+    readings: Sequence[Reading],
+) -> tuple[npt.NDArray[np.int64], list[Floats], tuple[SkippedFile, ...]]:
+    """The rows of the files that all of ``readings`` hold."""
+    places = readings[0].places
+    for reading in readings[1:]:
+        places = np.intersect1d(places, reading.places, assume_unique=True)
+    skipped = {item.path: item for reading in readings for item in reading.skipped}
+    rows = [reading.values[np.isin(reading.places, places)] for reading in readings]
+    return places, rows, tuple(skipped.values())
+
+
+def _weights(run: Run) -> tuple[float, ...]:
+    found = run.record.choices.get("weights", ())
+    return tuple(float(weight) for weight in found) if isinstance(found, list | tuple) else ()

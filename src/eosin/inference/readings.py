@@ -1,0 +1,125 @@
+"""What single networks say of image files: their logits, or the features under them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from eosin.inference.engines import TorchEngine, open_engine
+from eosin.pixels.batches import read_batches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from eosin.models.run import Run
+    from eosin.pixels.preprocessing import Preprocessing
+    from eosin.pixels.reading import SkippedFile
+
+    Floats = npt.NDArray[np.float64]
+    Ints = npt.NDArray[np.int64]
+    Apply = Callable[[npt.NDArray[np.float32]], Floats]
+    OnFiles = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was found out about the files of a list.
+
+    Attributes:
+        places: positions of the files that could be read, shape (n,), ascending.
+        values: a row for each, shape (n, ...): logits, probabilities or features.
+        skipped: the files that could not be read.
+    """
+
+    places: Ints
+    values: Floats
+    skipped: tuple[SkippedFile, ...] = ()
+
+
+class Readings(Protocol):
+    """What single Runs say of one list of files."""
+
+    def logits(self, run: Run) -> Reading:
+        """Logits (n, classes)."""
+        ...
+
+    def features(self, run: Run) -> Reading:
+        """Pooled features (n, channels)."""
+        ...
+
+
+@dataclass
+class FreshReadings:
+    """Read the files and run the network; once for each Run asked.
+
+    Attributes:
+        paths: the files.
+        device: auto, cpu or cuda.
+        batch_size: images a forward pass.
+        workers: reading threads.
+        on_files: told how many files each batch accounted for.
+    """
+
+    paths: Sequence[Path]
+    device: str = "auto"
+    batch_size: int = 32
+    workers: int = 2
+    on_files: OnFiles | None = None
+    _kept: dict[tuple[str, Path], Reading] = field(default_factory=dict)
+
+    def logits(self, run: Run) -> Reading:
+        """Logits (n, classes)."""
+        return self._once("logits", run, lambda: open_engine(run, device=self.device).logits)
+
+    def features(self, run: Run) -> Reading:
+        """Pooled features (n, channels)."""
+        return self._once("features", run, lambda: _open_torch(run, self.device).features)
+
+    def _once(self, what: str, run: Run, open_network: Callable[[], Apply]) -> Reading:
+        key = what, run.folder.resolve()
+        if key not in self._kept:
+            self._kept[key] = read_values(
+                open_network(),
+                self.paths,
+                run.record.preprocessing,
+                batch_size=self.batch_size,
+                workers=self.workers,
+                on_files=self.on_files,
+            )
+        return self._kept[key]
+
+
+def read_values(
+    apply: Apply,
+    paths: Sequence[Path],
+    spec: Preprocessing,
+    *,
+    batch_size: int = 32,
+    workers: int = 2,
+    on_files: OnFiles | None = None,
+) -> Reading:
+    """What ``apply`` makes of prepared input (n, 3, size, size), for every readable file."""
+    places: list[Ints] = []
+    values: list[Floats] = []
+    skipped: list[SkippedFile] = []
+    for batch in read_batches(paths, spec, batch_size=batch_size, workers=workers):
+        skipped.extend(batch.skipped)
+        if len(batch.places):
+            places.append(batch.places)
+            values.append(apply(batch.pixels))
+        if on_files:
+            on_files(batch.files)
+    if not values:
+        return Reading(np.empty(0, np.int64), np.empty((0, 0)), tuple(skipped))
+    return Reading(np.concatenate(places), np.concatenate(values), tuple(skipped))
+
+
+def _open_torch(run: Run, device: str) -> TorchEngine:
+    from eosin.models.classifier import load_classifier
+
+    return TorchEngine(load_classifier(run), device=device)

@@ -1,0 +1,93 @@
+"""The fusion head: the pooled features of several networks, side by side, to logits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from eosin.errors import ModelError
+from eosin.files import replacing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from eosin.models.run import Run
+
+WIDTHS = (128, 32)
+DROPOUT = 0.2
+
+
+class FusionHead(nn.Module):
+    """Features (N, channels) of all members to logits (N, classes).
+
+    The head of the BreakHis study: batch normalisation and dropout before each of three linear
+    layers of 128, 32 and ``classes`` outputs, with a rectifier after the first two.
+
+    Attributes:
+        channels: how many features all members have together.
+        classes: how many classes it scores.
+    """
+
+    def __init__(self, channels: int, classes: int, *, dropout: float = DROPOUT) -> None:
+        super().__init__()
+        self.channels, self.classes = channels, classes
+        first, second = WIDTHS
+        self.layers = nn.Sequential(
+            *(nn.BatchNorm1d(channels), nn.Dropout(dropout), nn.Linear(channels, first)),
+            nn.ReLU(),
+            *(nn.BatchNorm1d(first), nn.Dropout(dropout), nn.Linear(first, second)),
+            nn.ReLU(),
+            *(nn.BatchNorm1d(second), nn.Dropout(dropout), nn.Linear(second, classes)),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits (N, classes) of features (N, channels)."""
+        logits: Tensor = self.layers(features)
+        return logits
+
+    def logits(self, features: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Logits (n, classes) of features (n, channels) at prediction: no dropout, fixed norms."""
+        training = self.training
+        self.eval()
+        with torch.inference_mode():
+            scores: npt.NDArray[np.float64] = (
+                self(torch.from_numpy(features).float()).double().numpy()
+            )
+        self.train(training)
+        return scores
+
+
+def save_fusion(head: FusionHead, path: Path) -> None:
+    """Write every weight and buffer as safetensors, in one step."""
+    from safetensors.torch import save_file
+
+    with replacing(path) as draft:
+        save_file(head.state_dict(), draft, metadata={"backbone": "fusion"})
+
+
+def load_fusion(run: Run) -> FusionHead:
+    """The head of a fusion ensemble, ready to predict.
+
+    Raises:
+        ModelError: the file is missing, changed, or not a fusion head for the Run's classes.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    run.require_intact()
+    try:
+        state = load_file(run.weights_path)
+        head = FusionHead(state["layers.0.weight"].numel(), len(run.record.task.classes))
+        head.load_state_dict(state, strict=True)
+    except (SafetensorError, RuntimeError, KeyError, OSError) as error:
+        reason = " ".join(str(error).split())  # torch's message spans lines
+        raise ModelError(
+            f"{run.weights_path}: not the fusion head of {run.folder} ({reason}); "
+            "make the ensemble again"
+        ) from error
+    return head.eval()
