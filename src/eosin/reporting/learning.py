@@ -40,18 +40,32 @@ class Learning:
 
 def describe_learning(run: Run) -> Learning:
     """Curves of every ``history.csv`` of the Run and its members; else what its probes chose."""
-    parts = {_name(part, place): part for place, part in enumerate(run.open_members() or (run,), 1)}
-    histories = {
-        name: _read_history(part)
-        for name, part in parts.items()
-        if (part.folder / HISTORY_NAME).is_file()
-    }
+    parts = _parts(run)
+    histories = histories_of(run)
     if histories:
         return _curves(histories)
     probes = {name: part for name, part in parts.items() if _PROBE in part.record.choices}
     if probes:
         return _probes(probes)
     return Learning("This Run keeps no history of its training.")
+
+
+def histories_of(run: Run) -> dict[str, History]:
+    """The columns of every ``history.csv`` of the Run and its members; none for frozen probes.
+
+    Raises:
+        ModelError: a member is missing or changed, or a history cannot be read.
+    """
+    return {
+        name: _read_history(part)
+        for name, part in _parts(run).items()
+        if (part.folder / HISTORY_NAME).is_file()
+    }
+
+
+def _parts(run: Run) -> dict[str, Run]:
+    """The Run, or its members, by a name to print."""
+    return {_name(part, place): part for place, part in enumerate(run.open_members() or (run,), 1)}
 
 
 def _curves(histories: Mapping[str, History]) -> Learning:
