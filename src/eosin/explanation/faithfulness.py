@@ -1,0 +1,156 @@
+"""The verdict on one map: believe it or not, and why.
+
+A map is faithful when all of this holds, asked in this order:
+
+1. It ranks: not one value everywhere.
+2. There is something to explain. Some tissue taken away moves the probability of the class by at
+   least 0.05 (``Thresholds.span``), and by more than twice what it moves in the same network
+   before any training: a map of a network that learned nothing explains nothing, however well it
+   agrees with that network.
+3. It beats chance. Its gap (insertion less deletion area) exceeds what 95 % of random maps as
+   smooth as itself would reach. A random map and its negative have opposite gaps, so chance has
+   mean 0 and its spread is estimated from ``n`` random maps with ``n`` degrees of freedom: the
+   limit is Student's t times that spread. A map drawn blindly passes in about one case of twenty.
+4. It beats a blob in the middle, which is one more map that knows nothing.
+5. It depends on what was learned. With the head, then everything, drawn anew, the map's ranks may
+   share less than half of their variance with the first one's: correlation under 0.71 on average.
+
+Stability and localisation are reported beside the verdict and do not decide it: a network may
+truly look elsewhere in a mirrored image, or in the wrong place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from eosin.explanation.perturbation import PerturbationResult
+    from eosin.explanation.randomisation import Randomised
+    from eosin.explanation.ranks import Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Where the verdict turns.
+
+    Attributes:
+        span: least movement of the class probability worth a map, in [0, 1].
+        span_ratio: least movement as a multiple of the largest in untrained networks.
+        confidence: share of random maps that a faithful one beats, in (0.5, 1).
+        unchanged: rank correlation at which a randomised network's map counts as the same.
+    """
+
+    span: float = 0.05
+    span_ratio: float = 2.0
+    confidence: float = 0.95
+    unchanged: float = sqrt(0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether to believe a map.
+
+    Attributes:
+        faithful: believe it.
+        sentence: the same in words with the figures, e.g. ``"faithful: deletion AUC 0.31 against
+            random 0.55, insertion 0.72"``.
+    """
+
+    faithful: bool
+    sentence: str
+
+
+DEFAULT_THRESHOLDS = Thresholds()
+
+
+def gap_limit(random_gaps: Floats, *, confidence: float = 0.95) -> float:
+    """The gap that random maps stay below with this confidence (one-sided).
+
+    Args:
+        random_gaps: gaps of n random maps, (n,); their negatives are implied, so the mean is 0.
+        confidence: in (0.5, 1).
+    """
+    from scipy.stats import t
+
+    spread = float(sqrt((random_gaps**2).mean()))
+    return float(t.ppf(confidence, df=len(random_gaps))) * spread
+
+
+def judge(
+    result: PerturbationResult,
+    randomised: Randomised | None = None,
+    *,
+    untrained_span: float = 0.0,
+    thresholds: Thresholds = DEFAULT_THRESHOLDS,
+) -> Verdict:
+    """Weigh what removing tissue and forgetting weights did; see the top of this file.
+
+    Args:
+        result: the curves of the map and of blind ones.
+        randomised: what is left of the map in randomised networks; None where it was not tried,
+            which the sentence says.
+        untrained_span: how far untrained networks move when tissue is removed.
+        thresholds: where the verdict turns.
+    """
+    fault = (
+        _nothing_to_explain(result, untrained_span, thresholds)
+        or _no_better_than_blind(result, thresholds)
+        or _unmoved(randomised, thresholds)
+    )
+    if fault:
+        return Verdict(False, f"not faithful: {fault}")
+    untried = "" if randomised else "; not tried on a randomised network"
+    return Verdict(True, f"faithful: {_figures(result)}{untried}")
+
+
+def _nothing_to_explain(
+    result: PerturbationResult, untrained_span: float, thresholds: Thresholds
+) -> str | None:
+    if result.flat:
+        return "the map has one value everywhere"
+    if result.span < thresholds.span:
+        return (
+            "nothing to explain, the class probability moves by no more than "
+            f"{result.span:.2f} whatever is removed"
+        )
+    if result.span < thresholds.span_ratio * untrained_span:
+        return (
+            f"nothing learned to explain, the class probability moves by {result.span:.2f}, in "
+            f"untrained networks by {untrained_span:.2f}"
+        )
+    return None
+
+
+def _no_better_than_blind(result: PerturbationResult, thresholds: Thresholds) -> str | None:
+    gap = result.heatmap.gap
+    if gap <= gap_limit(result.random_gaps, confidence=thresholds.confidence):
+        worse = "worse" if gap < 0 else "no better"
+        return f"{worse} than random ({_figures(result)})"
+    if gap <= result.centre.gap:
+        return (
+            f"no better than a blob in the middle (deletion AUC {result.heatmap.deletion_auc:.2f} "
+            f"against {result.centre.deletion_auc:.2f}, insertion "
+            f"{result.heatmap.insertion_auc:.2f} against {result.centre.insertion_auc:.2f})"
+        )
+    return None
+
+
+def _unmoved(randomised: Randomised | None, thresholds: Thresholds) -> str | None:
+    if randomised is None:
+        return None
+    for part, similarity in (("head", randomised.head), ("network", randomised.whole)):
+        if similarity >= thresholds.unchanged:
+            return (
+                f"the map does not change when the {part} is randomised "
+                f"(rank correlation {similarity:.2f})"
+            )
+    return None
+
+
+def _figures(result: PerturbationResult) -> str:
+    return (
+        f"deletion AUC {result.heatmap.deletion_auc:.2f} against random {result.random_auc:.2f}, "
+        f"insertion {result.heatmap.insertion_auc:.2f}"
+    )
