@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self, get_args
 
 from eosin.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import numpy as np
     import numpy.typing as npt
+
+    from eosin.pixels.stain_normalizer import Source
+    from eosin.pixels.stain_step import StainStep
 
 Fit = Literal["stretch", "crop"]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -28,12 +30,14 @@ class Preprocessing:
             side and keeps the middle.
         mean: subtracted from each RGB channel after scaling to [0, 1].
         std: divides each channel after that.
+        stain: brings the image to the stain of a target, before anything else; or None.
     """
 
     size: int = 224
     fit: Fit = "stretch"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    stain: StainStep | None = None
 
     def __post_init__(self) -> None:
         if not 16 <= self.size <= 4096:
@@ -44,8 +48,14 @@ class Preprocessing:
             raise ConfigError(f"std {self.std} must be positive")
 
     def to_dict(self) -> dict[str, object]:
-        """The settings as plain JSON values."""
-        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+        """The settings as plain JSON values; ``stain`` is left out where there is none."""
+        plain: dict[str, object] = {
+            "size": self.size,
+            "fit": self.fit,
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+        return plain if self.stain is None else {**plain, "stain": self.stain.to_dict()}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, object]) -> Self:
@@ -56,6 +66,7 @@ class Preprocessing:
                 fit=fields["fit"],  # type: ignore[arg-type]  # checked in __post_init__
                 mean=_triple(fields["mean"]),
                 std=_triple(fields["std"]),
+                stain=_stain_step(fields.get("stain")),
             )
         except (KeyError, ValueError, TypeError) as error:
             raise ConfigError(f"not a preprocessing: {dict(fields)} ({error})") from error
@@ -85,9 +96,48 @@ def normalise(image: npt.NDArray[np.uint8], spec: Preprocessing) -> npt.NDArray[
     return np.ascontiguousarray(channels_last.transpose(2, 0, 1), dtype=np.float32)
 
 
-def prepare(image: npt.NDArray[np.uint8], spec: Preprocessing) -> npt.NDArray[np.float32]:
-    """Network input (3, size, size) from an RGB image (height, width, 3)."""
-    return normalise(resize(image, spec), spec)
+def view(
+    image: npt.NDArray[np.uint8], spec: Preprocessing, *, source: Source | None = None
+) -> npt.NDArray[np.uint8]:
+    """What a network sees, as bytes (size, size, 3): the image in the target's stain, resized.
+
+    The stain comes before the size: its estimate then rests on every pixel that the camera saw,
+    and is the same for a network of 224 pixels and one of 384.
+
+    Args:
+        image: (height, width, 3) RGB bytes.
+        spec: the preprocessing.
+        source: the stain of the image's patient, for a step ``per`` patient; None takes the
+            image's own.
+    """
+    return view_with_note(image, spec, source=source)[0]
+
+
+def prepare(
+    image: npt.NDArray[np.uint8], spec: Preprocessing, *, source: Source | None = None
+) -> npt.NDArray[np.float32]:
+    """Network input (3, size, size) from an RGB image (height, width, 3); ``source`` as in view."""
+    return normalise(view(image, spec, source=source), spec)
+
+
+def view_with_note(
+    image: npt.NDArray[np.uint8], spec: Preprocessing, *, source: Source | None = None
+) -> tuple[npt.NDArray[np.uint8], str]:
+    """``view``, and what a table should record of its stain: a reason code, or nothing."""
+    if spec.stain is None:
+        return resize(image, spec), ""
+    stained = spec.stain.apply(image, source=source)
+    return resize(stained.image, spec), spec.stain.note(stained, source=source)
+
+
+def _stain_step(fields: object) -> StainStep | None:
+    if fields is None:
+        return None
+    from eosin.pixels.stain_step import StainStep
+
+    if not isinstance(fields, Mapping):
+        raise TypeError(f"want a stain step, got {fields!r}")
+    return StainStep.from_dict(fields)
 
 
 def _triple(values: object) -> tuple[float, float, float]:
