@@ -1,0 +1,123 @@
+"""Grad-CAM in closed form: one forward pass gives the logits and the map of every class.
+
+A network that averages its last feature map A (K, h, w) over space and scores the averages with
+one linear layer has logit_c = sum_k w_ck mean(A_k) + b_c. The gradient of logit_c by any place of
+A_k is then w_ck / (h w), so the weights of Grad-CAM (Selvaraju et al. 2017, eq. 1) are
+alpha_ck = w_ck / (h w) and its map (eq. 2) is ReLU(sum_k alpha_ck A_k), without a backward pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from eosin.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from eosin.models.classifier import Classifier
+
+
+@dataclass(frozen=True, eq=False)
+class Response:
+    """What a network answers to a batch.
+
+    Attributes:
+        pixels: its input (N, 3, S, S).
+        feature_map: the last map (N, K, h, w).
+        logits: of every class (N, C).
+    """
+
+    pixels: Tensor
+    feature_map: Tensor
+    logits: Tensor
+
+    @property
+    def stride(self) -> int:
+        """Input pixels from one place of the feature map to the next, rounded up."""
+        return -(-self.pixels.shape[-1] // self.feature_map.shape[-1])
+
+
+def respond(classifier: Classifier, pixels: Tensor) -> Response:
+    """Run a network in ``eval`` mode on input (N, 3, S, S), keeping its last feature map.
+
+    Raises:
+        ModelError: the network has no spatial feature map, or it is a single place at this size.
+    """
+    with torch.no_grad():
+        feature_map = classifier.feature_map(pixels)
+        height, width = feature_map.shape[2:]
+        if height * width < 2:
+            raise ModelError(
+                f"backbone {classifier.spec.name!r} shrinks {pixels.shape[-1]} px input to a "
+                "single place, which has no map; train it with an image size of at least "
+                f"{2 * pixels.shape[-1]}"
+            )
+        logits = classifier.head(classifier.pool(feature_map))
+    return Response(pixels, feature_map, logits)
+
+
+def has_closed_form(classifier: Classifier, feature_map: Tensor) -> bool:
+    """Whether the network ends in a plain average over space and one linear layer.
+
+    The average is tried on noise of the shape of ``feature_map`` (N, K, h, w), both signs in it.
+    """
+    head = classifier.head
+    if not isinstance(head, nn.Linear) or head.in_features != feature_map.shape[1]:
+        return False
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn((1, *feature_map.shape[1:]), generator=generator).to(feature_map)
+    with torch.no_grad():
+        pooled = classifier.pool(noise)
+    return torch.allclose(pooled, noise.mean(dim=(2, 3)), atol=1e-5)
+
+
+def target_maps(classifier: Classifier, response: Response, targets: Tensor) -> Tensor:
+    """Grad-CAM maps (N, h, w) of one class an image, at least 0, of a closed-form network.
+
+    Args:
+        classifier: one for which ``has_closed_form`` is true.
+        response: of that network.
+        targets: class indices (N,).
+    """
+    return _maps(response.feature_map, _linear(classifier).weight[targets][:, None])[:, 0]
+
+
+def class_maps(classifier: Classifier, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits and Grad-CAM maps of every class, from one forward pass.
+
+    Args:
+        classifier: in ``eval`` mode.
+        pixels: prepared input (N, 3, S, S).
+
+    Returns:
+        Logits (N, C) and maps (N, C, h, w), at least 0, neither with a gradient.
+
+    Raises:
+        ModelError: the network has no feature map or no closed form.
+    """
+    response = respond(classifier, pixels)
+    if not has_closed_form(classifier, response.feature_map):
+        raise ModelError(
+            f"backbone {classifier.spec.name!r} does not end in an average and one linear layer, "
+            "so Grad-CAM has no closed form here; methods.explain_targets takes its gradient"
+        )
+    weights = _linear(classifier).weight[None].expand(len(pixels), -1, -1)
+    return response.logits, _maps(response.feature_map, weights)
+
+
+def _linear(classifier: Classifier) -> nn.Linear:
+    if not isinstance(classifier.head, nn.Linear):
+        raise ModelError(f"the head of {classifier.spec.name!r} is not one linear layer")
+    return classifier.head
+
+
+def _maps(feature_map: Tensor, weights: Tensor) -> Tensor:
+    """ReLU of the weighted sum over channels: maps (N, C, h, w) from weights (N, C, K)."""
+    places = feature_map.shape[2] * feature_map.shape[3]
+    with torch.no_grad():
+        return torch.einsum("nck,nkhw->nchw", weights / places, feature_map).relu()

@@ -1,0 +1,282 @@
+"""From Runs and images to explanations, one image after the other."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eosin.errors import ConfigError, DataError
+from eosin.explanation.heatmap import Explanation, Heatmap, on_image_grid
+from eosin.explanation.merge import merge_heatmaps
+from eosin.explanation.methods import require_method
+from eosin.explanation.networks import open_networks
+from eosin.inference.images import external_images, select_split
+from eosin.manifest import Manifest
+from eosin.pixels.preprocessing import prepare
+from eosin.pixels.reading import SkippedFile, read_image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from eosin.explanation.heatmap import FloatMap
+    from eosin.explanation.networks import Answer, Network
+    from eosin.models.run import Run
+    from eosin.pixels.preprocessing import Preprocessing
+    from eosin.pixels.reading import UInt8Image
+    from eosin.tasks import Task
+
+PREDICTED, TRUE = "predicted", "true"
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainOptions:
+    """What to explain and how.
+
+    Attributes:
+        method: one of ``heatmap.METHODS``.
+        target: ``"predicted"`` (by the mean probability of all networks), ``"true"`` (the label),
+            or the name of a class.
+        merge: merge the maps of several Runs; the members of one Run always are.
+        split: of a manifest; None for the test split, or every row of one without splits.
+        device: auto, cpu or cuda.
+        batch_size: images a forward pass; that many are in memory twice.
+        workers: reading threads.
+    """
+
+    method: str = "gradcam"
+    target: str = PREDICTED
+    merge: bool = False
+    split: str | None = None
+    device: str = "auto"
+    batch_size: int = 16
+    workers: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is to be explained.
+
+    Attributes:
+        images: their rows.
+        met: for each network, for each row, whether it was trained on the patient.
+        options: how.
+    """
+
+    images: Manifest
+    met: Sequence[Sequence[bool | None]]
+    options: ExplainOptions
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """An image that could be read, and its row among those asked for."""
+
+    row: int
+    image: UInt8Image
+
+
+def explain(
+    runs: Sequence[Run],
+    images: Manifest | Sequence[Path],
+    options: ExplainOptions | None = None,
+) -> Iterator[Explanation | SkippedFile]:
+    """Explain images with one Run or several; a Run made of members answers with all of them.
+
+    Images are read, explained and handed over a batch at a time, so memory stays flat however many
+    there are. Images of patients that a network was trained on are explained as well, to inspect
+    the training; each map says so.
+
+    Args:
+        runs: finished Runs of the same classes.
+        images: a manifest, of which one split is taken, or image files and folders.
+        options: what and how.
+
+    Returns:
+        An iterator: for each image in order its explanation, or why it was left out.
+
+    Raises:
+        ConfigError: an unknown method or class, or true labels that nobody knows.
+        DataError: no image at all, or Runs or manifest of different classes.
+        ModelError: weights that are missing or changed; while iterating, a network without a
+            usable feature map.
+    """
+    options = options or ExplainOptions()
+    method = require_method(options.method)
+    if not runs:
+        raise ConfigError("give at least one Run to explain with")
+    task = _shared_task(runs)
+    chosen = _choose(runs[0], images, options.split)
+    _require_target(options.target, task, chosen)
+    networks = open_networks(runs, method=method, device=options.device)
+    merging = len(networks) > 1 and (options.merge or len(networks) > len(runs))
+    asked = _Asked(chosen, [_met(network.run, images, chosen) for network in networks], options)
+    return _stream(networks, asked, merging=merging)
+
+
+def _stream(
+    networks: Sequence[Network], asked: _Asked, *, merging: bool
+) -> Iterator[Explanation | SkippedFile]:
+    options = asked.options
+    for batch in _read_ahead(asked.images.paths, options.batch_size, options.workers):
+        loaded = [item for item in batch if isinstance(item, _Loaded)]
+        explained = _explain_batch(networks, loaded, asked)
+        for item in batch:
+            done = item if isinstance(item, SkippedFile) else next(explained)
+            yield _merged(done) if merging and isinstance(done, Explanation) else done
+
+
+def _explain_batch(
+    networks: Sequence[Network], loaded: Sequence[_Loaded], asked: _Asked
+) -> Iterator[Explanation | SkippedFile]:
+    """The explanations of some images; maps are brought to full size one image at a time."""
+    answers = _answers(networks, [item.image for item in loaded])
+    labels = [str(asked.images.frame["label"].iloc[item.row]) for item in loaded]
+    mean = np.mean([answer.probabilities for answer in answers], axis=0)
+    classes = asked.images.task.classes
+    targets = _targets(asked.options.target, mean, labels, classes)
+    maps = [
+        network.maps(answer, targets) for network, answer in zip(networks, answers, strict=True)
+    ]
+    stride = max(answer.response.stride for answer in answers)
+    for place, item in enumerate(loaded):
+        path = asked.images.paths[item.row]
+        if min(item.image.shape[:2]) < stride:
+            yield _too_small(path, item.image, stride)
+            continue
+        members = tuple(
+            Heatmap(
+                method=network.method,
+                model=network.name,
+                backbone=network.run.record.backbone,
+                family=network.family,
+                target=classes[targets[place]],
+                probabilities=dict(zip(classes, answer.probabilities[place].tolist(), strict=True)),
+                values=_full_size(network, raw[place], item.image),
+                raw=raw[place],
+                seen=met[item.row],
+            )
+            for network, answer, raw, met in zip(networks, answers, maps, asked.met, strict=True)
+        )
+        yield Explanation(path, item.image, labels[place], members[0].target, members)
+
+
+def _answers(networks: Sequence[Network], images: Sequence[UInt8Image]) -> list[Answer]:
+    """Each network's answer; images are prepared once for all that want them alike."""
+    prepared: dict[Preprocessing, npt.NDArray[np.float32]] = {}
+    answers = []
+    for network in networks:
+        spec = network.run.record.preprocessing
+        if spec not in prepared:
+            prepared[spec] = np.stack([prepare(image, spec) for image in images])
+        answers.append(network.answer(prepared[spec]))
+    return answers
+
+
+def _full_size(network: Network, raw: FloatMap, image: UInt8Image) -> FloatMap:
+    fit = network.run.record.preprocessing.fit
+    return on_image_grid(raw, (image.shape[0], image.shape[1]), fit=fit)
+
+
+def _merged(explanation: Explanation) -> Explanation:
+    merged, disagreement = merge_heatmaps(explanation.members)
+    return replace(explanation, merged=merged, disagreement=disagreement)
+
+
+def _targets(
+    target: str,
+    probabilities: npt.NDArray[np.float64],
+    labels: Sequence[str],
+    classes: tuple[str, ...],
+) -> npt.NDArray[np.int64]:
+    """The class index to explain, for each image (N,)."""
+    if target == PREDICTED:
+        return np.asarray(probabilities.argmax(axis=1), np.int64)
+    names = labels if target == TRUE else [target] * len(labels)
+    return np.array([classes.index(name) for name in names], np.int64)
+
+
+def _read_ahead(
+    paths: Sequence[Path], batch_size: int, workers: int
+) -> Iterator[list[_Loaded | SkippedFile]]:
+    """Whole images in order, the next batch read while this one is used."""
+    with ThreadPoolExecutor(workers) as pool:
+        coming = enumerate(paths)
+        waiting = deque(pool.submit(_load, *item) for item in islice(coming, batch_size))
+        try:
+            while waiting:
+                batch = [future.result() for future in waiting]
+                waiting = deque(pool.submit(_load, *item) for item in islice(coming, batch_size))
+                yield batch
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _load(row: int, path: Path) -> _Loaded | SkippedFile:
+    try:
+        return _Loaded(row, read_image(path))
+    except DataError as error:
+        return SkippedFile.from_error(path, error)
+
+
+def _too_small(path: Path, image: UInt8Image, stride: int) -> SkippedFile:
+    height, width = image.shape[:2]
+    return SkippedFile(
+        path, f"is {width} x {height}, smaller than the network's stride of {stride} pixels"
+    )
+
+
+def _shared_task(runs: Sequence[Run]) -> Task:
+    task = runs[0].record.task
+    for run in runs[1:]:
+        if run.record.task.classes != task.classes:
+            raise DataError(
+                f"{run.folder} answers for the classes {list(run.record.task.classes)}, "
+                f"{runs[0].folder} for {list(task.classes)}; explain them one at a time"
+            )
+    return task
+
+
+def _choose(run: Run, images: Manifest | Sequence[Path], split: str | None) -> Manifest:
+    if isinstance(images, Manifest):
+        return select_split(run, images, split)[0]
+    return external_images(run, images)
+
+
+def _require_target(target: str, task: Task, images: Manifest) -> None:
+    """ConfigError where the class to explain does not exist or is not known."""
+    if target == TRUE:
+        unknown = images.frame["path"][images.frame["label"] == ""]
+        if len(unknown):
+            raise ConfigError(
+                f"target 'true' needs labels, and {unknown.iloc[0]} has none; give a manifest "
+                "with labels, or the name of a class"
+            )
+    elif target != PREDICTED and target not in task.classes:
+        raise ConfigError(
+            f"target {target!r} is not a class; want 'predicted', 'true' or one of "
+            f"{list(task.classes)}"
+        )
+
+
+def _met(run: Run, images: Manifest | Sequence[Path], chosen: Manifest) -> list[bool | None]:
+    """For each image whether ``run`` was trained or validated on its patient; None: not known."""
+    if isinstance(images, Manifest):
+        known = chosen.protocol.patients_known
+        patients = [patient if known else None for patient in chosen.frame["patient"]]
+    else:
+        frame = external_images(run, images).frame  # whom a file name means depends on the Run
+        patients = [
+            None if patient == path else patient
+            for path, patient in zip(frame["path"], frame["patient"], strict=True)
+        ]
+    seen = run.record.seen_patients
+    return [None if patient is None else patient in seen for patient in patients]

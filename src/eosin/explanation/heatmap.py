@@ -1,0 +1,128 @@
+"""What an explanation is: the map of one network on one image, and all maps of one image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from eosin.pixels.preprocessing import Fit
+    from eosin.pixels.reading import UInt8Image
+
+FloatMap = npt.NDArray[np.float32]
+Method = Literal[
+    "gradcam", "gradcam++", "hirescam", "layercam", "eigencam", "scorecam", "ablationcam"
+]
+METHODS: tuple[Method, ...] = get_args(Method)
+METHOD_NAMES: dict[str, str] = {
+    "gradcam": "Grad-CAM",
+    "gradcam++": "Grad-CAM++",
+    "hirescam": "HiResCAM",
+    "layercam": "LayerCAM",
+    "eigencam": "Eigen-CAM",
+    "scorecam": "Score-CAM",
+    "ablationcam": "Ablation-CAM",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Heatmap:
+    """Where a network found its evidence for one class.
+
+    Attributes:
+        method: how it was made, e.g. ``"gradcam"``.
+        model: the network's name among those explained, e.g. ``"bh/fold-1"``.
+        backbone: its architecture.
+        family: the design that belongs to, e.g. ``"EfficientNetV2"``.
+        target: the class explained.
+        probabilities: what the network gives each class, calibrated, 0 to 1.
+        values: on the image's own grid (H, W), 0 to 1; 1 is the strongest place of this image.
+            All zero where nothing speaks for the class.
+        raw: as the method made it, on the feature map's grid (h, w), at least 0.
+        seen: whether the network was trained or validated on this image's patient; None where
+            the patient is not known.
+    """
+
+    method: str
+    model: str
+    backbone: str
+    family: str
+    target: str
+    probabilities: Mapping[str, float]
+    values: FloatMap
+    raw: FloatMap
+    seen: bool | None = None
+
+    @property
+    def probability(self) -> float:
+        """What the network gives ``target``."""
+        return self.probabilities[self.target]
+
+    @property
+    def predicted(self) -> str:
+        """The network's most probable class."""
+        return max(self.probabilities, key=lambda name: self.probabilities[name])
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """One image and its maps, all of the same class.
+
+    Attributes:
+        path: of the image.
+        image: its RGB bytes (H, W, 3).
+        label: its true class; empty where unknown.
+        target: the class explained.
+        members: one map a network.
+        merged: their mean weighted by probability; None where maps were not merged.
+        disagreement: where they differ (H, W), 0 to 0.5; None as well.
+    """
+
+    path: Path
+    image: UInt8Image
+    label: str
+    target: str
+    members: tuple[Heatmap, ...]
+    merged: Heatmap | None = None
+    disagreement: FloatMap | None = None
+
+    @property
+    def seen(self) -> bool | None:
+        """Whether any network met the image's patient before; None where that is not known."""
+        answers = {heatmap.seen for heatmap in self.members}
+        return True if True in answers else None if None in answers else False
+
+
+def on_image_grid(raw: FloatMap, shape: tuple[int, int], *, fit: Fit) -> FloatMap:
+    """Bring a raw map (h, w) back onto the image it came from, scaled to a maximum of 1.
+
+    Bilinear, and the inverse of the preprocessing's ``fit``: a stretched image is covered whole, a
+    cropped one in its middle square, with 0 in the margins that the network never saw.
+
+    Args:
+        raw: at least 0.
+        shape: height and width of the image, in pixels.
+        fit: of the preprocessing.
+
+    Returns:
+        Shape (height, width), 0 to 1; all 0 where ``raw`` is.
+    """
+    import cv2
+
+    height, width = shape
+    full = np.zeros((height, width), np.float32)
+    side = min(shape)
+    top, left = ((height - side) // 2, (width - side) // 2) if fit == "crop" else (0, 0)
+    if fit == "crop":
+        height, width = side, side
+    scaled = cv2.resize(raw, (width, height), interpolation=cv2.INTER_LINEAR)
+    peak = float(scaled.max())
+    if peak > 0:
+        full[top : top + height, left : left + width] = scaled / peak
+    return full
