@@ -31,9 +31,10 @@ class Manifest:
     """Images of one dataset and what is known of each.
 
     Attributes:
-        frame: one row an image, all columns text: ``path`` (absolute), ``label`` (or empty), ``patient``,
-            ``magnification`` (``"100"``, or empty), ``split`` (train, val, test or empty),
-            ``fold`` (``"1"``... or empty), then whatever the reader knew. Never changed in place.
+        frame: one row an image, all columns text: ``path`` (absolute), ``label`` (or empty),
+            ``patient``, ``magnification`` (``"100"``, or empty), ``split`` (train, val, test or
+            empty), ``fold`` (``"1"``... or empty), then whatever the reader knew. Never changed in
+            place.
         task: the classes.
         dataset: the reader's name, e.g. ``"breakhis"``.
         protocol: how images were divided.
@@ -86,6 +87,11 @@ class Manifest:
     def patients(self) -> tuple[str, ...]:
         """The distinct patients, sorted."""
         return tuple(sorted(set(self.frame["patient"])))
+
+    @property
+    def known_patients(self) -> tuple[str, ...] | None:
+        """The patient of each row, in row order; None where patients are not known."""
+        return tuple(self.frame["patient"]) if self.protocol.patients_known else None
 
     @property
     def folds(self) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eosin.artefacts import read_sidecar, read_table, section, text_list, write_table
@@ -11,7 +12,7 @@ from eosin.protocol import UNKNOWN, Protocol
 from eosin.tasks import Task
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
 
     import numpy as np
     import numpy.typing as npt
@@ -85,7 +86,7 @@ class Predictions:
             (empty where unknown), ``fold`` (or empty), ``predicted`` (the most probable class),
             ``decision`` (the class chosen at the locked threshold; equal to ``predicted`` for
             more than two classes), all text, then ``p_<class>`` as floats in [0, 1] that sum
-            to 1. Never changed in place.
+            to 1. Where a stain step was applied also ``stain_note``. Never changed in place.
         task: the classes.
         provenance: where the table comes from.
     """
@@ -148,6 +149,15 @@ class Predictions:
         import numpy as np
 
         return replace(self, frame=self.frame[np.asarray(mask, bool)].reset_index(drop=True))
+
+    def with_stain_notes(self, notes: Mapping[Path, str]) -> Predictions:
+        """A copy with a column ``stain_note``: what the stain step noted of each file, or nothing.
+
+        That is the code of why an image was scored unchanged (``"blank"``, ``"grey"``, ...), or
+        ``"own-stain"`` where its patient's stain could not be estimated and its own was used.
+        """
+        said = [notes.get(Path(path), "") for path in self.frame["path"]]
+        return replace(self, frame=self.frame.assign(stain_note=said))
 
     def write(self, path: Path) -> None:
         """Write the CSV (paths relative to its folder where they can be) and its sidecar."""

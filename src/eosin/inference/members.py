@@ -13,6 +13,7 @@ from eosin.inference.votes import Vote, hard_vote, soft_vote, weighted_vote
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import numpy.typing as npt
 
@@ -44,6 +45,17 @@ def run_probabilities(run: Run, readings: Readings) -> Reading:
         return Reading(places, np.empty((0, 0)), skipped)
     vote = "soft" if record.kind == "folds" else record.vote
     return Reading(places, cast_votes(values, vote, _weights(run)), skipped)
+
+
+def stain_notes(run: Run, readings: Readings) -> dict[Path, str]:
+    """What the stain steps of the networks in ``run`` noted of files that it has scored."""
+    if run.record.kind == "single":
+        return dict(readings.stain_notes(run))
+    said: dict[Path, list[str]] = {}
+    for member in run.open_members():
+        for path, note in stain_notes(member, readings).items():
+            said.setdefault(path, []).append(note)
+    return {path: "; ".join(dict.fromkeys(notes)) for path, notes in said.items()}
 
 
 def cast_votes(probabilities: Floats, vote: str, weights: Sequence[float] = ()) -> Floats:

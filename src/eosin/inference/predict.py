@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from eosin.errors import DataError
 from eosin.inference.images import external_images, select_split
-from eosin.inference.members import run_probabilities
+from eosin.inference.members import run_probabilities, stain_notes
 from eosin.inference.readings import FreshReadings
 from eosin.inference.seen import require_unseen
 from eosin.manifest import Manifest
@@ -59,7 +59,7 @@ def predict(
     options: PredictOptions | None = None,
     *,
     on_files: OnFiles | None = None,
-    read: Callable[[Sequence[Path]], Readings] | None = None,
+    read: Callable[[Manifest], Readings] | None = None,
 ) -> Scored:
     """Score images with a Run: folds answer with their mean, an ensemble with its vote.
 
@@ -68,12 +68,13 @@ def predict(
         images: a manifest, of which one split is scored, or image files and folders.
         options: how.
         on_files: told how many files each batch accounted for, e.g. to move a progress bar.
-        read: what single networks say of a list of files, where that is known or shared between
+        read: what single networks say of a manifest's files, where that is known or shared between
             Runs already; by default the files are read and every network is run.
 
     Raises:
         LeakageError: the Run was trained or validated on patients among the images.
         DataError: no image could be read, or the manifest's task is another.
+        ConfigError: the stain step goes by patient, and patients are not known.
         ModelError: the Run's weights are missing or changed.
 
     """
@@ -81,10 +82,15 @@ def predict(
     chosen, split = _choose(run, images, options)
     if read is None:
         readings: Readings = FreshReadings(
-            chosen.paths, options.device, options.batch_size, options.workers, on_files
+            chosen.paths,
+            options.device,
+            options.batch_size,
+            options.workers,
+            on_files,
+            chosen.known_patients,
         )
     else:
-        readings = read(chosen.paths)
+        readings = read(chosen)
     found = run_probabilities(run, readings)
     if not len(found.places):
         reason = found.skipped[0].reason
@@ -106,6 +112,9 @@ def predict(
         threshold=run.record.threshold,
         provenance=provenance,
     )
+    notes = stain_notes(run, readings)
+    if notes or run.record.preprocessing.stain is not None:
+        predictions = predictions.with_stain_notes(notes)
     return Scored(predictions, found.skipped)
 
 

@@ -9,9 +9,10 @@ import numpy as np
 
 from eosin.inference.engines import TorchEngine, open_engine
 from eosin.pixels.batches import read_batches
+from eosin.pixels.stain_sources import patient_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -34,11 +35,13 @@ class Reading:
         places: positions of the files that could be read, shape (n,), ascending.
         values: a row for each, shape (n, ...): logits, probabilities or features.
         skipped: the files that could not be read.
+        notes: of each of ``places``, what the stain step noted, or nothing; empty where unasked.
     """
 
     places: Ints
     values: Floats
     skipped: tuple[SkippedFile, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Readings(Protocol):
@@ -52,6 +55,10 @@ class Readings(Protocol):
         """Pooled features (n, channels)."""
         ...
 
+    def stain_notes(self, run: Run) -> Mapping[Path, str]:
+        """What the Run's stain step noted of files, once the Run was asked for anything."""
+        ...
+
 
 @dataclass
 class FreshReadings:
@@ -63,6 +70,7 @@ class FreshReadings:
         batch_size: images a forward pass.
         workers: reading threads.
         on_files: told how many files each batch accounted for.
+        patients: of each file; None where they are not known.
     """
 
     paths: Sequence[Path]
@@ -70,6 +78,7 @@ class FreshReadings:
     batch_size: int = 32
     workers: int = 2
     on_files: OnFiles | None = None
+    patients: Sequence[str] | None = None
     _kept: dict[tuple[str, Path], Reading] = field(default_factory=dict)
 
     def logits(self, run: Run) -> Reading:
@@ -79,6 +88,12 @@ class FreshReadings:
     def features(self, run: Run) -> Reading:
         """Pooled features (n, channels)."""
         return self._once("features", run, lambda: _open_torch(run, self.device).features)
+
+    def stain_notes(self, run: Run) -> Mapping[Path, str]:
+        """What the Run's stain step noted of files, once the Run was asked for anything."""
+        folder = run.folder.resolve()
+        found = next((kept for (_, place), kept in self._kept.items() if place == folder), None)
+        return {} if found is None else noted(self.paths, found)
 
     def _once(self, what: str, run: Run, open_network: Callable[[], Apply]) -> Reading:
         key = what, run.folder.resolve()
@@ -90,6 +105,7 @@ class FreshReadings:
                 batch_size=self.batch_size,
                 workers=self.workers,
                 on_files=self.on_files,
+                patients=self.patients,
             )
         return self._kept[key]
 
@@ -102,12 +118,19 @@ def read_values(
     batch_size: int = 32,
     workers: int = 2,
     on_files: OnFiles | None = None,
+    patients: Sequence[str] | None = None,
 ) -> Reading:
-    """What ``apply`` makes of prepared input (n, 3, size, size), for every readable file."""
+    """What ``apply`` makes of prepared input (n, 3, size, size), for every readable file.
+
+    ``patients``, one a file, are needed where the stain step goes by patient: else ConfigError.
+    """
     places: list[Ints] = []
     values: list[Floats] = []
     skipped: list[SkippedFile] = []
-    for batch in read_batches(paths, spec, batch_size=batch_size, workers=workers):
+    notes: list[str] = []
+    sources = patient_sources(paths, patients, spec, workers=workers)
+    for batch in read_batches(paths, spec, batch_size=batch_size, workers=workers, sources=sources):
+        notes.extend(batch.notes)
         skipped.extend(batch.skipped)
         if len(batch.places):
             places.append(batch.places)
@@ -116,7 +139,13 @@ def read_values(
             on_files(batch.files)
     if not values:
         return Reading(np.empty(0, np.int64), np.empty((0, 0)), tuple(skipped))
-    return Reading(np.concatenate(places), np.concatenate(values), tuple(skipped))
+    return Reading(np.concatenate(places), np.concatenate(values), tuple(skipped), tuple(notes))
+
+
+def noted(paths: Sequence[Path], reading: Reading) -> dict[Path, str]:
+    """The files of ``paths`` of which the stain step noted something, and what."""
+    pairs = zip(reading.places, reading.notes, strict=True) if reading.notes else ()
+    return {paths[place]: note for place, note in pairs if note}
 
 
 def _open_torch(run: Run, device: str) -> TorchEngine:

@@ -8,6 +8,7 @@ import os
 import uuid
 import zipfile
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from eosin.inference.engines import TorchEngine
     from eosin.pixels.preprocessing import Preprocessing
     from eosin.pixels.reading import SkippedFile
+    from eosin.pixels.stain_normalizer import Source
 
     Row = npt.NDArray[np.float32]
 
@@ -39,6 +41,7 @@ class Features:
         values: their features, shape (n, channels).
         skipped: the files that could not be read.
         computed: how many had to be computed; the others came from the cache.
+        notes: of each readable file, what the stain step noted, or nothing.
 
     """
 
@@ -46,6 +49,15 @@ class Features:
     values: npt.NDArray[np.float32]
     skipped: tuple[SkippedFile, ...] = ()
     computed: int = 0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The features of one image, shape (channels,), and what the stain step noted of it."""
+
+    row: Row
+    note: str = ""
 
 
 def cache_folder() -> Path:
@@ -77,23 +89,30 @@ class FeatureCache:
             digest.update(np.ascontiguousarray(tensor).tobytes())
         return cls((root or cache_folder()) / "features" / digest.hexdigest()[:32])
 
-    def read(self) -> dict[str, Row]:
+    def read(self) -> dict[str, Kept]:
         """Everything kept; a damaged file is removed, since it can be computed again."""
-        known: dict[str, Row] = {}
+        known: dict[str, Kept] = {}
         for path in sorted(self.folder.glob("*.npz")):
             try:
                 with path.open("rb") as stream, np.load(stream, allow_pickle=False) as shard:
-                    known.update(zip(shard["keys"].tolist(), shard["features"], strict=True))
+                    notes = shard["notes"].tolist() if "notes" in shard else repeat("")
+                    kept = map(Kept, shard["features"], notes)
+                    known.update(zip(shard["keys"].tolist(), kept, strict=True))
             except (OSError, ValueError, KeyError, zipfile.BadZipFile):
                 path.unlink(missing_ok=True)
         return known
 
-    def add(self, features: Mapping[str, Row]) -> None:
+    def add(self, features: Mapping[str, Kept]) -> None:
         """Keep these features."""
         if not features:
             return
         with replacing(self.folder / f"{uuid.uuid4().hex}.npz") as draft, draft.open("wb") as out:
-            np.savez(out, keys=np.array(list(features)), features=np.stack(list(features.values())))
+            np.savez(
+                out,
+                keys=np.array(list(features)),
+                features=np.stack([kept.row for kept in features.values()]),
+                notes=np.array([kept.note for kept in features.values()]),
+            )
 
 
 def compute_features(
@@ -104,37 +123,56 @@ def compute_features(
     cache: FeatureCache,
     batch_size: int = 32,
     on_files: Callable[[int], None] | None = None,
+    sources: Sequence[Source | None] | None = None,
 ) -> Features:
     """Pooled features of ``paths``, taken from the cache where this content is in it.
 
-    New features are kept every 512 images, so an interruption loses at most those.
+    New features are kept every 512 images, so an interruption loses at most those. ``sources``
+    are as in ``read_batches``; what comes of another source is kept apart.
     """
-    keys = [sha256_of(path) if path.is_file() else str(path) for path in paths]
+    keys = [
+        _content(path) + _source_key(source)
+        for path, source in zip(paths, sources or repeat(None), strict=sources is not None)
+    ]
     known = cache.read()
     missing = [place for place, key in enumerate(keys) if key not in known]
     skipped: list[SkippedFile] = []
     if on_files:
         on_files(len(paths) - len(missing))
     for part in _parts(missing):
-        fresh: dict[str, Row] = {}
+        fresh: dict[str, Kept] = {}
         files = [paths[place] for place in part]
-        for batch in read_batches(files, spec, batch_size=batch_size):
+        begun = [sources[place] for place in part] if sources else None
+        for batch in read_batches(files, spec, batch_size=batch_size, sources=begun):
             skipped.extend(batch.skipped)
             if len(batch.places):
                 rows = engine.features(batch.pixels).astype(np.float32)
-                fresh.update(zip((keys[part[k]] for k in batch.places), rows, strict=True))
+                kept = map(Kept, rows, batch.notes)
+                fresh.update(zip((keys[part[k]] for k in batch.places), kept, strict=True))
             if on_files:
                 on_files(batch.files)
         cache.add(fresh)
         known.update(fresh)
     places = np.array([k for k, key in enumerate(keys) if key in known], dtype=np.int64)
-    values = [known[keys[place]] for place in places]
+    found = [known[keys[place]] for place in places]
     return Features(
         places,
-        np.stack(values) if values else np.empty((0, 0), np.float32),
+        np.stack([kept.row for kept in found]) if found else np.empty((0, 0), np.float32),
         tuple(skipped),
         len(missing) - len(skipped),
+        tuple(kept.note for kept in found),
     )
+
+
+def _content(path: Path) -> str:
+    return sha256_of(path) if path.is_file() else str(path)
+
+
+def _source_key(source: Source | None) -> str:
+    if source is None:
+        return ""
+    said = json.dumps(source.to_dict(), sort_keys=True)
+    return "+" + hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
 def _parts(places: Sequence[int]) -> Iterator[Sequence[int]]:
