@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from eosin.data.splits import split_by_fractions, split_into_folds
     from eosin.data.synthetic import write_synthetic
     from eosin.errors import ConfigError, DataError, EosinError, LeakageError, ModelError
+    from eosin.evaluation.compare import compare_predictions
+    from eosin.evaluation.comparison import Comparison
     from eosin.evaluation.evaluate import evaluate_predictions
     from eosin.evaluation.evaluation import Evaluation, read_evaluation
     from eosin.inference.predict import predict
@@ -23,14 +25,18 @@ if TYPE_CHECKING:
     from eosin.models.run import Run, read_run
     from eosin.predictions import Predictions, read_predictions
     from eosin.protocol import Protocol
+    from eosin.reporting.comparison_page import write_comparison
     from eosin.reporting.report import write_report
     from eosin.tasks import Task
     from eosin.training.config import TrainingConfig, read_config
+    from eosin.training.ensemble import make_ensemble, make_ensembles
+    from eosin.training.readings import predict_together
     from eosin.training.train import train
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Comparison",
     "ConfigError",
     "DataError",
     "EosinError",
@@ -45,8 +51,12 @@ __all__ = [
     "TrainingConfig",
     "__version__",
     "audit_manifest",
+    "compare_predictions",
     "evaluate_predictions",
+    "make_ensemble",
+    "make_ensembles",
     "predict",
+    "predict_together",
     "read_bci",
     "read_breakhis",
     "read_config",
@@ -58,6 +68,7 @@ __all__ = [
     "split_by_fractions",
     "split_into_folds",
     "train",
+    "write_comparison",
     "write_report",
     "write_synthetic",
 ]
@@ -70,6 +81,8 @@ _ROOMS = {
     "eosin.data.splits": ("split_by_fractions", "split_into_folds"),
     "eosin.data.synthetic": ("write_synthetic",),
     "eosin.errors": ("ConfigError", "DataError", "EosinError", "LeakageError", "ModelError"),
+    "eosin.evaluation.compare": ("compare_predictions",),
+    "eosin.evaluation.comparison": ("Comparison",),
     "eosin.evaluation.evaluate": ("evaluate_predictions",),
     "eosin.evaluation.evaluation": ("Evaluation", "read_evaluation"),
     "eosin.inference.predict": ("predict",),
@@ -77,9 +90,12 @@ _ROOMS = {
     "eosin.models.run": ("Run", "read_run"),
     "eosin.predictions": ("Predictions", "read_predictions"),
     "eosin.protocol": ("Protocol",),
+    "eosin.reporting.comparison_page": ("write_comparison",),
     "eosin.reporting.report": ("write_report",),
     "eosin.tasks": ("Task",),
     "eosin.training.config": ("TrainingConfig", "read_config"),
+    "eosin.training.ensemble": ("make_ensemble", "make_ensembles"),
+    "eosin.training.readings": ("predict_together",),
     "eosin.training.train": ("train",),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

@@ -236,11 +236,11 @@ def test_protocols_that_differ_are_allowed_and_said_loudly(pair, small_table):
     )
     mixed = {**pair, "ResNet50": replace(pair["ResNet50"], provenance=leaky)}
     (warning,) = compare_predictions(mixed, resamples=200).warnings
-    assert "VGG16: patient-level, 5-fold, ResNet50: image-level (leaky), 70/15/15" in warning
+    assert "patient-level, 5-fold: VGG16; image-level (leaky), 70/15/15: ResNet50" in warning
     reseeded = replace(leaky, protocol=Protocol("patient", "5-fold", seed=8))
     mixed = {**pair, "ResNet50": replace(pair["ResNet50"], provenance=reseeded)}
     (warning,) = compare_predictions(mixed, resamples=200).warnings
-    assert "patient-level, 5-fold with seed 8" in warning
+    assert "patient-level, 5-fold with seed 8: ResNet50" in warning
 
 
 def test_without_patients_there_is_no_patient_level_test(pair):

@@ -12,7 +12,19 @@ from typing import Annotated
 import typer
 
 from eosin import __version__
-from eosin.cli import data, demo, doctor, evaluate, predict, report, split, train
+from eosin.cli import (
+    compare,
+    data,
+    demo,
+    doctor,
+    ensemble,
+    evaluate,
+    predict,
+    report,
+    split,
+    study,
+    train,
+)
 from eosin.errors import EosinError
 
 app = typer.Typer(
@@ -25,6 +37,9 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 for verb in (split.split, train.train, predict.predict, evaluate.evaluate, report.report):
     app.command()(verb)
+app.command()(compare.compare)
+app.command()(study.study)
+app.command()(ensemble.ensemble)
 app.command()(demo.demo)
 app.command()(doctor.doctor)
 

@@ -66,10 +66,11 @@ def protocol_sentences(tables: Mapping[str, Predictions]) -> tuple[str, ...]:
     if len(set(protocols.values())) == 1:
         return ()
     same_name = len({protocol.name for protocol in protocols.values()}) == 1
-    shown = ", ".join(
-        f"{name}: {protocol.name}" + (f" with seed {protocol.seed}" if same_name else "")
-        for name, protocol in protocols.items()
-    )
+    models: dict[str, list[str]] = {}
+    for name, protocol in protocols.items():
+        title = f"{protocol.name} with seed {protocol.seed}" if same_name else protocol.name
+        models.setdefault(title, []).append(name)
+    shown = "; ".join(f"{title}: {', '.join(names)}" for title, names in models.items())
     what = "the draw of the split" if same_name else "the protocol"
     return (
         f"The protocols differ ({shown}), so a difference between models includes what {what} "

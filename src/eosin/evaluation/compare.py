@@ -169,10 +169,13 @@ def _in_reading_order(scores: Scores, task: Task) -> list[tuple[MetricKey, str]]
 def _notes(aligned: Aligned, sample: Sample, *, known: bool) -> tuple[str, ...]:
     """What the makers of the models said of them, images left out, and how many patients."""
     tables = aligned.tables
+    said_of: dict[str, list[str]] = {}
+    for name, table in tables.items():
+        for sentence in table.provenance.notes:
+            said_of.setdefault(sentence, []).append(name)
     found = [
-        f"{name}: {sentence}"
-        for name, table in tables.items()
-        for sentence in table.provenance.notes
+        sentence if len(names) == len(tables) else f"{', '.join(names)}: {sentence}"
+        for sentence, names in said_of.items()
     ]
     for name, count in aligned.left_out.items():
         if count:

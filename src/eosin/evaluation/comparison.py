@@ -163,7 +163,7 @@ class Comparison:
                     return found.reversed()
         raise DataError(f"a difference needs two models, got {first!r} twice")
 
-    def ranking(self, metric: str = "accuracy") -> tuple[Ranked, ...]:
+    def ranking(self, metric: str = "accuracy", scope: str = "all") -> tuple[Ranked, ...]:
         """The models from best to worst; those that cannot be told apart from a best share a rank.
 
         The rule is that of ``eosin.evaluation.rank_groups.rank_in_groups``.
@@ -173,13 +173,13 @@ class Comparison:
         """
         values = {}
         for model in self.models:
-            found = self.value(model, metric)
+            found = self.value(model, metric, scope)
             if found.value is None:
                 raise DataError(f"cannot rank by {metric!r}: {found.note}")
             values[model] = found.value
         return rank_in_groups(
             values,
-            apart=lambda one, other: self.difference(one, other, metric).excludes_zero,
+            apart=lambda one, other: self.difference(one, other, metric, scope).excludes_zero,
             higher_is_better=GLOSSARY[metric].better == "higher",
         )
 

@@ -1,0 +1,96 @@
+"""`eosin compare`: several models on the same images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from eosin.evaluation.comparison import Comparison
+    from eosin.predictions import Predictions
+
+
+def compare(
+    predictions: Annotated[
+        list[Path], typer.Argument(metavar="P.csv P.csv ...", help="Predictions, a table a model.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Page, tables, PNGs.")],
+    name: Annotated[
+        list[str] | None,
+        typer.Option(help="What to call a model; once a table, in order. Default: from its Run."),
+    ] = None,
+    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+) -> None:
+    """Compare models on the same images: paired intervals, exact tests, shared mistakes, ranks."""
+    from eosin.cli.console import say
+    from eosin.evaluation.compare import compare_predictions
+    from eosin.predictions import read_predictions
+    from eosin.reporting.comparison_page import write_comparison
+
+    tables = [read_predictions(path) for path in predictions]
+    names = _names(tables, name or [])
+    comparison = compare_predictions(
+        dict(zip(names, tables, strict=True)), resamples=resamples, seed=seed
+    )
+    runs = {
+        called: [_found(run, path) for run in table.provenance.runs]
+        for called, table, path in zip(names, tables, predictions, strict=True)
+    }
+    page = write_comparison(comparison, out, runs=runs)
+    _print(comparison)
+    say(f"written: {page}")
+
+
+def _names(tables: Sequence[Predictions], given: Sequence[str]) -> tuple[str, ...]:
+    """Names as given; else from where the tables come from. ConfigError unless one a table."""
+    from eosin.errors import ConfigError
+    from eosin.evaluation.naming import model_names
+
+    if not given:
+        return model_names([table.provenance for table in tables])
+    if len(given) != len(tables) or len(set(given)) != len(given):
+        raise ConfigError(
+            f"{len(tables)} tables need as many distinct names, got {list(given)}; "
+            "give --name once for each table, in order, or not at all"
+        )
+    return tuple(given)
+
+
+def _found(run: str, table: Path) -> Path:
+    """A Run folder as it was named, else beside the table, else the table's own folder."""
+    from eosin.models.run import RECORD_NAME
+
+    asked = Path(run)
+    places = [asked, table.parent / asked, table.parent / asked.name]
+    if table.resolve().parent.name == asked.name:
+        places.append(table.parent)
+    return next((place for place in places if (place / RECORD_NAME).is_file()), asked)
+
+
+def _print(comparison: Comparison) -> None:
+    """Rankings, tests, and everything that must be said loudly."""
+    import pandas as pd
+    from rich.markup import escape
+
+    from eosin.cli.console import print_frame, print_protocol, say
+    from eosin.reporting.comparison_tables import pair_table, ranking_table
+
+    tables = [ranking_table(comparison, metric) for metric in _metrics(comparison)]
+    for table in (*tables, pair_table(comparison, best_only=True)):
+        rows = [[escape(cell) for cell in row] for row in table.rows]
+        print_frame(pd.DataFrame(rows, columns=list(table.columns)), title=escape(table.caption))
+    for warning in comparison.warnings:
+        say(f"[bold red]{escape(warning)}[/]")
+    for protocol in dict.fromkeys(p.protocol for p in comparison.provenance.values()):
+        print_protocol(protocol)
+    for note in comparison.notes:
+        say(f"[dim]{escape(note)}[/]")
+
+
+def _metrics(comparison: Comparison) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(("accuracy", comparison.primary_metric)))

@@ -1,0 +1,120 @@
+"""The pictures of a Comparison: each measure over the models, shared mistakes, learning curves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from eosin.evaluation.glossary import GLOSSARY
+from eosin.reporting.canvas import INK, Drawing, as_drawing, write_png
+from eosin.reporting.dots import Dot, dots_figure, limits_of
+from eosin.reporting.learning_sheet import learning_sheet, panel_figures
+from eosin.reporting.overlap import overlap_figure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from matplotlib.figure import Figure
+
+    from eosin.evaluation.comparison import Comparison
+    from eosin.reporting.learning import History
+    from eosin.tasks import Task
+
+_LEARNING = "Violet: training patients, pink: validation patients. All models on one scale."
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure with its words, for a page and for a file of its own.
+
+    Attributes:
+        name: of the file, without ending.
+        figure: to draw.
+        title: what it shows, without a full stop.
+        caption: what to look at.
+    """
+
+    name: str
+    figure: Figure
+    title: str
+    caption: str
+
+    def drawing(self) -> Drawing:
+        """The figure as it stands in a page."""
+        return as_drawing(self.figure, name=self.name, title=self.title, caption=self.caption)
+
+    def write(self, folder: Path) -> None:
+        """Write the figure under its title as ``<name>.png`` into ``folder``."""
+        axes = self.figure.axes[0]
+        if len(self.figure.axes) == 1:  # panels of a sheet have titles of their own
+            axes.set_title(self.title, loc="left", fontsize=11, color=INK)
+        write_png(self.figure, folder / f"{self.name}.png")
+
+
+def measure_pictures(comparison: Comparison) -> tuple[Picture, ...]:
+    """Accuracy, precision, recall and F1 of every model, all on one scale, the most accurate first.
+
+    Precision, recall and F1 are those of the positive class where there is one, else averages over
+    classes. One that has no meaning on these images is left out.
+    """
+    rows = {
+        asked: _dots(comparison, *asked)
+        for asked in _asked(comparison.task)
+        if comparison.value(comparison.models[0], *asked).value is not None
+    }
+    within = limits_of([dot for dots in rows.values() for dot in dots])
+    return tuple(
+        Picture(
+            name=metric.removeprefix("macro_"),
+            figure=dots_figure(dots, within=within),
+            title=GLOSSARY[metric].title + scope.replace("all", "").replace("class ", ", "),
+            caption=f"{GLOSSARY[metric].sentence} Filled: shares the first rank.",
+        )
+        for (metric, scope), dots in rows.items()
+    )
+
+
+def overlap_picture(comparison: Comparison) -> Picture:
+    """How many mistakes each two models share."""
+    caption = (
+        "Images that both models get wrong; on the diagonal, those that one model does. The fuller "
+        "the pink, the larger the share of either's mistakes that both make."
+    )
+    return Picture("mistakes", overlap_figure(comparison.mistakes), "Shared mistakes", caption)
+
+
+def learning_picture(histories: Mapping[str, Mapping[str, History]]) -> Picture:
+    """The learning curves of all models on one sheet."""
+    return Picture("learning", learning_sheet(histories), "Learning curves", _LEARNING)
+
+
+def learning_drawings(histories: Mapping[str, Mapping[str, History]]) -> tuple[Drawing, ...]:
+    """The learning curves of all models, one drawing each."""
+    return tuple(
+        as_drawing(figure, name=f"learning-{place}", title=name, caption=_runs(histories[name]))
+        for place, (name, figure) in enumerate(panel_figures(histories).items(), 1)
+    )
+
+
+def _asked(task: Task) -> tuple[tuple[str, str], ...]:
+    if task.binary:
+        scope = f"class {task.positive}"
+        return ("accuracy", "all"), ("precision", scope), ("recall", scope), ("f1", scope)
+    macro = ("macro_precision", "macro_recall", "macro_f1")
+    return (("accuracy", "all"), *((name, "all") for name in macro))
+
+
+def _dots(comparison: Comparison, metric: str, scope: str) -> list[Dot]:
+    first = {place.model for place in comparison.ranking(metric, scope) if place.rank == 1}
+    dots = []
+    for place in comparison.ranking("accuracy"):
+        found = comparison.value(place.model, metric, scope)
+        if found.value is not None:
+            strong = place.model in first
+            dots.append(Dot(place.model, found.value, found.low, found.high, strong))
+    return dots
+
+
+def _runs(runs: Mapping[str, History]) -> str:
+    return f"{len(runs)} Runs, a line each." if len(runs) > 1 else ""

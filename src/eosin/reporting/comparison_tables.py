@@ -1,0 +1,167 @@
+"""The tables of a Comparison: ranks, measures, pairs of models, mistakes."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from eosin.evaluation.glossary import GLOSSARY
+from eosin.reporting.tables import Table
+from eosin.reporting.wording import NO_BREAK, counted, interval, number, per_cent
+
+if TYPE_CHECKING:
+    from eosin.evaluation.comparison import Comparison, Difference, PairTest
+
+
+def ranking_table(comparison: Comparison, metric: str) -> Table:
+    """The models by rank, each with its figure and its difference to the first of all."""
+    ranking = comparison.ranking(metric)
+    best = ranking[0].model
+    several = len({p.protocol.name for p in comparison.provenance.values()}) > 1
+    rows = []
+    for place in ranking:
+        behind = (
+            "–"
+            if place.model == best
+            else _change(comparison.difference(place.model, best, metric))
+        )
+        row = [place.model, str(place.rank), _figure(comparison, place.model, metric), behind]
+        if several:
+            row.append(comparison.provenance[place.model].protocol.name)
+        rows.append(tuple(row))
+    title = GLOSSARY[metric].title
+    columns = ["Model", "Rank", title, "Minus the first\nmodel here"]
+    columns += ["Protocol"] if several else []
+    return Table(f"By {title.lower()}.", tuple(columns), tuple(rows), frozenset({1, 2, 3}))
+
+
+def model_table(comparison: Comparison) -> Table:
+    """What each model is: protocol, Run folder, and images left out."""
+    rows = []
+    for name, provenance in comparison.provenance.items():
+        runs = ", ".join(Path(run).name for run in provenance.runs) or "–"
+        left_out = f"{comparison.left_out[name]:,}"
+        rows.append((name, provenance.protocol.name, provenance.split, runs, left_out))
+    columns = ("Model", "Protocol", "Scored", "Run folder", "Images left out")
+    caption = "Images left out are those that not all tables have."
+    return Table(caption, columns, tuple(rows), frozenset({4}))
+
+
+def measure_table(comparison: Comparison) -> Table:
+    """Every measure of the whole, a column each; a row a model, the most accurate first."""
+    metrics = comparison.metrics
+    rows = tuple(
+        (place.model, *(_figure(comparison, place.model, metric) for metric in metrics))
+        for place in comparison.ranking()
+    )
+    columns = ("Model", *(_heading(metric) for metric in metrics))
+    caption = "All measures, each with its own 95 % interval. To compare two models, see Pairs."
+    return Table(caption, columns, rows, frozenset(range(1, len(columns))))
+
+
+def pair_table(comparison: Comparison, *, best_only: bool = False) -> Table:
+    """The tests of every pair, or of those with the most accurate model; that one comes first."""
+    tests = {(test.first, test.second, str(test.unit)): test for test in comparison.tests}
+    rows = []
+    pairs = _pairs(comparison)
+    if best_only:
+        pairs = [pair for pair in pairs if pair[0] == pairs[0][0]]
+    for first, second in pairs:
+        row = [f"{first}\nagainst {second}", _change(comparison.difference(first, second))]
+        for unit in ("patient", "image") if comparison.patients_known else ("image",):
+            row += _tested(tests, first, second, unit)
+        rows.append(tuple(row))
+    columns = ["Pair", "Accuracy"]
+    if comparison.patients_known:
+        columns += ["Patients\nof whom one gets more right", "p by patient\nsign flips"]
+    columns += ["Images\nthat one alone gets right", "p by image\nMcNemar"]
+    caption = (
+        "First minus second, and exact tests; in small print p corrected for all pairs (Holm). "
+        "Where p by patient and p by image disagree, believe the patients: the images of one are "
+        "not independent."
+        if comparison.patients_known
+        else "First minus second, and McNemar's exact test; in small print p corrected for all "
+        "pairs (Holm)."
+    )
+    return Table(caption, tuple(columns), tuple(rows), frozenset(range(1, len(columns))))
+
+
+def difference_table(comparison: Comparison) -> Table:
+    """The difference of every measure for every pair, the more accurate model first."""
+    metrics = comparison.metrics
+    rows = tuple(
+        (
+            f"{first}\nminus {second}",
+            *(_starred(comparison.difference(first, second, metric)) for metric in metrics),
+        )
+        for first, second in _pairs(comparison)
+    )
+    columns = ("Pair", *(_heading(metric) for metric in metrics))
+    caption = "Every difference with its paired 95 % interval; a star where that excludes zero."
+    return Table(caption, columns, rows, frozenset(range(1, len(columns))))
+
+
+def mistake_table(comparison: Comparison) -> Table:
+    """How many images each model gets wrong, and how many of these no other model does."""
+    mistakes, images = comparison.mistakes, comparison.images
+    rows = tuple(
+        (name, f"{wrong:,}", per_cent(wrong / images), f"{alone:,}")
+        for name, wrong, alone in zip(
+            mistakes.models, mistakes.counts, mistakes.alone(), strict=True
+        )
+    )
+    columns = ("Model", "Wrong", "Share", "Wrong alone")
+    caption = f"Of {counted(images, 'image')}; wrong alone: all other models get these right."
+    return Table(caption, columns, rows, frozenset({1, 2, 3}))
+
+
+def signed(value: float | None) -> str:
+    """A difference with its sign: ``+0.031``, ``−0.120``, ``0.000``; an en dash where none."""
+    if value is None:
+        return "–"
+    text = f"{abs(value):.3f}"
+    sign = "" if float(text) == 0 else "+" if value > 0 else "−"
+    return sign + text
+
+
+def p_value(p: float) -> str:
+    """Three decimals, and ``<0.001`` below that."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _pairs(comparison: Comparison) -> list[tuple[str, str]]:
+    return list(combinations((place.model for place in comparison.ranking()), 2))
+
+
+def _tested(
+    tests: dict[tuple[str, str, str], PairTest], first: str, second: str, unit: str
+) -> list[str]:
+    if (first, second, unit) in tests:
+        test = tests[first, second, unit]
+        ahead, behind = test.first_better, test.second_better
+    else:
+        test = tests[second, first, unit]
+        ahead, behind = test.second_better, test.first_better
+    return [f"{ahead:,} : {behind:,}", f"{p_value(test.p)}\ncorrected {p_value(test.p_holm)}"]
+
+
+def _change(difference: Difference) -> str:
+    ends = difference.low, difference.high
+    between = "" if None in ends else f"[{signed(ends[0])},{NO_BREAK}{signed(ends[1])}]"
+    return f"{signed(difference.value)}\n{between}".strip()
+
+
+def _starred(difference: Difference) -> str:
+    text = _change(difference)
+    return text.replace("\n", f"{NO_BREAK}★\n", 1) if difference.excludes_zero else text
+
+
+def _figure(comparison: Comparison, model: str, metric: str) -> str:
+    found = comparison.value(model, metric)
+    return f"{number(found.value)}\n{interval(found.low, found.high)}".strip()
+
+
+def _heading(metric: str) -> str:
+    meaning = GLOSSARY[metric]
+    return meaning.title + ("\nlower is better" if meaning.better == "lower" else "")

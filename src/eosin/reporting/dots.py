@@ -1,0 +1,90 @@
+"""Dots with whiskers: one figure for many models, or many protocols, with their intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from eosin.reporting.canvas import EOSIN, INK, QUIET, VIOLET, new_figure
+from eosin.reporting.wording import number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_ROW = 0.34  # inches a row takes
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """A row of a figure.
+
+    Attributes:
+        label: what it is the figure of.
+        value: where the dot stands.
+        low, high: ends of the whisker; None where there is no interval.
+        strong: whether it is one of those to look at (pink, filled) or not (violet, open).
+    """
+
+    label: str
+    value: float
+    low: float | None
+    high: float | None
+    strong: bool = True
+
+
+def dots_figure(dots: Sequence[Dot], *, within: tuple[float, float] | None = None) -> Figure:
+    """A row for each of ``dots``, the first on top, its value in figures at the right.
+
+    Args:
+        dots: the rows, one or more.
+        within: ends of the axis, so that several figures share one; fitted to the dots where None.
+    """
+    figure, (axes,) = new_figure(4.6, 0.75 + _ROW * len(dots))
+    draw_dots(axes, dots, within=within)
+    return figure
+
+
+def draw_dots(
+    axes: Axes, dots: Sequence[Dot], *, within: tuple[float, float] | None = None
+) -> None:
+    """Draw the rows of ``dots_figure`` on given axes."""
+    for row, dot in enumerate(dots):
+        colour = EOSIN if dot.strong else VIOLET
+        if dot.low is not None and dot.high is not None:
+            axes.plot([dot.low, dot.high], [row, row], color=colour, linewidth=2.2, alpha=0.55)
+        face = colour if dot.strong else "none"
+        axes.plot(dot.value, row, "o", markersize=6.5, color=colour, markerfacecolor=face, zorder=3)
+    low, high = within or limits_of(dots)
+    axes.set(xlim=(low, high), ylim=(len(dots) - 0.4, -0.6))
+    axes.set_yticks(range(len(dots)), [dot.label for dot in dots])
+    axes.tick_params(axis="y", colors=INK)
+    for label in axes.get_yticklabels():
+        label.set_parse_math(False)  # a model may be called "a$b$"
+    axes.grid(visible=False, axis="y")
+    axes.spines["left"].set_visible(False)
+    _write_values(axes, dots)
+
+
+def limits_of(dots: Sequence[Dot]) -> tuple[float, float]:
+    """Ends of an axis that holds every whisker, with a little room."""
+    ends = [x for dot in dots for x in (dot.value, dot.low, dot.high) if x is not None]
+    room = 0.04 * (max(ends) - min(ends)) or 0.05
+    return min(ends) - room, max(ends) + room
+
+
+def _write_values(axes: Axes, dots: Sequence[Dot]) -> None:
+    """Each value at the right edge, outside the axes."""
+    for row, dot in enumerate(dots):
+        axes.annotate(
+            number(dot.value),
+            (1.0, row),
+            xycoords=("axes fraction", "data"),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+            color=QUIET,
+        )
