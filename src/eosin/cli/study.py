@@ -1,0 +1,95 @@
+"""`eosin study`: one file, many Runs, one page; stopped and resumed at will."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from eosin.study.cells import Result
+    from eosin.study.config import StudyFile
+    from eosin.study.plan import Cell
+
+
+def study(
+    file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="The study.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the study.")],
+    data: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="The images; overrides the file's root.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and an estimate of time; do nothing.")
+    ] = False,
+    resume: Annotated[  # noqa: ARG001 - a study always goes on; the option says so to a reader
+        bool, typer.Option("--resume", help="Go on where it was (the default).")
+    ] = True,
+) -> None:
+    """Every model and ensemble under every protocol, and what the leaky ones add.
+
+    Finished cells are kept; run the same command again after a stop. A changed cell is redone.
+    """
+    from eosin.cli.console import EXIT_STOPPED, say
+    from eosin.study.config import read_study
+    from eosin.study.study import run_study
+
+    plan = read_study(file, root=data)
+    if dry_run:
+        _print_plan(plan, out)
+        return
+    try:
+        found = run_study(plan, out, watcher=_Printer())
+    except KeyboardInterrupt:
+        say("[yellow]stopped; what is finished is kept: run the same command again[/]")
+        raise typer.Exit(EXIT_STOPPED) from None
+    from eosin.study.page import write_study
+
+    page, table = write_study(found, out)
+    say(f"table: {table}")
+    say(f"page: [bold]{page}[/]")
+    if found.failures:
+        say(f"[red]{len(found.failures)} cells failed; they are named on the page[/]")
+        raise typer.Exit(1)
+
+
+class _Printer:
+    """A line a cell."""
+
+    def begins(self, cell: Cell, *, number: int, of: int) -> None:
+        """Say which cell is taken up."""
+        from eosin.cli.console import say
+
+        say(f"[dim]{number}/{of}[/] {cell.name}")
+
+    def ended(self, cell: Cell, result: Result) -> None:  # noqa: ARG002
+        """Say what it found."""
+        from eosin.cli.console import say
+
+        accuracy = result.image.value("accuracy")
+        span = "" if accuracy.low is None else f" [{accuracy.low:.3f}, {accuracy.high:.3f}]"
+        shown = "undefined" if accuracy.value is None else f"{accuracy.value:.3f}"
+        name = result.predictions.provenance.protocol.name
+        say(
+            f"      accuracy {shown}\\{span}  ({name}), {result.seconds:.0f} s",
+        )
+
+    def failed(self, cell: Cell, reason: str) -> None:  # noqa: ARG002
+        """Say why it failed."""
+        from rich.markup import escape
+
+        from eosin.cli.console import say
+
+        say(f"      [red]failed: {escape(reason)}[/]")
+
+
+def _print_plan(plan: StudyFile, out: Path) -> None:
+    from eosin.cli.console import print_frame, say
+    from eosin.study.estimate import estimate_study
+
+    estimate = estimate_study(plan, out)
+    print_frame(estimate.frame)
+    say(
+        f"{estimate.cells} cells, {estimate.trainings} trainings, about "
+        f"{estimate.seconds / 60:.0f} minutes here from nothing, by a measured forward pass"
+    )

@@ -1,0 +1,173 @@
+"""One cell of a study: train or combine, predict, evaluate, and leave proof that it is done."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from eosin.data.splits import split_by_fractions, split_into_folds
+from eosin.evaluation.evaluate import evaluate_predictions
+from eosin.evaluation.evaluation import Evaluation, read_evaluation
+from eosin.files import write_json
+from eosin.inference.predict import predict
+from eosin.models.run import PREDICTIONS_NAME, Run, read_run
+from eosin.predictions import Predictions, read_predictions
+from eosin.training.ensemble import make_ensemble
+from eosin.training.train import train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from eosin.manifest import Manifest
+    from eosin.study.config import Design, StudyFile
+    from eosin.study.plan import Cell
+    from eosin.training.config import TrainingConfig
+    from eosin.training.progress import Progress
+
+_STATE = "cell.json"
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished cell.
+
+    Attributes:
+        cell: which one.
+        run: its Run.
+        predictions: on the test split, or out of fold.
+        image: image-level figures.
+        patient: patient-level figures; None where no patient has one label.
+        seconds: how long it took when it was done.
+
+    """
+
+    cell: Cell
+    run: Run
+    predictions: Predictions
+    image: Evaluation
+    patient: Evaluation | None
+    seconds: float
+
+
+def divide(manifest: Manifest, design: Design, seed: int) -> Manifest:
+    """The manifest under one protocol."""
+    if design.drop_test:
+        manifest = manifest.where(manifest.frame["split"] != "test")
+    if design.folds:
+        return split_into_folds(manifest, design.folds, by=design.by, seed=seed)
+    return split_by_fractions(
+        manifest, design.fractions, by=design.by, seed=seed, keep_test=design.keep_test
+    )
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What every cell needs: the study, its images and its folder."""
+
+    study: StudyFile
+    manifest: Manifest
+    folder: Path
+
+    def do(
+        self,
+        cell: Cell,
+        *,
+        progress: Progress | None = None,
+        on_files: Callable[[int], None] | None = None,
+    ) -> Result:
+        """Do a cell, or read it where it is done already; an interrupted one is continued.
+
+        Raises:
+            EosinError: whatever stopped the cell; the cell stays undone.
+
+        """
+        folder = self.folder / "cells" / cell.name
+        images = divide(self.manifest, cell.design, cell.seed)
+        key = cell.key(self.study.training, images.fingerprint, self.study.config.resamples)
+        state = _read_state(folder)
+        if state.get("key") == key and state.get("done"):
+            return self._read(cell, folder, float(str(state["seconds"])))
+        if state and state.get("key") != key:
+            shutil.rmtree(folder)
+        write_json(folder / _STATE, {"key": key, "done": False})
+        began = time.monotonic()
+        predictions = (
+            self._combine(cell, images, folder)
+            if cell.vote
+            else self._train(cell, images, folder, progress, on_files)
+        )
+        predictions.write(folder / PREDICTIONS_NAME)
+        self._evaluate(predictions, folder)
+        seconds = time.monotonic() - began
+        write_json(folder / _STATE, {"key": key, "done": True, "seconds": round(seconds, 1)})
+        return self._read(cell, folder, seconds)
+
+    def _train(
+        self,
+        cell: Cell,
+        images: Manifest,
+        folder: Path,
+        progress: Progress | None,
+        on_files: Callable[[int], None] | None,
+    ) -> Predictions:
+        config: TrainingConfig = self.study.training.with_overrides(
+            {"backbone": cell.backbones[0], "stain": None if cell.stain == "none" else cell.stain}
+        )
+        trained = train(
+            images,
+            folder / "run",
+            config,
+            fold="all" if images.folds else None,
+            resume=True,
+            progress=progress,
+            on_files=on_files,
+        )
+        return trained.predictions or predict(trained.run, images).predictions
+
+    def _combine(self, cell: Cell, images: Manifest, folder: Path) -> Predictions:
+        assert cell.vote is not None
+        members = [read_run(self.folder / "cells" / m.name / "run") for m in cell.members]
+        shutil.rmtree(folder / "run", ignore_errors=True)  # quick to make again
+        run = make_ensemble(members, folder / "run", vote=cell.vote, manifest=images)
+        table = folder / "run" / PREDICTIONS_NAME
+        if table.is_file():
+            return read_predictions(table)
+        return predict(run, images).predictions
+
+    def _evaluate(self, predictions: Predictions, folder: Path) -> None:
+        resamples = self.study.config.resamples
+        image = evaluate_predictions(predictions, resamples=resamples)
+        image.write(folder / "evaluation-image.json")
+        (folder / "evaluation-patient.json").unlink(missing_ok=True)
+        if predictions.provenance.protocol.patients_known and _some_patient_has_one_label(
+            predictions
+        ):
+            patient = evaluate_predictions(predictions, level="patient", resamples=resamples)
+            patient.write(folder / "evaluation-patient.json")
+
+    def _read(self, cell: Cell, folder: Path, seconds: float) -> Result:
+        patient = folder / "evaluation-patient.json"
+        return Result(
+            cell=cell,
+            run=read_run(folder / "run"),
+            predictions=read_predictions(folder / PREDICTIONS_NAME),
+            image=read_evaluation(folder / "evaluation-image.json"),
+            patient=read_evaluation(patient) if patient.is_file() else None,
+            seconds=seconds,
+        )
+
+
+def _some_patient_has_one_label(predictions: Predictions) -> bool:
+    return bool((predictions.frame.groupby("patient")["label"].nunique() == 1).any())
+
+
+def _read_state(folder: Path) -> dict[str, object]:
+    path = folder / _STATE
+    if not path.is_file():
+        return {}
+    state: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
+    return state

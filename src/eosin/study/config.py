@@ -1,0 +1,173 @@
+"""What a study file says: a dataset, protocols, models, votes. One flat, frozen value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from eosin.errors import ConfigError
+from eosin.inference.votes import Vote
+from eosin.settings import read_flat_toml, validated
+from eosin.training.config import TrainingConfig, read_config
+
+if TYPE_CHECKING:
+    from eosin.data.splits import By
+
+_UNITS: dict[str, By] = {
+    "image": "image",
+    "slide": "slide",
+    "patient": "patient",
+    "accession": "patient",
+    "official": "image",
+    "training": "image",
+}
+_FORM = 'want e.g. "patient 5-fold", "image 70/15/15" or "official 85/15"'
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """One protocol of a study.
+
+    Attributes:
+        text: as the study file says it.
+        by: what is never cut in two.
+        folds: how many, or None for fractions.
+        fractions: shares of train, val and test; of train and val where the test set is kept.
+        keep_test: ``official``: the dataset's own test set stays the test split.
+        drop_test: ``training``: the dataset's own test set is left out, as published studies
+            did that split the training folder only.
+
+    """
+
+    text: str
+    by: By
+    folds: int | None = None
+    fractions: tuple[float, ...] = ()
+    keep_test: bool = False
+    drop_test: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``"<unit> <N>-fold"`` or ``"<unit> <train>/<val>/<test>"`` in per cent.
+
+        Raises:
+            ConfigError: an unknown unit or shape.
+
+        """
+        unit, _, shape = text.strip().partition(" ")
+        if unit not in _UNITS:
+            raise ConfigError(f"protocol {text!r}: {unit!r} is none of {list(_UNITS)}; {_FORM}")
+        named = {"text": text.strip(), "by": _UNITS[unit]}
+        count, _, word = shape.partition("-")
+        if word == "fold" and count.isdigit() and unit != "official":
+            return cls(**named, folds=int(count), drop_test=unit == "training")  # type: ignore[arg-type]
+        try:
+            shares = tuple(float(share) / 100 for share in shape.split("/"))
+        except ValueError:
+            raise ConfigError(f"protocol {text!r}: no folds and no shares; {_FORM}") from None
+        wanted = 2 if unit == "official" else 3
+        if len(shares) != wanted or abs(sum(shares) - 1) > 1e-6:
+            raise ConfigError(f"protocol {text!r}: want {wanted} shares that sum to 100; {_FORM}")
+        return cls(
+            **named,  # type: ignore[arg-type]
+            fractions=shares,
+            keep_test=unit == "official",
+            drop_test=unit == "training",
+        )
+
+
+class StudyConfig(BaseModel):
+    """Every setting of a study.
+
+    ``root`` and the recipe's path count from the study file's own folder; ``root`` may be given
+    on the command line instead.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    title: str = "Study"
+    dataset: Literal["breakhis", "bci", "folder", "synthetic"]
+    root: str = ""
+    task: Literal["binary", "subtype"] = "binary"  # BreakHis only
+    magnifications: Annotated[tuple[int, ...], Field(strict=False)] = ()  # BreakHis only
+    patient_pattern: str = ""  # folder only
+    positive: str = ""  # folder only
+
+    protocols: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
+    seeds: Annotated[tuple[int, ...], Field(min_length=1, strict=False)] = (7,)
+    backbones: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
+    stains: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = ("none",)
+    votes: Annotated[tuple[Vote, ...], Field(strict=False)] = ()
+    groups: Annotated[tuple[Literal["family", "all"], ...], Field(strict=False)] = ("family", "all")
+
+    recipe: str = ""  # a training file; empty: the modern recipe
+    weights: str = ""  # what follows overrides the recipe; empty or absent: as the recipe says
+    freeze: bool | None = None
+    image_size: int | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    device: str = "auto"
+    resamples: Annotated[int, Field(ge=100)] = 2000
+
+    @field_validator("protocols")
+    @classmethod
+    def _protocols_parse(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            try:
+                Design.parse(text)
+            except ConfigError as error:
+                raise ValueError(str(error)) from error
+        return value
+
+    @property
+    def designs(self) -> tuple[Design, ...]:
+        """The protocols, parsed."""
+        return tuple(Design.parse(text) for text in self.protocols)
+
+
+@dataclass(frozen=True)
+class StudyFile:
+    """A study file, read.
+
+    Attributes:
+        config: what it says.
+        training: the recipe with the study's overrides, its backbone still to be set.
+        root: the folder of the images.
+
+    """
+
+    config: StudyConfig
+    training: TrainingConfig
+    root: Path
+
+
+def read_study(path: Path, *, root: Path | None = None) -> StudyFile:
+    """Read a study file.
+
+    Args:
+        path: the TOML file.
+        root: folder of the images; overrides the file's own ``root``.
+
+    Raises:
+        ConfigError: unknown keys, wrong values, no recipe file, or no root at all.
+
+    """
+    config = validated(StudyConfig, read_flat_toml(path), place=str(path))
+    if root is None and not config.root and config.dataset != "synthetic":
+        raise ConfigError(f"{path}: names no root; give the folder of the images with --data")
+    recipe = read_config(path.parent / config.recipe) if config.recipe else TrainingConfig()
+    training = recipe.with_overrides(
+        {
+            "weights": config.weights or None,
+            "freeze": config.freeze,
+            "image_size": config.image_size,
+            "epochs": config.epochs,
+            "batch_size": config.batch_size,
+            "device": config.device,
+            "fold_validation": True if {"weighted", "fusion"} & set(config.votes) else None,
+        }
+    )
+    return StudyFile(config, training, root or path.parent / config.root)

@@ -1,0 +1,35 @@
+"""From a study's result to its table and its page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from eosin.files import replacing
+from eosin.reporting.study_page import StudyFacts, write_study_page
+from eosin.study.table import leakage_rows, result_frame
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from eosin.study.study import StudyResult
+
+
+def write_study(found: StudyResult, folder: Path) -> tuple[Path, Path]:
+    """Write ``study.html`` and ``study.csv`` into ``folder``; their paths."""
+    config = found.study.config
+    frame = result_frame(found.results)
+    table = folder / "study.csv"
+    with replacing(table) as draft:
+        frame.to_csv(draft, index=False)
+    settings = {**config.model_dump(mode="json", exclude={"root"})}
+    settings |= {f"training: {k}": v for k, v in found.study.training.to_dict().items()}
+    facts = StudyFacts(
+        title=config.title,
+        dataset=config.dataset,
+        images=found.images,
+        patients=found.patients,
+        settings=tuple((name, str(value)) for name, value in settings.items()),
+        failures=tuple((cell.name, reason) for cell, reason in found.failures),
+    )
+    meter = leakage_rows(found.results, resamples=config.resamples)
+    return write_study_page(facts, meter, frame, folder / "study.html"), table

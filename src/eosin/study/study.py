@@ -1,0 +1,118 @@
+"""Running a study: every cell once, whatever interrupts it, then one table and one page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from eosin.data.bci import read_bci
+from eosin.data.breakhis import read_breakhis
+from eosin.data.folder import read_folder
+from eosin.data.synthetic import SyntheticOptions, write_synthetic
+from eosin.errors import EosinError
+from eosin.study.cells import Result, Workshop
+from eosin.study.plan import Cell, plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from eosin.data.scan import ReadDataset
+    from eosin.study.config import StudyFile
+    from eosin.training.progress import Progress
+
+
+class Watcher(Protocol):
+    """Told how a study goes on."""
+
+    def begins(self, cell: Cell, *, number: int, of: int) -> None:
+        """A cell is taken up."""
+
+    def ended(self, cell: Cell, result: Result) -> None:
+        """It is done, or was done before."""
+
+    def failed(self, cell: Cell, reason: str) -> None:
+        """It could not be done; the study goes on."""
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """What a study found.
+
+    Attributes:
+        study: the file it was made from.
+        images: how many images, and of how many patients, it read.
+        patients: the patients; 0 where they are unknown.
+        results: the finished cells, in the plan's order.
+        failures: the cells that could not be done, with the reason.
+
+    """
+
+    study: StudyFile
+    images: int
+    patients: int
+    results: tuple[Result, ...]
+    failures: tuple[tuple[Cell, str], ...]
+
+
+def read_images(study: StudyFile, folder: Path) -> ReadDataset:
+    """The study's images, by the reader that its file names; synthetic ones are drawn once."""
+    config = study.config
+    if config.dataset == "synthetic":
+        write_synthetic(folder / "images", SyntheticOptions())
+        return read_breakhis(folder / "images" / "images")
+    if config.dataset == "breakhis":
+        return read_breakhis(study.root, task=config.task, magnifications=config.magnifications)
+    if config.dataset == "bci":
+        return read_bci(study.root)
+    return read_folder(
+        study.root, patient=config.patient_pattern or None, positive=config.positive or None
+    )
+
+
+def run_study(
+    study: StudyFile,
+    folder: Path,
+    *,
+    watcher: Watcher | None = None,
+    progress: Progress | None = None,
+    on_files: Callable[[int], None] | None = None,
+) -> StudyResult:
+    """Do every cell of a study that is not done yet.
+
+    A study stopped at any moment goes on where it was when it is run again; a cell whose
+    settings or images changed is redone, and no other. A cell that fails is reported and does
+    not lose the others; it is tried again in the next run.
+
+    Args:
+        study: what ``read_study`` gave.
+        folder: where cells are kept.
+        watcher: told of every cell.
+        progress: told of every epoch of a fine-tuning.
+        on_files: told of files read while features are computed.
+
+    Raises:
+        DataError: the images cannot be read.
+
+    """
+    manifest = read_images(study, folder).manifest
+    workshop = Workshop(study, manifest, folder)
+    cells = plan(study)
+    results: list[Result] = []
+    failures: list[tuple[Cell, str]] = []
+    for number, cell in enumerate(cells, start=1):
+        if watcher:
+            watcher.begins(cell, number=number, of=len(cells))
+        try:
+            result = workshop.do(cell, progress=progress, on_files=on_files)
+        except (EosinError, OSError, RuntimeError, ValueError) as error:  # torch and scikit-learn's
+            failures.append((cell, f"{type(error).__name__}: {error}"))
+            if watcher:
+                watcher.failed(cell, failures[-1][1])
+            continue
+        results.append(result)
+        if watcher:
+            watcher.ended(cell, result)
+    known = manifest.protocol.patients_known
+    patients = len(manifest.patients) if known else 0
+    return StudyResult(study, len(manifest), patients, tuple(results), tuple(failures))

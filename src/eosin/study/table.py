@@ -1,0 +1,91 @@
+"""What a study found, as one table and one leakage meter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from eosin.evaluation.leakage import MeterRow, measure_leakage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pandas as pd
+
+    from eosin.evaluation.evaluation import Evaluation
+    from eosin.study.cells import Result
+
+METRICS = ("accuracy", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1")
+
+
+def result_frame(results: Sequence[Result]) -> pd.DataFrame:
+    """One row a model, protocol and level: every headline figure with its interval and n.
+
+    Columns: model, vote, stain, protocol, leaky, seed, level, images, patients, seconds, then
+    for each metric its value, ``<metric> low`` and ``<metric> high``.
+    """
+    import pandas as pd
+
+    return pd.DataFrame(list(_rows(results)))
+
+
+def leakage_rows(results: Sequence[Result], *, resamples: int = 2000) -> tuple[MeterRow, ...]:
+    """The leakage meter: each model under each leaky protocol against its patient-level figure.
+
+    Models whose protocol has no patient-level twin with the same seed and stain are left out.
+    """
+    honest = {
+        (r.cell.model, r.cell.seed, r.cell.stain): r
+        for r in reversed(results)
+        if r.predictions.provenance.protocol.unit == "patient"
+    }
+    rows = []
+    for result in results:
+        cell, protocol = result.cell, result.predictions.provenance.protocol
+        twin = honest.get((cell.model, cell.seed, cell.stain))
+        if not protocol.leaky or twin is None:
+            continue
+        rows.append(
+            MeterRow(
+                model=title_of(result),
+                leaky_protocol=protocol.name,
+                honest_protocol=twin.predictions.provenance.protocol.name,
+                leaks=measure_leakage(result.predictions, twin.predictions, resamples=resamples),
+            )
+        )
+    return tuple(rows)
+
+
+def title_of(result: Result) -> str:
+    """The model's name as a reader should see it."""
+    cell = result.cell
+    stain = "" if cell.stain == "none" else f", {cell.stain}"
+    return f"{cell.model}{stain}"
+
+
+def _rows(results: Sequence[Result]) -> Iterator[dict[str, object]]:
+    for result in results:
+        for evaluation in (result.image, result.patient):
+            if evaluation is not None:
+                yield _row(result, evaluation)
+
+
+def _row(result: Result, evaluation: Evaluation) -> dict[str, object]:
+    cell, protocol = result.cell, result.predictions.provenance.protocol
+    row: dict[str, object] = {
+        "model": cell.model,
+        "vote": cell.vote or "",
+        "stain": cell.stain,
+        "protocol": protocol.name,
+        "leaky": protocol.leaky,
+        "seed": cell.seed,
+        "level": evaluation.level,
+        "images": evaluation.images,
+        "patients": evaluation.patients,
+        "seconds": result.seconds,
+    }
+    area = "roc_auc" if evaluation.task.binary else "macro_roc_auc"
+    for metric in (area, *METRICS):
+        estimate = evaluation.value(metric)
+        row |= {metric: estimate.value, f"{metric} low": estimate.low}
+        row[f"{metric} high"] = estimate.high
+    return row

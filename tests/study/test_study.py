@@ -1,0 +1,232 @@
+"""A study in miniature: the plan, the cells, resuming, failing, and the leakage meter."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from eosin.cli.app import app
+from eosin.errors import ConfigError
+from eosin.manifest import Manifest
+from eosin.study.config import Design, read_study
+from eosin.study.page import write_study
+from eosin.study.plan import Cell, plan, trainings
+from eosin.study.study import StudyResult, run_study
+
+FILE = """
+title = "Miniature"
+dataset = "breakhis"
+protocols = ["image 3-fold", "patient 3-fold"]
+seeds = [7]
+backbones = ["test_efficientnet", "test_resnet"]
+votes = ["soft", "weighted"]
+weights = "none"
+freeze = true
+image_size = 32
+device = "cpu"
+resamples = 200
+"""
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+@pytest.fixture(scope="module")
+def images(drawn_breakhis: Manifest) -> Path:
+    return drawn_breakhis.paths[0].parent
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("study") / "miniature.toml"
+    path.write_text(FILE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(
+    file: Path, images: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[StudyResult, Path]:
+    """The miniature study, done once without interruption, and its folder."""
+    folder = tmp_path_factory.mktemp("whole")
+    found = run_study(read_study(file, root=images), folder)
+    write_study(found, folder)
+    return found, folder
+
+
+def table_of(folder: Path) -> pd.DataFrame:
+    """The study's table without what may differ from run to run: the seconds."""
+    return pd.read_csv(folder / "study.csv").drop(columns="seconds")
+
+
+def test_the_plan_has_every_model_and_every_ensemble_under_every_protocol(
+    file: Path, images: Path
+) -> None:
+    cells = plan(read_study(file, root=images))
+    assert [cell.model for cell in cells[:4]] == [
+        "test_efficientnet",
+        "test_resnet",
+        "all soft",
+        "all weighted",
+    ]
+    assert len(cells) == 2 * 4
+    assert trainings(cells) == 2 * 2 * 3
+
+
+def test_the_shipped_study_has_ten_networks_three_protocols_and_the_ensembles_of_each_family() -> (
+    None
+):
+    cells = plan(read_study(CONFIGS / "study-breakhis.toml", root=Path()))
+    singles = [cell for cell in cells if cell.vote is None]
+    assert len(singles) == 10 * 3 * 2
+    ensembles = {cell.model for cell in cells if cell.vote == "soft"}
+    assert ensembles == {"EfficientNetV1 soft", "EfficientNetV2 soft", "all soft"}
+    families = {c.model: len(c.backbones) for c in cells if c.vote == "soft"}
+    assert families == {"EfficientNetV1 soft": 5, "EfficientNetV2 soft": 5, "all soft": 10}
+
+
+def test_the_shipped_her2_study_scores_the_published_and_the_official_test_images() -> None:
+    designs = read_study(CONFIGS / "study-her2.toml", root=Path()).config.designs
+    assert [(d.drop_test, d.keep_test) for d in designs] == [(True, False), (False, True)]
+
+
+def test_every_cell_is_done_and_both_levels_are_in_the_table(
+    whole: tuple[StudyResult, Path],
+) -> None:
+    found, folder = whole
+    assert found.failures == ()
+    table = table_of(folder)
+    assert len(table) == 8 * 2
+    assert set(table["level"]) == {"image", "patient"}
+    assert set(table["protocol"]) == {"image-level (leaky), 3-fold", "patient-level, 3-fold"}
+    assert table["accuracy"].between(table["accuracy low"], table["accuracy high"]).all()
+
+
+def test_the_meter_stands_each_leaky_figure_beside_its_patient_level_twin(
+    whole: tuple[StudyResult, Path],
+) -> None:
+    _, folder = whole
+    page = (folder / "study.html").read_text(encoding="utf-8")
+    assert "Leakage meter" in page
+    assert "image-level (leaky), 3-fold against patient-level, 3-fold" in page
+    assert page.count('class="gauge"') == 4 * 2  # four models, accuracy and AUC
+
+
+def test_a_second_run_does_nothing_again(
+    whole: tuple[StudyResult, Path], file: Path, images: Path
+) -> None:
+    _, folder = whole
+    states = {path: path.stat().st_mtime_ns for path in folder.rglob("cell.json")}
+    began = time.monotonic()
+    run_study(read_study(file, root=images), folder)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("cell.json")} == states
+    assert time.monotonic() - began < 5
+
+
+def test_a_changed_setting_redoes_the_cells_it_changes_and_no_other(
+    file: Path, images: Path, tmp_path: Path
+) -> None:
+    small = tmp_path / "small.toml"
+    one = FILE.replace('votes = ["soft", "weighted"]', "votes = []")
+    small.write_text(one.replace('"test_efficientnet", "test_resnet"', '"test_efficientnet"'))
+    run_study(read_study(small, root=images), tmp_path / "out")
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("cell.json")}
+    small.write_text(one)  # one more backbone
+    run_study(read_study(small, root=images), tmp_path / "out")
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in before.items())
+    small.write_text(one.replace("resamples = 200", "resamples = 300"))
+    run_study(read_study(small, root=images), tmp_path / "out")
+    assert all(path.stat().st_mtime_ns != stamp for path, stamp in before.items())
+
+
+def test_a_study_killed_half_way_ends_in_the_table_of_an_uninterrupted_one(
+    whole: tuple[StudyResult, Path], file: Path, images: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "killed"
+    command = [sys.executable, "-m", "eosin", "study", str(file), "-o", str(out)]
+    command += ["--data", str(images)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        done = [p for p in out.rglob("cell.json") if '"done": true' in p.read_text()]
+        if len(done) >= 3:
+            os.kill(process.pid, signal.SIGKILL)
+            break
+        time.sleep(0.02)
+    assert process.wait() == -signal.SIGKILL
+    assert not (out / "study.csv").exists()
+    write_study(run_study(read_study(file, root=images), out), out)
+    pd.testing.assert_frame_equal(table_of(out), table_of(whole[1]))
+
+
+def test_a_cell_that_fails_is_named_and_does_not_lose_the_others(
+    images: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "failing.toml"
+    many = FILE.replace('"patient 3-fold"]', '"patient 30-fold"]')  # 12 patients cannot fill 30
+    file.write_text(many.replace('votes = ["soft", "weighted"]', "votes = []"))
+    found = run_study(read_study(file, root=images), tmp_path / "out")
+    assert len(found.results) == 2
+    assert len(found.failures) == 2
+    assert "12 patients cannot fill 30 splits" in found.failures[0][1]
+    page, _ = write_study(found, tmp_path / "out")
+    assert "patient_30-fold/seed-7/test_resnet" in page.read_text(encoding="utf-8")
+
+
+def test_a_dry_run_prints_the_plan_and_trains_nothing(
+    file: Path, images: Path, tmp_path: Path
+) -> None:
+    words = ["study", str(file), "-o", str(tmp_path / "out"), "--data", str(images), "--dry-run"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    assert "8 cells, 12 trainings" in result.output
+    assert not (tmp_path / "out" / "cells").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "by", "folds", "fractions"),
+    [
+        ("patient 5-fold", "patient", 5, ()),
+        ("accession 5-fold", "patient", 5, ()),
+        ("image 70/15/15", "image", None, (0.70, 0.15, 0.15)),
+        ("official 85/15", "image", None, (0.85, 0.15)),
+    ],
+)
+def test_a_protocol_is_read_from_its_words(
+    text: str, by: str, folds: int | None, fractions: tuple[float, ...]
+) -> None:
+    design = Design.parse(text)
+    assert (design.by, design.folds) == (by, folds)
+    assert design.fractions == pytest.approx(fractions)
+
+
+@pytest.mark.parametrize("text", ["patients 5-fold", "image", "image 70/30", "official 5-fold"])
+def test_a_protocol_that_cannot_be_read_says_how_to_write_one(text: str) -> None:
+    with pytest.raises(ConfigError, match="want"):
+        Design.parse(text)
+
+
+def test_an_unknown_key_and_a_missing_root_are_errors_that_help(tmp_path: Path) -> None:
+    file = tmp_path / "study.toml"
+    file.write_text(FILE.replace("seeds", "seed"))
+    with pytest.raises(ConfigError, match="did you mean 'seeds'"):
+        read_study(file, root=tmp_path)
+    file.write_text(FILE)
+    with pytest.raises(ConfigError, match="--data"):
+        read_study(file)
+
+
+def test_a_cells_key_changes_with_what_its_result_depends_on(file: Path, images: Path) -> None:
+    study = read_study(file, root=images)
+    cell = Cell.single(study.config.designs[0], 7, "test_efficientnet")
+    key = cell.key(study.training, "images", 200)
+    other = study.training.with_overrides({"inner_folds": 4})
+    assert cell.key(other, "images", 200) != key
+    assert cell.key(study.training, "other images", 200) != key
+    assert cell.key(study.training, "images", 200) == key
