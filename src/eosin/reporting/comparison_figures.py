@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from eosin.evaluation.glossary import GLOSSARY
-from eosin.reporting.canvas import INK, Drawing, as_drawing, write_png
+from eosin.reporting.canvas import INK, QUIET, Drawing, as_drawing, write_png
 from eosin.reporting.dots import Dot, dots_figure, limits_of
 from eosin.reporting.learning_sheet import learning_sheet, panel_figures
 from eosin.reporting.overlap import overlap_figure
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from eosin.reporting.learning import History
     from eosin.tasks import Task
 
+_ALARM = "#a3140f"
 _LEARNING = "Violet: training patients, pink: validation patients. All models on one scale."
 
 
@@ -44,11 +45,19 @@ class Picture:
         """The figure as it stands in a page."""
         return as_drawing(self.figure, name=self.name, title=self.title, caption=self.caption)
 
-    def write(self, folder: Path) -> None:
-        """Write the figure under its title as ``<name>.png`` into ``folder``."""
+    def write(self, folder: Path, *, footnote: str, alarm: bool = False) -> None:
+        """Write the figure as ``<name>.png`` into ``folder``, with its title and a footnote.
+
+        Args:
+            folder: where it goes.
+            footnote: what must not be lost when the picture travels alone: the protocol.
+            alarm: whether the footnote is a warning, and red.
+        """
         axes = self.figure.axes[0]
         if len(self.figure.axes) == 1:  # panels of a sheet have titles of their own
             axes.set_title(self.title, loc="left", fontsize=11, color=INK)
+        colour = _ALARM if alarm else QUIET
+        self.figure.supxlabel(footnote, fontsize=8, color=colour, wrap=True)
         write_png(self.figure, folder / f"{self.name}.png")
 
 
@@ -107,12 +116,14 @@ def _asked(task: Task) -> tuple[tuple[str, str], ...]:
 
 def _dots(comparison: Comparison, metric: str, scope: str) -> list[Dot]:
     first = {place.model for place in comparison.ranking(metric, scope) if place.rank == 1}
+    leaky = {name for name, p in comparison.provenance.items() if p.protocol.leaky}
     dots = []
     for place in comparison.ranking("accuracy"):
         found = comparison.value(place.model, metric, scope)
         if found.value is not None:
             strong = place.model in first
-            dots.append(Dot(place.model, found.value, found.low, found.high, strong))
+            label = f"{place.model} (leaky)" if place.model in leaky else place.model
+            dots.append(Dot(label, found.value, found.low, found.high, strong))
     return dots
 
 

@@ -96,8 +96,9 @@ def write_comparison(
     _write_csv(_relative(comparison.mistakes.frame(), folder), folder / "mistakes.csv")
     if histories:
         pictures.append(learning_picture(histories))
+    leaky = any(provenance.protocol.leaky for provenance in comparison.provenance.values())
     for picture in pictures:
-        picture.write(folder)
+        picture.write(folder, footnote=_protocols(comparison), alarm=leaky)
     return folder / PAGE_NAME
 
 
