@@ -93,7 +93,7 @@ class FreshReadings:
         """What the Run's stain step noted of files, once the Run was asked for anything."""
         folder = run.folder.resolve()
         found = next((kept for (_, place), kept in self._kept.items() if place == folder), None)
-        return {} if found is None else noted(self.paths, found)
+        return {} if found is None else noted(self.paths, found.places, found.notes)
 
     def _once(self, what: str, run: Run, open_network: Callable[[], Apply]) -> Reading:
         key = what, run.folder.resolve()
@@ -142,9 +142,15 @@ def read_values(
     return Reading(np.concatenate(places), np.concatenate(values), tuple(skipped), tuple(notes))
 
 
-def noted(paths: Sequence[Path], reading: Reading) -> dict[Path, str]:
-    """The files of ``paths`` of which the stain step noted something, and what."""
-    pairs = zip(reading.places, reading.notes, strict=True) if reading.notes else ()
+def noted(paths: Sequence[Path], places: Ints, notes: Sequence[str]) -> dict[Path, str]:
+    """The files of ``paths`` of which the stain step noted something, and what.
+
+    Args:
+        paths: the files.
+        places: positions of those that could be read, shape (n,).
+        notes: one of each of these, or none at all.
+    """
+    pairs = zip(places, notes, strict=True) if notes else ()
     return {paths[place]: note for place, note in pairs if note}
 
 

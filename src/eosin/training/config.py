@@ -34,6 +34,11 @@ class TrainingConfig(BaseModel):
     dropout: Share = 0.3
     freeze_batchnorm: bool = False  # keep statistics and scales of the backbone's BatchNorm
 
+    # The stain that images are brought to before the network sees them.
+    stain: Literal["none", "reinhard", "macenko", "vahadane"] = "none"
+    stain_target: str = "train-median"  # of the training images' stains; or an image file
+    stain_per: Literal["image", "patient"] = "image"  # what the stain is estimated over
+
     # The optimisation.
     epochs: Annotated[int, Field(ge=1)] = 30
     batch_size: Annotated[int, Field(ge=1)] = 32
@@ -60,6 +65,9 @@ class TrainingConfig(BaseModel):
     saturation: Share = 0.15
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.02  # of the colour circle
 
+    stain_jitter: Share = 0.0  # 0.2: 0.8 to 1.2 times the haematoxylin, and so the eosin
+    stain_exchange: Annotated[float, Field(ge=0, le=1)] = 0.0  # another training patient's stains
+
     # The linear head on frozen features.
     probe_c: Annotated[tuple[Positive, ...], Field(min_length=1, strict=False)] = (
         0.001,
@@ -69,6 +77,7 @@ class TrainingConfig(BaseModel):
         10.0,
     )
     inner_folds: Annotated[int, Field(ge=2)] = 5
+    fold_validation: bool = False  # keep the next fold for validation, as fine-tuning does
 
     # The machine.
     seed: Annotated[int, Field(ge=0)] = 0
@@ -83,6 +92,25 @@ class TrainingConfig(BaseModel):
         if self.schedule == "cosine" and self.warmup_epochs >= self.epochs > 1:
             raise ValueError(
                 f"warmup_epochs ({self.warmup_epochs}) must be fewer than epochs ({self.epochs})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _stains_agree(self) -> TrainingConfig:
+        if self.stain == "none" and self.stain_target != "train-median":
+            raise ValueError(
+                f"stain_target = {self.stain_target!r} does nothing with stain = 'none'; name a "
+                "method: reinhard, macenko or vahadane"
+            )
+        if self.stain != "none" and self.stain_exchange:
+            raise ValueError(
+                f"stain = {self.stain!r} takes away the stains that stain_exchange = "
+                f"{self.stain_exchange} gives; set one of them to none or 0"
+            )
+        if self.freeze and (self.stain_jitter or self.stain_exchange):
+            raise ValueError(
+                "stain_jitter and stain_exchange change images anew each epoch, and freeze = true "
+                "sees each image once; set them to 0 or fine-tune"
             )
         return self
 

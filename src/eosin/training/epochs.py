@@ -16,6 +16,7 @@ from eosin.pixels.batches import read_batches
 from eosin.training.augmentation import augment, draws
 from eosin.training.history import EpochRow
 from eosin.training.schedule import learning_rate_factor
+from eosin.training.stain_fitting import TrainingStains
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from eosin.training.learner import Learner
     from eosin.training.progress import Progress
 
-_ORDER, _AUGMENT, _DROPOUT = 1, 2, 3  # purposes of draws
+_ORDER, _AUGMENT, _DROPOUT, _STAIN = 1, 2, 3, 4  # purposes of draws
 _MOST_READERS = 16
 _SHOW_EVERY = 0.2  # seconds; asking a GPU for the loss makes it wait
 
@@ -47,6 +48,7 @@ class Epochs:
         learner: what learns and is judged.
         least: images that a step needs.
         skip: told of files that cannot be read, of each once an epoch.
+        stains: of patients, and what is drawn for them.
     """
 
     train: Manifest
@@ -56,6 +58,7 @@ class Epochs:
     learner: Learner
     least: int
     skip: Callable[[Iterable[SkippedFile]], None]
+    stains: TrainingStains
 
     def run(self, epoch: int, progress: Progress) -> EpochRow:
         """Learn for one epoch (from 1) and validate.
@@ -92,6 +95,7 @@ class Epochs:
             self.spec,
             batch_size=self.config.batch_size,
             workers=self._readers,
+            sources=self.stains.val,
         ):
             self.skip(batch.skipped)
             if len(batch.places):
@@ -134,16 +138,21 @@ class Epochs:
         """Augmented batches of the training images in this order."""
 
         def alter(place: int, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-            random = draws(_AUGMENT, seed=self.config.seed, epoch=epoch, index=int(order[place]))
+            index, seed = int(order[place]), self.config.seed
+            if self.stains.augmentation is not None:
+                stains = draws(_STAIN, seed=seed, epoch=epoch, index=index)
+                image = self.stains.augmentation(image, index, stains)
+            random = draws(_AUGMENT, seed=seed, epoch=epoch, index=index)
             return augment(image, self.config, random)
 
-        paths = self.train.paths
+        paths, sources = self.train.paths, self.stains.train
         return read_batches(
             [paths[index] for index in order],
             self.spec,
             batch_size=self.config.batch_size,
             workers=self._readers,
             alter=alter,
+            sources=[sources[index] for index in order] if sources else None,
         )
 
     def _rate(self, step: int, batches: int) -> float:

@@ -40,6 +40,7 @@ from eosin.training.resume import (
     read_progress,
     write_progress,
 )
+from eosin.training.stain_fitting import fallback_notes, fit_stain_step, training_stains
 from eosin.training.tracking import open_tracker
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from eosin.manifest import Manifest
+    from eosin.pixels.stain_step import StainStep
     from eosin.training.config import TrainingConfig
 
     TellSkipped = Callable[[SkippedFile], None]
@@ -78,7 +80,8 @@ def finetune(
     Raises:
         LeakageError: a patient crosses splits under a name that hides it.
         ConfigError: the folder holds a training that would be overwritten or is another one, or
-            settings that do not go together.
+            settings that do not go together or with the images, such as a stain per patient
+            where patients are not known.
         DataError: no (readable) training or validation image.
         ModelError: the backbone or its weights cannot be had, or the loss is no longer finite.
     """
@@ -91,7 +94,8 @@ def finetune(
     if finished is not None:
         _clear(folder)
         return finished
-    training = _Training(train, val, folder, config, identity=identity, tell=on_skipped)
+    step = fit_stain_step(manifest, config)
+    training = _Training(train, val, folder, config, step, identity=identity, tell=on_skipped)
     return training.run(on_progress or Silent())
 
 
@@ -103,6 +107,7 @@ class _Training:
     val: Manifest
     folder: Path
     config: TrainingConfig
+    stain: StainStep | None
     identity: Identity = field(kw_only=True)
     tell: TellSkipped | None = field(kw_only=True)
     rows: list[EpochRow] = field(default_factory=list)
@@ -119,12 +124,20 @@ class _Training:
         )
         least = _smallest_step(network, config)
         spec = network.spec.preprocessing(size=config.image_size, fit=config.fit)
+        spec = replace(spec, stain=self.stain)
         before = read_progress(self.folder, self.identity)
         if before is None:
             self.initial_weights = initialise(network, config.weights).source
         self.learner = Learner(network, config, device=device, labels=self.train.label_index)
         self.epochs = Epochs(
-            self.train, self.val, spec, config, self.learner, least=least, skip=self._skip
+            self.train,
+            self.val,
+            spec,
+            config,
+            self.learner,
+            least=least,
+            skip=self._skip,
+            stains=training_stains(self.train, self.val, spec, config),
         )
         if before is not None:
             self._return_to(before)
@@ -231,6 +244,7 @@ class _Training:
                 else (f"{len(self.skipped)} files could not be read and were")
             )
             yield f"{left} left out of training."
+        yield from fallback_notes(self.train, self.epochs.stains.train)
         for name, split in (("training", self.train), ("validation", self.val)):
             absent = sorted(set(split.task.classes) - set(split.frame["label"]))
             if absent:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from eosin.errors import DataError, ModelError
 from eosin.inference.engines import TorchEngine
+from eosin.inference.readings import noted
 from eosin.models.classifier import Classifier, build_classifier, save_classifier
 from eosin.models.run import WEIGHTS_NAME, Run, RunRecord, write_run
 from eosin.models.weights import initialise
 from eosin.training.features import FeatureCache, Features, compute_features
 from eosin.training.probe import LinearHead, Probe, fit_probe
 from eosin.training.provenance import software_versions
+from eosin.training.stain_fitting import fallback_notes, fit_stain_step, split_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import numpy.typing as npt
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from eosin.manifest import Manifest
     from eosin.pixels.preprocessing import Preprocessing
     from eosin.pixels.reading import SkippedFile
+    from eosin.pixels.stain_sources import ImageStains
     from eosin.training.config import TrainingConfig
 
 _GROUPS = {"slide": "slide", "image": "path"}
@@ -41,6 +44,8 @@ class FrozenImages:
         preprocessing: what the features were computed with.
         initial_weights: where the network's weights come from, in words.
         skipped: the files that could not be read.
+        stain_notes: what the stain step noted of files, where it noted anything.
+        notes: plain sentences that Runs made of these repeat.
         computed: how many features had to be computed; the others were cached.
 
     """
@@ -52,6 +57,8 @@ class FrozenImages:
     initial_weights: str
     skipped: tuple[SkippedFile, ...]
     computed: int
+    stain_notes: Mapping[Path, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def freeze_images(
@@ -59,12 +66,20 @@ def freeze_images(
     config: TrainingConfig,
     *,
     on_files: Callable[[int], None] | None = None,
+    stains: ImageStains | None = None,
 ) -> FrozenImages:
     """Features of every image of ``manifest`` under the network that ``config`` names.
+
+    Args:
+        manifest: the images; in splits where the settings ask for a stain step.
+        config: the settings.
+        on_files: told of files read.
+        stains: of single images, from ``image_stains``, where several folds share them.
 
     Raises:
         ModelError: the backbone is unknown or its weights cannot be had.
         DataError: no image could be read.
+        ConfigError, LeakageError: a stain step that cannot be, as ``fit_stain_step``.
 
     """
     classifier = build_classifier(
@@ -75,6 +90,8 @@ def freeze_images(
     )
     report = initialise(classifier, config.weights)
     spec = classifier.spec.preprocessing(size=config.image_size, fit=config.fit)
+    spec = replace(spec, stain=fit_stain_step(manifest, config, stains=stains))
+    sources = split_sources(manifest, spec)
     engine = TorchEngine(classifier, device=config.device)
     found: Features = compute_features(
         manifest.paths,
@@ -83,6 +100,7 @@ def freeze_images(
         cache=FeatureCache.of(engine, spec),
         batch_size=config.batch_size,
         on_files=on_files,
+        sources=sources,
     )
     if not len(found.places):
         raise DataError(f"none of the {len(manifest)} images could be read")
@@ -96,6 +114,8 @@ def freeze_images(
         initial_weights=report.source,
         skipped=found.skipped,
         computed=found.computed,
+        stain_notes=noted(manifest.paths, found.places, found.notes),
+        notes=tuple(fallback_notes(manifest, sources)),
     )
 
 
@@ -197,5 +217,5 @@ def _record(
         choices={"strength": probe.strength, "inner_log_loss": losses},
         initial_weights=images.initial_weights,
         versions=software_versions(),
-        notes=split.notes,
+        notes=(*split.notes, *images.notes),
     )

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from eosin.errors import ConfigError
-from eosin.models.run import (
-    ERRORS_NAME,
-    PREDICTIONS_NAME,
-    Run,
-    RunRecord,
-    members_of,
-    write_run,
-)
+from eosin.models.run import ERRORS_NAME, PREDICTIONS_NAME, Run
 from eosin.pixels.reading import write_error_table
-from eosin.predictions import Predictions, Provenance, read_predictions
+from eosin.predictions import Predictions, read_predictions
+from eosin.training.folds import gather_folds
 from eosin.training.resume import Identity, finished_run
 from eosin.training.trainers import FineTuneTrainer, FrozenTrainer, Trainer
 
@@ -58,7 +52,8 @@ def train(
     """Train a Run from a split manifest.
 
     A manifest with folds has no validation split of its own. Fine-tuning validates on the fold
-    after the one held out; a frozen probe cross-validates inside all the other folds.
+    after the one held out; a frozen probe cross-validates inside all the other folds, or does as
+    fine-tuning with ``config.fold_validation``.
 
     Args:
         manifest: with splits, or with folds.
@@ -83,7 +78,7 @@ def train(
     if finished is not None:
         return Trained(finished, (), read_predictions(folder / PREDICTIONS_NAME))
     trainer: Trainer = (
-        FrozenTrainer.of(manifest, config, resume=resume, on_files=on_files)
+        FrozenTrainer(manifest, config, resume=resume, on_files=on_files)
         if config.freeze
         else FineTuneTrainer(manifest, config, resume=resume, progress=progress)
     )
@@ -103,45 +98,8 @@ def _train_every_fold(
         run = trainer.train(folder / f"fold-{fold}", fold)
         runs.append(run)
         parts.append(trainer.score_held_out(run, fold))
-    first = runs[0].record
-    thresholds = [run.record.threshold for run in runs if run.record.threshold is not None]
-    record = replace(
-        first,
-        kind="folds",
-        fold=None,
-        fingerprint=manifest.fingerprint,
-        train_patients=manifest.patients,
-        val_patients=(),
-        temperature=1.0,
-        threshold=sum(thresholds) / len(thresholds) if thresholds else None,
-        training=config.to_dict(),
-        choices={},
-        weights_sha256="",
-        members=members_of(folder, runs),
-    )
-    predictions = _out_of_fold(parts, manifest, folder, record)
-    predictions.write(folder / PREDICTIONS_NAME)
-    return Trained(write_run(folder, record), tuple(trainer.skipped), predictions)
-
-
-def _out_of_fold(
-    parts: list[Predictions], manifest: Manifest, folder: Path, record: RunRecord
-) -> Predictions:
-    """The folds' predictions in one table, in the manifest's order."""
-    import pandas as pd
-
-    frame = pd.concat([part.frame for part in parts])
-    order = {path: place for place, path in enumerate(manifest.frame["path"])}
-    frame = frame.sort_values("path", key=lambda paths: paths.map(order), ignore_index=True)
-    provenance = Provenance(
-        runs=(str(folder),),
-        dataset=manifest.dataset,
-        protocol=manifest.protocol,
-        split="out-of-fold",
-        model=record.backbone,
-        notes=manifest.notes,
-    )
-    return Predictions(frame, manifest.task, provenance)
+    run, predictions = gather_folds(folder, manifest, runs, parts, training=config.to_dict())
+    return Trained(run, tuple(trainer.skipped), predictions)
 
 
 def _require_fold(manifest: Manifest, fold: int | Literal["all"] | None) -> None:

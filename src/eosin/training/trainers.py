@@ -12,6 +12,7 @@ from eosin.predictions import Predictions, make_predictions
 from eosin.training.finetune import finetune
 from eosin.training.frozen import FrozenImages, freeze_images, read_head, train_frozen
 from eosin.training.resume import Identity, finished_run
+from eosin.training.stain_fitting import depends_on_split, image_stains
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from eosin.manifest import Manifest
     from eosin.models.run import Run
     from eosin.pixels.reading import SkippedFile
+    from eosin.pixels.stain_sources import ImageStains
     from eosin.training.config import TrainingConfig
     from eosin.training.progress import Progress
 
@@ -40,47 +42,59 @@ class Trainer(Protocol):
 
 @dataclass
 class FrozenTrainer:
-    """Features once, then a linear head a fold."""
+    """Features once, then a linear head a fold; features a fold where the stain step needs it."""
 
-    images: FrozenImages
+    manifest: Manifest
     config: TrainingConfig
     resume: bool = False
+    on_files: Callable[[int], None] | None = None
     skipped: list[SkippedFile] = field(default_factory=list)
+    _frozen: tuple[int | None, FrozenImages] | None = field(default=None, init=False)
+    _stains: ImageStains | None = field(init=False)
 
-    @classmethod
-    def of(
-        cls,
-        manifest: Manifest,
-        config: TrainingConfig,
-        *,
-        resume: bool = False,
-        on_files: Callable[[int], None] | None = None,
-    ) -> FrozenTrainer:
-        """Compute the features of ``manifest``, or take them from the cache."""
-        images = freeze_images(manifest, config, on_files=on_files)
-        return cls(images, config, resume, list(images.skipped))
+    def __post_init__(self) -> None:
+        self._stains = image_stains(self.config)
 
     def train(self, folder: Path, fold: int | None) -> Run:
         """Fit the head with ``fold`` held out, or on the manifest's own splits."""
-        split = self._split(fold)
+        images = self._images(fold)
+        split = self._split(images.manifest, fold)
         identity = Identity.of(split, self.config, fold)
         finished = finished_run(folder, identity, resume=self.resume)
-        return finished or train_frozen(self.images, split, folder, self.config, fold=fold)
+        return finished or train_frozen(images, split, folder, self.config, fold=fold)
 
     def score_held_out(self, run: Run, fold: int) -> Predictions:
         """Predictions for the held-out fold, from the features already computed."""
-        held = (self._split(fold).frame["split"] == "test").to_numpy()
-        logits = read_head(run).logits(self.images.features[held])
-        return make_predictions(
-            self.images.manifest.frame[held],
+        images = self._images(fold)
+        held = (self._split(images.manifest, fold).frame["split"] == "test").to_numpy()
+        logits = read_head(run).logits(images.features[held])
+        predictions = make_predictions(
+            images.manifest.frame[held],
             apply_temperature(logits, run.record.temperature),
             task=run.record.task,
             threshold=run.record.threshold,
         )
+        if images.preprocessing.stain is None:
+            return predictions
+        return predictions.with_stain_notes(images.stain_notes)
 
-    def _split(self, fold: int | None) -> Manifest:
-        manifest = self.images.manifest
-        return manifest if fold is None else hold_out(manifest, fold, validation=False)
+    def _images(self, fold: int | None) -> FrozenImages:
+        """The images as this fold's networks see them; only the last ones asked for are kept."""
+        wanted = fold if depends_on_split(self.config) else None
+        if self._frozen is None or self._frozen[0] != wanted:
+            manifest = self._split(self.manifest, wanted)
+            images = freeze_images(
+                manifest, self.config, on_files=self.on_files, stains=self._stains
+            )
+            known = {item.path for item in self.skipped}
+            self.skipped.extend(item for item in images.skipped if item.path not in known)
+            self._frozen = wanted, images
+        return self._frozen[1]
+
+    def _split(self, manifest: Manifest, fold: int | None) -> Manifest:
+        if fold is None:
+            return manifest
+        return hold_out(manifest, fold, validation=self.config.fold_validation)
 
 
 @dataclass

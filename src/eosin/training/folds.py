@@ -1,0 +1,75 @@
+"""The Runs of every fold gathered into one, with what each says of the fold it never met."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from eosin.models.run import PREDICTIONS_NAME, Run, members_of, write_run
+from eosin.predictions import Predictions, Provenance
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+    from eosin.manifest import Manifest
+
+
+def gather_folds(
+    folder: Path,
+    manifest: Manifest,
+    runs: Sequence[Run],
+    parts: Sequence[Predictions],
+    *,
+    training: Mapping[str, object],
+) -> tuple[Run, Predictions]:
+    """Write a Run of kind ``folds`` and its out-of-fold predictions.
+
+    Its threshold, for images of no fold, is the mean of the folds' thresholds.
+
+    Args:
+        folder: where the Run goes.
+        manifest: with the folds.
+        runs: one a fold.
+        parts: the predictions of each for its held-out fold.
+        training: the settings to record.
+
+    """
+    first = runs[0].record
+    thresholds = [run.record.threshold for run in runs if run.record.threshold is not None]
+    record = replace(
+        first,
+        kind="folds",
+        fold=None,
+        fingerprint=manifest.fingerprint,
+        train_patients=manifest.patients,
+        val_patients=(),
+        temperature=1.0,
+        threshold=sum(thresholds) / len(thresholds) if thresholds else None,
+        training=dict(training),
+        choices={},
+        weights_sha256="",
+        members=members_of(folder, runs),
+    )
+    provenance = Provenance(
+        runs=(str(folder),),
+        dataset=manifest.dataset,
+        protocol=manifest.protocol,
+        split="out-of-fold",
+        model=record.backbone,
+        notes=manifest.notes,
+    )
+    predictions = Predictions(_in_order(parts, manifest), manifest.task, provenance)
+    predictions.write(folder / PREDICTIONS_NAME)
+    return write_run(folder, record), predictions
+
+
+def _in_order(parts: Sequence[Predictions], manifest: Manifest) -> pd.DataFrame:
+    """The rows of all parts, in the manifest's order."""
+    import pandas as pd
+
+    frame = pd.concat([part.frame for part in parts])
+    order = {path: place for place, path in enumerate(manifest.frame["path"])}
+    return frame.sort_values("path", key=lambda paths: paths.map(order), ignore_index=True)
