@@ -1,0 +1,66 @@
+"""`eosin ensemble`: from several Runs to one that answers with their vote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def ensemble(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN RUN...", help="Two or more Run folders.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of the ensemble.")
+    ],
+    vote: Annotated[
+        Literal["soft", "hard", "weighted", "fusion"],
+        typer.Option(
+            help="soft: mean probability. hard: majority; a tie goes to the class with the higher "
+            "mean probability. weighted: weights of least log loss on validation patients. "
+            "fusion: a small network on all members' features, fitted on validation patients."
+        ),
+    ] = "soft",
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="S.csv",
+            help="The split manifest whose validation patients fit weights, fusion and threshold.",
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    seed: Annotated[int, typer.Option(min=0, help="Of the fusion head.")] = 0,
+) -> None:
+    """Combine Runs by a vote into a Run that predict, evaluate and report take like any other.
+
+    Runs of folds are combined fold by fold, with out-of-fold predictions.
+    """
+    from eosin.cli.console import counting, finish, print_protocol, say
+    from eosin.manifest import read_manifest
+    from eosin.models.run import ERRORS_NAME, PREDICTIONS_NAME, read_run
+    from eosin.training.ensemble import EnsembleOptions, make_ensembles
+    from eosin.training.fusion import FusionOptions
+
+    images = read_manifest(manifest) if manifest else None
+    options = EnsembleOptions(device=device, batch_size=batch_size, fusion=FusionOptions(seed=seed))
+    with counting("features", None) as on_files:
+        made = make_ensembles(
+            [read_run(run) for run in runs],
+            {vote: out},
+            manifest=images,
+            options=options,
+            on_files=on_files,
+        )[vote]
+    record = made.run.record
+    print_protocol(record.protocol, record.notes)
+    weights = record.choices.get("weights")
+    if isinstance(weights, list):
+        for run, weight in zip(runs, weights, strict=True):
+            say(f"  {weight:.3f}  {run}")
+    say(f"{record.backbone}: run written: {out}")
+    if made.predictions is not None:
+        say(f"out-of-fold predictions: {out / PREDICTIONS_NAME}")
+    finish(made.skipped, out / ERRORS_NAME)

@@ -1,0 +1,273 @@
+"""Ensembles: several Runs made into one that answers with their vote."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, get_args
+
+from eosin.data.splits import hold_out
+from eosin.errors import ConfigError, DataError, ModelError
+from eosin.inference.predict import PredictOptions, predict
+from eosin.inference.votes import Vote
+from eosin.manifest import COLUMNS, Manifest
+from eosin.models.fusion import save_fusion
+from eosin.models.run import (
+    ERRORS_NAME,
+    PREDICTIONS_NAME,
+    RECORD_NAME,
+    WEIGHTS_NAME,
+    Run,
+    members_of,
+    write_run,
+)
+from eosin.pixels.reading import SkippedFile, write_error_table
+from eosin.predictions import Predictions, read_predictions
+from eosin.training.ensemble_record import Place, common_place, ensemble_record
+from eosin.training.folds import gather_folds
+from eosin.training.fusion import FusionOptions
+from eosin.training.readings import SharedReadings
+from eosin.training.train import Trained
+from eosin.training.voting import Validation, fit_vote, require_honest_validation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    OnFiles = Callable[[int], None]
+
+FITTED = frozenset({"weighted", "fusion"})
+
+
+@dataclass(frozen=True, slots=True)
+class EnsembleOptions:
+    """How an ensemble is made.
+
+    Attributes:
+        device: auto, cpu or cuda.
+        batch_size: images a forward pass.
+        fusion: how the fusion head is fitted.
+
+    """
+
+    device: str = "auto"
+    batch_size: int = 32
+    fusion: FusionOptions = field(default_factory=FusionOptions)
+
+
+def make_ensemble(
+    runs: Sequence[Run],
+    folder: Path,
+    *,
+    vote: Vote = "soft",
+    manifest: Manifest | None = None,
+    options: EnsembleOptions | None = None,
+    on_files: OnFiles | None = None,
+) -> Run:
+    """Make one ensemble; see ``make_ensembles``."""
+    made = make_ensembles(
+        runs, {vote: folder}, manifest=manifest, options=options, on_files=on_files
+    )
+    return made[vote].run
+
+
+def make_ensembles(
+    runs: Sequence[Run],
+    folders: Mapping[Vote, Path],
+    *,
+    manifest: Manifest | None = None,
+    options: EnsembleOptions | None = None,
+    on_files: OnFiles | None = None,
+) -> dict[Vote, Trained]:
+    """Make an ensemble for each vote; the members' features are computed once for all.
+
+    ``soft`` is the mean of calibrated probabilities, ``hard`` the majority (ties go to the class
+    with the higher mean probability), ``weighted`` the weighted mean of least log loss on
+    validation patients, ``fusion`` a small network on the members' pooled features, fitted on
+    validation patients. The test split is never read.
+
+    Runs of folds are combined fold by fold into a Run of folds, with out-of-fold predictions.
+
+    Args:
+        runs: the members, two or more, of one task; all of folds or none.
+        folders: where each vote's Run goes; none may hold a finished Run.
+        manifest: with the validation split, or the folds that the members were trained on.
+            Without it, ``soft`` takes the mean of the members' thresholds.
+        options: how.
+        on_files: told how many files each network accounted for.
+
+    Raises:
+        LeakageError: a member was trained on validation patients.
+        ConfigError: fewer than two members, one named twice, an unknown vote, or a finished Run.
+        ModelError: members are of different tasks or folds, missing or changed.
+        DataError: no manifest for a vote that is fitted, or too few validation images.
+
+    """
+    options = options or EnsembleOptions()
+    _require_members(runs)
+    _require_folders(folders)
+    if manifest is not None:
+        manifest.require_honest_name()
+    maker = _Maker(tuple(runs), options, on_files)
+    folded = any(run.record.kind == "folds" for run in runs)
+    made = maker.by_folds(folders, manifest) if folded else maker.at_once(folders, manifest)
+    for vote, folder in folders.items():
+        write_error_table(made[vote].skipped, folder / ERRORS_NAME)
+    return made
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """The two ways to combine Runs: all at once, or fold by fold."""
+
+    runs: tuple[Run, ...]
+    options: EnsembleOptions
+    on_files: OnFiles | None
+
+    def at_once(
+        self, folders: Mapping[Vote, Path], manifest: Manifest | None
+    ) -> dict[Vote, Trained]:
+        """Ensembles of the Runs themselves."""
+        place = common_place(self.runs)
+        if manifest is not None and manifest.folds and place.fold is not None:
+            manifest = hold_out(manifest, place.fold)
+        read = self._readings()
+        validation = None if manifest is None else _validation(self.runs, manifest, read)
+        runs = {
+            vote: self._write(self.runs, folder, vote, validation=validation, place=place)
+            for vote, folder in folders.items()
+        }
+        return {vote: Trained(run, read.skipped) for vote, run in runs.items()}
+
+    def by_folds(
+        self, folders: Mapping[Vote, Path], manifest: Manifest | None
+    ) -> dict[Vote, Trained]:
+        """Runs of folds whose members are an ensemble a fold."""
+        manifest = _manifest_of_folds(self.runs, manifest)
+        members: dict[Vote, list[Run]] = {vote: [] for vote in folders}
+        parts: dict[Vote, list[Predictions]] = {vote: [] for vote in folders}
+        skipped: dict[Path, SkippedFile] = {}
+        for fold in manifest.folds:
+            read = self._readings()  # anew each fold: all folds' features would fill the memory
+            for vote, folder in folders.items():
+                inner = folder / f"fold-{fold}"
+                run = self._write_fold(inner, vote, manifest, fold=fold, read=read)
+                members[vote].append(run)
+                parts[vote].append(
+                    predict(
+                        run, manifest, replace(read.options, split="test"), read=read
+                    ).predictions
+                )
+            skipped.update((item.path, item) for item in read.skipped)
+        made = {}
+        for vote, folder in folders.items():
+            training = members[vote][0].record.training
+            whole = gather_folds(folder, manifest, members[vote], parts[vote], training=training)
+            made[vote] = Trained(whole[0], tuple(skipped.values()), whole[1])
+        return made
+
+    def _write_fold(
+        self, folder: Path, vote: Vote, manifest: Manifest, *, fold: int, read: SharedReadings
+    ) -> Run:
+        members = tuple(_run_of_fold(run, fold) for run in self.runs)
+        kept = all(run.record.val_patients for run in members)
+        # Probes that cross-validated in all other folds leave nobody to refit a threshold on.
+        use = kept or vote in FITTED
+        validation = _validation(members, hold_out(manifest, fold), read) if use else None
+        seen = any(run.record.val_patients for run in members) or use
+        split = hold_out(manifest, fold, validation=seen)
+        place = Place(manifest.protocol, split.fingerprint, fold)
+        return self._write(members, folder, vote, validation=validation, place=place)
+
+    def _write(
+        self,
+        members: Sequence[Run],
+        folder: Path,
+        vote: Vote,
+        *,
+        validation: Validation | None,
+        place: Place,
+    ) -> Run:
+        fitted = fit_vote(vote, members, validation, fusion=self.options.fusion)
+        record = ensemble_record(members, vote, fitted, place=place)
+        if vote == "fusion":
+            record = replace(
+                record, seed=self.options.fusion.seed, training=asdict(self.options.fusion)
+            )
+        if fitted.head is not None:
+            save_fusion(fitted.head, folder / WEIGHTS_NAME)
+        if validation is not None:
+            patients = {*record.val_patients, *validation.images.patients}
+            record = replace(record, val_patients=tuple(sorted(patients)))
+        return write_run(folder, replace(record, members=members_of(folder, members)))
+
+    def _readings(self) -> SharedReadings:
+        options = PredictOptions(device=self.options.device, batch_size=self.options.batch_size)
+        return SharedReadings(options, self.on_files)
+
+
+def _validation(members: Sequence[Run], split: Manifest, read: SharedReadings) -> Validation:
+    require_honest_validation(members, split)
+    images = split.in_split("val")
+    return Validation(images, read(images))
+
+
+def _run_of_fold(run: Run, fold: int) -> Run:
+    for member in run.open_members():
+        if member.record.fold == fold:
+            return member
+    raise ModelError(f"{run.folder}: has no Run for fold {fold}; train it again with --fold all")
+
+
+def _manifest_of_folds(runs: Sequence[Run], manifest: Manifest | None) -> Manifest:
+    """The manifest with the folds that all ``runs`` were trained on."""
+    first = runs[0]
+    for run in runs[1:]:
+        alike = {run.record.kind, first.record.kind} == {"folds"}
+        if not alike or run.record.fingerprint != first.record.fingerprint:
+            raise ModelError(
+                f"{first.folder} and {run.folder} are not Runs of the same folds; train all "
+                "members on one manifest with --fold all, or none"
+            )
+    if manifest is None:
+        return _manifest_scored(first)
+    if manifest.fingerprint != first.record.fingerprint:
+        raise DataError(
+            f"the manifest is not the one whose folds {first.folder} was trained on; name that one"
+        )
+    return manifest
+
+
+def _manifest_scored(run: Run) -> Manifest:
+    """The manifest behind a Run's out-of-fold predictions."""
+    table = read_predictions(run.folder / PREDICTIONS_NAME)
+    frame = table.frame.assign(split="")[list(COLUMNS)]
+    source = table.provenance
+    return Manifest(frame, table.task, source.dataset, source.protocol, run.record.notes)
+
+
+def _require_members(runs: Sequence[Run]) -> None:
+    if len(runs) < 2:
+        raise ConfigError(f"an ensemble needs two Runs or more, got {len(runs)}")
+    places = Counter(run.folder.resolve() for run in runs)
+    twice = [folder for folder, count in places.items() if count > 1]
+    if twice:
+        raise ConfigError(f"{twice[0]}: named twice; name each member once")
+    first = runs[0]
+    for run in runs[1:]:
+        if run.record.task != first.record.task:
+            raise ModelError(
+                f"{first.folder} and {run.folder} are of different tasks: "
+                f"{first.record.task.to_dict()} and {run.record.task.to_dict()}; members of an "
+                "ensemble must agree"
+            )
+    for run in runs:
+        run.require_intact()
+
+
+def _require_folders(folders: Mapping[Vote, Path]) -> None:
+    for vote, folder in folders.items():
+        if vote not in get_args(Vote):
+            raise ConfigError(f"vote {vote!r} is unknown; want one of {list(get_args(Vote))}")
+        if (folder / RECORD_NAME).exists():
+            raise ConfigError(f"{folder}: holds a finished Run; name another folder or remove it")

@@ -1,0 +1,88 @@
+"""What an ensemble's record says of its members together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from eosin.models.run import RunRecord
+from eosin.training.provenance import software_versions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from eosin.inference.votes import Vote
+    from eosin.models.run import Run
+    from eosin.protocol import Protocol
+    from eosin.training.voting import FittedVote
+
+_NAMED = 3  # as many members stand in the ensemble's name; more are counted
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an ensemble stands in a protocol.
+
+    Attributes:
+        protocol: of the images that trained the members; a leaky one where any was leaky.
+        fingerprint: of the manifest that all members were trained on; empty where they differ.
+        fold: the fold that all held out, or None.
+    """
+
+    protocol: Protocol
+    fingerprint: str
+    fold: int | None
+
+
+def common_place(runs: Sequence[Run]) -> Place:
+    """The place that Runs of any origin share."""
+    records = [run.record for run in runs]
+    protocols = sorted((record.protocol for record in records), key=lambda each: not each.leaky)
+    prints = {record.fingerprint for record in records}
+    folds = {record.fold for record in records}
+    return Place(
+        protocol=protocols[0],
+        fingerprint=prints.pop() if len(prints) == 1 else "",
+        fold=folds.pop() if len(folds) == 1 else None,
+    )
+
+
+def ensemble_record(
+    runs: Sequence[Run], vote: Vote, fitted: FittedVote, *, place: Place
+) -> RunRecord:
+    """The record of an ensemble, its members not yet named.
+
+    Its preprocessing is the first member's, for those who want to know roughly what it sees; each
+    member uses its own.
+    """
+    records = [run.record for run in runs]
+    return RunRecord(
+        task=records[0].task,
+        dataset=" + ".join(dict.fromkeys(record.dataset for record in records)),
+        backbone=ensemble_name(vote, [record.backbone for record in records]),
+        preprocessing=records[0].preprocessing,
+        protocol=place.protocol,
+        fingerprint=place.fingerprint,
+        fold=place.fold,
+        train_patients=_union(record.train_patients for record in records),
+        val_patients=_union(record.val_patients for record in records),
+        temperature=fitted.temperature,
+        threshold=fitted.threshold,
+        choices=fitted.choices,
+        versions=software_versions(),
+        notes=tuple(dict.fromkeys(note for record in records for note in record.notes)),
+        kind="ensemble",
+        vote=vote,
+    )
+
+
+def ensemble_name(vote: str, backbones: Sequence[str]) -> str:
+    """The name to print: ``"soft vote of resnet50 + vgg16"``, ``"fusion of 10 networks"``."""
+    title = "fusion of" if vote == "fusion" else f"{vote} vote of"
+    if len(backbones) > _NAMED:
+        return f"{title} {len(backbones)} networks"
+    return f"{title} {' + '.join(backbones)}"
+
+
+def _union(groups: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(sorted({patient for group in groups for patient in group}))

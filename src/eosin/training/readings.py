@@ -1,0 +1,133 @@
+"""What networks say of images, through the features kept on disk: computed once, for ever."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eosin.inference.engines import TorchEngine
+from eosin.inference.predict import PredictOptions, Scored, predict
+from eosin.inference.readings import Reading, noted
+from eosin.models.classifier import load_classifier
+from eosin.pixels.stain_sources import patient_sources
+from eosin.training.features import FeatureCache, compute_features
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from eosin.manifest import Manifest
+    from eosin.models.run import Run
+    from eosin.pixels.reading import SkippedFile
+
+
+@dataclass
+class CachedReadings:
+    """Features through the feature cache, logits from them by the network's own head.
+
+    Attributes:
+        paths: the files.
+        device: auto, cpu or cuda.
+        batch_size: images a forward pass.
+        on_files: told how many files were accounted for.
+        patients: of each file; None where they are not known.
+    """
+
+    paths: Sequence[Path]
+    device: str = "auto"
+    batch_size: int = 32
+    on_files: Callable[[int], None] | None = None
+    patients: Sequence[str] | None = None
+    _kept: dict[Path, tuple[Reading, Reading]] = field(default_factory=dict)
+
+    @property
+    def skipped(self) -> tuple[SkippedFile, ...]:
+        """The files that a network could not be given."""
+        return tuple(item for features, _ in self._kept.values() for item in features.skipped)
+
+    def logits(self, run: Run) -> Reading:
+        """Logits (n, classes)."""
+        return self._once(run)[1]
+
+    def features(self, run: Run) -> Reading:
+        """Pooled features (n, channels)."""
+        return self._once(run)[0]
+
+    def stain_notes(self, run: Run) -> Mapping[Path, str]:
+        """What the Run's stain step noted of files, once the Run was asked for anything."""
+        found = self._once(run)[0]
+        return noted(self.paths, found.places, found.notes)
+
+    def _once(self, run: Run) -> tuple[Reading, Reading]:
+        key = run.folder.resolve()
+        if key not in self._kept:
+            self._kept[key] = self._read(run)
+        return self._kept[key]
+
+    def _read(self, run: Run) -> tuple[Reading, Reading]:
+        engine = TorchEngine(load_classifier(run), device=self.device)
+        spec = run.record.preprocessing
+        found = compute_features(
+            self.paths,
+            engine,
+            spec,
+            cache=FeatureCache.of(engine, spec),
+            batch_size=self.batch_size,
+            on_files=self.on_files,
+            sources=patient_sources(self.paths, self.patients, spec),
+        )
+        values = found.values.astype(np.float64)
+        features = Reading(found.places, values, found.skipped, found.notes)
+        if not len(found.places):
+            return features, features
+        return features, Reading(found.places, engine.head_logits(found.values), found.skipped)
+
+
+@dataclass
+class SharedReadings:
+    """Cached readings of every list of files asked for, so that many Runs share them."""
+
+    options: PredictOptions
+    on_files: Callable[[int], None] | None = None
+    _kept: dict[tuple[Path, ...], CachedReadings] = field(default_factory=dict)
+
+    @property
+    def skipped(self) -> tuple[SkippedFile, ...]:
+        """Every file that a network could not be given, once."""
+        found = {item.path: item for readings in self._kept.values() for item in readings.skipped}
+        return tuple(found.values())
+
+    def __call__(self, images: Manifest) -> CachedReadings:
+        """The readings of the files of ``images``."""
+        device, size = self.options.device, self.options.batch_size
+        return self._kept.setdefault(
+            tuple(images.paths),
+            CachedReadings(images.paths, device, size, self.on_files, images.known_patients),
+        )
+
+
+def predict_together(
+    runs: Sequence[Run],
+    images: Manifest | Sequence[Path],
+    options: PredictOptions | None = None,
+    *,
+    on_files: Callable[[int], None] | None = None,
+) -> tuple[Scored, ...]:
+    """Score the same images with several Runs, each network asked once, features kept on disk.
+
+    Ensembles and their members are best scored in one call: the members' answers are shared.
+
+    Args:
+        runs: finished Runs.
+        images: a manifest, of which one split is scored, or image files and folders.
+        options: how.
+        on_files: told how many files each network accounted for.
+
+    Raises:
+        LeakageError, DataError, ModelError: as ``predict``.
+    """
+    options = options or PredictOptions()
+    read = SharedReadings(options, on_files)
+    return tuple(predict(run, images, options, read=read) for run in runs)

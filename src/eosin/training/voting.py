@@ -1,0 +1,173 @@
+"""What a vote learns from validation patients: weights, the fusion head, and the threshold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eosin.data.splits import split_into_folds
+from eosin.errors import DataError, LeakageError
+from eosin.evaluation.calibration import apply_temperature, choose_threshold, fit_temperature
+from eosin.inference.members import cast_votes, member_features, member_probabilities
+from eosin.inference.votes import fit_weights
+from eosin.training.fusion import FusionOptions, fit_fusion
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from eosin.inference.readings import Readings
+    from eosin.inference.votes import Vote
+    from eosin.manifest import Manifest
+    from eosin.models.fusion import FusionHead
+    from eosin.models.run import Run
+
+    Floats = npt.NDArray[np.float64]
+    Ints = npt.NDArray[np.int64]
+
+INNER_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class FittedVote:
+    """A vote, ready to be cast.
+
+    Attributes:
+        threshold: of the positive class, binary tasks only.
+        temperature: of the fusion head's logits; 1 for every other vote.
+        choices: what was chosen, to be read in the Run's record.
+        head: the fusion head, for that vote.
+    """
+
+    threshold: float | None
+    temperature: float = 1.0
+    choices: dict[str, object] = field(default_factory=dict)
+    head: FusionHead | None = None
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The images that a vote may learn from, and what the networks say of them.
+
+    Attributes:
+        images: labelled rows of validation patients.
+        readings: of ``images.paths``.
+    """
+
+    images: Manifest
+    readings: Readings
+
+
+def require_honest_validation(members: Sequence[Run], split: Manifest) -> None:
+    """LeakageError, naming them, where a member trained on patients of ``split``'s val split.
+
+    Under a leaky protocol patients stand on both sides by design; there it is enough that the
+    member was trained with this very split, and so not on these images.
+    """
+    wanted = set(split.in_split("val").patients)
+    for run in members:
+        same = run.record.fingerprint == split.fingerprint and bool(run.record.val_patients)
+        met = sorted(wanted & set(run.record.train_patients))
+        if not met or (same and run.record.protocol.leaky):
+            continue
+        shown = ", ".join(met[:10]) + (", ..." if len(met) > 10 else "")
+        raise LeakageError(
+            f"{run.folder} was trained on {len(met)} of the {len(wanted)} validation patients: "
+            f"{shown}. A vote must learn from patients that no member was trained on: train the "
+            "members on this split; frozen folds keep a validation fold with "
+            "`fold_validation = true`"
+        )
+
+
+def fit_vote(
+    vote: Vote,
+    members: Sequence[Run],
+    validation: Validation | None,
+    *,
+    fusion: FusionOptions | None = None,
+) -> FittedVote:
+    """Fit ``vote`` on validation images.
+
+    A hard vote decides by majority: its threshold is one half. Any other vote's threshold is
+    chosen on the validation images; without them it is the mean of the members' thresholds.
+
+    Raises:
+        DataError: the vote needs validation images and there are none, none is readable, or
+            there are too few.
+        ModelError: a member is missing or changed, or has no features to fuse.
+    """
+    task = members[0].record.task
+    if vote == "hard":
+        return FittedVote(0.5 if task.binary else None, choices={"threshold_from": "the majority"})
+    if validation is None:
+        if vote != "soft":
+            raise DataError(
+                f"a {vote} vote is fitted on validation patients: name their manifest, --manifest"
+            )
+        thresholds = [run.record.threshold for run in members if run.record.threshold is not None]
+        mean = sum(thresholds) / len(thresholds) if thresholds else None
+        return FittedVote(mean, choices={"threshold_from": "the members' mean"})
+    if vote == "fusion":
+        return _fit_fusion(members, validation, fusion or FusionOptions())
+    places, probabilities, _ = member_probabilities(members, validation.readings)
+    labels = _labels(validation.images, places)
+    choices: dict[str, object] = {"threshold_from": "validation patients"}
+    weights: tuple[float, ...] = ()
+    if vote == "weighted":
+        weights = fit_weights(probabilities, labels)
+        choices["weights"] = list(weights)
+    voted = cast_votes(probabilities, vote, weights)
+    return FittedVote(_threshold(members[0], voted, labels), choices=choices)
+
+
+def _fit_fusion(
+    members: Sequence[Run], validation: Validation, options: FusionOptions
+) -> FittedVote:
+    found = member_features(members, validation.readings)
+    labels = _labels(validation.images, found.places)
+    readable = np.isin(np.arange(len(validation.images)), found.places)
+    fitted = fit_fusion(
+        found.values,
+        labels,
+        _inner_folds(validation.images.where(readable), seed=options.seed),
+        classes=len(members[0].record.task.classes),
+        options=options,
+    )
+    temperature = fit_temperature(fitted.logits, labels)
+    chances = apply_temperature(fitted.logits, temperature)
+    choices: dict[str, object] = {
+        "threshold_from": "validation patients, cross-validated",
+        "epochs": fitted.epochs,
+        "inner_log_loss": list(fitted.losses),
+    }
+    threshold = _threshold(members[0], chances, labels)
+    return FittedVote(threshold, temperature, choices, fitted.head)
+
+
+def _inner_folds(images: Manifest, *, seed: int) -> Ints:
+    """The inner fold of each image; patients stay whole, whatever the outer protocol cuts."""
+    patients = len(images.patients)
+    if patients < 2:
+        raise DataError(
+            "the validation images come from one patient; a fusion needs two or more to choose "
+            "where it stops"
+        )
+    folds = split_into_folds(images, min(INNER_FOLDS, patients), by="patient", seed=seed)
+    return np.asarray(folds.frame["fold"], dtype=np.int64)
+
+
+def _labels(images: Manifest, places: Ints) -> Ints:
+    if not len(places):
+        raise DataError(f"none of the {len(images)} validation images could be read")
+    return images.label_index[places]
+
+
+def _threshold(member: Run, probabilities: Floats, labels: Ints) -> float | None:
+    task = member.record.task
+    if not task.binary:
+        return None
+    positive = task.positive_index
+    return choose_threshold(probabilities[:, positive], labels == positive)
