@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from eosin.evaluation.comparison import Comparison
     from eosin.evaluation.evaluate import evaluate_predictions
     from eosin.evaluation.evaluation import Evaluation, read_evaluation
+    from eosin.explanation.explain import explain
+    from eosin.explanation.heatmap import Explanation, Heatmap
     from eosin.inference.predict import predict
     from eosin.manifest import Manifest, read_manifest
     from eosin.models.run import Run, read_run
@@ -41,6 +43,8 @@ __all__ = [
     "DataError",
     "EosinError",
     "Evaluation",
+    "Explanation",
+    "Heatmap",
     "LeakageError",
     "Manifest",
     "ModelError",
@@ -53,6 +57,7 @@ __all__ = [
     "audit_manifest",
     "compare_predictions",
     "evaluate_predictions",
+    "explain",
     "make_ensemble",
     "make_ensembles",
     "predict",
@@ -85,6 +90,8 @@ _ROOMS = {
     "eosin.evaluation.comparison": ("Comparison",),
     "eosin.evaluation.evaluate": ("evaluate_predictions",),
     "eosin.evaluation.evaluation": ("Evaluation", "read_evaluation"),
+    "eosin.explanation.explain": ("explain",),
+    "eosin.explanation.heatmap": ("Explanation", "Heatmap"),
     "eosin.inference.predict": ("predict",),
     "eosin.manifest": ("Manifest", "read_manifest"),
     "eosin.models.run": ("Run", "read_run"),

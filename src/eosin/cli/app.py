@@ -19,6 +19,7 @@ from eosin.cli import (
     doctor,
     ensemble,
     evaluate,
+    explain,
     predict,
     report,
     split,
@@ -37,6 +38,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 for verb in (split.split, train.train, predict.predict, evaluate.evaluate, report.report):
     app.command()(verb)
+app.command()(explain.explain)
 app.command()(compare.compare)
 app.command()(study.study)
 app.command()(ensemble.ensemble)

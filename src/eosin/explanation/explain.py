@@ -12,6 +12,7 @@ import numpy as np
 
 from eosin.errors import ConfigError, DataError
 from eosin.explanation.heatmap import Explanation, Heatmap, on_image_grid
+from eosin.explanation.judging import judged
 from eosin.explanation.merge import merge_heatmaps
 from eosin.explanation.methods import require_method
 from eosin.explanation.networks import open_networks
@@ -19,18 +20,21 @@ from eosin.inference.images import external_images, select_split
 from eosin.manifest import Manifest
 from eosin.pixels.preprocessing import prepare
 from eosin.pixels.reading import SkippedFile, read_image
+from eosin.pixels.stain_sources import patient_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
 
     from eosin.explanation.heatmap import FloatMap
     from eosin.explanation.networks import Answer, Network
+    from eosin.explanation.scoring import ScoreOptions
     from eosin.models.run import Run
     from eosin.pixels.preprocessing import Preprocessing
     from eosin.pixels.reading import UInt8Image
+    from eosin.pixels.stain_sources import Sources
     from eosin.tasks import Task
 
 PREDICTED, TRUE = "predicted", "true"
@@ -45,6 +49,7 @@ class ExplainOptions:
         target: ``"predicted"`` (by the mean probability of all networks), ``"true"`` (the label),
             or the name of a class.
         merge: merge the maps of several Runs; the members of one Run always are.
+        score: check how faithful each network's map is, and how; None for not at all.
         split: of a manifest; None for the test split, or every row of one without splits.
         device: auto, cpu or cuda.
         batch_size: images a forward pass; that many are in memory twice.
@@ -54,6 +59,7 @@ class ExplainOptions:
     method: str = "gradcam"
     target: str = PREDICTED
     merge: bool = False
+    score: ScoreOptions | None = None
     split: str | None = None
     device: str = "auto"
     batch_size: int = 16
@@ -67,11 +73,13 @@ class _Asked:
     Attributes:
         images: their rows.
         met: for each network, for each row, whether it was trained on the patient.
+        sources: for each preprocessing, the stain of each row's patient where it asks for it.
         options: how.
     """
 
     images: Manifest
     met: Sequence[Sequence[bool | None]]
+    sources: Mapping[Preprocessing, Sources | None]
     options: ExplainOptions
 
 
@@ -103,7 +111,7 @@ def explain(
         An iterator: for each image in order its explanation, or why it was left out.
 
     Raises:
-        ConfigError: an unknown method or class, or true labels that nobody knows.
+        ConfigError: an unknown method or class, or true labels or patients that nobody knows.
         DataError: no image at all, or Runs or manifest of different classes.
         ModelError: weights that are missing or changed; while iterating, a network without a
             usable feature map.
@@ -117,8 +125,10 @@ def explain(
     _require_target(options.target, task, chosen)
     networks = open_networks(runs, method=method, device=options.device)
     merging = len(networks) > 1 and (options.merge or len(networks) > len(runs))
-    asked = _Asked(chosen, [_met(network.run, images, chosen) for network in networks], options)
-    return _stream(networks, asked, merging=merging)
+    met = [_met(network.run, images, chosen) for network in networks]
+    asked = _Asked(chosen, met, _sources(networks, chosen, options.workers), options)
+    explanations = _stream(networks, asked, merging=merging)
+    return explanations if options.score is None else judged(networks, explanations, options.score)
 
 
 def _stream(
@@ -137,7 +147,7 @@ def _explain_batch(
     networks: Sequence[Network], loaded: Sequence[_Loaded], asked: _Asked
 ) -> Iterator[Explanation | SkippedFile]:
     """The explanations of some images; maps are brought to full size one image at a time."""
-    answers = _answers(networks, [item.image for item in loaded])
+    answers = _answers(networks, loaded, asked)
     labels = [str(asked.images.frame["label"].iloc[item.row]) for item in loaded]
     mean = np.mean([answer.probabilities for answer in answers], axis=0)
     classes = asked.images.task.classes
@@ -168,16 +178,30 @@ def _explain_batch(
         yield Explanation(path, item.image, labels[place], members[0].target, members)
 
 
-def _answers(networks: Sequence[Network], images: Sequence[UInt8Image]) -> list[Answer]:
+def _answers(networks: Sequence[Network], loaded: Sequence[_Loaded], asked: _Asked) -> list[Answer]:
     """Each network's answer; images are prepared once for all that want them alike."""
     prepared: dict[Preprocessing, npt.NDArray[np.float32]] = {}
     answers = []
     for network in networks:
         spec = network.run.record.preprocessing
         if spec not in prepared:
-            prepared[spec] = np.stack([prepare(image, spec) for image in images])
+            known = asked.sources[spec]
+            prepared[spec] = np.stack(
+                [
+                    prepare(item.image, spec, source=known[item.row] if known else None)
+                    for item in loaded
+                ]
+            )
         answers.append(network.answer(prepared[spec]))
     return answers
+
+
+def _sources(
+    networks: Sequence[Network], images: Manifest, workers: int
+) -> dict[Preprocessing, Sources | None]:
+    specs = dict.fromkeys(network.run.record.preprocessing for network in networks)
+    patients = images.known_patients
+    return {spec: patient_sources(images.paths, patients, spec, workers=workers) for spec in specs}
 
 
 def _full_size(network: Network, raw: FloatMap, image: UInt8Image) -> FloatMap:
@@ -270,8 +294,7 @@ def _require_target(target: str, task: Task, images: Manifest) -> None:
 def _met(run: Run, images: Manifest | Sequence[Path], chosen: Manifest) -> list[bool | None]:
     """For each image whether ``run`` was trained or validated on its patient; None: not known."""
     if isinstance(images, Manifest):
-        known = chosen.protocol.patients_known
-        patients = [patient if known else None for patient in chosen.frame["patient"]]
+        patients: Sequence[str | None] = chosen.known_patients or [None] * len(chosen)
     else:
         frame = external_images(run, images).frame  # whom a file name means depends on the Run
         patients = [

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from eosin.explanation.faithfulness_table import FaithfulnessRow
     from eosin.pixels.preprocessing import Fit
     from eosin.pixels.reading import UInt8Image
 
@@ -82,6 +83,7 @@ class Explanation:
         members: one map a network.
         merged: their mean weighted by probability; None where maps were not merged.
         disagreement: where they differ (H, W), 0 to 0.5; None as well.
+        scores: how faithful each member's map is, where that was asked.
     """
 
     path: Path
@@ -91,6 +93,7 @@ class Explanation:
     members: tuple[Heatmap, ...]
     merged: Heatmap | None = None
     disagreement: FloatMap | None = None
+    scores: tuple[FaithfulnessRow, ...] = ()
 
     @property
     def seen(self) -> bool | None:

@@ -98,10 +98,10 @@ def network_names(inside: Sequence[tuple[Run, Run]]) -> list[str]:
     """
     folders = [leaf.folder.resolve().parts for _, leaf in inside]
     names = [
-        "/".join(parts[-(1 + (leaf is not run)) :])
+        "/".join(parts[-2:] if leaf is not run or parts[-1].startswith("fold-") else parts[-1:])
         for parts, (run, leaf) in zip(folders, inside, strict=True)
     ]
-    for depth in range(2, max(map(len, folders))):
+    for depth in range(2, max(map(len, folders), default=0)):
         if len(set(names)) == len(names):
             break
         names = [

@@ -1,0 +1,115 @@
+"""`eosin explain`: heatmaps of what a Run, or several, looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from eosin.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from eosin.manifest import Manifest
+    from eosin.reporting.heatmap_folder import HeatmapFolder
+
+
+def explain(
+    places: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN... S.csv | FILES...",
+            help="Run folders, then a manifest, or image files and folders.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The pictures.")],
+    method: Annotated[
+        str,
+        typer.Option(
+            help="gradcam, gradcam++, hirescam, layercam, eigencam, scorecam or ablationcam."
+        ),
+    ] = "gradcam",
+    target: Annotated[
+        str, typer.Option(help="The class to explain: predicted, true, or its name.")
+    ] = "predicted",
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Merge the maps of several Runs into one.")
+    ] = False,
+    score: Annotated[
+        bool, typer.Option("--score", help="Check how faithful each map is; takes far longer.")
+    ] = False,
+    split: Annotated[
+        str | None, typer.Option(help="The manifest's split to explain (test, val or train).")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    batch_size: Annotated[int, typer.Option(min=1)] = 16,
+) -> None:
+    """Draw where a model found its evidence; several Runs stand side by side."""
+    from eosin.cli.console import counting, finish, say
+    from eosin.explanation.explain import ExplainOptions
+    from eosin.explanation.explain import explain as explain_images
+    from eosin.explanation.scoring import ScoreOptions
+    from eosin.models.run import read_run
+    from eosin.pixels.reading import write_error_table
+    from eosin.reporting.heatmap_folder import write_heatmaps
+
+    folders, images = _told_apart(places)
+    options = ExplainOptions(
+        method=method,
+        target=target,
+        merge=merge,
+        score=ScoreOptions() if score else None,
+        split=split,
+        device=device,
+        batch_size=batch_size,
+    )
+    explanations = explain_images([read_run(f) for f in folders], _source(images), options)
+    with counting("explaining", None) as on_files:
+        written = write_heatmaps(explanations, out, on_files=on_files)
+    write_error_table(written.skipped, out / "errors.csv")
+    if score and written.scores:
+        _conclude(written)
+    if written.seen:
+        say(
+            f"[yellow]{written.seen} of {written.explained} images are of patients that a network "
+            "was trained or validated on: what it does there says little of new patients[/]"
+        )
+    say(f"{written.explained} images explained, written: {out}")
+    finish(written.skipped, out / "errors.csv")
+
+
+def _told_apart(places: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Run folders and images; ConfigError where either is missing."""
+    from eosin.models.run import RECORD_NAME
+
+    runs = [place for place in places if (place / RECORD_NAME).is_file()]
+    images = [place for place in places if place not in runs]
+    if not runs:
+        raise ConfigError(
+            f"{places[0]}: not a finished Run folder; name at least one, as `eosin train` makes it"
+        )
+    if not images:
+        raise ConfigError("name the images to explain after the Run: files, folders or a manifest")
+    return runs, images
+
+
+def _source(images: Sequence[Path]) -> Manifest | Sequence[Path]:
+    from eosin.manifest import read_manifest
+
+    tables = [path for path in images if path.suffix.lower() == ".csv"]
+    if tables and len(images) > 1:
+        raise ConfigError(f"give one manifest or image files, not both: {tables[0]}")
+    return read_manifest(tables[0]) if tables else images
+
+
+def _conclude(written: HeatmapFolder) -> None:
+    """Write faithfulness.csv and say how many maps are to be believed."""
+    from eosin.cli.console import say
+    from eosin.explanation.faithfulness_table import write_faithfulness
+
+    path = written.folder / "faithfulness.csv"
+    write_faithfulness(written.scores, path)
+    faithful = sum(row.faithful for row in written.scores)
+    say(f"{faithful} of {len(written.scores)} maps are faithful; each with its reason: {path}")

@@ -1,0 +1,170 @@
+"""The folder `eosin explain` writes: overlays, raw maps, panels, merged maps and their index."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eosin.artefacts import write_table
+from eosin.explanation.heatmap import Explanation
+from eosin.explanation.merge import MERGED
+from eosin.files import replacing
+from eosin.reporting.heatmap_pictures import draw_heatmap, draw_merged, draw_models
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from eosin.explanation.faithfulness_table import FaithfulnessRow
+    from eosin.explanation.heatmap import FloatMap, Heatmap
+    from eosin.pixels.reading import SkippedFile, UInt8Image
+
+FORMAT_VERSION = 1
+INDEX_NAME = "explanations.csv"
+
+
+@dataclass
+class HeatmapFolder:
+    """What was written.
+
+    Attributes:
+        folder: where.
+        explained: how many images.
+        seen: how many of them a network was trained or validated on, by patient.
+        skipped: files that were left out.
+        scores: of the maps, where asked.
+    """
+
+    folder: Path
+    explained: int = 0
+    seen: int = 0
+    skipped: list[SkippedFile] = field(default_factory=list)
+    scores: list[FaithfulnessRow] = field(default_factory=list)
+    _rows: list[dict[str, object]] = field(default_factory=list)
+    _names: set[str] = field(default_factory=set)
+
+    def add(self, explanation: Explanation) -> None:
+        """Write the pictures and maps of one image; the index follows with ``write_index``."""
+        name = self._name(explanation.path)
+        many = len(explanation.members) > 1
+        maps: dict[str, FloatMap] = {}
+        for place, heatmap in enumerate(explanation.members):
+            key = _file_name(heatmap.model)
+            score = explanation.scores[place] if explanation.scores else None
+            overlay = self.folder / "overlays" / (f"{name}.{key}.png" if many else f"{name}.png")
+            write_png(draw_heatmap(explanation, heatmap, score=score), overlay)
+            maps[key] = heatmap.raw
+            self._index(explanation, heatmap, overlay, name, key)
+        if many:
+            write_png(draw_models(explanation), self.folder / "panels" / f"{name}.png")
+        if explanation.merged is not None and explanation.disagreement is not None:
+            overlay = self.folder / "merged" / f"{name}.png"
+            write_png(draw_merged(explanation), overlay)
+            maps |= {MERGED: explanation.merged.values, "disagreement": explanation.disagreement}
+            self._index(explanation, explanation.merged, overlay, name, MERGED)
+        _write_maps(maps, self.folder / "maps" / f"{name}.npz")
+        self.scores.extend(explanation.scores)
+        self.explained += 1
+        self.seen += explanation.seen is True
+
+    def write_index(self) -> Path:
+        """Write ``explanations.csv``, one row a map, and its sidecar."""
+        import pandas as pd
+
+        path = self.folder / INDEX_NAME
+        meta = {
+            "format_version": FORMAT_VERSION,
+            "kind": "explanations",
+            "images": self.explained,
+            "seen": self.seen,
+            "skipped": len(self.skipped),
+        }
+        write_table(pd.DataFrame(self._rows, columns=list(_COLUMNS)), path, meta=meta)
+        return path
+
+    def _index(
+        self, explanation: Explanation, heatmap: Heatmap, overlay: Path, name: str, key: str
+    ) -> None:
+        values = (
+            str(explanation.path.absolute()),
+            explanation.label,
+            heatmap.model,
+            heatmap.backbone,
+            heatmap.family,
+            heatmap.method,
+            heatmap.target,
+            heatmap.predicted,
+            round(heatmap.probability, 6),
+            {True: "yes", False: "no", None: ""}[heatmap.seen],
+            overlay.relative_to(self.folder).as_posix(),
+            f"maps/{name}.npz",
+            key,
+        )
+        self._rows.append(dict(zip(_COLUMNS, values, strict=True)))
+
+    def _name(self, path: Path) -> str:
+        """The image's stem, with its folder and then a number where another image has it."""
+        wanted = [path.stem, f"{path.parent.name}-{path.stem}"]
+        numbered = (f"{wanted[-1]}-{n}" for n in range(2, len(self._names) + 3))
+        free = (name for name in (*wanted, *numbered) if name.lower() not in self._names)
+        name = next(free)
+        self._names.add(name.lower())  # two names that differ in case are one file on some disks
+        return name
+
+
+_COLUMNS = (
+    *("path", "label", "model", "backbone", "family", "method", "target", "predicted"),
+    *("probability", "seen", "overlay", "maps", "key"),
+)
+
+
+def write_heatmaps(
+    explanations: Iterable[Explanation | SkippedFile],
+    folder: Path,
+    *,
+    on_files: Callable[[int], None] = lambda _: None,
+) -> HeatmapFolder:
+    """Write explanations as they come, one in memory at a time; nothing in ``folder`` is deleted.
+
+    ``overlays/`` holds one picture a map, ``panels/`` all networks side by side, ``merged/`` the
+    merged map beside the disagreement, ``maps/`` the numbers: for each image an ``.npz`` with
+    the raw map (h, w, float32) of each network, and the merged one and the disagreement on the
+    image's own grid. ``explanations.csv`` tells which is which.
+
+    Args:
+        explanations: as ``explain`` gives them.
+        folder: made where it does not exist.
+        on_files: told of each file that is done.
+    """
+    written = HeatmapFolder(folder)
+    for item in explanations:
+        if isinstance(item, Explanation):
+            written.add(item)
+        else:
+            written.skipped.append(item)
+        on_files(1)
+    if written.explained:
+        written.write_index()
+    return written
+
+
+def write_png(picture: UInt8Image, path: Path) -> None:
+    """Write an RGB image (H, W, 3) as PNG in one step."""
+    import cv2
+
+    bgr = np.ascontiguousarray(picture[:, :, ::-1])
+    _, data = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 3])
+    with replacing(path) as draft:
+        draft.write_bytes(data.tobytes())
+
+
+def _write_maps(maps: dict[str, FloatMap], path: Path) -> None:
+    with replacing(path) as draft, draft.open("wb") as stream:
+        np.savez_compressed(stream, allow_pickle=False, **maps)
+
+
+def _file_name(model: str) -> str:
+    return re.sub(r"[^\w.+-]+", "-", model).strip("-") or "model"

@@ -1,0 +1,166 @@
+"""A heatmap laid on its image at the image's own scale, with a legend below; no torch.
+
+Colours run along viridis, which is even to the eye and far from the pinks of H&E, and grow opaque
+with the map, so that tissue stays visible. A line encloses the strongest fifth of the picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from eosin.reporting.lettering import INK, PAPER, QUIET, font, line_height, wrap
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from PIL.ImageDraw import ImageDraw
+
+    from eosin.pixels.reading import UInt8Image
+
+Values: TypeAlias = npt.NDArray[np.float32]
+
+TOP_SHARE = 0.2
+MOST_OPAQUE = 0.55
+GOOD, BAD = "#1b7f4b", "#b3261e"
+_NARROWEST = 420  # a legend needs this many pixels; a smaller picture keeps its size above it
+_MARGIN, _BAR = 10, (150, 12)
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """A verdict in a band of its colour, right below the picture."""
+
+    text: str
+    colour: str
+
+
+@dataclass(frozen=True, slots=True)
+class Legend:
+    """What stands below the picture.
+
+    Attributes:
+        title: the class and its probability.
+        lines: how the map was made, by what, and what else to know.
+        scale: what the colour bar measures; the bar is left out where empty.
+        top: the value at the bar's right end.
+        stamp: a verdict on the map.
+    """
+
+    title: str
+    lines: tuple[str, ...] = ()
+    scale: str = ""
+    top: str = "1"
+    stamp: Stamp | None = None
+
+
+def blend(image: UInt8Image, values: Values, *, contour: bool = True) -> UInt8Image:
+    """The image under its map, same shape.
+
+    Args:
+        image: RGB (H, W, 3).
+        values: the map (H, W), 0 to 1; where it is 0 the image is left as it is.
+        contour: whether to enclose the strongest fifth.
+    """
+    colours = colour_of(values).astype(np.float32)
+    opacity = (MOST_OPAQUE * np.sqrt(np.clip(values, 0, 1)))[:, :, None]
+    mixed = image + opacity * (colours - image)
+    picture = np.rint(mixed).astype(np.uint8)
+    return _outlined(picture, strongest(values)) if contour else picture
+
+
+def colour_of(values: Values) -> UInt8Image:
+    """Viridis of values 0 to 1, RGB, with one more axis of 3 at the end."""
+    import cv2
+
+    grey = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
+    coloured = cv2.applyColorMap(grey, cv2.COLORMAP_VIRIDIS)
+    return np.asarray(coloured[:, :, ::-1], np.uint8)
+
+
+def strongest(values: Values, *, share: float = TOP_SHARE) -> npt.NDArray[np.bool_]:
+    """The ``share`` of the area with the highest values (H, W); places of value 0 never count."""
+    place = min(values.size - 1, int(values.size * (1 - share)))
+    limit = np.partition(values, place, axis=None)[place]
+    return np.asarray((values >= limit) & (values > 0))
+
+
+def draw_overlay(image: UInt8Image, values: Values, legend: Legend) -> UInt8Image:
+    """The blended image with its legend below: its first H rows and W columns are the picture."""
+    return with_legend(blend(image, values), legend)
+
+
+def with_legend(picture: UInt8Image, legend: Legend) -> UInt8Image:
+    """A picture (H, W, 3) at its own size with a strip of text, and a colour bar, below."""
+    from PIL import Image, ImageDraw
+
+    height, width = picture.shape[:2]
+    broad = max(width, _NARROWEST)
+    rows = _rows(legend, broad - 2 * _MARGIN - (_BAR[0] + 2 * _MARGIN if legend.scale else 0))
+    band = _stamp_lines(legend.stamp, broad)
+    below = height + len(band) * line_height(font(13, bold=True)) + (8 if band else 0)
+    tall = max(sum(line_height(font(size, bold=bold)) for _, size, bold in rows), 44)
+    page = Image.new("RGB", (broad, below + tall + 2 * _MARGIN), PAPER)
+    page.paste(Image.fromarray(picture), (0, 0))
+    draw = ImageDraw.Draw(page)
+    if legend.stamp:
+        draw.rectangle((0, height, broad, below - 1), fill=legend.stamp.colour)
+        _write(draw, (_MARGIN, height + 4), [(line, 13, True) for line in band], PAPER)
+    _write(draw, (_MARGIN, below + _MARGIN), rows, INK)
+    if legend.scale:
+        corner = (broad - _BAR[0] - _MARGIN, below + _MARGIN + 16)
+        page.paste(Image.fromarray(colour_bar(*_BAR)), corner)
+        _label_bar(draw, corner, legend)
+    return np.asarray(page)
+
+
+def colour_bar(width: int, height: int) -> UInt8Image:
+    """Viridis from 0 at the left to 1 at the right."""
+    ramp = np.linspace(0, 1, width, dtype=np.float32)
+    return colour_of(np.tile(ramp, (height, 1)))
+
+
+def _rows(legend: Legend, width: int) -> list[tuple[str, int, bool]]:
+    """Lines of text with their size and weight, wrapped to ``width``."""
+    texts = [(legend.title, 16, True), *((line, 12, False) for line in legend.lines)]
+    return [
+        (line, size, bold)
+        for text, size, bold in texts
+        for line in wrap(text, width, font(size, bold=bold))
+    ]
+
+
+def _stamp_lines(stamp: Stamp | None, width: int) -> list[str]:
+    return wrap(stamp.text, width - 2 * _MARGIN, font(13, bold=True)) if stamp else []
+
+
+def _write(
+    draw: ImageDraw, corner: tuple[int, int], rows: Sequence[tuple[str, int, bool]], ink: str
+) -> None:
+    left, top = corner
+    for text, size, bold in rows:
+        face = font(size, bold=bold)
+        draw.text((left, top), text, fill=ink, font=face)
+        top += line_height(face)
+
+
+def _label_bar(draw: ImageDraw, corner: tuple[int, int], legend: Legend) -> None:
+    left, top = corner
+    face = font(11)
+    draw.text((left, top - 15), legend.scale, fill=QUIET, font=face)
+    draw.text((left, top + _BAR[1] + 2), "0", fill=QUIET, font=face)
+    draw.text((left + _BAR[0], top + _BAR[1] + 2), legend.top, fill=QUIET, font=face, anchor="ra")
+
+
+def _outlined(picture: UInt8Image, region: npt.NDArray[np.bool_]) -> UInt8Image:
+    """A white line with a dark core around ``region``: it stands out on any tissue."""
+    import cv2
+
+    found, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    canvas = np.ascontiguousarray(picture)
+    for colour, thickness in (((255, 255, 255), 3), ((31, 27, 36), 1)):
+        cv2.drawContours(canvas, found, -1, colour, thickness, cv2.LINE_AA)
+    return canvas
