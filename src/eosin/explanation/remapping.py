@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,13 +23,17 @@ if TYPE_CHECKING:
 
 
 def remap_by(method: Method, spec: Preprocessing) -> Remap:
-    """A function from a network, images and class indices to one raw map (h, w) an image."""
+    """A function from a network, images and class indices to one raw map (h, w) an image.
+
+    Images are those that a network sees already (``view``): their stain is not touched again.
+    """
+    bare = replace(spec, stain=None)
 
     def remap(
         classifier: Classifier, images: Sequence[UInt8Image], targets: Sequence[int]
     ) -> list[FloatMap]:
         device = next(classifier.parameters()).device
-        pixels = torch.from_numpy(np.stack([prepare(image, spec) for image in images])).to(device)
+        pixels = torch.from_numpy(np.stack([prepare(image, bare) for image in images])).to(device)
         chosen = torch.tensor(list(targets), device=device)
         maps = explain_targets(classifier, respond(classifier, pixels), chosen, method=method)
         return list(maps.cpu().numpy())

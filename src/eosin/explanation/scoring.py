@@ -25,7 +25,7 @@ from eosin.explanation.perturbation import (
 )
 from eosin.explanation.randomisation import Randomised, RandomTwins, random_twins, surviving
 from eosin.explanation.stability import Stability, stability
-from eosin.pixels.preprocessing import prepare, resize
+from eosin.pixels.preprocessing import normalise, resize, view
 from eosin.pixels.reading import UInt8Image, read_image
 
 if TYPE_CHECKING:
@@ -106,8 +106,8 @@ def score_maps(
 ) -> Iterator[FaithfulnessRow]:
     """Score maps of a single Run's network, one at a time.
 
-    Images are perturbed at the network's own size: resized once, then filled, so that what is
-    removed is removed from the very pixels that the network meets.
+    Images are perturbed as the network sees them: brought to its stain and size once, then filled,
+    so that what is removed is removed from the very pixels that the network meets.
 
     Args:
         run: a Run with weights of its own.
@@ -157,7 +157,7 @@ class _Judged:
         device = next(network.parameters()).device
         spec, temperature = self.record.preprocessing, self.record.temperature
         with torch.inference_mode():
-            pixels = torch.from_numpy(np.stack([prepare(image, spec) for image in images]))
+            pixels = torch.from_numpy(np.stack([normalise(image, spec) for image in images]))
             logits = network(pixels.to(device).contiguous(memory_format=torch.channels_last))
             chances = (logits.double() / temperature).softmax(dim=1)[:, target]
             answer: Floats = chances.cpu().numpy()
@@ -211,7 +211,7 @@ def _score(judged: _Judged, item: MapToScore, model: str) -> FaithfulnessRow:
     classes = judged.record.task.classes
     if not 0 <= item.target < len(classes):
         raise DataError(f"{item.path}: no class number {item.target} among {list(classes)}")
-    image = resize(item.image, judged.record.preprocessing)
+    image = view(item.image, judged.record.preprocessing)
     try:
         result = perturb(
             image,
