@@ -30,6 +30,19 @@ def train(
     fold: Annotated[
         str | None, typer.Option(metavar="K|all", help="Fold to hold out, or every one in turn.")
     ] = None,
+    stain: Annotated[
+        str | None, typer.Option(help="none, reinhard, macenko or vahadane: applied by the Run.")
+    ] = None,
+    stain_target: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Target image (the training images' median)."),
+    ] = None,
+    stain_per: Annotated[
+        str | None, typer.Option(help="What a stain is estimated over: image or patient.")
+    ] = None,
+    stain_jitter: Annotated[
+        float | None, typer.Option(help="0.2: 0.8 to 1.2 times the haematoxylin and the eosin.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0)] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted training.")
@@ -57,6 +70,10 @@ def train(
             "batch_size": batch_size,
             "image_size": image_size,
             "freeze": freeze,
+            "stain": stain,
+            "stain_target": stain_target,
+            "stain_per": stain_per,
+            "stain_jitter": stain_jitter,
             "seed": seed,
             "device": device,
             "track": track,
@@ -66,7 +83,9 @@ def train(
     try:
         held = _fold(fold)
         if settings.freeze:
-            with counting("features", len(images)) as on_files:
+            # With a stain step each fold's network may see the images its own way.
+            total = len(images) if settings.stain == "none" else None
+            with counting("features", total) as on_files:
                 trained = train_run(
                     images, out, settings, fold=held, resume=resume, on_files=on_files
                 )
