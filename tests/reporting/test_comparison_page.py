@@ -15,12 +15,13 @@ import pytest
 from eosin.evaluation.compare import compare_predictions
 from eosin.evaluation.comparison import Comparison
 from eosin.models.run import write_run
-from eosin.predictions import Predictions
+from eosin.predictions import Predictions, Provenance, make_predictions
 from eosin.protocol import Protocol
 from eosin.reporting.comparison_figures import learning_picture, measure_pictures
 from eosin.reporting.comparison_page import write_comparison
 from eosin.reporting.comparison_tables import p_value, pair_table, ranking_table, signed
 from eosin.reporting.dots import Dot, dots_figure, limits_of
+from eosin.tasks import Task
 
 HISTORY = "epoch,train_loss,val_loss\n1,0.70,0.72\n2,0.41,0.55\n3,0.22,0.58\n"
 
@@ -156,6 +157,35 @@ def test_learning_curves_come_from_the_runs_and_what_is_missing_is_said(
     assert 'id="learning-1-t">sure</title>' in page
     assert "usual: its Run holds no history.csv" in page
     assert "gone: no such Run folder" in page
+
+
+def test_a_picture_of_an_earlier_comparison_does_not_stay(comparison, tmp_path: Path):
+    (tmp_path / "learning.png").write_bytes(b"of other models")
+    (tmp_path / "notes.png").write_bytes(b"the user's own")
+    write_comparison(comparison, tmp_path, runs={})
+    assert not (tmp_path / "learning.png").exists()
+    assert (tmp_path / "notes.png").exists()
+
+
+def test_grades_of_unknown_patients_have_a_page_without_patients(tmp_path: Path):
+    task = Task("her2", ("0", "1+", "2+", "3+"), ordinal=True)
+    truth = np.arange(40) % 4
+    images = pd.DataFrame(
+        {"path": [f"/bci/{n}.png" for n in range(40)], "label": np.array(task.classes)[truth]}
+    ).assign(patient="", magnification="", fold="")
+    provenance = Provenance(dataset="bci", protocol=Protocol("official", patients_known=False))
+    tables = {}
+    for name, wrong in (("inception_her2", 4), ("vgg16", 20)):
+        chosen = np.where(np.arange(40) < wrong, (truth + 1) % 4, truth)
+        p = np.where(np.eye(4)[chosen] > 0, 0.7, 0.1)
+        tables[name] = make_predictions(images, p, task=task, provenance=provenance)
+    comparison = compare_predictions(tables, resamples=100)
+    page = write_comparison(comparison, tmp_path).read_text()
+    assert "Macro precision" in page
+    assert "inception_her2 has the best quadratic-weighted kappa" in page
+    assert "p by patient" not in page
+    assert "inception_her2: its predictions name no Run" in page
+    assert '<div class="banner banner--note"' in page
 
 
 def test_one_sheet_has_a_panel_for_each_model_on_one_scale():

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from eosin.reporting.learning import History
 
 PAGE_NAME = "comparison.html"
+_PICTURES = ("accuracy", "precision", "recall", "f1", "mistakes", "learning")
 _TILES = 12
 _CONTENTS = (
     ("verdict", "Verdict"),
@@ -97,6 +98,8 @@ def write_comparison(
     if histories:
         pictures.append(learning_picture(histories))
     leaky = any(provenance.protocol.leaky for provenance in comparison.provenance.values())
+    for name in {*_PICTURES} - {picture.name for picture in pictures}:
+        (folder / f"{name}.png").unlink(missing_ok=True)  # of an earlier comparison
     for picture in pictures:
         picture.write(folder, footnote=_protocols(comparison), alarm=leaky)
     return folder / PAGE_NAME
