@@ -80,20 +80,27 @@ def write_study_page(
 
 
 def _sentence(meter: Sequence[MeterRow]) -> str:
-    gaps = [leak for row in meter for leak in row.leaks if leak.metric == "accuracy"]
+    gaps: dict[str, list[Leakage]] = {}
+    for row in meter:
+        own = gaps.setdefault(row.leaky_protocol, [])
+        own += [leak for leak in row.leaks if leak.metric == "accuracy"]
     if not gaps:
         return (
             "No leaky protocol stands beside a patient-level one in this study, so there is no "
             "leak to measure."
         )
-    worst = max(gaps, key=lambda leak: leak.difference)
-    least = min(gaps, key=lambda leak: leak.difference)
-    if worst.difference <= 0:
-        return "No leaky protocol flatters any model of this study in accuracy."
-    span = f"by {least.difference:.2f} to {worst.difference:.2f}"
+    return " ".join(_flattery(protocol, leaks) for protocol, leaks in gaps.items())
+
+
+def _flattery(protocol: str, leaks: Sequence[Leakage]) -> str:
+    worst = max(leaks, key=lambda leak: leak.difference)
+    beyond = [leak for leak in leaks if leak.low is not None and leak.low > 0]
+    if not beyond:
+        return f"“{protocol}” flatters no model of this study in accuracy beyond chance."
     return (
-        f"Letting patients stand on both sides changes the accuracy of the same models {span}: "
-        f"at most from {worst.honest:.3f} to {worst.leaky:.3f}, on {worst.patients} patients."
+        f"“{protocol}” flatters {len(beyond)} of {counted(len(leaks), 'model')}, at most by "
+        f"{worst.difference:.2f} accuracy: {worst.leaky:.3f} for a model that gets "
+        f"{worst.honest:.3f} on patients it has not seen."
     )
 
 
@@ -131,6 +138,7 @@ def _gauge(leak: Leakage) -> dict[str, object]:
         "difference": f"{leak.difference:+.3f}",
         "between": between,
         "sentence": leak.sentence,
+        "beyond": leak.low is not None and leak.low > 0,
         "patients": counted(leak.patients, "patient"),
         "from": f"{100 * low:.1f}%",
         "width": f"{100 * (high - low):.1f}%",
