@@ -23,6 +23,7 @@ from eosin.cli import (
     predict,
     report,
     split,
+    stain,
     study,
     train,
 )
@@ -36,6 +37,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data.app, name="data")
+app.add_typer(stain.app, name="stain")
 for verb in (split.split, train.train, predict.predict, evaluate.evaluate, report.report):
     app.command()(verb)
 app.command()(explain.explain)

@@ -41,6 +41,32 @@ class ImageStains:
             return None
 
 
+def fit_to_median(
+    normalizer: StainNormalizer, paths: Sequence[Path], stains: ImageStains
+) -> StainNormalizer:
+    """Fit to the median of the images' stains; those that show none have no vote.
+
+    Raises:
+        DataError: none of them shows stained tissue.
+    """
+    found = [stain for stain in stains.of(paths) if stain is not None]
+    if not found:
+        raise DataError(
+            f"none of the {len(paths)} images to take the stain target from shows stained tissue; "
+            "name a target image, or leave the stain as it is"
+        )
+    return normalizer.fit_estimates(found)
+
+
+def fit_to_file(normalizer: StainNormalizer, target: Path) -> StainNormalizer:
+    """Fit to one image file; DataError naming it where it cannot be read or shows no stain."""
+    image = read_image(target)
+    try:
+        return normalizer.fit(image)
+    except DataError as error:
+        raise DataError(f"{target}: cannot be the stain target: {error}") from error
+
+
 def pooled_sources(
     paths: Sequence[Path],
     patients: Sequence[str],

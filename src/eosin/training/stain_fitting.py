@@ -7,10 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from eosin.errors import DataError, LeakageError
-from eosin.pixels.reading import read_image
-from eosin.pixels.stain import StainEstimate, StainNormalizer, create_normalizer
-from eosin.pixels.stain_sources import ImageStains, Sources, patient_sources, pooled_sources
+from eosin.errors import LeakageError
+from eosin.pixels.stain import StainEstimate, create_normalizer
+from eosin.pixels.stain_sources import (
+    ImageStains,
+    Sources,
+    fit_to_file,
+    fit_to_median,
+    patient_sources,
+    pooled_sources,
+)
 from eosin.pixels.stain_step import StainStep
 from eosin.training.stain_augmentation import StainAugmentation
 
@@ -59,25 +65,10 @@ def fit_stain_step(
     normalizer = create_normalizer(config.stain)
     if config.stain_target != TRAIN_MEDIAN:
         _require_unseen(manifest, Path(config.stain_target))
-        fit_to_image(normalizer, Path(config.stain_target))
-        return StainStep(normalizer, config.stain_per)
+        return StainStep(fit_to_file(normalizer, Path(config.stain_target)), config.stain_per)
     stains = stains or ImageStains(normalizer, workers=_workers(config))
-    found = [stain for stain in stains.of(manifest.in_split("train").paths) if stain is not None]
-    if not found:
-        raise DataError(
-            "no training image shows stained tissue, so there is no stain to normalise to; name a "
-            "target image with stain_target, or set stain = 'none'"
-        )
-    return StainStep(normalizer.fit_estimates(found), config.stain_per)
-
-
-def fit_to_image(normalizer: StainNormalizer, target: Path) -> None:
-    """Fit ``normalizer``, which is new, to an image file; DataError naming it where it cannot."""
-    image = read_image(target)
-    try:
-        normalizer.fit(image)
-    except DataError as error:
-        raise DataError(f"{target}: cannot be the stain target: {error}") from error
+    paths = manifest.in_split("train").paths
+    return StainStep(fit_to_median(normalizer, paths, stains), config.stain_per)
 
 
 def split_sources(manifest: Manifest, spec: Preprocessing) -> Sources | None:

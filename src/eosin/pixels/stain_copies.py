@@ -1,0 +1,151 @@
+"""Stain-normalised copies of image files: written in parallel, continued where they stopped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from eosin.errors import ConfigError, DataError
+from eosin.files import read_json, replacing, write_json
+from eosin.pixels.reading import SkippedFile, UInt8Image, read_image
+from eosin.pixels.stain_normalizer import Source
+from eosin.pixels.stain_step import StainStep
+
+SETTINGS_NAME: Final = "stain.json"
+_NOTE: Final = "eosin-stain-note"  # PNG text that lets a continued job know what it noted before
+_COMPRESSION: Final = 3  # of zlib: half the time of its default, a few per cent more bytes
+
+
+@dataclass(frozen=True)
+class Copies:
+    """What became of each file.
+
+    Attributes:
+        notes: what the stain step noted of each file, or nothing; None where it was skipped.
+        skipped: the files that could not be read.
+        kept: how many copies were there already.
+    """
+
+    notes: tuple[str | None, ...]
+    skipped: tuple[SkippedFile, ...]
+    kept: int
+
+
+def copy_names(paths: Sequence[Path]) -> tuple[Path, ...]:
+    """The relative name of each file's copy: as below the common folder, but ending in ``.png``.
+
+    Raises:
+        DataError: two files would have one copy.
+    """
+    top = os.path.commonpath([path.parent for path in paths])
+    names = tuple(path.relative_to(top).with_suffix(".png") for path in paths)
+    taken: dict[Path, Path] = {}
+    for path, name in zip(paths, names, strict=True):
+        other = taken.setdefault(name, path)
+        if other != path:
+            raise DataError(f"{other} and {path} would both be copied to {name}; rename one")
+    return names
+
+
+def claim_folder(folder: Path, step: StainStep) -> None:
+    """Record the step in ``folder`` before its first copy.
+
+    Raises:
+        ConfigError: the folder holds copies made by another step, or something else.
+    """
+    path = folder / SETTINGS_NAME
+    wanted: dict[str, object] = {"format_version": 1, "kind": "stain copies", **step.to_dict()}
+    if path.is_file():
+        if read_json(path, what="stain step", fix="remove the folder") != wanted:
+            raise ConfigError(
+                f"{folder}: holds copies of another method, target or images; name another folder "
+                "or remove it"
+            )
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigError(f"{folder}: holds files and no {SETTINGS_NAME}; name a new folder")
+    write_json(path, wanted)
+
+
+def write_copies(
+    paths: Sequence[Path],
+    copies: Sequence[Path],
+    step: StainStep,
+    *,
+    sources: Sequence[Source | None] | None = None,
+    workers: int = 2,
+    on_files: Callable[[int], None] | None = None,
+) -> Copies:
+    """Write each file's copy in the target's stain; one that is there and no older is kept.
+
+    Args:
+        paths: image files.
+        copies: where each goes, as PNG.
+        step: what is applied.
+        sources: of each file, the stain of its patient, where the step goes by patient.
+        workers: threads.
+        on_files: told of files done.
+    """
+
+    def write(place: int) -> tuple[str | SkippedFile, bool]:
+        source = sources[place] if sources else None
+        return _copy(paths[place], copies[place], step, source=source)
+
+    results: list[str | SkippedFile] = []
+    kept = 0
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for said, was_there in pool.map(write, range(len(paths))):
+                results.append(said)
+                kept += was_there
+                if on_files:
+                    on_files(1)
+        except BaseException:  # Ctrl-C: end with the copies being written
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return Copies(
+        notes=tuple(None if isinstance(said, SkippedFile) else said for said in results),
+        skipped=tuple(said for said in results if isinstance(said, SkippedFile)),
+        kept=kept,
+    )
+
+
+def _copy(
+    path: Path, copy: Path, step: StainStep, *, source: Source | None
+) -> tuple[str | SkippedFile, bool]:
+    """The note of a copy, or why there is none; whether the copy was there already."""
+    before = _note_of(copy, path)
+    if before is not None:
+        return before, True
+    try:
+        result = step.apply(read_image(path), source=source)
+    except DataError as error:
+        return SkippedFile.from_error(path, error), False
+    note = step.note(result, source=source)
+    _write_png(result.image, copy, note)
+    return note, False
+
+
+def _note_of(copy: Path, path: Path) -> str | None:
+    """The note in a copy that is no older than its image; None where there is no such copy."""
+    from PIL.PngImagePlugin import PngImageFile
+
+    if not copy.is_file() or not path.is_file() or copy.stat().st_mtime < path.stat().st_mtime:
+        return None
+    with copy.open("rb") as stream:
+        note = PngImageFile(stream).info.get(_NOTE)
+    return None if note is None else str(note)
+
+
+def _write_png(image: UInt8Image, path: Path, note: str) -> None:
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    text = PngInfo()
+    text.add_text(_NOTE, note)
+    with replacing(path) as draft:
+        Image.fromarray(image).save(draft, "PNG", pnginfo=text, compress_level=_COMPRESSION)
