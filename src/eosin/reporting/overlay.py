@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Values: TypeAlias = npt.NDArray[np.float32]
 
 TOP_SHARE = 0.2
-MOST_OPAQUE = 0.55
+MOST_OPAQUE = 0.6
 GOOD, BAD = "#1b7f4b", "#b3261e"
 _NARROWEST = 420  # a legend needs this many pixels; a smaller picture keeps its size above it
 _MARGIN, _BAR = 10, (150, 12)
@@ -66,7 +66,7 @@ def blend(image: UInt8Image, values: Values, *, contour: bool = True) -> UInt8Im
         contour: whether to enclose the strongest fifth.
     """
     colours = colour_of(values).astype(np.float32)
-    opacity = (MOST_OPAQUE * np.sqrt(np.clip(values, 0, 1)))[:, :, None]
+    opacity = (MOST_OPAQUE * np.clip(values, 0, 1))[:, :, None]
     mixed = image + opacity * (colours - image)
     picture = np.rint(mixed).astype(np.uint8)
     return _outlined(picture, strongest(values)) if contour else picture

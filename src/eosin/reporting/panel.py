@@ -41,7 +41,8 @@ def draw_panel(
     """
     from PIL import Image, ImageDraw
 
-    columns = min(columns, len(cells))
+    down = -(-len(cells) // columns)
+    columns = -(-len(cells) // down)  # as even as it goes
     wide = max(180, min(width, cells[0].picture.shape[1]))
     texts = [_rows(cell, wide) for cell in cells]
     pictures = [_fitted(cell.picture, width) for cell in cells]
@@ -50,7 +51,7 @@ def draw_panel(
     across = columns * (wide + _GAP) + _GAP
     heading = wrap(title, across - 2 * _GAP, font(_TITLE, bold=True))
     top = _GAP + len(heading) * line_height(font(_TITLE)) + _GAP // 2
-    page = Image.new("RGB", (across, top + -(-len(cells) // columns) * tall), PAPER)
+    page = Image.new("RGB", (across, top + down * tall), PAPER)
     draw = ImageDraw.Draw(page)
     for place, line in enumerate(heading):
         corner = (_GAP, _GAP + place * line_height(font(_TITLE)))

@@ -1,0 +1,182 @@
+"""Explanations come one by one, name their class, and say whom the network has met."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from eosin.data.splits import split_by_fractions, split_into_folds
+from eosin.errors import ConfigError, DataError
+from eosin.explanation.explain import ExplainOptions, explain
+from eosin.explanation.heatmap import Explanation
+from eosin.inference.predict import PredictOptions, predict
+from eosin.manifest import Manifest
+from eosin.models.run import Run
+from eosin.pixels.reading import SkippedFile, read_image
+from eosin.training.config import TrainingConfig
+from eosin.training.train import train
+
+
+@pytest.fixture(scope="module")
+def divided(drawn_breakhis: Manifest) -> Manifest:
+    return split_by_fractions(drawn_breakhis, (0.5, 0.25, 0.25), seed=0)
+
+
+@pytest.fixture(scope="module")
+def probe(small_probe: TrainingConfig) -> TrainingConfig:
+    """At 32 pixels the small network's map is a single place."""
+    return small_probe.with_overrides({"image_size": 64})
+
+
+@pytest.fixture(scope="module")
+def run(divided: Manifest, probe: TrainingConfig, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return train(divided, tmp_path_factory.mktemp("runs") / "probe", probe).run
+
+
+@pytest.fixture(scope="module")
+def folds(drawn_breakhis: Manifest) -> Manifest:
+    return split_into_folds(drawn_breakhis, 2, seed=0)
+
+
+@pytest.fixture(scope="module")
+def run_of_folds(
+    folds: Manifest, probe: TrainingConfig, tmp_path_factory: pytest.TempPathFactory
+) -> Run:
+    return train(folds, tmp_path_factory.mktemp("runs") / "bh", probe, fold="all").run
+
+
+def explanations(stream: Iterator[Explanation | SkippedFile]) -> list[Explanation]:
+    return [item for item in stream if isinstance(item, Explanation)]
+
+
+def test_a_map_stands_on_the_images_own_grid_and_the_probability_is_the_calibrated_one(
+    run: Run, divided: Manifest
+) -> None:
+    sharper = replace(run, record=replace(run.record, temperature=0.5))
+    scored = predict(sharper, divided).predictions
+    found = explanations(explain([sharper], divided, ExplainOptions(batch_size=5)))
+    assert [str(item.path) for item in found] == scored.frame["path"].tolist()
+    for item, row in zip(found, scored.probabilities, strict=True):
+        (heatmap,) = item.members
+        assert heatmap.values.shape == item.image.shape[:2] == (64, 64)
+        assert heatmap.values.max() in (pytest.approx(1.0), 0.0)
+        assert list(heatmap.probabilities.values()) == pytest.approx(row.tolist(), abs=1e-5)
+        assert item.target == heatmap.target == heatmap.predicted
+
+
+def test_the_true_class_a_named_one_and_the_predicted_one_can_be_asked_for(
+    run: Run, divided: Manifest
+) -> None:
+    true = explanations(explain([run], divided, ExplainOptions(target="true")))
+    assert [item.target for item in true] == divided.in_split("test").frame["label"].tolist()
+    named = explanations(explain([run], divided, ExplainOptions(target="benign")))
+    assert {item.target for item in named} == {"benign"}
+
+
+def test_a_class_that_does_not_exist_is_refused_before_anything_is_read(
+    run: Run, divided: Manifest
+) -> None:
+    with pytest.raises(ConfigError, match=r"'malign' is not a class.*'benign', 'malignant'"):
+        explain([run], divided, ExplainOptions(target="malign"))
+    with pytest.raises(ConfigError, match="needs labels"):
+        explain([run], divided.paths[:1], ExplainOptions(target="true"))
+
+
+def test_a_run_of_folds_answers_with_all_its_members_merged(
+    run_of_folds: Run, folds: Manifest
+) -> None:
+    (item,) = explanations(explain([run_of_folds], folds.paths[:1]))
+    assert [heatmap.model for heatmap in item.members] == ["bh/fold-1", "bh/fold-2"]
+    assert item.merged is not None
+    assert item.disagreement is not None
+    whole = predict(run_of_folds, folds.paths[:1], PredictOptions(allow_seen=True)).predictions
+    assert list(item.merged.probabilities.values()) == pytest.approx(
+        whole.probabilities[0].tolist(), abs=1e-5
+    )
+
+
+def test_runs_side_by_side_explain_one_class_and_merge_when_asked(
+    run: Run, run_of_folds: Run, divided: Manifest
+) -> None:
+    fold = run_of_folds.open_members()[0]
+    (apart,) = explanations(explain([run, fold], divided.paths[:1]))
+    assert apart.merged is None
+    assert len({heatmap.target for heatmap in apart.members}) == 1
+    (merged,) = explanations(explain([run, fold], divided.paths[:1], ExplainOptions(merge=True)))
+    assert merged.merged is not None
+
+
+def test_training_images_are_explained_and_said_to_be_such(
+    run: Run, run_of_folds: Run, divided: Manifest, folds: Manifest
+) -> None:
+    trained = explanations(explain([run], divided, ExplainOptions(split="train")))
+    tested = explanations(explain([run], divided, ExplainOptions(split="test")))
+    assert {item.seen for item in trained} == {True}
+    assert {item.seen for item in tested} == {False}
+    (item,) = explanations(explain([run_of_folds], folds.paths[:1]))
+    assert sorted(str(heatmap.seen) for heatmap in item.members) == ["False", "True"]
+
+
+def test_files_of_unknown_name_have_unknown_patients(run: Run, tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64), "pink").save(tmp_path / "slide 7.png")
+    (item,) = explanations(explain([run], [tmp_path]))
+    assert item.seen is None
+
+
+def test_corrupt_and_tiny_images_are_named_and_the_others_explained(
+    run: Run, divided: Manifest, tmp_path: Path
+) -> None:
+    good = divided.in_split("test").paths[0]
+    (tmp_path / "a.png").write_bytes(good.read_bytes()[:300])
+    Image.new("RGB", (20, 64), "pink").save(tmp_path / "b.png")
+    (tmp_path / "c.png").write_bytes(good.read_bytes())
+    first, second, third = explain([run], [tmp_path])
+    assert isinstance(first, SkippedFile)
+    assert isinstance(second, SkippedFile)
+    assert second.reason == "is 20 x 64, smaller than the network's stride of 32 pixels"
+    assert isinstance(third, Explanation)
+
+
+def test_explanations_are_handed_over_and_forgotten(
+    run: Run, divided: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many images there are, no more than two batches of them are alive."""
+    alive: list[weakref.ref[np.ndarray]] = []
+
+    def read(path: Path) -> np.ndarray:
+        image = read_image(path)
+        alive.append(weakref.ref(image))
+        return image
+
+    monkeypatch.setattr("eosin.explanation.explain.read_image", read)
+    paths = divided.paths[:16]
+    stream = explain([run], paths, ExplainOptions(batch_size=2, workers=1))
+    most = 0
+    for _ in stream:
+        most = max(most, sum(reference() is not None for reference in alive))
+    assert len(alive) == len(paths)
+    assert most <= 5  # a batch in use, one read ahead, and the one in our hands
+
+
+def test_runs_of_different_classes_are_refused(run: Run, divided: Manifest) -> None:
+    task = replace(run.record.task, classes=("benign", "malign"), positive="malign")
+    other = replace(run, record=replace(run.record, task=task))
+    with pytest.raises(DataError, match="one at a time"):
+        explain([run, other], divided)
+
+
+def test_asked_to_score_every_map_comes_with_a_verdict(run: Run, divided: Manifest) -> None:
+    from eosin.explanation.scoring import ScoreOptions
+
+    options = ExplainOptions(score=ScoreOptions(randomisations=0, stability=False))
+    (item,) = explanations(explain([run], divided.in_split("test").paths[:1], options))
+    (score,) = item.scores
+    assert score.path == item.path
+    assert score.target == item.target
+    assert score.verdict.startswith("faithful" if score.faithful else "not faithful")
