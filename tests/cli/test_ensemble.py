@@ -71,11 +71,14 @@ def test_runs_of_folds_give_out_of_fold_predictions_ready_to_be_scored(
     drawn_breakhis: Manifest, tmp_path: Path
 ) -> None:
     split_into_folds(drawn_breakhis, 3, seed=0).write(tmp_path / "s.csv")
+    (tmp_path / "c.toml").write_text("fold_validation = true\n")
     for seed, name in enumerate("ab"):
-        words = ["--fold", "all", "--seed", seed]
+        words = ["--fold", "all", "--seed", seed, "--config", tmp_path / "c.toml"]
         run("train", tmp_path / "s.csv", "-o", tmp_path / name, *PROBE, *words)
-    said = run("ensemble", tmp_path / "a", tmp_path / "b", "-o", tmp_path / "soft")
-    table = tmp_path / "soft" / "predictions.csv"
+    fit = ["--vote", "fusion", "--manifest", tmp_path / "s.csv"]
+    said = run("ensemble", tmp_path / "a", tmp_path / "b", "-o", tmp_path / "f", *fit)
+    table = tmp_path / "f" / "predictions.csv"
     assert f"out-of-fold predictions: {table}" in said
     run("evaluate", table, "-o", tmp_path / "e.json", "--resamples", 100)
-    run("report", tmp_path / "soft", table, "-o", tmp_path / "report.html")
+    run("report", tmp_path / "f", table, "-o", tmp_path / "report.html")
+    assert "fusion of test_efficientnet" in (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from eosin.data.splits import hold_out, split_by_fractions, split_into_folds
+from eosin.data.splits import By, hold_out, split_by_fractions, split_into_folds
 from eosin.errors import ConfigError, DataError, LeakageError, ModelError
 from eosin.evaluation.evaluate import evaluate_predictions
 from eosin.inference.predict import PredictOptions, predict
@@ -19,7 +20,7 @@ from eosin.models.run import Run, read_run
 from eosin.predictions import read_predictions
 from eosin.training.config import TrainingConfig
 from eosin.training.ensemble import EnsembleOptions, make_ensemble, make_ensembles
-from eosin.training.fusion import FusionOptions
+from eosin.training.fusion import FusionOptions, fit_fusion
 from eosin.training.readings import predict_together
 from eosin.training.train import train
 
@@ -174,6 +175,31 @@ def test_changing_the_validation_labels_does_change_what_is_learned(
     first = make_ensemble(runs, tmp_path / "a", vote="fusion", manifest=divided, options=FEW)
     second = make_ensemble(runs, tmp_path / "b", vote="fusion", manifest=other, options=FEW)
     assert first.record.weights_sha256 != second.record.weights_sha256
+
+
+@pytest.mark.parametrize("by", ["patient", "image"])
+def test_a_fusions_inner_folds_cut_no_patient_unless_the_protocol_does(
+    drawn_breakhis: Manifest,
+    settings: tuple[TrainingConfig, ...],
+    by: By,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import eosin.training.voting as room
+
+    asked: list[np.ndarray] = []
+
+    def noting(features: np.ndarray, labels: np.ndarray, inner: np.ndarray, **rest: Any) -> Any:
+        asked.append(inner)
+        return fit_fusion(features, labels, inner, **rest)
+
+    monkeypatch.setattr(room, "fit_fusion", noting)
+    split = split_by_fractions(drawn_breakhis, (0.4, 0.35, 0.25), by=by, seed=0)
+    members = [train(split, tmp_path / f"m{k}", settings[k]).run for k in range(2)]
+    make_ensemble(members, tmp_path / "f", vote="fusion", manifest=split, options=FEW)
+    inner = split.in_split("val").frame.assign(inner=asked[0])
+    places = inner.groupby("patient")["inner"].nunique()
+    assert (places > 1).any() == (by == "image")
 
 
 def test_the_record_names_members_patients_and_where_the_threshold_comes_from(

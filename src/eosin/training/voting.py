@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from eosin.data.splits import By
     from eosin.inference.readings import Readings
     from eosin.inference.votes import Vote
     from eosin.manifest import Manifest
@@ -141,21 +142,24 @@ def _fit_fusion(
     choices: dict[str, object] = {
         "threshold_from": "validation patients, cross-validated",
         "epochs": fitted.epochs,
-        "inner_log_loss": list(fitted.losses),
+        "epoch_log_loss": list(fitted.losses),
     }
     threshold = _threshold(members[0], chances, labels)
     return FittedVote(threshold, temperature, choices, fitted.head)
 
 
 def _inner_folds(images: Manifest, *, seed: int) -> Ints:
-    """The inner fold of each image; patients stay whole, whatever the outer protocol cuts."""
-    patients = len(images.patients)
-    if patients < 2:
+    """The inner fold of each image; what the protocol keeps whole stays whole, else patients."""
+    by: By = "patient"
+    if images.protocol.unit in ("slide", "image"):
+        by = images.protocol.unit
+    units = images.frame["path" if by == "image" else by].nunique()
+    if units < 2:
         raise DataError(
-            "the validation images come from one patient; a fusion needs two or more to choose "
+            f"the validation images come from one {by}; a fusion needs two or more to choose "
             "where it stops"
         )
-    folds = split_into_folds(images, min(INNER_FOLDS, patients), by="patient", seed=seed)
+    folds = split_into_folds(images, min(INNER_FOLDS, units), by=by, seed=seed)
     return np.asarray(folds.frame["fold"], dtype=np.int64)
 
 
