@@ -35,7 +35,7 @@ class FaithfulnessRow:
         deletion_random, insertion_random: the same for random maps; equal by symmetry.
         deletion_centre, insertion_centre: the same for a blob in the middle.
         gap: insertion less deletion area.
-        gap_limit: what a map must exceed to beat 95 % of random maps.
+        random_as_good: share of random maps whose gap is no smaller, in [0, 1].
         span: how far removal moves the probability at most.
         untrained_span: the same in untrained networks, the largest; None where not tried.
         randomised_head_similarity, randomised_all_similarity: Spearman's correlation with the map
@@ -59,7 +59,7 @@ class FaithfulnessRow:
     insertion_random: float
     insertion_centre: float
     gap: float
-    gap_limit: float
+    random_as_good: float
     span: float
     untrained_span: float | None
     randomised_head_similarity: float | None

@@ -37,7 +37,8 @@ class PerturbationOptions:
     Attributes:
         cells: side of the grid of removable cells.
         steps: removals a curve; the same share of the cells each.
-        random_maps: random maps drawn; each stands for itself and for its negative.
+        random_maps: random maps drawn; each stands for itself and for its negative, so n of them
+            can show a luck of one in ``2 n + 1``.
         fill: ``"tissue"``, the mean colour of the image's tissue, or ``"blur"``.
         batch_size: images a call of the network.
         seed: of the random maps.
@@ -48,7 +49,7 @@ class PerturbationOptions:
 
     cells: int = 14
     steps: int = 10
-    random_maps: int = 4
+    random_maps: int = 5
     fill: Fill = "tissue"
     batch_size: int = 32
     seed: int = 0
@@ -60,10 +61,8 @@ class PerturbationOptions:
             raise ConfigError(
                 f"{self.steps} steps do not suit {self.cells**2} cells: want 2 to {self.cells**2}"
             )
-        if self.random_maps < 2:
-            raise ConfigError(
-                f"{self.random_maps} random maps have no spread to compare with: want at least 2"
-            )
+        if self.random_maps < 1:
+            raise ConfigError(f"{self.random_maps} random maps: want at least 1 to compare with")
         if self.fill not in get_args(Fill):
             raise ConfigError(f"fill {self.fill!r} is unknown; want one of {list(get_args(Fill))}")
         if self.batch_size < 1:
@@ -128,8 +127,14 @@ class PerturbationResult:
 
     @property
     def random_gaps(self) -> Floats:
-        """Gaps of the random maps, (random_maps,); those of their negatives are the opposite."""
-        return np.array([curves.gap for curves in self.random])
+        """Gaps of the random maps and of their negatives, (2 random_maps,)."""
+        gaps = np.array([curves.gap for curves in self.random])
+        return np.concatenate([gaps, -gaps])
+
+    @property
+    def random_as_good(self) -> float:
+        """Share of the random maps, negatives included, whose gap is at least the map's."""
+        return float(np.mean(self.random_gaps >= self.heatmap.gap))
 
 
 def perturb(

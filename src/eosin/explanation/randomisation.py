@@ -64,12 +64,13 @@ def random_twins(classifier: Classifier, *, classes: int, draws: int, seed: int 
         seed: of the first draw; the next ones follow.
     """
     device = next(classifier.parameters()).device
-    heads, whole = [], []
+    heads: list[Classifier] = []
+    whole: list[Classifier] = []
     for draw in range(draws):
         twin = build_classifier(classifier.spec.name, classes=classes, seed=seed + draw)
         whole.append(twin.eval().to(device))
-        for sign in (1, -1):
-            heads.append(_with_head(classifier, twin.head.state_dict(), sign))
+        drawn = twin.head.state_dict()
+        heads += [_with_head(classifier, drawn, sign) for sign in (1, -1)]
     return RandomTwins(tuple(heads), tuple(whole))
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from eosin.data.synthetic import mask_path
 from eosin.errors import ConfigError, DataError
-from eosin.explanation.faithfulness import DEFAULT_THRESHOLDS, Thresholds, gap_limit, judge
+from eosin.explanation.faithfulness import DEFAULT_THRESHOLDS, Thresholds, judge
 from eosin.explanation.faithfulness_table import FaithfulnessRow, summarise, write_faithfulness
 from eosin.explanation.localisation import Localisation, localisation
 from eosin.explanation.perturbation import (
@@ -260,9 +260,11 @@ def true_region(path: Path) -> npt.NDArray[np.bool_] | None:
 def _row(judged: _Judged, item: MapToScore, model: str, found: _Findings) -> FaithfulnessRow:
     result, survival = found.perturbation, found.survival
     steadiness, place = found.steadiness, found.place
-    thresholds = judged.options.thresholds
     verdict = judge(
-        result, survival, untrained_span=found.untrained_span or 0.0, thresholds=thresholds
+        result,
+        survival,
+        untrained_span=found.untrained_span or 0.0,
+        thresholds=judged.options.thresholds,
     )
     return FaithfulnessRow(
         path=item.path,
@@ -277,7 +279,7 @@ def _row(judged: _Judged, item: MapToScore, model: str, found: _Findings) -> Fai
         insertion_random=result.random_auc,
         insertion_centre=result.centre.insertion_auc,
         gap=result.heatmap.gap,
-        gap_limit=gap_limit(result.random_gaps, confidence=thresholds.confidence),
+        random_as_good=result.random_as_good,
         span=result.span,
         untrained_span=found.untrained_span,
         randomised_head_similarity=survival.head if survival else None,
