@@ -2,7 +2,7 @@
 
     python benchmarks/run.py [--data FOLDER]
 
-FOLDER holds ``data/`` and ``weights/`` (default: EOSIN_TEST_DATA); without it the benchmarks that want
+FOLDER holds ``data/`` and ``weights/`` (default: EOSIN_TEST_DATA); without it those that want
 real images are named and left out.
 """
 

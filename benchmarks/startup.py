@@ -2,7 +2,7 @@
 
     python benchmarks/startup.py [--rounds 7]
 
-Every command runs in a process of its own, in turns; the medians stand in the table, the bars beside.
+Every command runs in a process of its own, in turns; medians stand in the table, bars beside.
 """
 
 from __future__ import annotations
