@@ -213,6 +213,7 @@ def test_the_record_names_members_patients_and_where_the_threshold_comes_from(
     assert plain.val_patients == divided.in_split("val").patients
     assert plain.fingerprint == divided.fingerprint
     assert plain.temperature == 1.0
+    assert plain.choices["input_sizes"] == [32, 48, 32]
     assert plain.backbone == "soft vote of " + " + ".join(["test_efficientnet"] * 3)
     refitted = make_ensemble(runs, tmp_path / "refitted", manifest=divided, options=FEW).record
     assert refitted.choices["threshold_from"] == "validation patients"

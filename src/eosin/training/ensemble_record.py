@@ -53,9 +53,11 @@ def ensemble_record(
     """The record of an ensemble, its members not yet named.
 
     Its preprocessing is the first member's, for those who want to know roughly what it sees; each
-    member uses its own.
+    member uses its own, and the choices say so where their input sizes differ.
     """
     records = [run.record for run in runs]
+    sizes = [record.preprocessing.size for record in records]
+    differing = {"input_sizes": sizes} if len(set(sizes)) > 1 else {}
     return RunRecord(
         task=records[0].task,
         dataset=" + ".join(dict.fromkeys(record.dataset for record in records)),
@@ -68,7 +70,7 @@ def ensemble_record(
         val_patients=_union(record.val_patients for record in records),
         temperature=fitted.temperature,
         threshold=fitted.threshold,
-        choices=fitted.choices,
+        choices={**fitted.choices, **differing},
         versions=software_versions(),
         notes=tuple(dict.fromkeys(note for record in records for note in record.notes)),
         kind="ensemble",
