@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from eosin.explanation.ranks import Floats
     from eosin.models.classifier import Classifier
     from eosin.models.run import Run
+    from eosin.pixels.stain_normalizer import Source
 
 __all__ = [
     "FaithfulnessRow",
@@ -86,6 +87,7 @@ class MapToScore:
             or with the fit ``"crop"`` its middle square. Higher matters more.
         target: index of the class explained.
         method: how the map was made.
+        source: the stain of the image's patient, for a stain step that goes by patient.
     """
 
     path: Path
@@ -93,6 +95,7 @@ class MapToScore:
     heatmap: MapValues
     target: int
     method: str = "gradcam"
+    source: Source | None = None
 
 
 def score_maps(
@@ -211,7 +214,7 @@ def _score(judged: _Judged, item: MapToScore, model: str) -> FaithfulnessRow:
     classes = judged.record.task.classes
     if not 0 <= item.target < len(classes):
         raise DataError(f"{item.path}: no class number {item.target} among {list(classes)}")
-    image = view(item.image, judged.record.preprocessing)
+    image = view(item.image, judged.record.preprocessing, source=item.source)
     try:
         result = perturb(
             image,
