@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from eosin.models.run import Run
+    from eosin.predictions import Predictions
+    from eosin.reporting.galleries import Gallery
 
 
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A Run folder.")],
     predictions: Annotated[Path, typer.Argument(metavar="P.csv", help="Its predictions.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="report.html", help="The page.")],
+    heatmaps: Annotated[
+        bool, typer.Option("--heatmaps", help="Show what the model looked at, right and wrong.")
+    ] = False,
 ) -> None:
     """Write a self-contained HTML report: verdict, intervals, curves, mistakes, limits."""
     from eosin.cli.console import say
@@ -19,5 +27,16 @@ def report(
     from eosin.predictions import read_predictions
     from eosin.reporting.report import write_report
 
-    write_report(read_run(run), read_predictions(predictions), out)
+    trained, scored = read_run(run), read_predictions(predictions)
+    galleries = [_heatmaps(trained, scored)] if heatmaps else []
+    write_report(trained, scored, out, galleries=galleries)
     say(f"report written: {out}")
+
+
+def _heatmaps(run: Run, predictions: Predictions) -> Gallery:
+    from eosin.explanation.examples import explain_examples
+    from eosin.reporting.heatmap_gallery import choose_examples, heatmap_gallery
+
+    examples = choose_examples(predictions)
+    wanted = [(example.path, target) for example in examples for target in example.targets]
+    return heatmap_gallery(examples, explain_examples(run, predictions, wanted))

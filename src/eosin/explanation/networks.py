@@ -77,7 +77,7 @@ def open_networks(
         ModelError: weights or members are missing or changed; the message names the folder.
     """
     place = choose_device(device)
-    inside = [(run, leaf) for run in runs for leaf in _leaves(run)]
+    inside = [(run, leaf) for run in runs for leaf in single_runs(run)]
     return tuple(
         Network(
             name=name,
@@ -111,7 +111,8 @@ def network_names(inside: Sequence[tuple[Run, Run]]) -> list[str]:
     return [name if names.index(name) == n else f"{name} ({n + 1})" for n, name in enumerate(names)]
 
 
-def _leaves(run: Run) -> list[Run]:
+def single_runs(run: Run) -> list[Run]:
+    """The Runs with weights of their own inside ``run``, which may be the only one itself."""
     if not run.record.members:
         return [run]
-    return [leaf for member in run.open_members() for leaf in _leaves(member)]
+    return [leaf for member in run.open_members() for leaf in single_runs(member)]

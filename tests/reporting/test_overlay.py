@@ -1,0 +1,187 @@
+"""Overlays keep the picture's scale and its tissue, and say what they show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from eosin.explanation.heatmap import Explanation, Heatmap
+from eosin.explanation.merge import merge_heatmaps
+from eosin.pixels.reading import SkippedFile, read_image
+from eosin.reporting.heatmap_folder import write_heatmaps
+from eosin.reporting.heatmap_gallery import choose_examples, heatmap_gallery
+from eosin.reporting.overlay import BAD, Legend, Stamp, blend, colour_of, draw_overlay, strongest
+from eosin.reporting.panel import Cell, draw_panel
+
+if TYPE_CHECKING:
+    from .conftest import Experiment
+
+TISSUE = np.full((460, 700, 3), (214, 160, 196), np.uint8)
+
+
+def hill(height: int = 460, width: int = 700) -> np.ndarray:
+    """A map that rises from 0 at the left to 1 at the right."""
+    return np.tile(np.linspace(0, 1, width, dtype=np.float32), (height, 1))
+
+
+def explanation(path: Path, models: int = 1, *, target: str = "malignant") -> Explanation:
+    image = np.full((64, 96, 3), 200, np.uint8)
+    members = tuple(
+        Heatmap(
+            method="gradcam",
+            model=f"bh/fold-{n + 1}",
+            backbone="tf_efficientnetv2_b0",
+            family="EfficientNetV2",
+            target=target,
+            probabilities={"benign": 0.25, "malignant": 0.75},
+            values=hill(64, 96) ** (n + 1),
+            raw=np.full((7, 7), n + 0.5, np.float32),
+            seen=False,
+        )
+        for n in range(models)
+    )
+    if models == 1:
+        return Explanation(path, image, "benign", target, members)
+    return Explanation(path, image, "benign", target, members, *merge_heatmaps(members))
+
+
+def test_the_picture_stays_700_by_460_above_its_legend() -> None:
+    picture = draw_overlay(TISSUE, hill(), Legend("malignant: probability 0.73"))
+    assert picture.shape[1] == 700
+    assert picture.shape[0] > 460
+    np.testing.assert_array_equal(picture[:460], blend(TISSUE, hill()))
+
+
+def test_a_patch_of_50_pixels_keeps_its_size_over_a_legend_one_can_read() -> None:
+    patch = TISSUE[:50, :50]
+    picture = draw_overlay(patch, hill(50, 50), Legend("1: probability 0.9", scale="evidence"))
+    assert picture.shape[1] >= 400
+    np.testing.assert_array_equal(picture[:50, :50], blend(patch, hill(50, 50)))
+
+
+def test_where_there_is_no_evidence_the_tissue_is_untouched() -> None:
+    np.testing.assert_array_equal(blend(TISSUE, np.zeros((460, 700), np.float32)), TISSUE)
+
+
+def test_even_the_strongest_place_lets_the_tissue_through() -> None:
+    dark, light = np.zeros_like(TISSUE), np.full_like(TISSUE, 255)
+    full = np.ones((460, 700), np.float32)
+    through = blend(light, full, contour=False).astype(int) - blend(dark, full, contour=False)
+    assert (through >= 0.35 * 255).all()
+
+
+def test_colours_grow_lighter_all_the_way_from_0_to_1() -> None:
+    ramp = colour_of(np.linspace(0, 1, 256, dtype=np.float32)[None])
+    lightness = cv2.cvtColor(np.ascontiguousarray(ramp), cv2.COLOR_RGB2LAB)[0, :, 0].astype(int)
+    assert (np.diff(lightness) >= -1).all()
+    assert lightness[-1] - lightness[0] > 150
+
+
+def test_the_line_encloses_the_strongest_fifth_of_the_area() -> None:
+    region = strongest(hill(100, 100))
+    assert region.mean() == pytest.approx(0.2, abs=0.011)
+    assert region[:, 80:].all()
+
+
+def test_evidence_on_less_than_a_fifth_is_enclosed_alone() -> None:
+    values = np.zeros((100, 100), np.float32)
+    values[:10, :10] = 1.0
+    np.testing.assert_array_equal(strongest(values), values > 0)
+    assert not strongest(np.zeros((100, 100), np.float32)).any()
+
+
+def test_a_verdict_is_stamped_below_the_picture_in_its_colour() -> None:
+    plain = draw_overlay(TISSUE, hill(), Legend("malignant"))
+    stamp = Stamp("not faithful: no better than random", BAD)
+    stamped = draw_overlay(TISSUE, hill(), Legend("malignant", stamp=stamp))
+    assert len(stamped) > len(plain)
+    assert tuple(stamped[462, 690]) == (179, 38, 30)
+    np.testing.assert_array_equal(stamped[:460], plain[:460])
+
+
+def test_a_long_verdict_is_broken_into_lines_rather_than_cut() -> None:
+    short, long = (
+        draw_overlay(TISSUE, hill(), Legend("malignant", stamp=Stamp(text, BAD)))
+        for text in ("faithful", "faithful: deletion AUC 0.31 against random 0.55 " * 4)
+    )
+    assert len(long) > len(short)
+
+
+def test_a_panel_lays_its_cells_out_as_evenly_as_it_can() -> None:
+    cell = Cell(TISSUE, "bh/fold-1", ("predicts malignant: 0.73",))
+    five = draw_panel([cell] * 5, title="Evidence for malignant")
+    three = draw_panel([cell] * 3, title="Evidence for malignant")
+    assert five.shape[1] == three.shape[1]  # three and two, not four and one
+
+
+def test_the_folder_holds_pictures_raw_maps_and_an_index_of_both(tmp_path: Path) -> None:
+    bad = SkippedFile(tmp_path / "bad.png", "is empty")
+    stream = [explanation(tmp_path / "a.png", 2), bad, explanation(tmp_path / "b.png", 2)]
+    written = write_heatmaps(stream, tmp_path / "cams")
+    assert (written.explained, written.skipped) == (2, [bad])
+    index = pd.read_csv(tmp_path / "cams" / "explanations.csv", dtype=str)
+    assert index["model"].tolist() == ["bh/fold-1", "bh/fold-2", "merged"] * 2
+    assert index["probability"].astype(float).tolist() == [0.75] * 6
+    for row in index.itertuples():
+        assert (tmp_path / "cams" / row.overlay).is_file()
+        with np.load(tmp_path / "cams" / row.maps, allow_pickle=False) as maps:
+            assert maps[row.key].dtype == np.float32
+    with np.load(tmp_path / "cams" / "maps" / "a.npz") as maps:
+        np.testing.assert_array_equal(maps["bh-fold-2"], np.full((7, 7), 1.5))
+        assert maps["merged"].shape == maps["disagreement"].shape == (64, 96)
+    overlay = read_image(tmp_path / "cams" / "overlays" / "a.bh-fold-1.png")
+    np.testing.assert_array_equal(overlay[:64, :96], blend(stream[0].image, hill(64, 96)))
+    assert {p.name for p in (tmp_path / "cams" / "panels").iterdir()} == {"a.png", "b.png"}
+    merged = read_image(tmp_path / "cams" / "merged" / "a.png")
+    assert merged.shape[1] > 2 * 420
+
+
+def test_images_of_one_name_from_two_folders_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    places = ["one/x.png", "two/x.png", "deep/two/x.png", "two/X.png"]
+    write_heatmaps([explanation(tmp_path / place) for place in places], tmp_path / "cams")
+    names = {path.stem for path in (tmp_path / "cams" / "overlays").iterdir()}
+    assert names == {"x", "two-x", "two-x-2", "two-X-3"}
+
+
+def test_what_already_lies_in_the_folder_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "cams" / "overlays").mkdir(parents=True)
+    (tmp_path / "cams" / "overlays" / "mine.txt").write_text("keep me")
+    write_heatmaps([explanation(tmp_path / "a.png")], tmp_path / "cams")
+    assert (tmp_path / "cams" / "overlays" / "mine.txt").read_text() == "keep me"
+
+
+def test_the_report_shows_right_examples_and_mistakes_with_both_classes_maps(
+    experiment: Experiment,
+) -> None:
+    examples = choose_examples(experiment.predictions(), right=4, wrong=3)
+    right = [example for example in examples if example.right]
+    wrong = [example for example in examples if not example.right]
+    assert [e.label for e in right] == ["benign", "benign", "malignant", "malignant"]
+    assert [set(e.targets) for e in wrong] == [{"benign", "malignant"}] * 3
+    assert len({e.patient for e in wrong}) == 3
+    maps = {
+        (e.path, target): explanation(e.path, target=target)
+        for e in examples
+        for target in e.targets
+    }
+    gallery = heatmap_gallery(examples, maps)
+    (_, correct), *mistakes = gallery.groups
+    assert len(correct) == 4
+    for example, (heading, tiles) in zip(wrong, mistakes, strict=True):
+        assert heading.startswith(f"{example.label}, taken for {example.predicted}")
+        assert [tile.caption.title for tile in tiles] == [
+            "image",
+            f"evidence for {example.predicted}",
+            f"evidence for {example.label}",
+        ]
+        assert all(tile.source for tile in tiles)
+
+
+def test_an_example_that_could_not_be_explained_is_left_out(experiment: Experiment) -> None:
+    examples = choose_examples(experiment.predictions())
+    assert heatmap_gallery(examples, {}).groups == ()
