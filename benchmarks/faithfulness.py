@@ -1,0 +1,260 @@
+"""Which heatmap to believe: every method judged on the same images of one Run.
+
+    python benchmarks/faithfulness.py RUN FOLDER_OF_IMAGES [--images 20] [--out rows.csv]
+
+Explains the predicted class. Images of patients that the Run never met are taken where there are
+enough; the heading says how many were met. Masks of synthetic images are found by themselves. The
+last two lines judge maps that know nothing of the network: how dark the tissue is, and one random
+map an image. Prints Markdown: means with 95 % intervals over patients.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from threadpoolctl import threadpool_limits
+
+from eosin.data.breakhis import BreakHisName
+from eosin.errors import DataError
+from eosin.explanation.blind_maps import smooth_random_map
+from eosin.explanation.heatmap import METHODS
+from eosin.explanation.methods import require_method
+from eosin.explanation.perturbation import MapValues, PerturbationOptions
+from eosin.explanation.remapping import remap_by
+from eosin.explanation.scoring import (
+    FaithfulnessRow,
+    MapToScore,
+    Remap,
+    ScoreOptions,
+    score_maps,
+    summarise,
+    write_faithfulness,
+)
+from eosin.models.classifier import Classifier, load_classifier
+from eosin.models.run import Run, read_run
+from eosin.pixels.optical_density import optical_density
+from eosin.pixels.preprocessing import normalise, view
+from eosin.pixels.reading import UInt8Image, is_image_name, read_image
+
+BLIND = ("darkness", "random")
+COLUMNS = {
+    "faithful": "believed",
+    "gap": "insertion − deletion",
+    "deletion_auc": "deletion AUC",
+    "insertion_auc": "insertion AUC",
+    "random_as_good": "random maps as good",
+    "randomised_head_similarity": "same with random head",
+    "randomised_all_similarity": "same when all random",
+    "flip_stability": "flips",
+    "stain_stability": "stain",
+    "pointing": "pointing",
+    "energy": "energy",
+    "mask_auc": "AUC with mask",
+}
+
+
+# Words of a verdict, asked in this order, and its reason without figures.
+REASONS = {
+    "to explain": "nothing to explain",
+    "one value": "flat",
+    "does not change": "does not change when randomised",
+    "in the middle": "no better than a blob in the middle",
+    "random": "no better than random",
+}
+
+
+@dataclass(frozen=True)
+class Field:
+    """One image, what the network says it is, and whose it is."""
+
+    path: Path
+    image: UInt8Image
+    target: int
+    patient: str
+
+
+def main() -> None:
+    """Judge every method on the same images and print the tables."""
+    options = parse_options()
+    run = read_run(options.run)
+    classifier = load_classifier(run)
+    torch.set_num_threads(options.cores)
+    with threadpool_limits(options.cores):
+        fields, met = choose_fields(run, classifier, options)
+        rows: list[FaithfulnessRow] = []
+        seconds: dict[str, float] = {}
+        for method in (*options.methods, *BLIND):
+            start = time.perf_counter()
+            rows += judged(run, classifier, fields, method=method, options=options)
+            seconds[method] = (time.perf_counter() - start) / len(fields)
+    patients = [field.patient for _ in seconds for field in fields]
+    if options.out:
+        write_faithfulness(rows, options.out)
+    report(run, fields, rows, met=met, table=summarise(rows, patients), seconds=seconds)
+
+
+def parse_options() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--images", type=int, default=20)
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), type=require_method)
+    parser.add_argument("--fill", default="tissue")
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--random-maps", type=int, default=5)
+    parser.add_argument("--randomisations", type=int, default=2)
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--out", type=Path, help="where to write every row as CSV")
+    return parser.parse_args()
+
+
+def choose_fields(
+    run: Run, classifier: Classifier, options: argparse.Namespace
+) -> tuple[list[Field], int]:
+    """Images spread evenly over the folder, and how many of them are of patients met."""
+    paths = sorted(path for path in options.folder.iterdir() if is_image_name(path))
+    unseen = [path for path in paths if not is_met(run, path)]
+    pool = unseen if len(unseen) >= options.images else paths
+    if not pool:
+        sys.exit(f"no images in {options.folder}: give a folder of H&E images")
+    places = np.linspace(0, len(pool) - 1, min(options.images, len(pool))).round().astype(int)
+    chosen = [pool[place] for place in dict.fromkeys(places.tolist())]
+    fields = [read_field(run, classifier, path) for path in chosen]
+    return fields, sum(is_met(run, path) for path in chosen)
+
+
+def read_field(run: Run, classifier: Classifier, path: Path) -> Field:
+    """An image and the class that the network gives it."""
+    image, spec = read_image(path), run.record.preprocessing
+    with torch.inference_mode():
+        logits = classifier(torch.from_numpy(normalise(view(image, spec), spec))[None])
+    return Field(path, image, int(logits.argmax()), patient_of(path))
+
+
+def patient_of(path: Path) -> str:
+    """The accession number in a BreakHis name, else the file itself."""
+    try:
+        return BreakHisName.parse(path.name).accession
+    except DataError:
+        return path.stem
+
+
+def is_met(run: Run, path: Path) -> bool:
+    """Whether the Run was trained or validated on the patient."""
+    return patient_of(path) in run.record.seen_patients
+
+
+def judged(
+    run: Run,
+    classifier: Classifier,
+    fields: Sequence[Field],
+    *,
+    method: str,
+    options: argparse.Namespace,
+) -> list[FaithfulnessRow]:
+    """Score one method on every image."""
+    remap = (
+        blind_remap(method)
+        if method in BLIND
+        else remap_by(require_method(method), run.record.preprocessing)
+    )
+    perturbation = PerturbationOptions(
+        steps=options.steps, random_maps=options.random_maps, fill=options.fill
+    )
+    scoring = ScoreOptions(perturbation, randomisations=options.randomisations)
+    items = drawn(run, classifier, fields, method=method, remap=remap)
+    return list(score_maps(run, items, scoring, remap=remap, classifier=classifier))
+
+
+def drawn(
+    run: Run, classifier: Classifier, fields: Sequence[Field], *, method: str, remap: Remap
+) -> Iterator[MapToScore]:
+    """The maps of one method, one image after another."""
+    for field in fields:
+        seen = view(field.image, run.record.preprocessing)
+        heatmap = remap(classifier, [seen], [field.target])[0]
+        yield MapToScore(field.path, field.image, heatmap, field.target, method)
+
+
+def blind_remap(method: str) -> Remap:
+    """Maps of the image alone, or of nothing, in the place of a method."""
+
+    def remap(
+        classifier: Classifier, images: Sequence[UInt8Image], targets: Sequence[int]
+    ) -> list[MapValues]:
+        del classifier, targets  # that is the point
+        return [darkness(image) if method == "darkness" else chance_map(image) for image in images]
+
+    return remap
+
+
+def darkness(image: UInt8Image) -> MapValues:
+    """Mean optical density of each place."""
+    density: MapValues = optical_density(image).mean(axis=2)
+    return density
+
+
+def chance_map(image: UInt8Image) -> MapValues:
+    """A smooth random map, another for every image and always the same for one."""
+    seed = int(image.astype(np.uint64).sum())
+    blob = np.exp(-np.add.outer(np.linspace(-1, 1, 7) ** 2, np.linspace(-1, 1, 7) ** 2) / 0.3)
+    return smooth_random_map(blob, np.random.default_rng(seed))
+
+
+def report(
+    run: Run,
+    fields: Sequence[Field],
+    rows: Sequence[FaithfulnessRow],
+    *,
+    met: int,
+    table: pd.DataFrame,
+    seconds: dict[str, float],
+) -> None:
+    """Print the tables as Markdown."""
+    patients = len({field.patient for field in fields})
+    random_auc = np.mean([row.deletion_random for row in rows])
+    steady = sum("nothing" in row.verdict for row in rows[: len(fields)])
+    print(f"{run.record.backbone}, {len(fields)} images of {patients} patients, {met} of them of")
+    print(f"patients that the Run was trained on; mean area of random maps {random_auc:.2f};")
+    print(f"{steady} images leave nothing to explain.\n")
+    shown = [name for name in COLUMNS if (table["measure"] == name).any()]
+    print("| method | " + " | ".join(COLUMNS[name] for name in shown) + " | s an image |")
+    print("| --- |" + " --- |" * (len(shown) + 1))
+    for method, lines in table.groupby("method", sort=False):
+        found = lines.set_index("measure")
+        cells = [interval(found.loc[name]) if name in found.index else "" for name in shown]
+        print(f"| {method} | " + " | ".join(cells) + f" | {seconds[str(method)]:.1f} |")
+    print("\n| method | verdict | images |\n| --- | --- | --- |")
+    reasons = pd.DataFrame({"method": [r.method for r in rows], "why": [why(r) for r in rows]})
+    for (method, reason), count in reasons.groupby(["method", "why"], sort=False).size().items():
+        print(f"| {method} | {reason} | {count} |")
+
+
+def interval(line: pd.Series) -> str:
+    """A mean with its interval."""
+    if pd.isna(line["low"]):
+        return f"{line['mean']:.2f}"
+    return f"{line['mean']:.2f} [{line['low']:.2f}, {line['high']:.2f}]"
+
+
+def why(row: FaithfulnessRow) -> str:
+    """A verdict without its figures."""
+    if row.faithful:
+        return "faithful"
+    for words, reason in REASONS.items():
+        if words in row.verdict:
+            return reason
+    return row.verdict
+
+
+if __name__ == "__main__":
+    main()
