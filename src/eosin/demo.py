@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from eosin.evaluation.evaluation import Evaluation
     from eosin.training.progress import Progress
 
-IMAGES = SyntheticOptions(patients=40, images=480, size=224, seed=1)
+IMAGES = SyntheticOptions(patients=72, images=576, size=224, seed=1)
 # A network small enough to learn from nothing on two cores: no weights to download.
 SETTINGS = TrainingConfig(
     backbone="test_efficientnet",

@@ -6,6 +6,7 @@ some files were skipped and are named in an error table; 130 stopped by Ctrl-C.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -68,6 +69,9 @@ def _options(
 
 def main() -> None:
     """Run the command line; an EosinError becomes one message and exit code 1."""
+    # Threads of PyTorch that wait by spinning starve the reading threads and whoever else is on
+    # the machine; asleep, they cost nothing. It must be said before PyTorch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         app()
     except EosinError as error:
