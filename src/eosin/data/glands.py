@@ -66,7 +66,8 @@ def lattice(sheet: Sheet, spacing: float, *, jitter: float) -> Points:
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     moved = flat @ rotation + sheet.side / 2 + rng.uniform(-0.5, 0.5, 2) * spacing
     moved += rng.normal(0, jitter * spacing, moved.shape)
-    return moved[((moved > -spacing) & (moved < sheet.side + spacing)).all(axis=1)]
+    inside = ((moved > -spacing) & (moved < sheet.side + spacing)).all(axis=1)
+    return np.asarray(moved[inside])
 
 
 def _blob(

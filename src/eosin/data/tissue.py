@@ -154,13 +154,13 @@ def _stroma(sheet: Sheet, stroma: Stroma, flow: tuple[FloatImage, FloatImage]) -
     """Eosin of the collagen: fine fibres in bundles, pale in the gaps between them."""
     fine = _fibres(sheet, flow, 1.5, 1.7, side=sheet.side)
     # Bundles are broad: half the pixels show as much.
-    bundles = _fibres(sheet, flow, 0.7, 0.6, side=sheet.side // 2)
-    bundles = cv2.resize(bundles, (sheet.side, sheet.side))
+    half = _fibres(sheet, flow, 0.7, 0.6, side=sheet.side // 2)
+    bundles = np.asarray(cv2.resize(half, (sheet.side, sheet.side)), np.float32)
     patches, grain = _crop(sheet, 18.0), _crop(sheet, 1.2)
     eosin = 0.80 + 0.17 * fine + 0.12 * bundles + 0.16 * patches + 0.14 * grain
     openness = (stroma.clefts - 1.6) - 0.7 * fine - 0.45 * bundles - 0.6 * patches - 0.2 * grain
     eosin *= stroma.collagen * (1.0 - 0.8 / (1.0 + np.exp(-4.0 * openness)))
-    return np.maximum(eosin, 0.02)
+    return np.asarray(np.maximum(eosin, 0.02), np.float32)
 
 
 def _fat(sheet: Sheet, share: float) -> tuple[BoolImage, FloatImage]:
