@@ -1,0 +1,70 @@
+"""The leakage meter: the difference a leak makes, paired by patient."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from eosin.errors import DataError
+from eosin.evaluation.leakage import measure_leakage
+from eosin.predictions import Predictions, make_predictions
+from eosin.tasks import Task
+
+TASK = Task("binary", ("benign", "malignant"), positive="malignant")
+
+
+def table(right: list[list[bool]]) -> Predictions:
+    """One patient a row, one image a column; every other patient is malignant."""
+    labels = [TASK.classes[p % 2] for p, row in enumerate(right) for _ in row]
+    correct = np.array([hit for row in right for hit in row])
+    images = pd.DataFrame(
+        {
+            "path": [f"/i/{p}-{k}.png" for p, row in enumerate(right) for k in range(len(row))],
+            "patient": [f"14-{p}" for p, row in enumerate(right) for _ in row],
+            "label": labels,
+            "magnification": "100",
+            "fold": "",
+        }
+    )
+    malignant = np.where(np.array(labels) == "malignant", correct, ~correct)
+    chance = np.where(malignant, 0.9, 0.1)
+    return make_predictions(images, np.c_[1 - chance, chance], task=TASK)
+
+
+def test_the_meter_reads_the_difference_of_the_two_accuracies() -> None:
+    leaky = table([[True] * 4] * 8)
+    honest = table([[True, False, True, False]] * 8)
+    accuracy, area = measure_leakage(leaky, honest, resamples=200)
+    assert (accuracy.leaky, accuracy.honest) == (1.0, 0.5)
+    assert accuracy.difference == 0.5
+    assert area.metric == "roc_auc"
+    assert accuracy.sentence == "this protocol flatters by 0.50 accuracy"
+
+
+def test_a_difference_alike_in_every_patient_has_an_interval_without_width() -> None:
+    leaky = table([[True] * 4] * 8)
+    honest = table([[True, False, True, False]] * 8)
+    accuracy, _ = measure_leakage(leaky, honest, resamples=200)
+    assert (accuracy.low, accuracy.high) == (0.5, 0.5)  # unpaired draws would spread
+    assert accuracy.patients == 8
+
+
+def test_a_difference_that_comes_from_one_patient_is_none_beyond_chance() -> None:
+    leaky = table([[True] * 4, *[[True, True, False, True]] * 7])
+    honest = table([[False] * 4, *[[True, True, False, True]] * 7])
+    accuracy, _ = measure_leakage(leaky, honest, resamples=500)
+    assert accuracy.difference == pytest.approx(4 / 32)
+    assert accuracy.low == 0.0
+    assert accuracy.sentence.startswith("no difference beyond chance")
+
+
+def test_tables_of_other_classes_cannot_be_metered() -> None:
+    other = Task("her2", ("0", "1+"), positive="1+")
+    honest = table([[True] * 2] * 4)
+    renamed = honest.frame.rename(columns={"p_benign": "p_0", "p_malignant": "p_1+"})
+    names = {"benign": "0", "malignant": "1+"}
+    for column in ("label", "predicted", "decision"):
+        renamed[column] = renamed[column].map(names)
+    with pytest.raises(DataError, match="other classes"):
+        measure_leakage(honest, Predictions(renamed, other))
