@@ -19,8 +19,8 @@ def test_the_demo_leaves_every_artefact_of_the_main_job(tmp_path: Path) -> None:
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"data", "manifest.csv", "run", "predictions.csv", "evaluation.json"} <= names
     assert made.report.is_file()
-    assert "patient-level, 55/15/30" in made.report.read_text(encoding="utf-8")
-    assert made.evaluation.provenance.protocol.name == "patient-level, 55/15/30"
+    assert "patient-level, 60/15/25" in made.report.read_text(encoding="utf-8")
+    assert made.evaluation.provenance.protocol.name == "patient-level, 60/15/25"
     assert len(steps) == 4
 
 

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from eosin.evaluation.evaluation import Evaluation
     from eosin.training.progress import Progress
 
-IMAGES = SyntheticOptions(patients=72, images=576, size=224, seed=1)
+IMAGES = SyntheticOptions(patients=160, images=480, size=224, seed=1, magnification=400)
 # A network small enough to learn from nothing on two cores: no weights to download.
 SETTINGS = TrainingConfig(
     backbone="test_efficientnet",
     weights="none",
     image_size=128,
-    epochs=16,
+    epochs=14,
     batch_size=16,
     learning_rate=3e-3,
     head_learning_rate=3e-3,
@@ -74,7 +74,7 @@ def run_demo(
     on_step(f"drawing {images.images} synthetic images of {images.patients} patients")
     write_synthetic(out / "data", images)
     manifest = read_breakhis(out / "data" / "images").manifest
-    divided = split_by_fractions(manifest, (0.55, 0.15, 0.30), by="patient", seed=7)
+    divided = split_by_fractions(manifest, (0.60, 0.15, 0.25), by="patient", seed=7)
     divided.write(out / "manifest.csv")
     on_step(f"split: {divided.protocol.name}; training {settings.backbone} from scratch")
     trained = train(divided, out / "run", settings, progress=progress)
