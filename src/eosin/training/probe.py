@@ -111,9 +111,10 @@ def fit_probe(
     """Fit a head, its strength, temperature and threshold on training patients only.
 
     The strength minimises the log loss, at its own best temperature, of predictions made in
-    cross-validation whose folds keep ``groups`` whole. Temperature and threshold come from the
-    validation images ``held`` where there are any; otherwise from those cross-validated
-    predictions, each made by a head that had not met the group it scores.
+    cross-validation whose folds keep ``groups`` whole; strengths are tried from the strongest
+    regularisation on, until one does worse than the best before it. Temperature and threshold
+    come from the validation images ``held`` where there are any; otherwise from those
+    cross-validated predictions, each made by a head that had not met the group it scores.
 
     Args:
         features: shape (n, channels).
@@ -136,7 +137,7 @@ def fit_probe(
     inner: dict[float, Floats] = {}
     losses: dict[float, float] = {}
     scored = np.concatenate([outside for _, outside in parts])
-    for strength in strengths:
+    for strength in sorted(strengths):
         logits = np.empty((len(labels), classes))
         for inside, outside in parts:
             head = fit_head(
@@ -149,6 +150,8 @@ def fit_probe(
             logits[outside] = head.logits(features[outside])
         inner[strength] = logits[scored]
         losses[strength] = _calibrated_loss(logits[scored], labels[scored])
+        if losses[strength] > min(losses.values()):
+            break  # weaker regularisation fits longer and, past the best, only worse
     best = min(losses, key=lambda strength: losses[strength])
     head = fit_head(features, labels, classes=classes, strength=best, balanced=balanced)
     logits, truth = inner[best], labels[scored]
