@@ -89,6 +89,9 @@ def test_scoring_writes_a_table_of_verdicts(
     out = tmp_path / "cams"
     said = explain(home / "small", drawn_breakhis.paths[0], "-o", out, "--score")
     table = pd.read_csv(out / "faithfulness.csv")
+    summary = pd.read_csv(out / "faithfulness-summary.csv").set_index("measure")
+    assert summary.loc["faithful", "mean"] == pytest.approx(table["faithful"].mean())
+    assert summary.loc["faithful", "images"] == len(table)
     assert table["model"].tolist() == ["small"]
     assert f"{int(table['faithful'].sum())} of 1 maps are faithful" in said
 

@@ -80,6 +80,9 @@ def explain(
     finish(written.skipped, out / "errors.csv")
 
 
+_SHOWN = ("faithful", "gap", "deletion_auc", "insertion_auc", "mask_auc")
+
+
 def _told_apart(places: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     """Run folders and images; ConfigError where either is missing."""
     from eosin.models.run import RECORD_NAME
@@ -105,11 +108,17 @@ def _source(images: Sequence[Path]) -> Manifest | Sequence[Path]:
 
 
 def _conclude(written: HeatmapFolder) -> None:
-    """Write faithfulness.csv and say how many maps are to be believed."""
-    from eosin.cli.console import say
-    from eosin.explanation.faithfulness_table import write_faithfulness
+    """Write faithfulness.csv and its summary, and say how many maps are to be believed."""
+    from eosin.cli.console import print_frame, say
+    from eosin.explanation.faithfulness_table import summarise, write_faithfulness
+    from eosin.files import replacing
 
     path = written.folder / "faithfulness.csv"
     write_faithfulness(written.scores, path)
+    summary = summarise(written.scores, written.patients)
+    with replacing(written.folder / "faithfulness-summary.csv") as draft:
+        summary.to_csv(draft, index=False)
+    shown = summary[summary["measure"].isin(_SHOWN)].round(3)
+    print_frame(shown, title="means over maps, 95 % intervals over patients")
     faithful = sum(row.faithful for row in written.scores)
     say(f"{faithful} of {len(written.scores)} maps are faithful; each with its reason: {path}")

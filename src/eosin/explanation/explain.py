@@ -175,7 +175,14 @@ def _explain_batch(
             )
             for network, answer, raw, met in zip(networks, answers, maps, asked.met, strict=True)
         )
-        yield Explanation(path, item.image, labels[place], members[0].target, members)
+        yield Explanation(
+            path,
+            item.image,
+            labels[place],
+            members[0].target,
+            members,
+            patient=str(asked.images.frame["patient"].iloc[item.row]),
+        )
 
 
 def _answers(networks: Sequence[Network], loaded: Sequence[_Loaded], asked: _Asked) -> list[Answer]:

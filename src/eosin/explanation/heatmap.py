@@ -84,6 +84,7 @@ class Explanation:
         merged: their mean weighted by probability; None where maps were not merged.
         disagreement: where they differ (H, W), 0 to 0.5; None as well.
         scores: how faithful each member's map is, where that was asked.
+        patient: the image's patient; a name of the image's own where it is not known.
     """
 
     path: Path
@@ -94,6 +95,7 @@ class Explanation:
     merged: Heatmap | None = None
     disagreement: FloatMap | None = None
     scores: tuple[FaithfulnessRow, ...] = ()
+    patient: str = ""
 
     @property
     def seen(self) -> bool | None:

@@ -36,6 +36,7 @@ class HeatmapFolder:
         seen: how many of them a network was trained or validated on, by patient.
         skipped: files that were left out.
         scores: of the maps, where asked.
+        patients: of each score, the image's patient.
     """
 
     folder: Path
@@ -43,6 +44,7 @@ class HeatmapFolder:
     seen: int = 0
     skipped: list[SkippedFile] = field(default_factory=list)
     scores: list[FaithfulnessRow] = field(default_factory=list)
+    patients: list[str] = field(default_factory=list)
     _rows: list[dict[str, object]] = field(default_factory=list)
     _names: set[str] = field(default_factory=set)
 
@@ -67,6 +69,7 @@ class HeatmapFolder:
             self._index(explanation, explanation.merged, overlay, name, MERGED)
         _write_maps(maps, self.folder / "maps" / f"{name}.npz")
         self.scores.extend(explanation.scores)
+        self.patients.extend([explanation.patient] * len(explanation.scores))
         self.explained += 1
         self.seen += explanation.seen is True
 
