@@ -30,9 +30,10 @@ backbones = ["test_efficientnet", "test_resnet"]
 votes = ["soft", "weighted"]
 weights = "none"
 freeze = true
-image_size = 32
+image_size = 64
 device = "cpu"
 resamples = 200
+heatmaps = 2
 """
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -116,6 +117,18 @@ def test_the_meter_stands_each_leaky_figure_beside_its_patient_level_twin(
     assert "Leakage meter" in page
     assert "image-level (leaky), 3-fold against patient-level, 3-fold" in page
     assert page.count('class="gauge"') == 4 * 2  # four models, accuracy and AUC
+
+
+def test_each_protocol_has_panels_of_images_that_no_network_of_it_was_trained_on(
+    whole: tuple[StudyResult, Path],
+) -> None:
+    found, _ = whole
+    assert [place.parent.name for place in found.heatmaps] == ["image_3-fold", "patient_3-fold"]
+    for place in found.heatmaps:
+        assert len(list((place / "panels").glob("*.png"))) == 2
+    index = pd.read_csv(found.heatmaps[1] / "explanations.csv")
+    assert set(index["model"]) >= {"test_efficientnet/run/fold-1", "test_resnet/run/fold-1"}
+    assert "yes" not in set(index["seen"])
 
 
 def test_a_second_run_does_nothing_again(

@@ -48,6 +48,8 @@ def study(
     page, table = write_study(found, out)
     say(f"table: {table}")
     say(f"page: [bold]{page}[/]")
+    for place in found.heatmaps:
+        say(f"heatmaps: {place}")
     if found.failures:
         say(f"[red]{len(found.failures)} cells failed; they are named on the page[/]")
         raise typer.Exit(1)

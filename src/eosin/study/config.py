@@ -111,6 +111,7 @@ class StudyConfig(BaseModel):
     batch_size: int | None = None
     device: str = "auto"
     resamples: Annotated[int, Field(ge=100)] = 2000
+    heatmaps: Annotated[int, Field(ge=0)] = 0  # test images to draw for each protocol
 
     @field_validator("protocols")
     @classmethod

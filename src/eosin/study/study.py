@@ -11,6 +11,7 @@ from eosin.data.folder import read_folder
 from eosin.data.synthetic import SyntheticOptions, write_synthetic
 from eosin.errors import EosinError
 from eosin.study.cells import Result, Workshop
+from eosin.study.heatmaps import draw_heatmaps
 from eosin.study.plan import Cell, plan
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class StudyResult:
         patients: the patients; 0 where they are unknown.
         results: the finished cells, in the plan's order.
         failures: the cells that could not be done, with the reason.
+        heatmaps: folders of heatmaps, where the study asks for them.
 
     """
 
@@ -53,6 +55,7 @@ class StudyResult:
     patients: int
     results: tuple[Result, ...]
     failures: tuple[tuple[Cell, str], ...]
+    heatmaps: tuple[Path, ...] = ()
 
 
 def read_images(study: StudyFile, folder: Path) -> ReadDataset:
@@ -113,6 +116,13 @@ def run_study(
         results.append(result)
         if watcher:
             watcher.ended(cell, result)
+    drawn = (
+        draw_heatmaps(results, manifest, folder / "heatmaps", images=study.config.heatmaps)
+        if study.config.heatmaps
+        else []
+    )
     known = manifest.protocol.patients_known
     patients = len(manifest.patients) if known else 0
-    return StudyResult(study, len(manifest), patients, tuple(results), tuple(failures))
+    return StudyResult(
+        study, len(manifest), patients, tuple(results), tuple(failures), tuple(drawn)
+    )

@@ -1,0 +1,66 @@
+"""Heatmaps of a study: every network of one protocol side by side on a few test images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eosin.explanation.explain import ExplainOptions, explain
+from eosin.inference.images import select_split
+from eosin.reporting.heatmap_folder import write_heatmaps
+from eosin.study.cells import divide
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from eosin.manifest import Manifest
+    from eosin.models.run import Run
+    from eosin.study.cells import Result
+
+    Group = tuple[str, int, str]
+
+
+def draw_heatmaps(
+    results: Sequence[Result], manifest: Manifest, folder: Path, *, images: int
+) -> list[Path]:
+    """Write panels of ``images`` test images a protocol, seed and stain, and their merged map.
+
+    Where a protocol has folds, the networks that held out the first fold are drawn, on images of
+    that fold: none of them was trained on these images.
+
+    Args:
+        results: the finished cells.
+        manifest: the study's images, undivided.
+        folder: where the pictures go, one folder a protocol, seed and stain.
+        images: how many, evenly taken from the test split.
+
+    Returns:
+        The folders written.
+
+    """
+    groups: dict[Group, list[Result]] = {}
+    for result in results:
+        cell = result.cell
+        if cell.vote is None:
+            groups.setdefault((cell.design.text, cell.seed, cell.stain), []).append(result)
+    written = []
+    for members in groups.values():
+        runs = [_first_fold(result.run) for result in members]
+        cell = members[0].cell
+        divided = divide(manifest, cell.design, cell.seed)
+        chosen, _, _ = select_split(runs[0], divided, "test")
+        rows = np.linspace(0, len(chosen) - 1, min(images, len(chosen))).astype(int)
+        out = (folder / cell.name).parent
+        wanted = chosen.where(np.isin(np.arange(len(chosen)), rows))
+        wanted = replace(wanted, frame=wanted.frame.assign(fold=""))  # their split is settled
+        options = ExplainOptions(merge=len(runs) > 1, split="test")
+        write_heatmaps(explain(runs, wanted, options), out)
+        written.append(out)
+    return written
+
+
+def _first_fold(run: Run) -> Run:
+    return run.open_members()[0] if run.record.kind == "folds" else run
