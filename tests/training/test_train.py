@@ -149,6 +149,14 @@ def test_folds_without_a_word_on_which_to_hold_out_are_an_error(
         train(divided, tmp_path / "run", small_probe, fold="all")
 
 
+def test_a_manifest_that_was_never_split_is_refused_before_weights_are_looked_for(
+    drawn_breakhis: Manifest, small_probe: TrainingConfig, tmp_path: Path
+) -> None:
+    nowhere = small_probe.with_overrides({"weights": "nowhere.safetensors"})
+    with pytest.raises(ConfigError, match="no training images; divide it with `eosin split`"):
+        train(drawn_breakhis, tmp_path / "run", nowhere)
+
+
 def test_an_unreadable_image_is_left_out_and_named(
     drawn_breakhis: Manifest, small_probe: TrainingConfig, tmp_path: Path
 ) -> None:

@@ -108,6 +108,8 @@ def _require_fold(manifest: Manifest, fold: int | Literal["all"] | None) -> None
             f"the manifest has folds {list(manifest.folds)}: say which one to hold out, "
             "--fold K, or --fold all"
         )
+    if fold is None and not (manifest.frame["split"] == "train").any():
+        raise ConfigError("the manifest has no training images; divide it with `eosin split`")
     if fold is not None and not manifest.folds:
         raise ConfigError(
             f"fold {fold!r}: the manifest has no folds; make them with `eosin split --folds 5`, "
