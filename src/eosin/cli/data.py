@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from eosin.data.audit import Audit
     from eosin.data.scan import ReadDataset
 
 app = typer.Typer(no_args_is_help=True, help="Read datasets into manifests; audit them.")
@@ -142,13 +145,38 @@ def audit(
         found = audit_manifest(images, on_image=lambda _: advance(1))
     say(f"[bold]{found.verdict}[/]")
     if found.duplicates:
-        print_frame(found.frame().head(20), title=f"{len(found.duplicates)} pairs, first 20")
+        print_frame(_pairs(found), title=f"{len(found.duplicates)} pairs, the gravest first")
     if out is not None:
         write_audit_page(found, out)
         say(f"page written: {out}")
     if found.unreadable:
         say(f"[yellow]{len(found.unreadable)} files cannot be read[/]")
         raise typer.Exit(EXIT_SKIPPED)
+
+
+def _pairs(found: Audit) -> pd.DataFrame:
+    """The gravest pairs by file name; the page shows all, with pictures."""
+    import pandas as pd
+
+    rows = [
+        {
+            "kind": pair.kind,
+            "first": Path(pair.path_a).name,
+            "second": Path(pair.path_b).name,
+            "how": pair.transform,
+            "across": ", ".join(
+                name
+                for name, crosses in (
+                    ("splits", pair.across_splits),
+                    ("patients", pair.across_patients),
+                    ("labels", pair.across_labels),
+                )
+                if crosses
+            ),
+        }
+        for pair in found.duplicates[:20]
+    ]
+    return pd.DataFrame(rows)
 
 
 def _write(found: ReadDataset, out: Path) -> None:
