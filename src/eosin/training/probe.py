@@ -8,6 +8,7 @@ the Run is an ordinary network with a linear head.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -138,18 +139,11 @@ def fit_probe(
     losses: dict[float, float] = {}
     scored = np.concatenate([outside for _, outside in parts])
     for strength in sorted(strengths):
-        logits = np.empty((len(labels), classes))
-        for inside, outside in parts:
-            head = fit_head(
-                features[inside],
-                labels[inside],
-                classes=classes,
-                strength=strength,
-                balanced=balanced,
-            )
-            logits[outside] = head.logits(features[outside])
-        inner[strength] = logits[scored]
-        losses[strength] = _calibrated_loss(logits[scored], labels[scored])
+        fit = partial(fit_head, classes=classes, strength=strength, balanced=balanced)
+        inner[strength] = np.concatenate(
+            [fit(features[i], labels[i]).logits(features[o]) for i, o in parts]
+        )
+        losses[strength] = _calibrated_loss(inner[strength], labels[scored])
         if losses[strength] > min(losses.values()):
             break  # weaker regularisation fits longer and, past the best, only worse
     best = min(losses, key=lambda strength: losses[strength])
