@@ -23,7 +23,7 @@ EXIT_STOPPED = 130
 
 
 def console() -> Console:
-    """Standard output, as wide as the terminal allows and never narrower than 100 columns."""
+    """Standard output, as wide as the terminal, or 120 columns where it is none."""
     from rich.console import Console
 
     plain = Console(highlight=False)

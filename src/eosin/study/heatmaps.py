@@ -23,43 +23,43 @@ if TYPE_CHECKING:
     Group = tuple[str, int, str]
 
 
-def draw_heatmaps(
-    results: Sequence[Result], manifest: Manifest, folder: Path, *, images: int
-) -> list[Path]:
-    """Write panels of ``images`` test images a protocol, seed and stain, and their merged map.
-
-    Where a protocol has folds, the networks that held out the first fold are drawn, on images of
-    that fold: none of them was trained on these images.
-
-    Args:
-        results: the finished cells.
-        manifest: the study's images, undivided.
-        folder: where the pictures go, one folder a protocol, seed and stain.
-        images: how many, evenly taken from the test split.
-
-    Returns:
-        The folders written.
-
-    """
+def heatmap_groups(results: Sequence[Result]) -> list[list[Result]]:
+    """The single networks that share a protocol, a seed and a stain step."""
     groups: dict[Group, list[Result]] = {}
     for result in results:
         cell = result.cell
         if cell.vote is None:
             groups.setdefault((cell.design.text, cell.seed, cell.stain), []).append(result)
-    written = []
-    for members in groups.values():
-        runs = [_first_fold(result.run) for result in members]
-        cell = members[0].cell
-        divided = divide(manifest, cell.design, cell.seed)
-        chosen, _, _ = select_split(runs[0], divided, "test")
-        rows = np.linspace(0, len(chosen) - 1, min(images, len(chosen))).astype(int)
-        out = (folder / cell.name).parent
-        wanted = chosen.where(np.isin(np.arange(len(chosen)), rows))
-        wanted = replace(wanted, frame=wanted.frame.assign(fold=""))  # their split is settled
-        options = ExplainOptions(merge=len(runs) > 1, split="test")
-        write_heatmaps(explain(runs, wanted, options), out)
-        written.append(out)
-    return written
+    return list(groups.values())
+
+
+def draw_heatmaps(
+    group: Sequence[Result], manifest: Manifest, folder: Path, *, images: int
+) -> Path:
+    """Write panels of ``images`` test images, the group's networks side by side, and merged maps.
+
+    Where the protocol has folds, the networks that held out the first fold are drawn, on images of
+    that fold: none of them was trained on these images.
+
+    Args:
+        group: finished cells of one protocol, seed and stain step.
+        manifest: the study's images, undivided.
+        folder: where the pictures go, in a folder of the protocol's own.
+        images: how many, evenly taken from the test split.
+
+    Returns:
+        The folder written.
+
+    """
+    runs, cell = [_first_fold(result.run) for result in group], group[0].cell
+    divided = divide(manifest, cell.design, cell.seed)
+    chosen, _, _ = select_split(runs[0], divided, "test")
+    rows = np.linspace(0, len(chosen) - 1, min(images, len(chosen))).astype(int)
+    wanted = chosen.where(np.isin(np.arange(len(chosen)), rows))
+    wanted = replace(wanted, frame=wanted.frame.assign(fold=""))  # their split is settled
+    out = (folder / cell.name).parent
+    write_heatmaps(explain(runs, wanted, ExplainOptions(merge=len(runs) > 1, split="test")), out)
+    return out
 
 
 def _first_fold(run: Run) -> Run:

@@ -11,7 +11,7 @@ from eosin.data.folder import read_folder
 from eosin.data.synthetic import SyntheticOptions, write_synthetic
 from eosin.errors import EosinError
 from eosin.study.cells import Result, Workshop
-from eosin.study.heatmaps import draw_heatmaps
+from eosin.study.heatmaps import draw_heatmaps, heatmap_groups
 from eosin.study.plan import Cell, plan
 
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from eosin.data.scan import ReadDataset
     from eosin.study.config import StudyFile
     from eosin.training.progress import Progress
+
+
+# What a cell or its pictures may raise: ours, the disk's, torch's and scikit-learn's.
+_FAULTS = (EosinError, OSError, RuntimeError, ValueError)
 
 
 class Watcher(Protocol):
@@ -108,7 +112,7 @@ def run_study(
             watcher.begins(cell, number=number, of=len(cells))
         try:
             result = workshop.do(cell, progress=progress, on_files=on_files)
-        except (EosinError, OSError, RuntimeError, ValueError) as error:  # torch and scikit-learn's
+        except _FAULTS as error:
             failures.append((cell, f"{type(error).__name__}: {error}"))
             if watcher:
                 watcher.failed(cell, failures[-1][1])
@@ -116,11 +120,14 @@ def run_study(
         results.append(result)
         if watcher:
             watcher.ended(cell, result)
-    drawn = (
-        draw_heatmaps(results, manifest, folder / "heatmaps", images=study.config.heatmaps)
-        if study.config.heatmaps
-        else []
-    )
+    drawn: list[Path] = []
+    for group in heatmap_groups(results) if study.config.heatmaps else ():
+        try:
+            drawn.append(
+                draw_heatmaps(group, manifest, folder / "heatmaps", images=study.config.heatmaps)
+            )
+        except _FAULTS as error:
+            failures.append((group[0].cell, f"heatmaps: {type(error).__name__}: {error}"))
     known = manifest.protocol.patients_known
     patients = len(manifest.patients) if known else 0
     return StudyResult(
