@@ -25,7 +25,7 @@ test: $(READY)   ## Run the tests (offline, no GPU)
 check: $(READY)  ## Format, lint, strict types, import contracts, tests with warnings as errors
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	$(BIN)/mypy --no-incremental
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -W error
 

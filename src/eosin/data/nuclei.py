@@ -114,7 +114,8 @@ def stromal_cells(
     crowd = clusters[rng.integers(0, 2, round_ones)]
     crowd = crowd + rng.standard_t(2.5, (round_ones, 2)) * 17 * scale
     centres = np.concatenate([spindles, crowd])
-    slope_y, slope_x = np.gradient(across)
+    slope_y = np.asarray(np.gradient(across, axis=0), np.float32)
+    slope_x = np.asarray(np.gradient(across, axis=1), np.float32)
     coarse = centres * (len(across) / sheet.side)
     angles = np.arctan2(_sample(slope_y, coarse), _sample(slope_x, coarse)) + np.pi / 2
     angles = angles + rng.normal(0, 0.18, len(centres))
