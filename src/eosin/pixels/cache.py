@@ -1,0 +1,249 @@
+"""Images decoded once and kept at training size, so that later epochs and trainings decode nothing.
+
+A folder a preprocessing (as far as it decides about bytes: not mean and std, which come later) and
+version of what decodes; in it an image is known by the SHA-256 of its file's bytes, and where its
+stain is brought from another source than itself, by that too.
+
+Every row's hash is checked when the cache is opened, and what does not agree is decoded again.
+Files are hashed when they are packed; later a file is taken for the same while its path, size and
+inode and the times of its last change of content and of status are the same to the nanosecond,
+which spares reading a whole dataset at each start. A file changed within two seconds of being
+hashed is hashed again next time, since clocks of file systems are coarse.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Self
+
+from eosin.errors import ConfigError, DataError
+from eosin.files import sha256_of
+from eosin.pixels.pixel_store import PixelStore, Row, append_lines, is_sound, read_lines
+from eosin.pixels.preprocessing import Preprocessing
+from eosin.pixels.read_ahead import read_ahead
+from eosin.pixels.views import Views
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from eosin.pixels.reading import UInt8Image
+
+FILES_NAME = "files.index"
+_LAYOUT = "1"
+_HEX = 64  # digits of a SHA-256
+_AHEAD = 64  # images
+_SPARED = 2**30  # bytes of the disk that are left free
+_TOGETHER = 16 * 2**20  # bytes decoded before they are written
+_SETTLED = 2 * 10**9  # nanoseconds
+
+
+class CacheError(ConfigError):
+    """The cache cannot be written; whoever wanted it can do without."""
+
+
+@dataclass(frozen=True)
+class PixelCache:
+    """Decoded images under one preprocessing.
+
+    Attributes:
+        folder: where they are kept; processes may share it.
+        spec: the preprocessing.
+    """
+
+    folder: Path
+    spec: Preprocessing
+
+    @classmethod
+    def of(cls, spec: Preprocessing, *, root: Path) -> Self:
+        """The cache for this preprocessing among all of those below ``root``."""
+        said = json.dumps({**_bytes_of(spec), **_decoders()}, sort_keys=True)
+        return cls(root / "pixels" / hashlib.sha256(said.encode()).hexdigest()[:32], spec)
+
+    def pack(
+        self,
+        views: Views,
+        *,
+        workers: int = 2,
+        on_files: Callable[[int], None] | None = None,
+        on_wait: Callable[[], None] | None = None,
+    ) -> Views:
+        """The same views, decoded ahead; a file that cannot be read is left to whoever asks for it.
+
+        Args:
+            views: the images, under this cache's preprocessing.
+            workers: decoding threads.
+            on_files: told how many files were found or decoded since it was told last.
+            on_wait: told once where another process is filling this cache and is waited for.
+
+        Raises:
+            CacheError: the disk has no room or the folder cannot be written; names the folder, the
+                room that is needed and the fix. What was decoded until then is kept.
+        """
+        store = PixelStore(self.folder, self.spec.size)
+        views = replace(views, packed=None, rows=())
+        packing = _Packing(store, views, workers=workers, on_files=on_files or _ignore)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            missing = packing.find(range(len(views)))
+            if missing:
+                with store.locked(on_wait):
+                    packing.fill(packing.find(missing))
+            return packing.packed()
+        except CacheError:
+            raise
+        except (OSError, ConfigError) as error:
+            raise CacheError(f"{self.folder}: {error}; {_ELSEWHERE}") from error
+
+
+_ELSEWHERE = "name a folder with room in EOSIN_CACHE, or set cache = false"
+
+
+@dataclass(frozen=True, slots=True)
+class _Met:
+    """A file as it was met: its key, and its row where it has a sound one, else its image."""
+
+    place: int
+    key: str
+    row: Row | None
+    image: UInt8Image | None
+    line: str = ""  # what the file may be known by from now on
+
+
+@dataclass
+class _Packing:
+    """Views on their way into the cache."""
+
+    store: PixelStore
+    views: Views
+    workers: int = field(kw_only=True)
+    on_files: Callable[[int], None] = field(kw_only=True)
+    rows: dict[int, int] = field(default_factory=dict)
+    fresh: dict[str, Row] = field(default_factory=dict)
+
+    def find(self, places: Sequence[int]) -> list[int]:
+        """Take the rows of files known by their stamps; return the places of the others."""
+        known, index = _read_known(self.store.folder / FILES_NAME), self.store.index()
+        images = self.store.images()
+
+        def row_of(place: int) -> int | None:
+            key = known.get(_line_start(self.views.paths[place]), "") + _source_key(
+                self.views, place
+            )
+            row = index.get(key)
+            return row.place if row and is_sound(images, key, row) else None
+
+        found = read_ahead(row_of, places, workers=self.workers, ahead=_AHEAD)
+        rows = {place: row for place, row in zip(places, found, strict=True) if row is not None}
+        self.rows.update(rows)
+        self.on_files(len(rows))
+        return [place for place in places if place not in rows]
+
+    def fill(self, places: Sequence[int]) -> None:
+        """Hash these files, and decode and append those whose content has no sound row."""
+        self._require_room(len(places))
+        index, images = self.store.index(), self.store.images()
+        together = max(1, min(_AHEAD, _TOGETHER // self.store.row_bytes))
+
+        def meet(place: int) -> _Met | None:
+            return _meet(self.views, place, index=index, images=images)
+
+        waiting: list[_Met] = []
+        for met in read_ahead(meet, places, workers=self.workers, ahead=2 * together):
+            waiting += [met] if met else []
+            if len(waiting) >= together:
+                self._keep(waiting)
+                waiting = []
+            self.on_files(1)
+        self._keep(waiting)
+
+    def packed(self) -> Views:
+        """The views with the rows that were found or filled."""
+        rows = tuple(self.rows.get(place, -1) for place in range(len(self.views)))
+        return replace(self.views, packed=self.store.images(), rows=rows)
+
+    def _keep(self, waiting: Sequence[_Met]) -> None:
+        images = {met.key: met.image for met in waiting if met.image is not None}
+        new = {key: image for key, image in images.items() if key not in self.fresh}
+        if new:
+            self.fresh.update(self.store.append(new))
+        append_lines(self.store.folder / FILES_NAME, [met.line for met in waiting if met.line])
+        self.rows.update({met.place: (met.row or self.fresh[met.key]).place for met in waiting})
+
+    def _require_room(self, images: int) -> None:
+        needed = images * self.store.row_bytes
+        free = shutil.disk_usage(self.store.folder).free - _SPARED
+        if needed > free:
+            raise CacheError(
+                f"{self.store.folder}: {images:,} decoded images take {needed / 1e9:.1f} GB and "
+                f"{max(free, 0) / 1e9:.1f} GB are free beside the {_SPARED / 1e9:.1f} GB that are "
+                f"spared; {_ELSEWHERE}"
+            )
+
+
+def _meet(views: Views, place: int, *, index: Mapping[str, Row], images: UInt8Image) -> _Met | None:
+    """The file as it is; None where it cannot be read: whoever asks for its pixels names it."""
+    path = views.paths[place]
+    try:
+        start, before = _line_start(path), path.stat()
+        content = sha256_of(path)
+        key = content + _source_key(views, place)
+        row = index.get(key)
+        row = row if row and is_sound(images, key, row) else None
+        image = None if row else views.view(place)
+        if _line_start(path) != start:  # it changed under our hands
+            return None
+    except (DataError, OSError):
+        return None
+    changed = max(before.st_mtime_ns, before.st_ctime_ns)
+    settled = time.time_ns() - changed > _SETTLED
+    return _Met(place, key, row, image, f"{start}{content}" if settled else "")
+
+
+def _line_start(path: Path) -> str:
+    """A file's line in the index of files, up to its content; empty where there is no file."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return ""
+    stamp = (facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
+    # JSON, since a path may hold line ends.
+    return f"{json.dumps(str(path.absolute()))} {' '.join(map(str, stamp))} "
+
+
+def _read_known(path: Path) -> dict[str, str]:
+    """The SHA-256 of files by the start of their lines."""
+    return {line[:-_HEX]: line[-_HEX:] for line in read_lines(path) if len(line) > _HEX}
+
+
+def _source_key(views: Views, place: int) -> str:
+    """What of an image's key comes from the stain it is brought from."""
+    source = views.sources[place] if views.sources else None
+    if source is None:
+        return ""
+    return "+" + hashlib.sha256(json.dumps(source.to_dict(), sort_keys=True).encode()).hexdigest()
+
+
+def _bytes_of(spec: Preprocessing) -> dict[str, object]:
+    """The settings that decide about bytes: mean and std come after them."""
+    return {key: value for key, value in spec.to_dict().items() if key not in ("mean", "std")}
+
+
+def _decoders() -> dict[str, str]:
+    """What takes part in decoding, with its version: another one may round another way."""
+    import cv2
+    import numpy as np
+    import PIL
+
+    from eosin import __version__
+
+    versions = {"eosin": __version__, "opencv": cv2.__version__}
+    return {**versions, "pillow": PIL.__version__, "numpy": np.__version__, "layout": _LAYOUT}
+
+
+def _ignore(_: int) -> None:
+    """Tell nobody."""
