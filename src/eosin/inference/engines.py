@@ -1,15 +1,25 @@
-"""What turns network input into logits: one Protocol, one engine a runtime."""
+"""What turns network input into logits: one Protocol, and the engine that suits a Run."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
+
+from eosin.errors import ConfigError, ModelError
+from eosin.inference.torch_engine import TorchEngine
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from eosin.models.classifier import Classifier
     from eosin.models.run import Run
+
+    Pixels = npt.NDArray[np.float32]
+    Floats = npt.NDArray[np.float64]
+
+__all__ = ["ENGINES", "Engine", "EngineName", "MapEngine", "TorchEngine", "open_engine"]
+
+EngineName = Literal["auto", "torch", "onnxruntime", "openvino"]
+ENGINES: tuple[str, ...] = get_args(EngineName)
 
 
 class Engine(Protocol):
@@ -17,60 +27,83 @@ class Engine(Protocol):
 
     name: str
 
-    def logits(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    def logits(self, batch: Pixels) -> Floats:
         """Logits (n, classes) of prepared input (n, 3, size, size)."""
         ...
 
-
-class TorchEngine:
-    """PyTorch, eager, on one device."""
-
-    name = "torch"
-
-    def __init__(self, classifier: Classifier, *, device: str = "auto") -> None:
-        from eosin.models.device import choose_device
-
-        self.device = choose_device(device)
-        self.classifier = classifier.to(self.device).eval()
-
-    def logits(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Logits (n, classes) of prepared input (n, 3, size, size)."""
-        return self._apply(batch, features=False)
-
-    def features(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    def features(self, batch: Pixels) -> Floats:
         """Pooled features (n, channels) of prepared input (n, 3, size, size)."""
-        return self._apply(batch, features=True)
-
-    def head_logits(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Logits (n, classes) of pooled features (n, channels)."""
-        import torch
-
-        with torch.inference_mode():
-            scores = self.classifier.head(torch.from_numpy(features).to(self.device))
-            result: npt.NDArray[np.float64] = scores.double().cpu().numpy()
-        return result
-
-    def backbone_state(self) -> dict[str, npt.NDArray[np.generic]]:
-        """Every tensor that features depend on, by name."""
-        return {
-            name: tensor.cpu().numpy()
-            for name, tensor in self.classifier.state_dict().items()
-            if not name.startswith("head.")
-        }
-
-    def _apply(self, batch: npt.NDArray[np.float32], *, features: bool) -> npt.NDArray[np.float64]:
-        import torch
-
-        with torch.inference_mode():
-            pixels = torch.from_numpy(batch).to(self.device)
-            pixels = pixels.contiguous(memory_format=torch.channels_last)
-            values = self.classifier.features(pixels) if features else self.classifier(pixels)
-            result: npt.NDArray[np.float64] = values.double().cpu().numpy()
-        return result
+        ...
 
 
-def open_engine(run: Run, *, device: str = "auto") -> Engine:
-    """Load a single Run's network; ModelError where its weights are missing or changed."""
+class MapEngine(Engine, Protocol):
+    """One that gives the maps of every class beside the logits."""
+
+    def maps(self, batch: Pixels) -> tuple[Floats, Pixels]:
+        """Logits (n, classes) and Grad-CAM maps (n, classes, h, w), at least 0."""
+        ...
+
+
+def open_engine(
+    run: Run, *, engine: str = "auto", device: str = "auto", threads: int | None = None
+) -> Engine:
+    """Load a single Run's network.
+
+    Args:
+        run: with weights or a graph of its own.
+        engine: ``"auto"`` takes PyTorch for weights, and for a graph ONNX Runtime or OpenVINO,
+            whichever is installed and reads it; or the name of one.
+        device: auto, cpu or cuda.
+        threads: of a graph's engine; None for as many as there are cores to run on.
+
+    Raises:
+        ConfigError: an unknown engine, one that is not installed, or one that cannot run this Run.
+        ModelError: the network is missing or changed.
+    """
+    require_engine(engine)
+    if run.record.graph is None:
+        return _open_torch(run, engine, device)
+    if engine == "torch":
+        raise ConfigError(
+            f"{run.folder}: an exported Run holds a graph, which PyTorch does not run; use engine "
+            "auto, or give the Run that it was exported from"
+        )
+    from eosin.inference.graphs import open_graph
+
+    return open_graph(run, engine=engine, device=device, threads=threads)
+
+
+def require_engine(engine: str) -> None:
+    """ConfigError, naming all, where there is no such engine."""
+    if engine not in ENGINES:
+        raise ConfigError(f"engine {engine!r} is unknown; want one of {list(ENGINES)}")
+
+
+def _open_torch(run: Run, engine: str, device: str) -> TorchEngine:
+    if run.record.members:
+        raise ModelError(
+            f"{run.folder}: made of {len(run.record.members)} Runs and has no network of its own; "
+            "open each of its members"
+        )
+    if engine not in ("auto", "torch"):
+        raise ConfigError(
+            f"engine {engine!r} runs exported Runs only, and {run.folder} holds PyTorch weights; "
+            f"export it first: eosin export {run.folder} -o DIR"
+        )
+    require_torch(run)
     from eosin.models.classifier import load_classifier
 
     return TorchEngine(load_classifier(run), device=device)
+
+
+def require_torch(run: Run) -> None:
+    """ConfigError where PyTorch is not installed, which the weights of ``run`` need."""
+    try:
+        import timm  # noqa: F401  # the backbones
+        import torch  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"{run.folder} holds PyTorch weights, and {error.name} is not installed: "
+            'pip install "eosin[train]", or export the Run where PyTorch is '
+            f"(eosin export {run.folder} -o DIR) and give the exported folder"
+        ) from error

@@ -96,7 +96,7 @@ def member_features(members: Sequence[Run], readings: Readings) -> Reading:
 
 
 def _fused(run: Run, members: Sequence[Run], readings: Readings) -> Reading:
-    from eosin.models.fusion import load_fusion
+    from eosin.models.fusion_weights import load_fusion
 
     head = load_fusion(run)
     found = member_features(members, readings)

@@ -38,9 +38,7 @@ class Classifier(nn.Module):
             self.dropout: nn.Module = nn.Identity()  # its head has its own
             self.head = inception_head(classes, dropout=dropout)
         else:
-            import timm
-
-            self.backbone = timm.create_model(spec.name, pretrained=False, num_classes=0)
+            self.backbone = _create(spec)
             self.dropout = nn.Dropout(dropout)
             self.head = nn.Linear(self.feature_count, classes)
         self._channels_at_end = getattr(self.backbone, "output_fmt", "NCHW") == "NHWC"
@@ -81,6 +79,31 @@ class Classifier(nn.Module):
         """Logits (N, classes) of images (N, 3, size, size)."""
         logits: Tensor = self.head(self.dropout(self.features(x)))
         return logits
+
+
+def _create(spec: BackboneSpec) -> nn.Module:
+    """timm's network without its classifier; cut off where ``spec`` says so, else ModelError."""
+    import timm
+
+    network: nn.Module = timm.create_model(spec.timm_name, pretrained=False, num_classes=0)
+    if spec.stride is None:
+        return network
+    strides = _strides(network)
+    if spec.stride not in strides or not hasattr(network, "prune_intermediate_layers"):
+        raise ModelError(
+            f"backbone {spec.timm_name!r} has no map of stride {spec.stride}; it has "
+            f"{sorted(set(strides)) or 'none that it can be cut off at'}"
+        )
+    last = max(place for place, stride in enumerate(strides) if stride == spec.stride)
+    network.prune_intermediate_layers([last], prune_norm=True, prune_head=True)
+    network.reset_classifier(0, "avg")  # the cut takes the pooling off as well
+    return network
+
+
+def _strides(network: nn.Module) -> list[int]:
+    """Of the network's maps in order, as timm lists them."""
+    found = getattr(network, "feature_info", [])
+    return [int(stage["reduction"]) for stage in getattr(found, "info", found)]
 
 
 def build_classifier(
@@ -128,13 +151,18 @@ def load_classifier(run: Run, *, device: str | torch.device = "cpu") -> Classifi
     """The trained network of a Run, on ``device`` and ready to predict (``eval`` mode).
 
     Raises:
-        ModelError: the Run is made of members, or its weights are missing, changed or do not fit;
-            the message names the folder.
+        ModelError: the Run is made of members or exported, or its weights are missing, changed or
+            do not fit; the message names the folder.
     """
     if run.record.members:
         raise ModelError(
             f"{run.folder}: made of {len(run.record.members)} Runs and has no weights of its own; "
             "load each of its members"
+        )
+    if run.record.graph is not None:
+        raise ModelError(
+            f"{run.folder}: an exported Run, a graph without PyTorch weights; give the Run that it "
+            "was exported from"
         )
     run.require_intact()
     classifier = build_classifier(run.record.backbone, classes=len(run.record.task.classes))

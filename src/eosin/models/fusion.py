@@ -1,4 +1,7 @@
-"""The fusion head: the pooled features of several networks, side by side, to logits."""
+"""The fusion head as it is fitted: the pooled features of several networks to logits.
+
+At prediction ``fusion_weights`` applies it without torch.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from eosin.errors import ModelError
 from eosin.files import replacing
 
 if TYPE_CHECKING:
@@ -15,8 +17,6 @@ if TYPE_CHECKING:
 
     import numpy as np
     import numpy.typing as npt
-
-    from eosin.models.run import Run
 
 WIDTHS = (128, 32)
 DROPOUT = 0.2
@@ -68,26 +68,3 @@ def save_fusion(head: FusionHead, path: Path) -> None:
 
     with replacing(path) as draft:
         save_file(head.state_dict(), draft, metadata={"backbone": "fusion"})
-
-
-def load_fusion(run: Run) -> FusionHead:
-    """The head of a fusion ensemble, ready to predict.
-
-    Raises:
-        ModelError: the file is missing, changed, or not a fusion head for the Run's classes.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    run.require_intact()
-    try:
-        state = load_file(run.weights_path)
-        head = FusionHead(state["layers.0.weight"].numel(), len(run.record.task.classes))
-        head.load_state_dict(state, strict=True)
-    except (SafetensorError, RuntimeError, KeyError, OSError) as error:
-        reason = " ".join(str(error).split())  # torch's message spans lines
-        raise ModelError(
-            f"{run.weights_path}: not the fusion head of {run.folder} ({reason}); "
-            "make the ensemble again"
-        ) from error
-    return head.eval()

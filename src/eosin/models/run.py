@@ -2,7 +2,8 @@
 
 ``run.json`` is described by RunRecord; ``model.safetensors`` holds the weights. A Run of kind
 ``folds`` or ``ensemble`` names its members by relative path and SHA-256; of these only an ensemble
-by fusion has weights of its own, those of its head. No torch is needed to read a Run's record.
+by fusion has weights of its own, those of its head. An exported Run has a graph in place of the
+weights (see ``graph``). No torch is needed to read a Run's record.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from eosin.artefacts import require_format, section, text_list
 from eosin.errors import EosinError, ModelError
 from eosin.files import read_json, sha256_of, write_json
+from eosin.models.graph import Graph, require_files
 from eosin.pixels.preprocessing import Preprocessing
 from eosin.protocol import Protocol
 from eosin.tasks import Task
@@ -22,7 +24,7 @@ from eosin.tasks import Task
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1: weights only; 2: a graph may stand in for them
 RECORD_NAME = "run.json"
 WEIGHTS_NAME = "model.safetensors"
 HISTORY_NAME = "history.csv"
@@ -63,13 +65,15 @@ class RunRecord:
         training: the training settings as plain JSON values.
         choices: what the training chose inside its own patients, e.g. the probe's strength.
         initial_weights: where the network started from, in words.
-        weights_sha256: of ``model.safetensors``; empty where ``owns_weights`` is false.
+        weights_sha256: of ``model.safetensors``, or of the one that was exported; empty for Runs
+            that are made of members only.
         versions: of eosin, Python and the libraries that trained it.
         notes: plain sentences that every later artefact repeats.
         kind: ``"single"``, ``"folds"`` or ``"ensemble"``.
         vote: how members are combined: ``"soft"``, ``"hard"``, ``"weighted"`` or ``"fusion"``;
             ensembles, and folds whose members are ensembles.
         members: the Runs inside this one.
+        graph: of an exported Run, its network; None elsewhere.
     """
 
     task: Task
@@ -93,6 +97,7 @@ class RunRecord:
     kind: Kind = "single"
     vote: str = ""
     members: tuple[Member, ...] = ()
+    graph: Graph | None = None
 
     @property
     def seen_patients(self) -> frozenset[str]:
@@ -102,18 +107,20 @@ class RunRecord:
     @property
     def owns_weights(self) -> bool:
         """Whether ``model.safetensors`` belongs to this Run, and not only to its members."""
-        return self.kind == "single" or (self.kind == "ensemble" and self.vote == "fusion")
+        fusion = self.kind == "ensemble" and self.vote == "fusion"
+        return fusion or (self.kind == "single" and self.graph is None)
 
     def to_dict(self) -> dict[str, object]:
         """The record as plain JSON values."""
         plain = {
-            "format_version": FORMAT_VERSION,
-            **{name: getattr(self, name) for name in self.__dataclass_fields__},
+            "format_version": 1 if self.graph is None else FORMAT_VERSION,
+            **{name: getattr(self, name) for name in self.__dataclass_fields__ if name != "graph"},
             "kind": f"run/{self.kind}",
             "task": self.task.to_dict(),
             "preprocessing": self.preprocessing.to_dict(),
             "protocol": self.protocol.to_dict(),
             "members": [asdict(member) for member in self.members],
+            **({} if self.graph is None else {"graph": self.graph.to_dict()}),
         }
         return {
             name: list(value) if isinstance(value, tuple) else value
@@ -153,6 +160,7 @@ class RunRecord:
                 Member(str(member["path"]), str(member["sha256"]))
                 for member in (members if isinstance(members, list) else [])
             ),
+            graph=Graph.from_dict(section(fields, "graph")) if "graph" in fields else None,
         )
 
 
@@ -168,9 +176,18 @@ class Run:
         """The safetensors file with the weights."""
         return self.folder / WEIGHTS_NAME
 
+    @property
+    def exported(self) -> bool:
+        """Whether its networks are graphs; ModelError where a member is missing or changed."""
+        if self.record.members:
+            return all(member.exported for member in self.open_members())
+        return self.record.graph is not None
+
     def require_intact(self) -> None:
-        """ModelError where the weights are missing or are not the ones the record was made with."""
+        """ModelError where the network is missing or is not the one the record was made with."""
         self.open_members()
+        if self.record.graph is not None:
+            require_files(self.folder, self.record.graph)
         if not self.record.owns_weights:
             return
         if not self.weights_path.is_file():

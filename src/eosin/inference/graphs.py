@@ -1,0 +1,153 @@
+"""Exported Runs as engines: their graph in ONNX Runtime or OpenVINO, without PyTorch."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from eosin.errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from eosin.models.graph import Graph
+    from eosin.models.run import Run
+
+    Pixels = npt.NDArray[np.float32]
+    Floats = npt.NDArray[np.float64]
+
+# Engine: the module it needs, and the extra of eosin that installs it.
+_NEEDS = {"onnxruntime": ("onnxruntime", "onnx"), "openvino": ("openvino", "openvino")}
+# Format: the engines that read it, the preferred one first.
+_READERS = {"onnx": ("onnxruntime", "openvino"), "openvino": ("openvino",)}
+
+
+class Session(Protocol):
+    """A graph that a runtime has loaded."""
+
+    name: str
+
+    def run(self, batch: Pixels, outputs: Sequence[str]) -> list[Pixels]:
+        """Some of the graph's outputs, by name, for input (n, 3, size, size)."""
+        ...
+
+
+class GraphEngine:
+    """A graph in some runtime.
+
+    Attributes:
+        name: of the runtime.
+        graph: what the graph gives.
+    """
+
+    def __init__(self, session: Session, graph: Graph, *, size: int) -> None:
+        self.name, self.graph = session.name, graph
+        self._session, self._size = session, size
+
+    def logits(self, batch: Pixels) -> Floats:
+        """Logits (n, classes) of prepared input (n, 3, size, size)."""
+        (logits,) = self._run(batch, ("logits",))
+        return logits.astype(np.float64)
+
+    def features(self, batch: Pixels) -> Floats:
+        """Pooled features (n, channels) of prepared input (n, 3, size, size)."""
+        (features,) = self._run(batch, ("features",))
+        return features.astype(np.float64)
+
+    def maps(self, batch: Pixels) -> tuple[Floats, Pixels]:
+        """Logits (n, classes) and Grad-CAM maps (n, classes, h, w), at least 0.
+
+        Raises:
+            ModelError: the graph has no maps; the message says why.
+        """
+        if "maps" not in self.graph.outputs:
+            raise ModelError(f"this exported Run gives no heatmaps: {self.graph.no_maps}")
+        logits, maps = self._run(batch, ("logits", "maps"))
+        return logits.astype(np.float64), maps
+
+    def _run(self, batch: Pixels, outputs: Sequence[str]) -> list[Pixels]:
+        if batch.shape[1:] != (3, self._size, self._size) or not len(batch):
+            raise ModelError(
+                f"input of shape {batch.shape}; this graph takes (n, 3, {self._size}, "
+                f"{self._size}), as the Run's own preprocessing makes it"
+            )
+        return self._session.run(np.ascontiguousarray(batch, np.float32), outputs)
+
+
+def open_graph(
+    run: Run, *, engine: str = "auto", device: str = "auto", threads: int | None = None
+) -> GraphEngine:
+    """Load an exported Run's graph.
+
+    Args:
+        run: exported, of one network.
+        engine: auto, onnxruntime or openvino.
+        device: auto, cpu or cuda.
+        threads: that compute; None for as many as there are cores to run on.
+
+    Raises:
+        ConfigError: the engine is not installed, or does not read this graph or use this device.
+        ModelError: the Run has no graph, or its files are missing or changed.
+    """
+    graph = run.record.graph
+    if graph is None:
+        raise ModelError(f"{run.folder}: not an exported Run of one network; see `eosin export`")
+    run.require_intact()
+    name = choose_runtime(graph, engine, place=run.folder)
+    session = open_session(run.folder / graph.file, name, device=device, threads=threads)
+    return GraphEngine(session, graph, size=run.record.preprocessing.size)
+
+
+def open_session(
+    path: Path, engine: str, *, device: str = "auto", threads: int | None = None
+) -> Session:
+    """Load a graph file in one of the runtimes; ConfigError where it is not installed."""
+    _require_installed(engine)
+    threads = threads or available_cores()
+    if engine == "onnxruntime":
+        from eosin.inference.onnxruntime_session import OnnxRuntimeSession
+
+        return OnnxRuntimeSession(path, device=device, threads=threads)
+    from eosin.inference.openvino_session import OpenVinoSession
+
+    return OpenVinoSession(path, device=device, threads=threads)
+
+
+def choose_runtime(graph: Graph, engine: str, *, place: Path) -> str:
+    """The runtime for a graph: the one asked for, or the first installed one that reads it."""
+    readers = _READERS[graph.format]
+    if engine != "auto" and engine not in readers:
+        raise ConfigError(
+            f"engine {engine!r} does not read {place / graph.file}; use auto or "
+            f"{' or '.join(readers)}, or export the Run again with --format onnx"
+        )
+    if engine != "auto":
+        return engine
+    installed = [name for name in readers if find_spec(_NEEDS[name][0])]
+    if not installed:
+        raise ConfigError(
+            f"{place}: its graph needs {' or '.join(readers)}, and none is installed: "
+            f'pip install "eosin[{_NEEDS[readers[0]][1]}]"'
+        )
+    return installed[0]
+
+
+def available_cores() -> int:
+    """How many cores this program may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _require_installed(engine: str) -> None:
+    module, extra = _NEEDS[engine]
+    if find_spec(module) is None:
+        raise ConfigError(
+            f'engine {engine!r} is not installed: pip install "eosin[{extra}]", or use another'
+        )

@@ -1,0 +1,65 @@
+"""ONNX Runtime: a graph loaded for throughput on the cores at hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from eosin.errors import ConfigError, ModelError
+from eosin.models.graph import INPUT_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import numpy as np
+    import numpy.typing as npt
+
+    Pixels = npt.NDArray[np.float32]
+
+_ERRORS_ONLY = 3
+
+
+class OnnxRuntimeSession:
+    """An ONNX file in ONNX Runtime."""
+
+    name = "onnxruntime"
+
+    def __init__(self, path: Path, *, device: str = "auto", threads: int = 1) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1  # the graph is a chain: nothing to run side by side
+        options.log_severity_level = _ERRORS_ONLY
+        # Threads that wait by spinning starve the reading threads, and are no faster here.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        providers = _providers(device, onnxruntime.get_available_providers())
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        except Exception as error:  # the runtime raises a dozen classes with no common base
+            raise ModelError(
+                f"{path}: ONNX Runtime cannot load it ({_first_line(error)}); export the Run again"
+            ) from error
+
+    def run(self, batch: Pixels, outputs: Sequence[str]) -> list[Pixels]:
+        """Some of the graph's outputs, by name, for input (n, 3, size, size)."""
+        found: list[Pixels] = self._session.run(list(outputs), {INPUT_NAME: batch})
+        return found
+
+
+def _providers(device: str, available: Sequence[str]) -> list[str]:
+    cuda = "CUDAExecutionProvider"
+    if device.startswith("cuda") and cuda not in available:
+        raise ConfigError(
+            f"device {device!r}: this ONNX Runtime has no CUDA; use auto or cpu, or "
+            "pip install onnxruntime-gpu"
+        )
+    if device not in ("auto", "cpu") and not device.startswith("cuda"):
+        raise ConfigError(f"device {device!r} is unknown; want auto, cpu or cuda")
+    wanted = [cuda] if device != "cpu" and cuda in available else []
+    return [*wanted, "CPUExecutionProvider"]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
