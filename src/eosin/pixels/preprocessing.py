@@ -86,14 +86,25 @@ def resize(image: npt.NDArray[np.uint8], spec: Preprocessing) -> npt.NDArray[np.
     return resized.astype("uint8", copy=False)
 
 
-def normalise(image: npt.NDArray[np.uint8], spec: Preprocessing) -> npt.NDArray[np.float32]:
-    """Bytes (size, size, 3) scaled to [0, 1], less mean, over std, as (3, size, size)."""
+def normalise(
+    image: npt.NDArray[np.uint8],
+    spec: Preprocessing,
+    *,
+    out: npt.NDArray[np.float32] | None = None,
+) -> npt.NDArray[np.float32]:
+    """Bytes (size, size, 3) scaled to [0, 1], less mean, over std, as (3, size, size).
+
+    ``out``, of that shape, is filled and returned where it is given.
+    """
     import numpy as np
 
     scale = 1.0 / (255.0 * np.asarray(spec.std, np.float32))
     shift = np.asarray(spec.mean, np.float32) / np.asarray(spec.std, np.float32)
-    channels_last = image * scale.astype(np.float32) - shift
-    return np.ascontiguousarray(channels_last.transpose(2, 0, 1), dtype=np.float32)
+    planes = np.empty((3, *image.shape[:2]), np.float32) if out is None else out
+    for channel, plane in enumerate(planes):  # by channel: several times as fast as by pixel
+        np.multiply(image[:, :, channel], scale[channel], out=plane)
+        plane -= shift[channel]
+    return planes
 
 
 def view(
