@@ -98,13 +98,23 @@ def normalise(
     """
     import numpy as np
 
-    scale = 1.0 / (255.0 * np.asarray(spec.std, np.float32))
-    shift = np.asarray(spec.mean, np.float32) / np.asarray(spec.std, np.float32)
+    scale, shift = scale_and_shift(spec)
     planes = np.empty((3, *image.shape[:2]), np.float32) if out is None else out
     for channel, plane in enumerate(planes):  # by channel: several times as fast as by pixel
         np.multiply(image[:, :, channel], scale[channel], out=plane)
         plane -= shift[channel]
     return planes
+
+
+def scale_and_shift(
+    spec: Preprocessing,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """What ``normalise`` multiplies bytes by and then takes away, of each channel, shape (3,)."""
+    import numpy as np
+
+    std = np.asarray(spec.std, np.float32)
+    scale = 1.0 / (255.0 * std)
+    return scale.astype(np.float32), np.asarray(spec.mean, np.float32) / std
 
 
 def view(
