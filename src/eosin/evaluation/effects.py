@@ -1,0 +1,146 @@
+"""What a change of recipe does to a model on the same images: differences, paired by patient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eosin.evaluation import sentences
+from eosin.evaluation.alignment import align
+from eosin.evaluation.evaluate import one_blas_thread, patients_known
+from eosin.evaluation.intervals import Bootstrap
+from eosin.evaluation.sample import Level, Sample, image_sample, mixed_patients, patient_sample
+from eosin.evaluation.scoring import MetricKey, score_sample
+from eosin.evaluation.weights import Floats, Weights
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from eosin.predictions import Predictions
+    from eosin.tasks import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One figure of a model with a change, minus the same figure without it.
+
+    Attributes:
+        metric: its name.
+        level: whether images or patients were scored.
+        before: the figure without the change; None where it has no meaning here.
+        value: what the change adds, in the metric's unit; None likewise.
+        low, high: its paired, patient-clustered 95 % interval; None where there is none.
+        images, patients: how many were scored; patients are what was resampled.
+        note: what must be known of the interval, or why there is none.
+    """
+
+    metric: str
+    level: Level
+    before: float | None
+    value: float | None
+    low: float | None
+    high: float | None
+    images: int
+    patients: int
+    note: str = ""
+
+    @property
+    def beyond_chance(self) -> bool:
+        """Whether there is an interval that shows a spread, and zero lies outside it."""
+        return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
+
+
+def measure_effects(
+    changed: Predictions, baseline: Predictions, *, resamples: int = 2000, seed: int = 0
+) -> tuple[Effect, ...]:
+    """Accuracy and ROC AUC by image, and ROC AUC by patient, of ``changed`` minus ``baseline``.
+
+    Both tables are scored on the images that both have, under the same draws of patients, so the
+    interval keeps what they have in common. At the patient level probabilities are averaged over
+    each patient's images; patients with images of several labels are left out there, and the level
+    is left out where patients are not known or none has one label.
+
+    Args:
+        changed: labelled predictions of the model with the change.
+        baseline: of the same model without it.
+        resamples: bootstrap draws of patients.
+        seed: of the draws.
+
+    Raises:
+        DataError: the tables have other classes, labels or patients, or no image in common.
+        ConfigError: resamples are too few for the interval.
+    """
+    pair = tuple(align({"changed": changed, "baseline": baseline}).tables.values())
+    task, bootstrap = baseline.task, Bootstrap(resamples, seed)
+    images = [image_sample(table) for table in pair]
+    area = "roc_auc" if task.binary else "macro_roc_auc"
+    found = _differences(images, task, ("accuracy", area), level="image", bootstrap=bootstrap)
+    if all(patients_known(table) for table in pair):
+        by_patient = [_by_patient(sample, task) for sample in images]
+        patients = [sample for sample in by_patient if sample is not None]
+        if patients:
+            found += _differences(patients, task, (area,), level="patient", bootstrap=bootstrap)
+    return tuple(found)
+
+
+def _by_patient(sample: Sample, task: Task) -> Sample | None:
+    """One unit for each patient of one label; None where there is no such patient."""
+    mixed = set(mixed_patients(sample))
+    keep = np.array([name not in mixed for name in sample.patients])[sample.patient]
+    if not keep.any():
+        return None
+    positive = task.positive_index if task.binary else None
+    return patient_sample(sample.where(keep), positive=positive, threshold=None)
+
+
+def _differences(
+    pair: Sequence[Sample],
+    task: Task,
+    metrics: Sequence[str],
+    *,
+    level: Level,
+    bootstrap: Bootstrap,
+) -> list[Effect]:
+    """The first of the pair minus the second; both are scored under the same rows of weights."""
+    sample = pair[1]
+    once, drawn = np.ones((1, len(sample.patients))), bootstrap.weights(sample.patients)
+    weights = Weights(sample.patient, np.concatenate([once, drawn]))
+    with one_blas_thread():
+        scores = [score_sample(each, task, weights, recognition=False) for each in pair]
+    return [
+        _effect(
+            MetricKey(metric),
+            [each[MetricKey(metric)] for each in scores],
+            sample,
+            task,
+            level=level,
+            bootstrap=bootstrap,
+        )
+        for metric in metrics
+    ]
+
+
+def _effect(
+    key: MetricKey,
+    rows: Sequence[Floats],
+    sample: Sample,
+    task: Task,
+    *,
+    level: Level,
+    bootstrap: Bootstrap,
+) -> Effect:
+    """One figure; the first of the rows is the sample itself, the rest are resamples."""
+    count = int(sample.images.sum()), len(sample.patients)
+    difference = rows[0] - rows[1]
+    if not np.isfinite(difference[0]):
+        why = sentences.undefined_because(key, sample, task)
+        return Effect(key.metric, level, None, None, None, None, *count, why)
+    before, value = float(rows[1][0]), float(difference[0])
+    without = sentences.no_interval_because(key, sample, task)
+    if without:
+        return Effect(key.metric, level, before, value, None, None, *count, without)
+    interval = bootstrap.interval(difference[1:])
+    note = "; ".join(sentences.about_interval(interval, value))
+    return Effect(key.metric, level, before, value, interval.low, interval.high, *count, note)
