@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from eosin.files import write_text
 from eosin.reporting.html import render
+from eosin.reporting.stain_effects import stain_section
 from eosin.reporting.tables import Table
 from eosin.reporting.wording import counted, with_interval
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from eosin.evaluation.leakage import Leakage, MeterRow
+    from eosin.reporting.stain_effects import StainRow
 
 _METRICS = {
     "roc_auc": "ROC AUC",
@@ -52,7 +54,12 @@ class StudyFacts:
 
 
 def write_study_page(
-    facts: StudyFacts, meter: Sequence[MeterRow], frame: pd.DataFrame, path: Path
+    facts: StudyFacts,
+    meter: Sequence[MeterRow],
+    frame: pd.DataFrame,
+    path: Path,
+    *,
+    stains: Sequence[StainRow] = (),
 ) -> Path:
     """Write a study as one self-contained HTML file.
 
@@ -61,18 +68,23 @@ def write_study_page(
         meter: the leakage meter, one row a model and leaky protocol; may be empty.
         frame: one row a model, protocol and level, as ``study.table.result_frame`` gives it.
         path: of the page.
+        stains: what each stain step changes against none; may be empty.
 
     """
+    section = stain_section(stains)
     known = {
         "title": facts.title,
         "sentence": _sentence(meter),
         "cover": _cover(facts, frame),
         "meters": [_meter(row) for row in meter],
+        "stains": section,
         "tables": _tables(frame),
         "failures": _failures(facts),
         "settings": facts.settings,
     }
-    contents = [("meter", "Leakage meter"), ("results", "Every model, every protocol")]
+    contents = [("meter", "Leakage meter")]
+    contents += [("stains", section.title)] if section else []
+    contents += [("results", "Every model, every protocol")]
     contents += [("failures", "What failed")] if facts.failures else []
     contents += [("settings", "Settings"), ("limits", "How to read this")]
     write_text(path, render("study.html", {**known, "contents": contents}))

@@ -15,6 +15,7 @@ from eosin.files import write_json
 from eosin.inference.predict import predict
 from eosin.models.run import PREDICTIONS_NAME, Run, read_run
 from eosin.predictions import Predictions, read_predictions
+from eosin.study.stains import Staining
 from eosin.training.ensemble import make_ensemble
 from eosin.training.train import train
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from eosin.manifest import Manifest
     from eosin.study.config import Design, StudyFile
     from eosin.study.plan import Cell
-    from eosin.training.config import TrainingConfig
     from eosin.training.progress import Progress
 
 _STATE = "cell.json"
@@ -114,9 +114,8 @@ class Workshop:
         progress: Progress | None,
         on_files: Callable[[int], None] | None,
     ) -> Predictions:
-        config: TrainingConfig = self.study.training.with_overrides(
-            {"backbone": cell.backbones[0], "stain": None if cell.stain == "none" else cell.stain}
-        )
+        recipe = self.study.training.with_overrides({"backbone": cell.backbones[0]})
+        config = Staining.parse(cell.stain).settings(recipe)
         trained = train(
             images,
             folder / "run",

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from eosin.errors import ConfigError
 from eosin.inference.votes import Vote
 from eosin.settings import read_flat_toml, validated
+from eosin.study.stains import BASELINE, Staining
 from eosin.training.config import TrainingConfig, read_config
 
 if TYPE_CHECKING:
@@ -95,11 +96,12 @@ class StudyConfig(BaseModel):
     magnifications: Annotated[tuple[int, ...], Field(strict=False)] = ()  # BreakHis only
     patient_pattern: str = ""  # folder only
     positive: str = ""  # folder only
+    images_per_patient: Annotated[int, Field(ge=0)] = 0  # drawn at random; 0: all of them
 
     protocols: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
     seeds: Annotated[tuple[int, ...], Field(min_length=1, strict=False)] = (7,)
     backbones: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
-    stains: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = ("none",)
+    stains: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = (BASELINE,)
     votes: Annotated[tuple[Vote, ...], Field(strict=False)] = ()
     groups: Annotated[tuple[Literal["family", "all"], ...], Field(strict=False)] = ("family", "all")
 
@@ -122,6 +124,14 @@ class StudyConfig(BaseModel):
             except ConfigError as error:
                 raise ValueError(str(error)) from error
         return value
+
+    @field_validator("stains")
+    @classmethod
+    def _stains_parse(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return tuple(Staining.parse(text).text for text in value)
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
 
     @property
     def designs(self) -> tuple[Design, ...]:
@@ -153,7 +163,8 @@ def read_study(path: Path, *, root: Path | None = None) -> StudyFile:
         root: folder of the images; overrides the file's own ``root``.
 
     Raises:
-        ConfigError: unknown keys, wrong values, no recipe file, or no root at all.
+        ConfigError: unknown keys, wrong values, no recipe file, no root at all, or a stain step
+            that the recipe cannot have.
 
     """
     config = validated(StudyConfig, read_flat_toml(path), place=str(path))
@@ -171,4 +182,20 @@ def read_study(path: Path, *, root: Path | None = None) -> StudyFile:
             "fold_validation": True if {"weighted", "fusion"} & set(config.votes) else None,
         }
     )
+    _require_stains(path, config, training)
     return StudyFile(config, training, root or path.parent / config.root)
+
+
+def _require_stains(path: Path, config: StudyConfig, training: TrainingConfig) -> None:
+    """ConfigError where a stain step cannot be, or where the recipe has one of its own."""
+    try:
+        bare = Staining.parse(BASELINE).settings(training)
+        for text in config.stains:
+            Staining.parse(text).settings(training)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if training != bare:
+        raise ConfigError(
+            f"{path}: the recipe {config.recipe} has a stain step of its own; a study takes its "
+            'steps from `stains`, so say it there, e.g. stains = ["none", "macenko per patient"]'
+        )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from eosin.study.plan import Cell, plan, trainings
+from eosin.study.stains import BASELINE
 from eosin.study.study import read_images
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Estimate:
         frame: one row a cell: its name, trainings, minutes.
         cells: how many.
         trainings: networks or heads to train.
-        seconds: in all, reading of images and small heads left out.
+        seconds: in all; reading of images, their stain steps and small heads left out.
 
     """
 
@@ -45,7 +46,7 @@ def estimate_study(study: StudyFile, folder: Path) -> Estimate:
     cells = plan(study)
     images = len(read_images(study, folder).manifest)
     per_image = {name: _seconds_an_image(study, name) for name in study.config.backbones}
-    paid: set[tuple[str, str]] = set()
+    paid: set[str] = set()
     costs = {
         cell.name: 0.0 if cell.vote else _seconds(study, cell, images, per_image, paid)
         for cell in cells
@@ -66,13 +67,15 @@ def _seconds(
     cell: Cell,
     images: int,
     per_image: dict[str, float],
-    paid: set[tuple[str, str]],
+    paid: set[str],
 ) -> float:
-    """Frozen: each image once a backbone and stain, then cached. Fine-tuned: every epoch."""
+    """Frozen: each image once a backbone, or once a fold with a stain step. Else every epoch."""
     backbone, config = cell.backbones[0], study.training
+    if config.freeze and cell.stain != BASELINE:  # each fold has a target of its own
+        return per_image[backbone] * images * (cell.design.folds or 1)
     if config.freeze:
-        first = (backbone, cell.stain) not in paid
-        paid.add((backbone, cell.stain))
+        first = backbone not in paid
+        paid.add(backbone)
         return per_image[backbone] * images if first else 0.0
     steps = images * config.epochs * (cell.design.folds or 1)
     return per_image[backbone] * steps * _BACKWARD

@@ -5,22 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eosin.files import replacing
+from eosin.reporting.stain_effects import stain_frame
 from eosin.reporting.study_page import StudyFacts, write_study_page
-from eosin.study.table import leakage_rows, result_frame
+from eosin.study.table import leakage_rows, result_frame, stain_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pandas as pd
 
     from eosin.study.study import StudyResult
 
 
 def write_study(found: StudyResult, folder: Path) -> tuple[Path, Path]:
-    """Write ``study.html`` and ``study.csv`` into ``folder``; their paths."""
+    """Write ``study.html`` and ``study.csv`` into ``folder``; their paths.
+
+    A study of stain steps has a ``stain-effects.csv`` beside them.
+    """
     config = found.study.config
     frame = result_frame(found.results)
     table = folder / "study.csv"
-    with replacing(table) as draft:
-        frame.to_csv(draft, index=False)
+    _write_frame(frame, table)
+    stains = stain_rows(found.results, resamples=config.resamples)
+    if stains:
+        _write_frame(stain_frame(stains), folder / "stain-effects.csv")
     settings = {**config.model_dump(mode="json", exclude={"root"})}
     settings |= {f"training: {k}": v for k, v in found.study.training.to_dict().items()}
     facts = StudyFacts(
@@ -32,4 +40,10 @@ def write_study(found: StudyResult, folder: Path) -> tuple[Path, Path]:
         failures=tuple((cell.name, reason) for cell, reason in found.failures),
     )
     meter = leakage_rows(found.results, resamples=config.resamples)
-    return write_study_page(facts, meter, frame, folder / "study.html"), table
+    page = write_study_page(facts, meter, frame, folder / "study.html", stains=stains)
+    return page, table
+
+
+def _write_frame(frame: pd.DataFrame, path: Path) -> None:
+    with replacing(path) as draft:
+        frame.to_csv(draft, index=False)

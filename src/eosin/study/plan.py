@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from eosin.models.backbones import resolve_backbone
 from eosin.study.config import Design
+from eosin.study.stains import BASELINE, Staining
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,7 @@ class Cell:
         seed: of the split.
         model: the backbone, or the ensemble's name, e.g. ``"all soft"``.
         backbones: the one backbone, or the ensemble's members.
-        stain: the stain step of the preprocessing.
+        stain: the stain step, in the words of ``Staining``.
         vote: how members are combined; None for a single model.
 
     """
@@ -36,11 +37,11 @@ class Cell:
     seed: int
     model: str
     backbones: tuple[str, ...]
-    stain: str = "none"
+    stain: str = BASELINE
     vote: Vote | None = None
 
     @classmethod
-    def single(cls, design: Design, seed: int, backbone: str, *, stain: str = "none") -> Self:
+    def single(cls, design: Design, seed: int, backbone: str, *, stain: str = BASELINE) -> Self:
         """The cell that trains one backbone."""
         return cls(design, seed, resolve_backbone(backbone).name, (backbone,), stain)
 
@@ -57,7 +58,7 @@ class Cell:
     def name(self) -> str:
         """Its place in the study's folder, e.g. ``patient_5-fold/seed-7/efficientnet_b0``."""
         protocol = self.design.text.replace(" ", "_").replace("/", "-")
-        stain = "" if self.stain == "none" else f"/{self.stain}"
+        stain = "" if self.stain == BASELINE else f"/{Staining.parse(self.stain).slug}"
         return f"{protocol}/seed-{self.seed}{stain}/{self.model.replace(' ', '_')}"
 
     def key(self, training: TrainingConfig, fingerprint: str, resamples: int) -> str:

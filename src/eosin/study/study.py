@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
 
 from eosin.data.bci import read_bci
 from eosin.data.breakhis import read_breakhis
 from eosin.data.folder import read_folder
 from eosin.data.synthetic import SyntheticOptions, write_synthetic
-from eosin.errors import EosinError
+from eosin.errors import ConfigError, EosinError
 from eosin.study.cells import Result, Workshop
 from eosin.study.heatmaps import draw_heatmaps, heatmap_groups
 from eosin.study.plan import Cell, plan
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from eosin.data.scan import ReadDataset
+    from eosin.manifest import Manifest
     from eosin.study.config import StudyFile
     from eosin.training.progress import Progress
 
@@ -63,7 +66,41 @@ class StudyResult:
 
 
 def read_images(study: StudyFile, folder: Path) -> ReadDataset:
-    """The study's images, by the reader that its file names; synthetic ones are drawn once."""
+    """The study's images, by the reader that its file names; synthetic ones are drawn once.
+
+    Raises:
+        DataError: the images cannot be read.
+        ConfigError: so many of each patient are asked for, and patients are not known.
+    """
+    found = _read(study, folder)
+    most = study.config.images_per_patient
+    return replace(found, manifest=some_of_each(found.manifest, most)) if most else found
+
+
+def some_of_each(manifest: Manifest, most: int, *, seed: int = 0) -> Manifest:
+    """At most ``most`` images of each patient, drawn without replacement; a note says so.
+
+    The draw depends on the images and ``seed`` alone, so that every cell of a study has the same.
+
+    Raises:
+        ConfigError: patients are not known.
+    """
+    patients = manifest.known_patients
+    if patients is None:
+        raise ConfigError(
+            f"images_per_patient = {most}: the patients of these images are not known; give a "
+            "patient_pattern or leave it out"
+        )
+    order = np.random.default_rng(seed).permutation(len(manifest))
+    names = np.array(patients, dtype=object)
+    keep = np.zeros(len(manifest), dtype=bool)
+    for patient in manifest.patients:
+        keep[order[names[order] == patient][:most]] = True
+    note = f"At most {most} images of each patient, drawn at random: {keep.sum()} of {len(keep)}."
+    return replace(manifest.where(keep), notes=(*manifest.notes, note))
+
+
+def _read(study: StudyFile, folder: Path) -> ReadDataset:
     config = study.config
     if config.dataset == "synthetic":
         write_synthetic(folder / "images", SyntheticOptions())

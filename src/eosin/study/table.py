@@ -1,10 +1,13 @@
-"""What a study found, as one table and one leakage meter."""
+"""What a study found: one table, one leakage meter, and what each stain step changes."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from eosin.evaluation.effects import measure_effects
 from eosin.evaluation.leakage import MeterRow, measure_leakage
+from eosin.reporting.stain_effects import StainRow
+from eosin.study.stains import BASELINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,10 +58,41 @@ def leakage_rows(results: Sequence[Result], *, resamples: int = 2000) -> tuple[M
     return tuple(rows)
 
 
+def stain_rows(results: Sequence[Result], *, resamples: int = 2000) -> tuple[StainRow, ...]:
+    """What each stain step changes for its model, against no step on the same split.
+
+    Models without a result for no step under the same protocol and seed are left out.
+    """
+    plain = {_twins(result): result for result in results if result.cell.stain == BASELINE}
+    rows = []
+    for result in results:
+        cell, twin = result.cell, plain.get(_twins(result))
+        if cell.stain == BASELINE or twin is None:
+            continue
+        protocol = result.predictions.provenance.protocol
+        rows.append(
+            StainRow(
+                model=cell.model,
+                stain=cell.stain,
+                protocol=protocol.name,
+                leaky=protocol.leaky,
+                seed=cell.seed,
+                effects=measure_effects(result.predictions, twin.predictions, resamples=resamples),
+            )
+        )
+    return tuple(rows)
+
+
+def _twins(result: Result) -> tuple[str, str, int]:
+    """What a model with a stain step shares with the same model without."""
+    cell = result.cell
+    return cell.model, cell.design.text, cell.seed
+
+
 def title_of(result: Result) -> str:
     """The model's name as a reader should see it."""
     cell = result.cell
-    stain = "" if cell.stain == "none" else f", {cell.stain}"
+    stain = "" if cell.stain == BASELINE else f", {cell.stain}"
     return f"{cell.model}{stain}"
 
 
