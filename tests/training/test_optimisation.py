@@ -6,6 +6,7 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from eosin.models.classifier import build_classifier
+from eosin.pixels.preprocessing import Preprocessing
 from eosin.training.config import TrainingConfig
 from eosin.training.ema import average, averaged_copy
 from eosin.training.learner import Learner
@@ -19,12 +20,13 @@ def learned(**settings: object) -> Learner:
     config = TrainingConfig(backbone=TINY, mixed_precision="off").with_overrides(settings)
     labels = np.array([0, 1, 0, 1])
     network = build_classifier(TINY, classes=2)
-    learner = Learner(network, config, device=torch.device("cpu"), labels=labels)
+    spec = Preprocessing(size=32)
+    learner = Learner(network, config, device=torch.device("cpu"), labels=labels, spec=spec)
     with torch.random.fork_rng(devices=[]):
         learner.begin_epoch(1)
-        pixels = np.random.default_rng(0).standard_normal((4, 3, 32, 32)).astype(np.float32)
+        images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
         for step in range(2):
-            learner.learn(pixels, labels, step=step, rate=1.0)
+            learner.learn(images, labels, step=step, rate=1.0)
     return learner
 
 

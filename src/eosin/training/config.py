@@ -82,8 +82,11 @@ class TrainingConfig(BaseModel):
     # The machine.
     seed: Annotated[int, Field(ge=0)] = 0
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
-    mixed_precision: Literal["auto", "off"] = "auto"  # only ever on a GPU
+    # auto: on a GPU bfloat16 where it has it, else float16; full precision on a CPU.
+    mixed_precision: Literal["auto", "off", "bfloat16", "float16"] = "auto"
     channels_last: bool = True
+    torch_compile: bool = False  # compile the network: the first steps take minutes
+    cache: bool = True  # keep decoded images under EOSIN_CACHE; fine-tuning only
     workers: Annotated[int, Field(ge=1)] | None = None  # reading threads; None: one a core
     track: Literal["none", "tensorboard", "mlflow"] = "none"
 

@@ -25,9 +25,13 @@ def average(averaged: Classifier, network: Classifier, *, decay: float, step: in
     start is soon forgotten. BatchNorm statistics are averaged too; counters are copied.
     """
     share = 1 - min(decay, (1 + step) / (10 + step))
+    moving, towards = [], []
     source = network.state_dict()
     for name, tensor in averaged.state_dict().items():
         if tensor.is_floating_point():
-            tensor.lerp_(source[name], share)
+            moving.append(tensor)
+            towards.append(source[name])
         else:
             tensor.copy_(source[name])
+    # All at once: on a GPU hundreds of small tensors would be hundreds of launches.
+    torch._foreach_lerp_(moving, towards, share)

@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from eosin.errors import DataError, ModelError
-from eosin.pixels.batches import read_batches
+from eosin.pixels.views import view_batches
 from eosin.training.augmentation import augment, draws
 from eosin.training.history import EpochRow
 from eosin.training.schedule import learning_rate_factor
-from eosin.training.stain_fitting import TrainingStains
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -24,12 +23,12 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from eosin.manifest import Manifest
-    from eosin.pixels.batches import Batch
-    from eosin.pixels.preprocessing import Preprocessing
-    from eosin.pixels.reading import SkippedFile
+    from eosin.pixels.reading import SkippedFile, UInt8Image
+    from eosin.pixels.views import ViewBatch, Views
     from eosin.training.config import TrainingConfig
     from eosin.training.learner import Learner
     from eosin.training.progress import Progress
+    from eosin.training.stain_augmentation import StainAugmentation
 
 _ORDER, _AUGMENT, _DROPOUT, _STAIN = 1, 2, 3, 4  # purposes of draws
 _MOST_READERS = 16
@@ -43,22 +42,24 @@ class Epochs:
     Attributes:
         train: the training images.
         val: the validation images.
-        spec: the preprocessing of both.
+        train_views: what the network sees of the training images, before augmentation.
+        val_views: what it sees of the validation images.
         config: the settings.
         learner: what learns and is judged.
         least: images that a step needs.
         skip: told of files that cannot be read, of each once an epoch.
-        stains: of patients, and what is drawn for them.
+        stains: what is drawn for the stains of each image, where anything is.
     """
 
     train: Manifest
     val: Manifest
-    spec: Preprocessing
-    config: TrainingConfig
-    learner: Learner
-    least: int
-    skip: Callable[[Iterable[SkippedFile]], None]
-    stains: TrainingStains
+    train_views: Views
+    val_views: Views
+    config: TrainingConfig = field(kw_only=True)
+    learner: Learner = field(kw_only=True)
+    least: int = field(kw_only=True)
+    skip: Callable[[Iterable[SkippedFile]], None] = field(kw_only=True)
+    stains: StainAugmentation | None = field(kw_only=True)
 
     def run(self, epoch: int, progress: Progress) -> EpochRow:
         """Learn for one epoch (from 1) and validate.
@@ -90,16 +91,15 @@ class Epochs:
     def validate(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
         """Logits (n, classes) and labels (n,) of the readable validation images."""
         logits, places = [], []
-        for batch in read_batches(
-            self.val.paths,
-            self.spec,
+        for batch in view_batches(
+            self.val_views,
+            range(len(self.val)),
             batch_size=self.config.batch_size,
-            workers=self._readers,
-            sources=self.stains.val,
+            workers=reading_threads(self.config),
         ):
             self.skip(batch.skipped)
             if len(batch.places):
-                logits.append(self.learner.logits(batch.pixels))
+                logits.append(self.learner.logits(batch.images))
                 places.append(batch.places)
         if not places:
             raise DataError(f"none of the {len(self.val)} validation images could be read")
@@ -120,8 +120,8 @@ class Epochs:
             if len(batch.places) < self.least:
                 continue
             rate = self._rate(step, batches)
-            wanted = labels[order[batch.places]]
-            sums += self.learner.learn(batch.pixels, wanted, step=step, rate=rate)
+            wanted = labels[batch.places]
+            sums += self.learner.learn(batch.images, wanted, step=step, rate=rate)
             learned += len(wanted)
             if time.monotonic() - shown > _SHOW_EVERY:
                 loss, accuracy = (sums / learned).tolist()
@@ -134,25 +134,23 @@ class Epochs:
         loss, accuracy = (sums / learned).tolist()
         return loss, accuracy, rate
 
-    def _altered(self, order: npt.NDArray[np.int64], epoch: int) -> Iterator[Batch]:
+    def _altered(self, order: npt.NDArray[np.int64], epoch: int) -> Iterator[ViewBatch]:
         """Augmented batches of the training images in this order."""
+        seed = self.config.seed
 
-        def alter(place: int, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-            index, seed = int(order[place]), self.config.seed
-            if self.stains.augmentation is not None:
-                stains = draws(_STAIN, seed=seed, epoch=epoch, index=index)
-                image = self.stains.augmentation(image, index, stains)
-            random = draws(_AUGMENT, seed=seed, epoch=epoch, index=index)
+        def alter(place: int, image: UInt8Image) -> UInt8Image:
+            if self.stains is not None:
+                stains = draws(_STAIN, seed=seed, epoch=epoch, index=place)
+                image = self.stains(image, place, stains)
+            random = draws(_AUGMENT, seed=seed, epoch=epoch, index=place)
             return augment(image, self.config, random)
 
-        paths, sources = self.train.paths, self.stains.train
-        return read_batches(
-            [paths[index] for index in order],
-            self.spec,
+        return view_batches(
+            self.train_views,
+            order,
             batch_size=self.config.batch_size,
-            workers=self._readers,
+            workers=reading_threads(self.config),
             alter=alter,
-            sources=[sources[index] for index in order] if sources else None,
         )
 
     def _rate(self, step: int, batches: int) -> float:
@@ -163,9 +161,10 @@ class Epochs:
             schedule=self.config.schedule,
         )
 
-    @property
-    def _readers(self) -> int:
-        return self.config.workers or min(_MOST_READERS, os.cpu_count() or 1)
+
+def reading_threads(config: TrainingConfig) -> int:
+    """How many threads read and augment images: the setting, or one a core up to 16."""
+    return config.workers or min(_MOST_READERS, os.cpu_count() or 1)
 
 
 def judge(

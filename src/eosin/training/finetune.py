@@ -26,10 +26,13 @@ from eosin.models.run import (
 )
 from eosin.models.weights import initialise
 from eosin.pixels.reading import SkippedFile, write_error_table
-from eosin.training.epochs import Epochs
+from eosin.pixels.views import Views
+from eosin.training.epochs import Epochs, reading_threads
 from eosin.training.history import EpochRow, best_epoch, write_history
 from eosin.training.learner import Learner
 from eosin.training.optimisation import smallest_batch
+from eosin.training.packing import packed_views
+from eosin.training.precision import fastest_convolutions
 from eosin.training.progress import Progress, Silent
 from eosin.training.provenance import software_versions
 from eosin.training.resume import (
@@ -128,16 +131,20 @@ class _Training:
         before = read_progress(self.folder, self.identity)
         if before is None:
             self.initial_weights = initialise(network, config.weights).source
-        self.learner = Learner(network, config, device=device, labels=self.train.label_index)
+        self.learner = Learner(
+            network, config, device=device, labels=self.train.label_index, spec=spec
+        )
+        self.stains = training_stains(self.train, self.val, spec, config)
         self.epochs = Epochs(
             self.train,
             self.val,
-            spec,
-            config,
-            self.learner,
+            Views(tuple(self.train.paths), spec, self.stains.train),
+            Views(tuple(self.val.paths), spec, self.stains.val),
+            config=config,
+            learner=self.learner,
             least=least,
             skip=self._skip,
-            stains=training_stains(self.train, self.val, spec, config),
+            stains=self.stains.augmentation,
         )
         if before is not None:
             self._return_to(before)
@@ -148,8 +155,9 @@ class _Training:
         tracker = open_tracker(self.folder, self.config, done=len(self.rows))
         gpus = [self.learner.device] if self.learner.device.type == "cuda" else []
         try:
+            self._pack(progress)
             progress.start(epochs=self.config.epochs, done=len(self.rows), images=len(self.train))
-            with torch.random.fork_rng(devices=gpus):
+            with torch.random.fork_rng(devices=gpus), fastest_convolutions():
                 while not self._ended():
                     row = self.epochs.run(len(self.rows) + 1, progress)
                     self._keep(row)
@@ -161,6 +169,18 @@ class _Training:
         finally:
             progress.stop()
             tracker.close()
+
+    def _pack(self, progress: Progress) -> None:
+        """Decode ahead what epochs would decode again and again."""
+        if not self.config.cache:
+            return
+        train, val = packed_views(
+            self.epochs.train_views,
+            self.epochs.val_views,
+            workers=reading_threads(self.config),
+            progress=progress,
+        )
+        self.epochs = replace(self.epochs, train_views=train, val_views=val)
 
     @property
     def best(self) -> int:
@@ -221,7 +241,7 @@ class _Training:
             task=self.train.task,
             dataset=self.train.dataset,
             backbone=self.learner.network.spec.name,
-            preprocessing=self.epochs.spec,
+            preprocessing=self.epochs.train_views.spec,
             protocol=self.train.protocol,
             fingerprint=self.identity.fingerprint,
             fold=self.identity.fold,
@@ -244,7 +264,7 @@ class _Training:
                 else (f"{len(self.skipped)} files could not be read and were")
             )
             yield f"{left} left out of training."
-        yield from fallback_notes(self.train, self.epochs.stains.train)
+        yield from fallback_notes(self.train, self.stains.train)
         for name, split in (("training", self.train), ("validation", self.val)):
             absent = sorted(set(split.task.classes) - set(split.frame["label"]))
             if absent:

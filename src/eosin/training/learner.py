@@ -10,11 +10,15 @@ from torch.nn.functional import cross_entropy
 
 from eosin.training.ema import average, averaged_copy
 from eosin.training.optimisation import class_weights, make_optimizer, set_training
+from eosin.training.precision import half_precision
+from eosin.training.transfer import Sender
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from eosin.models.classifier import Classifier
+    from eosin.pixels.preprocessing import Preprocessing
+    from eosin.pixels.reading import UInt8Image
     from eosin.training.config import TrainingConfig
 
     Floats = npt.NDArray[np.float32]
@@ -37,11 +41,18 @@ class Learner:
         *,
         device: torch.device,
         labels: Ints,
+        spec: Preprocessing,
     ) -> None:
-        """``labels`` are those of the training images; the class weights come from them."""
-        self._layout = torch.channels_last if config.channels_last else torch.contiguous_format
+        """``labels`` are those of the training images: the class weights come from them.
+
+        Raises:
+            ConfigError: the device does not compute in the precision that the settings name.
+        """
+        self._half = half_precision(config, device)
+        layout = torch.channels_last if config.channels_last else torch.contiguous_format
         self.device = device
-        self.network = network.to(device).to(memory_format=self._layout)
+        self.network = network.to(device).to(memory_format=layout)
+        self._sender = Sender(spec, device, layout=layout)
         set_training(self.network, freeze_batchnorm=config.freeze_batchnorm)
         self.averaged = averaged_copy(self.network) if config.ema else None
         self._config = config
@@ -50,7 +61,8 @@ class Learner:
         if config.class_weights == "balanced":
             classes = class_weights(labels, classes=_outputs(network))
             self._weights = torch.from_numpy(classes).to(device)
-        self._half = _half_precision(device) if config.mixed_precision == "auto" else None
+        # The compiled one shares its weights with the network, which is kept under its own names.
+        self._forward = torch.compile(self.network) if config.torch_compile else self.network
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._half is torch.float16)
 
     @property
@@ -63,11 +75,11 @@ class Learner:
         torch.manual_seed(seed)
         set_training(self.network, freeze_batchnorm=self._config.freeze_batchnorm)
 
-    def learn(self, pixels: Floats, labels: Ints, *, step: int, rate: float) -> torch.Tensor:
+    def learn(self, images: UInt8Image, labels: Ints, *, step: int, rate: float) -> torch.Tensor:
         """One step of the optimiser on a batch.
 
         Args:
-            pixels: network input, shape (n, 3, size, size).
+            images: bytes, shape (n, size, size, 3).
             labels: class indices, shape (n,).
             step: steps before this one, from the first epoch on.
             rate: what the learning rates are multiplied by.
@@ -77,9 +89,9 @@ class Learner:
         """
         for group in self._optimizer.param_groups:
             group["lr"] = group["peak"] * rate
-        images, wanted = self._send(pixels), torch.from_numpy(labels).to(self.device)
+        pixels, wanted = self._sender.images(images), self._sender.labels(labels)
         with torch.autocast(self.device.type, self._half, enabled=self._half is not None):
-            logits = self.network(images)
+            logits = self._forward(pixels)
         loss = cross_entropy(
             logits.float(),
             wanted,
@@ -96,9 +108,9 @@ class Learner:
         return torch.stack([loss.detach() * len(labels), right]).double()
 
     @torch.inference_mode()
-    def logits(self, pixels: Floats) -> Floats:
+    def logits(self, images: UInt8Image) -> Floats:
         """Logits (n, classes) of the judged network, in full precision as in prediction."""
-        scores = self.judged.eval()(self._send(pixels)).cpu().numpy()
+        scores = self.judged.eval()(self._sender.images(images)).cpu().numpy()
         return np.asarray(scores, dtype=np.float32)
 
     def state(self) -> dict[str, dict[str, object]]:
@@ -117,19 +129,6 @@ class Learner:
             self.averaged.load_state_dict(state["averaged"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
-
-    def _send(self, pixels: Floats) -> torch.Tensor:
-        images = torch.from_numpy(pixels)
-        if self.device.type == "cuda":
-            images = images.pin_memory()
-        return images.to(self.device, non_blocking=True, memory_format=self._layout)
-
-
-def _half_precision(device: torch.device) -> torch.dtype | None:
-    """What a GPU computes fast in; None on a CPU, where half precision is no gain."""
-    if device.type != "cuda":
-        return None
-    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
 
 
 def _outputs(network: Classifier) -> int:

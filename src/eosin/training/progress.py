@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 class Progress(Protocol):
     """Told of everything that happens, in this order; ``stop`` comes even after an error."""
 
+    def decoded(self, files: int, *, of: int) -> None:
+        """``files`` more ``of`` so many are ready to be learned from, before the first epoch."""
+
+    def note(self, sentence: str) -> None:
+        """Something that the user should know and need not act on; at any time."""
+
     def start(self, *, epochs: int, done: int, images: int) -> None:
         """``epochs`` in all, of which ``done`` before, each over ``images`` images."""
 
@@ -28,6 +34,12 @@ class Progress(Protocol):
 
 class Silent:
     """Shows nothing."""
+
+    def decoded(self, files: int, *, of: int) -> None:
+        """Show nothing."""
+
+    def note(self, sentence: str) -> None:
+        """Show nothing."""
 
     def start(self, *, epochs: int, done: int, images: int) -> None:
         """Show nothing."""
@@ -50,9 +62,9 @@ class RichProgress:
         from rich.progress import Progress as Bar
 
         self._bar = Bar(
-            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("loss {task.fields[loss]:.3f}  accuracy {task.fields[accuracy]:.3f}"),
+            TextColumn("{task.fields[said]}"),
             TextColumn("{task.fields[rate]:.0f} images/s"),
             TimeRemainingColumn(compact=True),
             TextColumn("left"),
@@ -60,11 +72,9 @@ class RichProgress:
             transient=True,
             speed_estimate_period=120,
         )
-        self._task = self._bar.add_task(
-            "train", total=None, epoch=0, epochs=0, loss=0.0, accuracy=0.0, rate=0.0
-        )
-        self._images = self._epochs = self._done = 0
-        self._epoch_began = 0.0
+        self._task = self._bar.add_task("", total=None, said="", rate=0.0)
+        self._images = self._epochs = self._done = self._decoded = 0
+        self._began = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -72,27 +82,41 @@ class RichProgress:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def decoded(self, files: int, *, of: int) -> None:
+        """Show and move a bar over the images that are decoded, once for all epochs."""
+        if not self._decoded:
+            self._bar.update(self._task, description="decoding, once", total=of)
+            self._bar.start()
+            self._began = self._bar.get_time()
+        self._decoded += files
+        seconds = max(self._bar.get_time() - self._began, 1e-9)
+        self._bar.update(self._task, completed=self._decoded, rate=self._decoded / seconds)
+
+    def note(self, sentence: str) -> None:
+        """Print the sentence, above the bar where there is one."""
+        self._bar.console.print(sentence, highlight=False, markup=False)
+
     def start(self, *, epochs: int, done: int, images: int) -> None:
         """Show the bar, filled as far as an earlier part of the training came."""
         self._images, self._epochs, self._done = images, epochs, done
-        self._bar.update(
+        self._bar.reset(
             self._task,
+            description=self._epoch_of(done + 1),
             total=epochs * images,
             completed=done * images,
-            epoch=min(done + 1, epochs),
-            epochs=epochs,
+            said="loss 0.000  accuracy 0.000",
+            rate=0.0,
         )
         self._bar.start()
-        self._epoch_began = self._bar.get_time()
+        self._began = self._bar.get_time()
 
     def batch(self, *, seen: int, loss: float, accuracy: float) -> None:
         """Move the bar."""
-        seconds = max(self._bar.get_time() - self._epoch_began, 1e-9)
+        seconds = max(self._bar.get_time() - self._began, 1e-9)
         self._bar.update(
             self._task,
             completed=self._done * self._images + seen,
-            loss=loss,
-            accuracy=accuracy,
+            said=f"loss {loss:.3f}  accuracy {accuracy:.3f}",
             rate=seen / seconds,
         )
 
@@ -110,10 +134,13 @@ class RichProgress:
         self._bar.update(
             self._task,
             completed=row.epoch * self._images,
-            epoch=min(row.epoch + 1, self._epochs),
+            description=self._epoch_of(row.epoch + 1),
         )
-        self._epoch_began = self._bar.get_time()
+        self._began = self._bar.get_time()
 
     def stop(self) -> None:
         """Take the bar away."""
         self._bar.stop()
+
+    def _epoch_of(self, epoch: int) -> str:
+        return f"epoch {min(epoch, self._epochs)}/{self._epochs}"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 STATE_NAME = "resume.pt"
 # These say where and how fast a training runs, not what it learns.
-_FREE = frozenset({"device", "workers", "track"})
+_FREE = frozenset({"device", "workers", "track", "cache", "torch_compile"})
 
 
 @dataclass(frozen=True)
