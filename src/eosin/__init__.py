@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from eosin.evaluation.evaluation import Evaluation, read_evaluation
     from eosin.explanation.explain import explain
     from eosin.explanation.heatmap import Explanation, Heatmap
+    from eosin.export.export import ExportOptions, export_run
     from eosin.inference.predict import predict
     from eosin.manifest import Manifest, read_manifest
     from eosin.models.run import Run, read_run
@@ -44,6 +45,7 @@ __all__ = [
     "EosinError",
     "Evaluation",
     "Explanation",
+    "ExportOptions",
     "Heatmap",
     "LeakageError",
     "Manifest",
@@ -58,6 +60,7 @@ __all__ = [
     "compare_predictions",
     "evaluate_predictions",
     "explain",
+    "export_run",
     "make_ensemble",
     "make_ensembles",
     "predict",
@@ -92,6 +95,7 @@ _ROOMS = {
     "eosin.evaluation.evaluation": ("Evaluation", "read_evaluation"),
     "eosin.explanation.explain": ("explain",),
     "eosin.explanation.heatmap": ("Explanation", "Heatmap"),
+    "eosin.export.export": ("ExportOptions", "export_run"),
     "eosin.inference.predict": ("predict",),
     "eosin.manifest": ("Manifest", "read_manifest"),
     "eosin.models.run": ("Run", "read_run"),

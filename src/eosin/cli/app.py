@@ -21,6 +21,7 @@ from eosin.cli import (
     ensemble,
     evaluate,
     explain,
+    export,
     predict,
     report,
     split,
@@ -42,6 +43,7 @@ app.add_typer(stain.app, name="stain")
 for verb in (split.split, train.train, predict.predict, evaluate.evaluate, report.report):
     app.command()(verb)
 app.command()(explain.explain)
+app.command()(export.export)
 app.command()(compare.compare)
 app.command()(study.study)
 app.command()(ensemble.ensemble)

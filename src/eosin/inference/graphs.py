@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from eosin.models.graph import Graph
+    from eosin.models.graph import GraphFormat
     from eosin.models.run import Run
 
     Pixels = npt.NDArray[np.float32]
@@ -43,12 +43,14 @@ class GraphEngine:
 
     Attributes:
         name: of the runtime.
-        graph: what the graph gives.
+        outputs: what the graph gives.
     """
 
-    def __init__(self, session: Session, graph: Graph, *, size: int) -> None:
-        self.name, self.graph = session.name, graph
-        self._session, self._size = session, size
+    def __init__(
+        self, session: Session, *, outputs: Sequence[str], size: int, no_maps: str = ""
+    ) -> None:
+        self.name, self.outputs = session.name, tuple(outputs)
+        self._session, self._size, self._no_maps = session, size, no_maps
 
     def logits(self, batch: Pixels) -> Floats:
         """Logits (n, classes) of prepared input (n, 3, size, size)."""
@@ -66,8 +68,8 @@ class GraphEngine:
         Raises:
             ModelError: the graph has no maps; the message says why.
         """
-        if "maps" not in self.graph.outputs:
-            raise ModelError(f"this exported Run gives no heatmaps: {self.graph.no_maps}")
+        if "maps" not in self.outputs:
+            raise ModelError(f"this exported Run gives no heatmaps: {self._no_maps}")
         logits, maps = self._run(batch, ("logits", "maps"))
         return logits.astype(np.float64), maps
 
@@ -99,9 +101,11 @@ def open_graph(
     if graph is None:
         raise ModelError(f"{run.folder}: not an exported Run of one network; see `eosin export`")
     run.require_intact()
-    name = choose_runtime(graph, engine, place=run.folder)
-    session = open_session(run.folder / graph.file, name, device=device, threads=threads)
-    return GraphEngine(session, graph, size=run.record.preprocessing.size)
+    path = run.folder / graph.file
+    name = choose_runtime(path, graph.format, engine=engine)
+    session = open_session(path, name, device=device, threads=threads)
+    size = run.record.preprocessing.size
+    return GraphEngine(session, outputs=graph.outputs, size=size, no_maps=graph.no_maps)
 
 
 def open_session(
@@ -119,20 +123,24 @@ def open_session(
     return OpenVinoSession(path, device=device, threads=threads)
 
 
-def choose_runtime(graph: Graph, engine: str, *, place: Path) -> str:
-    """The runtime for a graph: the one asked for, or the first installed one that reads it."""
-    readers = _READERS[graph.format]
+def choose_runtime(path: Path, form: GraphFormat, *, engine: str = "auto") -> str:
+    """The runtime for a graph: the one asked for, or the first installed one that reads it.
+
+    Raises:
+        ConfigError: it does not read this format, or none is installed.
+    """
+    readers = _READERS[form]
     if engine != "auto" and engine not in readers:
         raise ConfigError(
-            f"engine {engine!r} does not read {place / graph.file}; use auto or "
-            f"{' or '.join(readers)}, or export the Run again with --format onnx"
+            f"engine {engine!r} does not read {path}; use auto or {' or '.join(readers)}, or "
+            "export the Run again with --format onnx"
         )
     if engine != "auto":
         return engine
     installed = [name for name in readers if find_spec(_NEEDS[name][0])]
     if not installed:
         raise ConfigError(
-            f"{place}: its graph needs {' or '.join(readers)}, and none is installed: "
+            f"{path} needs {' or '.join(readers)}, and none is installed: "
             f'pip install "eosin[{_NEEDS[readers[0]][1]}]"'
         )
     return installed[0]

@@ -1,0 +1,83 @@
+"""`eosin export`: a Run as a folder of graphs that run without PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from eosin.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from eosin.manifest import Manifest
+    from eosin.models.graph import Graph
+    from eosin.models.run import Run
+
+
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A Run folder.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The exported Run.")],
+    form: Annotated[
+        Literal["onnx", "openvino"],
+        typer.Option("--format", help="onnx runs in ONNX Runtime and OpenVINO."),
+    ] = "onnx",
+    check: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="S.csv | IMAGES",
+            help="Images to compare with PyTorch on; may be given several times.",
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier export of the same Run.")
+    ] = False,
+) -> None:
+    """Write a Run as graphs for ONNX Runtime or OpenVINO, checked against PyTorch on images."""
+    from eosin.cli.console import say
+    from eosin.export.export import ExportOptions, export_run
+    from eosin.models.run import read_run
+
+    options = ExportOptions(format=form, check=_images(check), overwrite=overwrite)
+    exported = export_run(
+        read_run(run), out, options, on_network=lambda each: say(f"exporting {each.folder}")
+    )
+    for name, graph in _graphs(exported, ""):
+        say(f"{name}{_parity(graph)}")
+        if graph.no_maps:
+            say(f"[yellow]{name}no heatmaps from this graph: {graph.no_maps}[/]")
+    say(f"exported Run written: {out} ({_megabytes(out):.1f} MB)")
+    say(f"next: eosin predict {out} FILES... -o P.csv")
+
+
+def _images(places: Sequence[Path] | None) -> Manifest | Sequence[Path] | None:
+    if not places:
+        return None
+    from eosin.manifest import read_manifest
+
+    tables = [path for path in places if path.suffix.lower() == ".csv"]
+    if tables and len(places) > 1:
+        raise ConfigError(f"give one manifest or image files to --check, not both: {tables[0]}")
+    return read_manifest(tables[0]) if tables else places
+
+
+def _graphs(run: Run, name: str) -> Iterator[tuple[str, Graph]]:
+    if run.record.graph is not None:
+        yield name, run.record.graph
+    for member in run.open_members():
+        yield from _graphs(member, f"{member.folder.name}: ")
+
+
+def _parity(graph: Graph) -> str:
+    found = graph.parity
+    maps = "" if found.maps is None else f", maps by {found.maps:.1e} of their maximum"
+    return (
+        f"differs from PyTorch on {found.images} images ({found.source}): probabilities by at most "
+        f"{found.probabilities:.1e}{maps}"
+    )
+
+
+def _megabytes(folder: Path) -> float:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6

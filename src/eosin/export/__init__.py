@@ -1,0 +1,1 @@
+"""From a Run with PyTorch weights to one whose network is a graph."""

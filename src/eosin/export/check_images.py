@@ -1,0 +1,112 @@
+"""The images that an export is checked on, and where they come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eosin.errors import DataError
+from eosin.manifest import Manifest
+from eosin.models.run import PREDICTIONS_NAME
+from eosin.pixels.preprocessing import prepare
+from eosin.pixels.reading import is_image_name, read_image
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from eosin.models.run import Run
+    from eosin.pixels.preprocessing import Preprocessing
+    from eosin.pixels.reading import UInt8Image
+
+    Pixels = npt.NDArray[np.float32]
+
+MOST = 16
+_DRAWN_SIZE = 256
+
+
+@dataclass(frozen=True, eq=False)
+class CheckImages:
+    """Images in memory.
+
+    Attributes:
+        images: RGB bytes (H, W, 3), of any sizes.
+        source: where they come from, in words.
+    """
+
+    images: tuple[UInt8Image, ...]
+    source: str
+
+    def prepared(self, spec: Preprocessing) -> Pixels:
+        """Network input (n, 3, size, size); a stain step takes each image by itself."""
+        return np.stack([prepare(image, spec) for image in self.images])
+
+
+def choose_images(run: Run, asked: Manifest | Sequence[Path] | None) -> CheckImages:
+    """Up to 16 images: those asked for, or ones that the Run was scored on, or drawn tissue.
+
+    Args:
+        run: to be exported.
+        asked: a manifest, or image files and folders; None takes the images of the predictions
+            in the Run's own folder where they still exist, and synthetic tissue elsewhere.
+
+    Raises:
+        DataError: no image among those asked for, or one that cannot be read.
+    """
+    if asked is not None:
+        paths = asked.paths if isinstance(asked, Manifest) else _image_files(asked)
+        return _read(paths, "the images asked for")
+    scored = _scored_paths(run)
+    if scored:
+        return _read(scored, f"images of {run.folder / PREDICTIONS_NAME}")
+    return _drawn()
+
+
+def _image_files(places: Sequence[Path]) -> list[Path]:
+    found: list[Path] = []
+    for place in places:
+        if not place.exists():
+            raise DataError(f"{place}: no such image or folder")
+        inside = place.rglob("*") if place.is_dir() else [place]
+        found += sorted(path for path in inside if path.is_file() and is_image_name(path))
+    if not found:
+        shown = ", ".join(str(place) for place in places)
+        raise DataError(f"{shown}: no image to check the export on (want .png, .jpg, .tif, .bmp)")
+    return found
+
+
+def _scored_paths(run: Run) -> list[Path]:
+    from pathlib import Path
+
+    from eosin.artefacts import read_table
+
+    table = run.folder / PREDICTIONS_NAME
+    if not table.is_file():
+        return []
+    frame = read_table(table, what="predictions table", fix="give images with --check")
+    return [path for path in map(Path, frame["path"]) if path.is_file()]
+
+
+def _read(paths: Sequence[Path], source: str) -> CheckImages:
+    """Images spread evenly over ``paths``."""
+    if not paths:
+        raise DataError(f"{source}: none to check the export on")
+    places = np.unique(np.linspace(0, len(paths) - 1, MOST).round().astype(int))
+    images = tuple(read_image(paths[place]) for place in places)
+    return CheckImages(images, source)
+
+
+def _drawn() -> CheckImages:
+    from eosin.data.synthetic import SyntheticOptions, synthetic_patients
+    from eosin.data.tissue import draw
+
+    options = SyntheticOptions(patients=MOST, images=MOST, size=_DRAWN_SIZE)
+    images = [
+        draw(patient.tissue, size=_DRAWN_SIZE, seed=number).image
+        for number, patient in enumerate(synthetic_patients(options))
+    ]
+    return CheckImages(tuple(images), "synthetic tissue")
