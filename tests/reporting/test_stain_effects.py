@@ -36,7 +36,7 @@ def row(stain: str, *effects: Effect, protocol: str = HONEST) -> StainRow:
         ((NEITHER, NEITHER), "every interval includes zero: no evidence either way"),
         ((UP, NEITHER), "raises ROC AUC; the rest includes zero"),
         ((DOWN, UP), "raises ROC AUC and lowers accuracy"),
-        ((NO_INTERVAL,), "no interval, so nothing can be said"),
+        ((NO_INTERVAL,), "no interval that shows a spread, so nothing can be said"),
         ((NO_INTERVAL, UP), "raises ROC AUC"),
     ],
 )
@@ -69,7 +69,7 @@ def test_each_protocol_has_its_tables_and_a_figure_for_each_figure() -> None:
         "ROC AUC by patient",
         "What it says",
     )
-    assert table.rows[0][1] == "-0.080\n[-0.140,\u00a0-0.010]"
+    assert table.rows[0][1] == "−0.080\n[−0.140,\u00a0−0.010]"
     assert "422 images of 23 patients; 422 images of 23 patients at patient level" in table.caption
     assert [drawing.title for drawing in section.parts[0].drawings] == [
         "Change in accuracy, by image",
@@ -81,7 +81,7 @@ def test_each_protocol_has_its_tables_and_a_figure_for_each_figure() -> None:
 def test_a_difference_without_an_interval_says_why_in_its_cell() -> None:
     section = stain_section([row("macenko", NO_INTERVAL)])
     assert section is not None
-    assert section.parts[0].tables[0].rows[0][1] == "+0.000\none patient of a class"
+    assert section.parts[0].tables[0].rows[0][1] == "0.000\none patient of a class"
 
 
 def test_steps_that_only_draw_stains_anew_are_not_called_normalisation() -> None:
@@ -91,6 +91,16 @@ def test_steps_that_only_draw_stains_anew_are_not_called_normalisation() -> None
     assert normalised is not None
     assert drawn.title == "What stain augmentation changes"
     assert normalised.title == "What stain normalisation changes"
+
+
+def test_a_figure_at_its_ceiling_is_neither_counted_nor_drawn() -> None:
+    ceiling = effect(0.0, 0.0, 0.0, by="patient")
+    section = stain_section([row("macenko", UP, ceiling, protocol=LEAKY)])
+    assert section is not None
+    assert section.sentence.startswith("Under “image-level (leaky), 5-fold”, of 1 interval 1 lie")
+    assert [drawing.title for drawing in section.parts[0].drawings] == [
+        "Change in ROC AUC, by image"
+    ]
 
 
 def test_no_step_no_section() -> None:

@@ -231,6 +231,6 @@ def test_the_shipped_studies_of_stain_put_every_step_under_both_protocols(
 ) -> None:
     study = read_study(CONFIGS / name, root=Path())
     cells = plan(study)
-    assert {(cell.design.by, cell.design.folds) for cell in cells} == {("image", 5), ("patient", 5)}
+    assert {cell.design.by for cell in cells} == {"image", "patient"}
     assert len({cell.stain for cell in cells}) == steps
     assert len(cells) == 2 * steps * len(study.config.backbones)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from eosin.reporting.canvas import QUIET, Drawing, as_drawing, new_figure
+from eosin.reporting.comparison_tables import signed
 from eosin.reporting.dots import Dot, draw_dots, limits_of
 from eosin.reporting.tables import Table
 from eosin.reporting.wording import NO_BREAK, counted
@@ -120,9 +121,9 @@ def verdict(effects: Sequence[Effect]) -> str:
     It names what rose and what fell beyond chance; where nothing did, it says that there is no
     evidence either way rather than that nothing changed.
     """
-    known = [effect for effect in effects if effect.low is not None]
+    known = [effect for effect in effects if _tells(effect)]
     if not known:
-        return "no interval, so nothing can be said"
+        return "no interval that shows a spread, so nothing can be said"
     apart = [effect for effect in known if effect.beyond_chance]
     if not apart:
         whole = "the interval includes" if len(known) == 1 else "every interval includes"
@@ -139,7 +140,7 @@ def _sentence(rows: Sequence[StainRow]) -> str:
     said = []
     for protocol in dict.fromkeys(row.protocol for row in rows):
         effects = [e for row in rows if row.protocol == protocol for e in row.effects]
-        known = [effect for effect in effects if effect.low is not None]
+        known = [effect for effect in effects if _tells(effect)]
         up = sum(effect.beyond_chance and (effect.value or 0) > 0 for effect in known)
         down = sum(effect.beyond_chance and (effect.value or 0) <= 0 for effect in known)
         said.append(
@@ -147,6 +148,11 @@ def _sentence(rows: Sequence[StainRow]) -> str:
             f"{down} below; by chance alone about {_CHANCE * len(known):.1f} would exclude it."
         )
     return " ".join(said)
+
+
+def _tells(effect: Effect) -> bool:
+    """Whether an interval shows a spread; at a ceiling of 1.000 every draw gives the same."""
+    return effect.low is not None and effect.low != effect.high
 
 
 def _part(protocol: str, rows: Sequence[StainRow], place: int) -> StainPart:
@@ -189,7 +195,7 @@ def _table(rows: Sequence[StainRow]) -> Table:
 
 
 def _drawing(rows: Sequence[StainRow], level: str, metric: str, *, name: str) -> Drawing | None:
-    """One figure of every step, around zero; None where no row has it."""
+    """One figure of every step, around zero; None where it shows no spread anywhere."""
     several = len({(row.model, row.seed) for row in rows}) > 1
     dots = [
         Dot(_label(row, several=several), e.value, e.low, e.high, e.beyond_chance)
@@ -197,7 +203,7 @@ def _drawing(rows: Sequence[StainRow], level: str, metric: str, *, name: str) ->
         for e in row.effects
         if (e.level, e.metric) == (level, metric) and e.value is not None
     ]
-    if not dots:
+    if not any(dot.low != dot.high for dot in dots):
         return None
     by = "by image" if level == "image" else "by patient"
     title = f"Change in {_TITLES.get(metric, metric)}, {by}"
@@ -209,6 +215,7 @@ def _figure(dots: Sequence[Dot]) -> Figure:
     figure, (axes,) = new_figure(4.6, 0.75 + _ROW * len(dots))
     low, high = limits_of([*dots, Dot("", 0.0, None, None)])  # zero is always in sight
     draw_dots(axes, dots, within=(low, high))
+    axes.locator_params(axis="x", nbins=5)
     axes.axvline(0, color=QUIET, linewidth=1.2, linestyle=(0, (4, 3)), zorder=0)
     return figure
 
@@ -229,10 +236,10 @@ def _capital(text: str) -> str:
 def _cell(effect: Effect) -> str:
     if effect.value is None:
         return f"–\n{effect.note}"
-    number = f"{effect.value:+.3f}"
+    number = signed(effect.value)
     if effect.low is None or effect.high is None:
         return f"{number}\n{effect.note or 'no interval'}"
-    return f"{number}\n[{effect.low:+.3f},{NO_BREAK}{effect.high:+.3f}]"
+    return f"{number}\n[{signed(effect.low)},{NO_BREAK}{signed(effect.high)}]"
 
 
 def _patients(effect: Effect) -> str:
