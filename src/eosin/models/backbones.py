@@ -1,15 +1,21 @@
-"""Which backbones there are: names, aliases of the study, native input, family. No network here."""
+"""Which backbones there are: names, aliases of the study, native input, family. No network here.
+
+A name may end in ``@stride8``: the network cut off after its last map of that stride, in input
+pixels from one place to the next. Early maps see texture and stain, late ones whole objects; on few
+patients the early ones can carry further (Lu et al. 2021 cut their ResNet-50 at stride 16).
+"""
 
 from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from eosin.errors import ConfigError, ModelError
 from eosin.pixels.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Fit, Preprocessing
 
 INCEPTION_HER2 = "inception_her2"
+_CUT = re.compile(r"(?P<whole>.+)@stride(?P<stride>\d+)", re.IGNORECASE)
 
 # The ten of the study: alias -> (timm name, native side in pixels; Tan & Le 2019 and 2021).
 STUDY_BACKBONES: dict[str, tuple[str, int]] = {
@@ -32,12 +38,13 @@ class BackboneSpec:
     """What is known of a backbone before it is built.
 
     Attributes:
-        name: timm's name, or ``"inception_her2"``.
+        name: timm's name, or ``"inception_her2"``; with ``@strideN`` where it is cut off early.
         size: native side of the square input, in pixels.
         mean: of the RGB channels in [0, 1] that its ImageNet weights expect.
         std: the same for the standard deviation.
         family: the design it belongs to, e.g. ``"EfficientNetV2"``.
         fixed_size: whether it takes its native size only.
+        stride: of the map after which it is cut off, in input pixels; None for the whole network.
     """
 
     name: str
@@ -46,6 +53,12 @@ class BackboneSpec:
     std: tuple[float, float, float]
     family: str
     fixed_size: bool = False
+    stride: int | None = None
+
+    @property
+    def timm_name(self) -> str:
+        """The name of the whole network, for timm and for files of weights."""
+        return self.name.partition("@")[0]
 
     def preprocessing(self, *, size: int | None = None, fit: Fit = "stretch") -> Preprocessing:
         """How images become its input, at ``size`` pixels or (None) at its native size.
@@ -64,12 +77,19 @@ class BackboneSpec:
 def resolve_backbone(name: str) -> BackboneSpec:
     """Look a backbone up by alias (``"efficientnetv2-b0"``), timm name or ``"inception_her2"``.
 
-    The ten of the study have their published native sizes; any other timm name has the test
+    Either of the first two may be cut off early: ``"efficientnetv2-b0@stride8"``. The ten of the study have their published native sizes; any other timm name has the test
     size of its default weights.
 
     Raises:
         ModelError: no such backbone; the message names the nearest ones.
     """
+    cut = _CUT.fullmatch(name.strip())
+    if cut is not None:
+        whole = resolve_backbone(cut["whole"])
+        if whole.name == INCEPTION_HER2:
+            raise ModelError(f"backbone {name!r}: {INCEPTION_HER2} is trained whole, not cut off")
+        stride = int(cut["stride"])
+        return replace(whole, name=f"{whole.name}@stride{stride}", stride=stride)
     wanted = name.strip().lower()
     if wanted == INCEPTION_HER2:
         return BackboneSpec(INCEPTION_HER2, 299, IMAGENET_MEAN, IMAGENET_STD, "InceptionHER2")

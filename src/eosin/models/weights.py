@@ -29,7 +29,8 @@ class WeightsReport:
         source: where the weights come from, in words.
         loaded: tensors of the backbone that were set.
         missing: names of BatchNorm step counters the source lacks (the only ones it may lack).
-        unexpected: names in the source that the backbone has no place for, its head left out.
+        unexpected: names in the source that the backbone has no place for, its head left out, and
+            what lies behind the cut of one that is cut off early.
         changed: tensors whose values differ from the random ones that stood there.
     """
 
@@ -58,7 +59,7 @@ def initialise(classifier: Classifier, source: str) -> WeightsReport:
     if source != "imagenet":
         path = Path(source).expanduser()
         return _fill(classifier, read_file(path), source=f"file {path.name}", place=str(path))
-    name = classifier.spec.name
+    name = classifier.spec.timm_name
     if name == INCEPTION_HER2:
         raise ModelError(f"{name!r} has no ImageNet weights; train it from scratch: --weights none")
     local = _local_file(name)
