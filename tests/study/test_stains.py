@@ -24,6 +24,7 @@ dataset = "breakhis"
 protocols = ["image 2-fold", "patient 2-fold"]
 backbones = ["test_efficientnet"]
 stains = ["none", "macenko", "macenko per patient"]
+recipe = "recipe.toml"
 weights = "none"
 freeze = true
 image_size = 32
@@ -33,7 +34,8 @@ resamples = 100
 
 
 def study_file(folder: Path, **lines: str) -> Path:
-    """The miniature study with some keys set otherwise."""
+    """The miniature study with some keys set otherwise, and a recipe of quick heads beside it."""
+    (folder / "recipe.toml").write_text("probe_c = [0.1]\ninner_folds = 2\n")
     kept = [line for line in FILE.splitlines() if line.partition(" ")[0] not in lines]
     path = folder / "stain.toml"
     path.write_text("\n".join([*kept, *(f"{key} = {value}" for key, value in lines.items())]))
@@ -119,8 +121,8 @@ def test_an_unknown_step_in_a_study_names_the_file_and_the_key(tmp_path: Path) -
 
 
 def test_a_recipe_with_a_stain_step_of_its_own_would_hide_what_none_means(tmp_path: Path) -> None:
+    file = study_file(tmp_path)
     (tmp_path / "recipe.toml").write_text('stain = "macenko"')
-    file = study_file(tmp_path, recipe='"recipe.toml"')
     with pytest.raises(ConfigError, match=r"recipe\.toml has a stain step of its own"):
         read_study(file, root=tmp_path)
 
