@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
     import pandas as pd
     from rich.console import Console
+    from rich.progress import Progress
 
     from eosin.evaluation.evaluation import Evaluation
+    from eosin.inference.table import Headway
     from eosin.pixels.reading import SkippedFile
     from eosin.protocol import Protocol
 
@@ -91,6 +93,36 @@ def print_protocol(protocol: Protocol, notes: Sequence[str] = ()) -> None:
 @contextmanager
 def counting(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """A progress bar in files; yields what moves it. Silent where output is no terminal."""
+    with _bar() as progress:
+        task = progress.add_task(description, total=total, rate="", errors="")
+
+        def advance(files: int) -> None:
+            progress.advance(task, files)
+            progress.update(task, rate=_rate(progress))
+
+        yield advance
+
+
+@contextmanager
+def following(description: str) -> Iterator[Callable[[Headway], None]]:
+    """A progress bar with images/s, errors and time left; yields what is told how far it is.
+
+    What was done before the first word counts for the bar, not for the speed.
+    """
+    with _bar() as progress:
+        task = progress.add_task(description, total=None, rate="", errors="")
+
+        def follow(headway: Headway) -> None:
+            if progress.tasks[0].total is None:
+                progress.reset(task, total=headway.total, completed=headway.done)
+            errors = f"[yellow]{headway.errors} errors[/]" if headway.errors else "no errors"
+            progress.advance(task, headway.done - progress.tasks[0].completed)
+            progress.update(task, rate=_rate(progress), errors=errors)
+
+        yield follow
+
+
+def _bar() -> Progress:
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -100,24 +132,22 @@ def counting(description: str, total: int | None) -> Iterator[Callable[[int], No
         TimeRemainingColumn,
     )
 
+    out = console()
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
+        TextColumn("{task.fields[errors]}"),
         TimeRemainingColumn(),
     )
-    out = console()
-    with Progress(*columns, console=out, disable=not out.is_terminal) as progress:
-        task = progress.add_task(description, total=total, rate="")
+    return Progress(*columns, console=out, disable=not out.is_terminal)
 
-        def advance(files: int) -> None:
-            progress.advance(task, files)
-            speed = progress.tasks[0].speed
-            progress.update(task, rate=f"{speed:.0f} images/s" if speed else "")
 
-        yield advance
+def _rate(progress: Progress) -> str:
+    speed = progress.tasks[0].speed
+    return f"{speed:.0f} images/s" if speed else ""
 
 
 def finish(skipped: Sequence[SkippedFile], table: Path) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from eosin.errors import ConfigError
+
+if TYPE_CHECKING:
+    from eosin.inference.table import Headway
 
 
 def predict(
@@ -26,29 +29,74 @@ def predict(
             "--allow-seen", help="Score patients the Run was trained on, and say so on the result."
         ),
     ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a prediction that was interrupted.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start anew where one was interrupted.")
+    ] = False,
+    engine: Annotated[
+        str, typer.Option(help="auto, torch, onnxruntime or openvino (exported Runs).")
+    ] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Reading threads (one a core).")
+    ] = None,
 ) -> None:
-    """Score images; refuses patients that the Run was trained or validated on."""
-    from eosin.cli.console import counting, finish, print_protocol, say
+    """Score images; refuses patients that the Run was trained or validated on.
+
+    Results are kept as they come: after Ctrl-C, a crash or a full disk, run the same command with
+    --resume.
+    """
+    from eosin.cli.console import EXIT_STOPPED, finish, following, print_protocol, say
     from eosin.inference.predict import PredictOptions
-    from eosin.inference.predict import predict as predict_images
+    from eosin.inference.table import predict_to_table
     from eosin.manifest import read_manifest
     from eosin.models.run import read_run
-    from eosin.pixels.reading import error_table_path, write_error_table
+    from eosin.pixels.reading import error_table_path
 
+    if resume and overwrite:
+        raise ConfigError("--resume goes on and --overwrite starts anew; give one of them")
     tables = [path for path in images if path.suffix.lower() == ".csv"]
     if tables and len(images) > 1:
         raise ConfigError(f"give one manifest or image files, not both: {tables[0]}")
     source = read_manifest(tables[0]) if tables else images
     options = PredictOptions(
-        split=split, allow_seen=allow_seen, device=device, batch_size=batch_size
+        split=split,
+        allow_seen=allow_seen,
+        device=device,
+        batch_size=batch_size,
+        workers=workers,
+        engine=engine,
     )
-    with counting("scoring", None) as on_files:
-        scored = predict_images(read_run(run), source, options, on_files=on_files)
-    scored.predictions.write(out)
-    write_error_table(scored.skipped, error_table_path(out))
+    reached: list[Headway] = []
+
+    def follow(headway: Headway) -> None:
+        reached[:] = [headway]
+        show(headway)
+
+    try:
+        with following("scoring") as show:
+            scored = predict_to_table(
+                read_run(run),
+                source,
+                out,
+                options,
+                resume=resume,
+                overwrite=overwrite,
+                on_headway=follow,
+            )
+    except KeyboardInterrupt:
+        say(f"[yellow]stopped; {_kept(reached)}: run the same command with --resume[/]")
+        raise typer.Exit(EXIT_STOPPED) from None
     provenance = scored.predictions.provenance
     print_protocol(provenance.protocol, provenance.notes)
     say(f"{len(scored.predictions)} images scored, written: {out}")
     finish(scored.skipped, error_table_path(out))
+
+
+def _kept(reached: list[Headway]) -> str:
+    if not reached:
+        return "nothing is scored yet"
+    return f"{reached[0].done:,} of {reached[0].total:,} files are done and kept"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
@@ -18,44 +19,87 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from eosin.inference.readings import Readings
+    from eosin.models.fusion_weights import FusionWeights
     from eosin.models.run import Run
     from eosin.pixels.reading import SkippedFile
 
     Floats = npt.NDArray[np.float64]
 
 
-def run_probabilities(run: Run, readings: Readings) -> Reading:
-    """Calibrated probabilities (n, classes) of the files that every network in ``run`` could read.
+@dataclass(frozen=True)
+class Scorer:
+    """A Run and the Runs inside it, opened once, to score one batch of files after another.
 
-    One network answers with its softmax at the Run's temperature, folds with the mean of theirs,
-    an ensemble with its vote.
-
-    Raises:
-        ModelError: a member or its weights are missing or changed, or the vote is unknown.
+    Attributes:
+        run: the Run.
+        members: the Runs inside it; none for a single network.
+        head: of a fusion ensemble, what turns the members' features into logits.
     """
+
+    run: Run
+    members: tuple[Scorer, ...] = ()
+    head: FusionWeights | None = None
+
+    @property
+    def networks(self) -> tuple[Run, ...]:
+        """The single Runs in it, each once."""
+        if not self.members:
+            return (self.run,)
+        inside = [network for member in self.members for network in member.networks]
+        return tuple({network.folder.resolve(): network for network in inside}.values())
+
+    def probabilities(self, readings: Readings) -> Reading:
+        """Calibrated probabilities (n, classes) of the files that every network could read.
+
+        One network answers with its softmax at the Run's temperature, folds with the mean of
+        theirs, an ensemble with its vote.
+
+        Raises:
+            ModelError: weights are missing or changed, or the vote is unknown.
+        """
+        record = self.run.record
+        if self.head is not None:
+            return self._fused(self.head, readings)
+        if not self.members:
+            found = readings.logits(self.run)
+            return _calibrated(found, record.temperature) if len(found.places) else found
+        parts = [member.probabilities(readings) for member in self.members]
+        places, values, skipped = _stacked(parts)
+        if not len(places):
+            return Reading(places, np.empty((0, 0)), skipped)
+        vote = "soft" if record.kind == "folds" else record.vote
+        return Reading(places, cast_votes(values, vote, _weights(self.run)), skipped)
+
+    def stain_notes(self, readings: Readings) -> dict[Path, str]:
+        """What the stain steps of the networks noted of files that were scored."""
+        if not self.members:
+            return dict(readings.stain_notes(self.run))
+        said: dict[Path, list[str]] = {}
+        for member in self.members:
+            for path, note in member.stain_notes(readings).items():
+                said.setdefault(path, []).append(note)
+        return {path: "; ".join(dict.fromkeys(notes)) for path, notes in said.items()}
+
+    def _fused(self, head: FusionWeights, readings: Readings) -> Reading:
+        found = member_features([member.run for member in self.members], readings)
+        if not len(found.places):
+            return found
+        logits = Reading(found.places, head.logits(found.values), found.skipped)
+        return _calibrated(logits, self.run.record.temperature)
+
+
+def open_scorer(run: Run) -> Scorer:
+    """The Run with all that is inside it; ModelError where a member is missing or changed."""
     record = run.record
     if record.kind == "single":
-        found = readings.logits(run)
-        return _calibrated(found, record.temperature) if len(found.places) else found
-    members = run.open_members()
-    if record.kind == "ensemble" and record.vote == "fusion":
-        return _fused(run, members, readings)
-    places, values, skipped = member_probabilities(members, readings)
-    if not len(places):
-        return Reading(places, np.empty((0, 0)), skipped)
-    vote = "soft" if record.kind == "folds" else record.vote
-    return Reading(places, cast_votes(values, vote, _weights(run)), skipped)
+        return Scorer(run)
+    fusion = record.kind == "ensemble" and record.vote == "fusion"
+    members = tuple(open_scorer(member) for member in run.open_members())
+    if not fusion:
+        return Scorer(run, members)
+    from eosin.models.fusion_weights import load_fusion
 
-
-def stain_notes(run: Run, readings: Readings) -> dict[Path, str]:
-    """What the stain steps of the networks in ``run`` noted of files that it has scored."""
-    if run.record.kind == "single":
-        return dict(readings.stain_notes(run))
-    said: dict[Path, list[str]] = {}
-    for member in run.open_members():
-        for path, note in stain_notes(member, readings).items():
-            said.setdefault(path, []).append(note)
-    return {path: "; ".join(dict.fromkeys(notes)) for path, notes in said.items()}
+    return Scorer(run, members, load_fusion(run))
 
 
 def cast_votes(probabilities: Floats, vote: str, weights: Sequence[float] = ()) -> Floats:
@@ -75,8 +119,7 @@ def member_probabilities(
     """Positions of the files that all members could read, shape (n,); probabilities of each
     member, shape (members, n, classes); the files that one could not read.
     """
-    places, parts, skipped = _aligned([run_probabilities(run, readings) for run in members])
-    return places, np.stack(parts) if len(places) else np.empty((0, 0, 0)), skipped
+    return _stacked([open_scorer(run).probabilities(readings) for run in members])
 
 
 def member_features(members: Sequence[Run], readings: Readings) -> Reading:
@@ -95,19 +138,15 @@ def member_features(members: Sequence[Run], readings: Readings) -> Reading:
     return Reading(places, np.concatenate(parts, axis=1), skipped)
 
 
-def _fused(run: Run, members: Sequence[Run], readings: Readings) -> Reading:
-    from eosin.models.fusion_weights import load_fusion
-
-    head = load_fusion(run)
-    found = member_features(members, readings)
-    if not len(found.places):
-        return found
-    logits = Reading(found.places, head.logits(found.values), found.skipped)
-    return _calibrated(logits, run.record.temperature)
-
-
 def _calibrated(logits: Reading, temperature: float) -> Reading:
     return Reading(logits.places, apply_temperature(logits.values, temperature), logits.skipped)
+
+
+def _stacked(
+    parts: Sequence[Reading],
+) -> tuple[npt.NDArray[np.int64], Floats, tuple[SkippedFile, ...]]:
+    places, rows, skipped = _aligned(parts)
+    return places, np.stack(rows) if len(places) else np.empty((0, 0, 0)), skipped
 
 
 def _aligned(

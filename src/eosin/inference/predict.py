@@ -1,23 +1,24 @@
-"""From a Run and images to Predictions."""
+"""From a Run and images to Predictions, in memory."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eosin.errors import DataError
 from eosin.inference.images import external_images, select_split
-from eosin.inference.members import run_probabilities, stain_notes
-from eosin.inference.readings import FreshReadings
+from eosin.inference.members import open_scorer
+from eosin.inference.readings import gathered
+from eosin.inference.scoring import score_batches, with_notes
 from eosin.inference.seen import require_unseen
 from eosin.manifest import Manifest
 from eosin.predictions import Predictions, Provenance, make_predictions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
 
-    from eosin.inference.readings import Readings
+    from eosin.inference.readings import Reading, Readings
     from eosin.models.run import Run
     from eosin.pixels.reading import SkippedFile
 
@@ -34,7 +35,8 @@ class PredictOptions:
         allow_seen: score patients that the Run was trained or validated on, and say so.
         device: auto, cpu or cuda.
         batch_size: images a forward pass.
-        workers: reading threads.
+        workers: reading threads; None for one a core.
+        engine: auto, torch, onnxruntime or openvino.
 
     """
 
@@ -42,7 +44,8 @@ class PredictOptions:
     allow_seen: bool = False
     device: str = "auto"
     batch_size: int = 32
-    workers: int = 2
+    workers: int | None = None
+    engine: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,14 @@ class Scored:
 
     predictions: Predictions
     skipped: tuple[SkippedFile, ...] = ()
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The images to score: the rows, the name of the split that they are."""
+
+    images: Manifest
+    split: str
 
 
 def predict(
@@ -74,58 +85,71 @@ def predict(
     Raises:
         LeakageError: the Run was trained or validated on patients among the images.
         DataError: no image could be read, or the manifest's task is another.
-        ConfigError: the stain step goes by patient, and patients are not known.
+        ConfigError: the stain step goes by patient, and patients are not known; or the engine
+            does not suit the Run.
         ModelError: the Run's weights are missing or changed.
 
     """
     options = options or PredictOptions()
-    chosen, split = _choose(run, images, options)
-    if read is None:
-        readings: Readings = FreshReadings(
-            chosen.paths,
-            options.device,
-            options.batch_size,
-            options.workers,
-            on_files,
-            chosen.known_patients,
-        )
+    chosen = choose(run, images, options)
+    if read is not None:
+        scorer, paths = open_scorer(run), chosen.images.paths
+        return make_scored(run, chosen, options, with_notes(scorer, paths, read(chosen.images)))
+    parts = score_batches(run, chosen.images, options)
+    return make_scored(run, chosen, options, gathered(_counted(parts, on_files)))
+
+
+def choose(run: Run, images: Manifest | Sequence[Path], options: PredictOptions) -> Chosen:
+    """The images to score, once it is known that ``run`` may score them; errors as ``predict``."""
+    own = False
+    if isinstance(images, Manifest):
+        rows, split, own = select_split(run, images, options.split)
     else:
-        readings = read(chosen)
-    found = run_probabilities(run, readings)
+        rows, split = external_images(run, images), "files"
+    if not options.allow_seen:
+        require_unseen(run, rows, own_test_split=own)
+    return Chosen(rows, split)
+
+
+def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Reading) -> Scored:
+    """Predictions of what was found of the chosen images; DataError where that is nothing."""
+    images = chosen.images
     if not len(found.places):
         reason = found.skipped[0].reason
-        raise DataError(f"none of the {len(chosen)} images could be read: {reason}")
+        raise DataError(f"none of the {len(images)} images could be read: {reason}")
     provenance = Provenance(
         runs=(str(run.folder),),
-        dataset=chosen.dataset,
-        protocol=chosen.protocol,
-        split=split,
+        dataset=images.dataset,
+        protocol=images.protocol,
+        split=chosen.split,
         model=run.record.backbone,
         threshold=run.record.threshold,
         seen_allowed=options.allow_seen,
-        notes=tuple(dict.fromkeys((*run.record.notes, *chosen.notes))),
+        notes=tuple(dict.fromkeys((*run.record.notes, *images.notes))),
     )
     predictions = make_predictions(
-        chosen.frame.iloc[found.places],
+        images.frame.iloc[found.places],
         found.values,
         task=run.record.task,
         threshold=run.record.threshold,
         provenance=provenance,
     )
-    notes = stain_notes(run, readings)
-    if notes or run.record.preprocessing.stain is not None:
-        predictions = predictions.with_stain_notes(notes)
-    return Scored(predictions, found.skipped)
+    if any(found.notes) or run.record.preprocessing.stain is not None:
+        said = zip(predictions.frame["path"], found.notes, strict=True)
+        predictions = predictions.with_stain_notes({Path(path): note for path, note in said})
+    return Scored(predictions, _in_order(found.skipped, images))
 
 
-def _choose(
-    run: Run, images: Manifest | Sequence[Path], options: PredictOptions
-) -> tuple[Manifest, str]:
-    own = False
-    if isinstance(images, Manifest):
-        chosen, split, own = select_split(run, images, options.split)
-    else:
-        chosen, split = external_images(run, images), "files"
-    if not options.allow_seen:
-        require_unseen(run, chosen, own_test_split=own)
-    return chosen, split
+def _in_order(skipped: Sequence[SkippedFile], images: Manifest) -> tuple[SkippedFile, ...]:
+    """As the images stand, whichever network of several met them first."""
+    if not skipped:
+        return ()
+    place = {path: place for place, path in enumerate(images.frame["path"])}
+    return tuple(sorted(skipped, key=lambda item: place[str(item.path)]))
+
+
+def _counted(parts: Iterator[Reading], on_files: OnFiles | None) -> Iterator[Reading]:
+    for part in parts:
+        if on_files:
+            on_files(len(part.places) + len(part.skipped))
+        yield part

@@ -7,24 +7,23 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from eosin.inference.engines import TorchEngine, open_engine
-from eosin.pixels.batches import read_batches
-from eosin.pixels.stain_sources import patient_sources
+from eosin.inference.engines import open_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
 
+    from eosin.inference.engines import Engine
     from eosin.models.run import Run
+    from eosin.pixels.batches import Batch
     from eosin.pixels.preprocessing import Preprocessing
     from eosin.pixels.reading import SkippedFile
 
     Floats = npt.NDArray[np.float64]
     Ints = npt.NDArray[np.int64]
     Apply = Callable[[npt.NDArray[np.float32]], Floats]
-    OnFiles = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -60,86 +59,68 @@ class Readings(Protocol):
         ...
 
 
+class Networks:
+    """The engines of single Runs: each opened when it is first asked for, and kept open."""
+
+    def __init__(self, *, engine: str = "auto", device: str = "auto") -> None:
+        self._engine, self._device = engine, device
+        self._open: dict[Path, Engine] = {}
+
+    def of(self, run: Run) -> Engine:
+        """The engine of a single Run; errors as ``open_engine``."""
+        folder = run.folder.resolve()
+        if folder not in self._open:
+            self._open[folder] = open_engine(run, engine=self._engine, device=self._device)
+        return self._open[folder]
+
+
 @dataclass
-class FreshReadings:
-    """Read the files and run the network; once for each Run asked.
+class BatchReadings:
+    """What single Runs say of one batch of files; each network is asked once.
 
     Attributes:
-        paths: the files.
-        device: auto, cpu or cuda.
-        batch_size: images a forward pass.
-        workers: reading threads.
-        on_files: told how many files each batch accounted for.
-        patients: of each file; None where they are not known.
+        paths: the files of the whole sequence that the batch is of.
+        batches: the batch as each preprocessing makes it.
+        networks: answer.
     """
 
     paths: Sequence[Path]
-    device: str = "auto"
-    batch_size: int = 32
-    workers: int = 2
-    on_files: OnFiles | None = None
-    patients: Sequence[str] | None = None
+    batches: Mapping[Preprocessing, Batch]
+    networks: Networks
     _kept: dict[tuple[str, Path], Reading] = field(default_factory=dict)
 
     def logits(self, run: Run) -> Reading:
         """Logits (n, classes)."""
-        return self._once("logits", run, lambda: open_engine(run, device=self.device).logits)
+        return self._once("logits", run, lambda pixels: self.networks.of(run).logits(pixels))
 
     def features(self, run: Run) -> Reading:
         """Pooled features (n, channels)."""
-        return self._once("features", run, lambda: _open_torch(run, self.device).features)
+        return self._once("features", run, lambda pixels: self.networks.of(run).features(pixels))
 
     def stain_notes(self, run: Run) -> Mapping[Path, str]:
-        """What the Run's stain step noted of files, once the Run was asked for anything."""
-        folder = run.folder.resolve()
-        found = next((kept for (_, place), kept in self._kept.items() if place == folder), None)
-        return {} if found is None else noted(self.paths, found.places, found.notes)
+        """What the Run's stain step noted of files."""
+        batch = self.batches[run.record.preprocessing]
+        return noted(self.paths, batch.places, batch.notes)
 
-    def _once(self, what: str, run: Run, open_network: Callable[[], Apply]) -> Reading:
+    def _once(self, what: str, run: Run, apply: Apply) -> Reading:
         key = what, run.folder.resolve()
         if key not in self._kept:
-            self._kept[key] = read_values(
-                open_network(),
-                self.paths,
-                run.record.preprocessing,
-                batch_size=self.batch_size,
-                workers=self.workers,
-                on_files=self.on_files,
-                patients=self.patients,
-            )
+            batch = self.batches[run.record.preprocessing]
+            values = apply(batch.pixels) if len(batch.places) else np.empty((0, 0))
+            self._kept[key] = Reading(batch.places, values, batch.skipped, batch.notes)
         return self._kept[key]
 
 
-def read_values(
-    apply: Apply,
-    paths: Sequence[Path],
-    spec: Preprocessing,
-    *,
-    batch_size: int = 32,
-    workers: int = 2,
-    on_files: OnFiles | None = None,
-    patients: Sequence[str] | None = None,
-) -> Reading:
-    """What ``apply`` makes of prepared input (n, 3, size, size), for every readable file.
-
-    ``patients``, one a file, are needed where the stain step goes by patient: else ConfigError.
-    """
-    places: list[Ints] = []
-    values: list[Floats] = []
-    skipped: list[SkippedFile] = []
-    notes: list[str] = []
-    sources = patient_sources(paths, patients, spec, workers=workers)
-    for batch in read_batches(paths, spec, batch_size=batch_size, workers=workers, sources=sources):
-        notes.extend(batch.notes)
-        skipped.extend(batch.skipped)
-        if len(batch.places):
-            places.append(batch.places)
-            values.append(apply(batch.pixels))
-        if on_files:
-            on_files(batch.files)
-    if not values:
-        return Reading(np.empty(0, np.int64), np.empty((0, 0)), tuple(skipped))
-    return Reading(np.concatenate(places), np.concatenate(values), tuple(skipped), tuple(notes))
+def gathered(parts: Iterable[Reading]) -> Reading:
+    """Readings of one part of a list of files after the other, as one of the whole list."""
+    parts = list(parts)
+    found = [part for part in parts if len(part.places)]
+    return Reading(
+        np.concatenate([part.places for part in found]) if found else np.empty(0, np.int64),
+        np.concatenate([part.values for part in found]) if found else np.empty((0, 0)),
+        tuple(item for part in parts for item in part.skipped),
+        tuple(note for part in parts for note in part.notes),
+    )
 
 
 def noted(paths: Sequence[Path], places: Ints, notes: Sequence[str]) -> dict[Path, str]:
@@ -152,9 +133,3 @@ def noted(paths: Sequence[Path], places: Ints, notes: Sequence[str]) -> dict[Pat
     """
     pairs = zip(places, notes, strict=True) if notes else ()
     return {paths[place]: note for place, note in pairs if note}
-
-
-def _open_torch(run: Run, device: str) -> TorchEngine:
-    from eosin.models.classifier import load_classifier
-
-    return TorchEngine(load_classifier(run), device=device)

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
 
 from eosin.errors import DataError
 from eosin.pixels.preprocessing import Preprocessing, normalise, view_with_note
+from eosin.pixels.read_ahead import read_ahead
 from eosin.pixels.reading import SkippedFile, read_image
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    import numpy as np
     import numpy.typing as npt
 
     from eosin.pixels.stain_normalizer import Source
 
-    Alter = Callable[[int, npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
+    Pixels = npt.NDArray[np.float32]
+
+_Said: TypeAlias = "str | SkippedFile"  # the note of a stain step, or why there is no image
+_AHEAD = 2  # batches that are read while another is used
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Batch:
     """
 
     places: npt.NDArray[np.int64]
-    pixels: npt.NDArray[np.float32]
+    pixels: Pixels
     skipped: tuple[SkippedFile, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -48,11 +50,24 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class _Loaded:
-    """One image as network input, and the note of its stain step."""
+class View:
+    """One way of making network input of image files.
 
-    pixels: npt.NDArray[np.float32]
-    note: str
+    Attributes:
+        spec: the preprocessing.
+        sources: of each file, the stain of its patient, for a stain step that goes by patient
+            (see ``patient_sources``).
+    """
+
+    spec: Preprocessing
+    sources: Sequence[Source | None] | None = None
+
+    def write(self, image: npt.NDArray[np.uint8], place: int, row: Pixels) -> str:
+        """Fill ``row`` (3, size, size) from the RGB ``image`` of a file; its stain step's note."""
+        source = self.sources[place] if self.sources else None
+        seen, note = view_with_note(image, self.spec, source=source)
+        normalise(seen, self.spec, out=row)
+        return note
 
 
 def read_batches(
@@ -61,7 +76,6 @@ def read_batches(
     *,
     batch_size: int = 32,
     workers: int = 2,
-    alter: Alter | None = None,
     sources: Sequence[Source | None] | None = None,
 ) -> Iterator[Batch]:
     """Yield prepared batches in order; an unreadable file is named in its batch, never raised.
@@ -71,56 +85,91 @@ def read_batches(
         spec: the preprocessing.
         batch_size: files a batch; a batch with skipped files is that much smaller, even empty.
         workers: reading threads; at most two batches are read ahead.
-        alter: given a file's position and its resized RGB bytes (size, size, 3), the bytes to
-            normalise instead: training's augmentation. It runs in the reading threads.
-        sources: of each file, the stain of its patient, for a stain step that goes by patient
-            (see ``patient_sources``).
+        sources: as in ``View``.
 
     """
-
-    def load(place: int) -> _Loaded | SkippedFile:
-        change = None if alter is None else partial(alter, place)
-        return _load(paths[place], spec, change, source=sources[place] if sources else None)
-
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[_Loaded | SkippedFile]] = deque()
-        coming = iter(range(len(paths)))
-        waiting.extend(pool.submit(load, place) for place in islice(coming, 2 * batch_size))
-        try:
-            for start in range(0, len(paths), batch_size):
-                size = min(batch_size, len(paths) - start)
-                loaded = [waiting.popleft().result() for _ in range(size)]
-                waiting.extend(pool.submit(load, place) for place in islice(coming, size))
-                yield _assemble(loaded, start, spec)
-        finally:
-            for future in waiting:
-                future.cancel()
+    views = (View(spec, sources),)
+    for (batch,) in read_views(paths, views, batch_size=batch_size, workers=workers):
+        yield batch
 
 
-def _load(
-    path: Path,
-    spec: Preprocessing,
-    alter: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]] | None,
+def read_views(
+    paths: Sequence[Path],
+    views: Sequence[View],
     *,
-    source: Source | None,
-) -> _Loaded | SkippedFile:
-    try:
-        image, note = view_with_note(read_image(path), spec, source=source)
-        return _Loaded(normalise(image if alter is None else alter(image), spec), note)
-    except DataError as error:
-        return SkippedFile.from_error(path, error)
+    batch_size: int = 32,
+    workers: int = 2,
+    start: int = 0,
+) -> Iterator[tuple[Batch, ...]]:
+    """Yield batches in order, each as every one of ``views`` has it; a file is read once for all.
+
+    Args:
+        paths: image files.
+        views: the ways of preparing them, one or more.
+        batch_size: files a batch; a batch with skipped files is that much smaller, even empty.
+        workers: reading threads; at most two batches are read ahead, so memory does not grow with
+            the number of files.
+        start: position of the first file to read; those before it are left out.
+
+    """
+    begun: deque[_Draft] = deque()
+
+    def rows() -> Iterator[tuple[_Draft, int]]:
+        for first in range(start, len(paths), batch_size):
+            begun.append(_Draft(first, paths[first : first + batch_size], views))
+            yield from ((begun[-1], row) for row in range(begun[-1].files))
+
+    done = read_ahead(_load, rows(), workers=workers, ahead=_AHEAD * batch_size)
+    for first in range(start, len(paths), batch_size):
+        said = [next(done) for _ in range(min(batch_size, len(paths) - first))]
+        yield begun.popleft().finish(said)
 
 
-def _assemble(loaded: Sequence[_Loaded | SkippedFile], start: int, spec: Preprocessing) -> Batch:
-    import numpy as np
+class _Draft:
+    """A batch, in every view, while threads are filling it."""
 
-    images = [(start + k, x) for k, x in enumerate(loaded) if not isinstance(x, SkippedFile)]
-    pixels = np.empty((len(images), 3, spec.size, spec.size), np.float32)
-    for row, (_, image) in enumerate(images):
-        pixels[row] = image.pixels
-    return Batch(
-        places=np.array([place for place, _ in images], dtype=np.int64),
-        pixels=pixels,
-        skipped=tuple(x for x in loaded if isinstance(x, SkippedFile)),
-        notes=tuple(image.note for _, image in images),
-    )
+    def __init__(self, first: int, paths: Sequence[Path], views: Sequence[View]) -> None:
+        self.first, self.paths, self.views = first, paths, views
+        sides = [view.spec.size for view in views]
+        self.pixels = [np.empty((len(paths), 3, side, side), np.float32) for side in sides]
+
+    @property
+    def files(self) -> int:
+        """How many files it takes."""
+        return len(self.paths)
+
+    def load(self, row: int) -> list[_Said]:
+        """Read a file into its row of every view; of each, the note, or why there is none."""
+        path = self.paths[row]
+        try:
+            image = read_image(path)
+        except DataError as error:
+            return [SkippedFile.from_error(path, error)] * len(self.views)
+        return [self._write(number, image, row) for number in range(len(self.views))]
+
+    def finish(self, said: Sequence[list[_Said]]) -> tuple[Batch, ...]:
+        """The batch as each view has it, from what ``load`` said of each row."""
+        columns = zip(*said, strict=True)
+        return tuple(
+            self._batch(pixels, words) for pixels, words in zip(self.pixels, columns, strict=True)
+        )
+
+    def _write(self, number: int, image: npt.NDArray[np.uint8], row: int) -> _Said:
+        try:
+            return self.views[number].write(image, self.first + row, self.pixels[number][row])
+        except DataError as error:
+            return SkippedFile.from_error(self.paths[row], error)
+
+    def _batch(self, pixels: Pixels, said: Sequence[_Said]) -> Batch:
+        rows = [row for row, word in enumerate(said) if isinstance(word, str)]
+        return Batch(
+            places=self.first + np.array(rows, dtype=np.int64),
+            pixels=pixels if len(rows) == self.files else pixels[rows],
+            skipped=tuple(word for word in said if isinstance(word, SkippedFile)),
+            notes=tuple(word for word in said if isinstance(word, str)),
+        )
+
+
+def _load(work: tuple[_Draft, int]) -> list[_Said]:
+    draft, row = work
+    return draft.load(row)

@@ -1,0 +1,231 @@
+"""What is already scored, kept beside the table to come, so that a stopped prediction goes on.
+
+``p.csv`` has ``p.partial.jsonl``: first a line that says what is being scored and how, then one
+line a file, in order, appended batch by batch. Numbers are written so that they read back exactly.
+A line that a crash cut short does not count, nor does a batch that is not whole: scored again in
+other company its last digits could differ.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from eosin.errors import DataError
+from eosin.inference.readings import Reading
+from eosin.pixels.reading import SkippedFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import TracebackType
+
+    from eosin.inference.journal_head import Head
+
+_SYNC_EVERY = 5.0  # seconds; only a power cut loses what is not yet synced
+_ANEW = "start anew with --overwrite"
+
+
+def journal_path(table: Path) -> Path:
+    """Where the journal of a predictions table lies: ``p.csv`` has ``p.partial.jsonl``."""
+    return table.with_suffix(".partial.jsonl")
+
+
+class Journal:
+    """A journal open for appending; leaving it closes it, and removes it where nothing is scored.
+
+    Attributes:
+        path: the file.
+        kept: what it held already, of the first ``done`` files.
+        done: how many files are accounted for.
+    """
+
+    def __init__(self, path: Path, paths: Sequence[Path], rows: Sequence[_Row]) -> None:
+        self.path, self.done = path, len(rows)
+        self.kept = _reading(rows)
+        self._paths, self._synced = paths, time.monotonic()
+        self._scored = len(self.kept.places)
+        with keeping(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            os.ftruncate(self._file, rows[-1].end if rows else 0)
+
+    @classmethod
+    def begin(cls, path: Path, head: Head, paths: Sequence[Path]) -> Self:
+        """A new journal in place of any that lies there."""
+        journal = cls(path, paths, ())
+        journal._write([head.to_dict()])
+        return journal
+
+    @classmethod
+    def resume(cls, path: Path, head: Head, paths: Sequence[Path]) -> Self:
+        """Go on with the journal that lies there, or begin one.
+
+        Raises:
+            DataError: the Run, the images or the options are not those that it was begun with, or
+                a file that it holds has changed since; says which.
+        """
+        found = _read(path)
+        if not found.rows:
+            return cls.begin(path, head, paths)
+        head.require_same(found.head, path)
+        complete = len(found.rows) == len(paths)
+        rows = found.rows[
+            : None if complete else len(found.rows) // head.batch_size * head.batch_size
+        ]
+        for row, file in zip(rows, paths, strict=False):
+            row.require_unchanged(file, path)
+        return cls(path, paths, rows) if rows else cls.begin(path, head, paths)
+
+    def append(self, part: Reading) -> None:
+        """Keep what was found of the next files; DataError where the disk will not take it."""
+        rows = {place: row for row, place in enumerate(part.places.tolist())}
+        reasons = {item.path: item.reason for item in part.skipped}
+        lines: list[dict[str, object]] = []
+        for place in range(self.done, self.done + len(rows) + len(reasons)):
+            file = self._paths[place]
+            line: dict[str, object] = {"file": str(file), "stamp": _stamp(file)}
+            if place in rows:
+                row = rows[place]
+                line |= {"p": part.values[row].tolist(), "note": part.notes[row]}
+            else:
+                line |= {"error": reasons[file]}
+            lines.append(line)
+        self._write(lines)
+        self.done += len(lines)
+        self._scored += len(rows)
+
+    def remove(self) -> None:
+        """Once the table is written, there is nothing left to go on with."""
+        self.path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.close(self._file)
+        if not self._scored:
+            self.remove()
+
+    def _write(self, lines: Sequence[dict[str, object]]) -> None:
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        with keeping(self.path):
+            append_bytes(self._file, text.encode())
+            if time.monotonic() - self._synced > _SYNC_EVERY:
+                os.fsync(self._file)
+                self._synced = time.monotonic()
+
+
+def require_none_begun(path: Path) -> None:
+    """DataError where a journal with scored files lies at ``path``: they shall not be lost."""
+    scored = sum(row.values is not None for row in _read(path).rows)
+    if scored:
+        raise DataError(
+            f"{path}: an unfinished prediction lies here, {scored:,} images scored; go on with "
+            f"it with --resume, or {_ANEW}"
+        )
+
+
+@contextmanager
+def keeping(journal: Path) -> Iterator[None]:
+    """Turn what the disk refuses into a DataError that says what is kept and how to go on."""
+    try:
+        yield
+    except OSError as fault:
+        place = fault.filename or journal
+        raise DataError(
+            f"{place}: cannot be written ({fault.strerror}); make room or correct the place, then "
+            f"run the same command with --resume: what is scored is kept in {journal}"
+        ) from fault
+
+
+def append_bytes(file: int, data: bytes) -> None:
+    """Write all of ``data`` to an open file, nothing held back."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(file, rest) :]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What a journal says of a file: its probabilities and note, or why it has none."""
+
+    file: str
+    stamp: list[int]
+    values: list[float] | None
+    words: str  # the stain step's note, or the reason
+    end: int  # where its line ends
+
+    @classmethod
+    def parse(cls, line: bytes, *, end: int) -> Self:
+        """Read a line; KeyError, TypeError or ValueError where it is none."""
+        fields = json.loads(line)
+        values = fields.get("p")
+        words = fields["error"] if values is None else fields["note"]
+        return cls(fields["file"], fields["stamp"], values, str(words), end)
+
+    def require_unchanged(self, file: Path, journal: Path) -> None:
+        """DataError where ``file`` is not what this row was made from."""
+        if self.file != str(file) or self.stamp != _stamp(file):
+            raise DataError(
+                f"{file}: has changed since it was scored; {journal} cannot go on: {_ANEW}"
+            )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What of a journal is whole."""
+
+    head: dict[str, object]
+    rows: list[_Row]
+
+
+def _read(path: Path) -> _Found:
+    """The head and the rows up to the first that is damaged; neither where there is no file."""
+    found = _Found({}, [])
+    if not path.exists():
+        return found
+    with keeping(path), path.open("rb") as stream:
+        end = 0
+        for line in stream:
+            end += len(line)
+            if not line.endswith(b"\n"):
+                break
+            try:
+                if found.head:
+                    found.rows.append(_Row.parse(line, end=end))
+                else:
+                    found.head.update(json.loads(line))
+            except (ValueError, KeyError, TypeError):
+                break
+    return found
+
+
+def _reading(rows: Sequence[_Row]) -> Reading:
+    scored = [(place, row) for place, row in enumerate(rows) if row.values is not None]
+    return Reading(
+        np.array([place for place, _ in scored], dtype=np.int64),
+        np.array([row.values for _, row in scored]) if scored else np.empty((0, 0)),
+        tuple(SkippedFile(Path(row.file), row.words) for row in rows if row.values is None),
+        tuple(row.words for _, row in scored),
+    )
+
+
+def _stamp(file: Path) -> list[int]:
+    """Size and time of change; nothing where the file is gone."""
+    try:
+        facts = file.stat()
+    except OSError:
+        return []
+    return [facts.st_size, facts.st_mtime_ns]

@@ -1,0 +1,92 @@
+"""From a Run and images to a predictions table on disk, kept as it comes, and gone on with."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from eosin.inference.journal import Journal, journal_path, keeping, require_none_begun
+from eosin.inference.journal_head import Head
+from eosin.inference.predict import PredictOptions, Scored, choose, make_scored
+from eosin.inference.readings import gathered
+from eosin.inference.scoring import score_batches
+from eosin.pixels.reading import error_table_path, write_error_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from eosin.manifest import Manifest
+    from eosin.models.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Headway:
+    """How far a prediction is.
+
+    Attributes:
+        done: files accounted for.
+        total: files in all.
+        errors: of those done, the ones that could not be read.
+    """
+
+    done: int
+    total: int
+    errors: int
+
+
+def predict_to_table(
+    run: Run,
+    images: Manifest | Sequence[Path],
+    out: Path,
+    options: PredictOptions | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    on_headway: Callable[[Headway], None] | None = None,
+) -> Scored:
+    """Score images as ``predict`` does, and write the table; each batch is kept as it comes.
+
+    Until the table is written, what is scored lies in ``journal_path(out)``: a crash, a full disk
+    or Ctrl-C loses at most the batches under way. The table is the same, byte for byte, whether or
+    not it was interrupted. Files that could not be read are listed in ``error_table_path(out)``.
+
+    Args:
+        run: a finished Run.
+        images: a manifest, of which one split is scored, or image files and folders.
+        out: the table, a CSV.
+        options: how.
+        resume: go on with what an interrupted prediction left, where it left something.
+        overwrite: start anew even where an interrupted prediction left something.
+        on_headway: told how far it is, first of all where it starts.
+
+    Raises:
+        DataError: an interrupted prediction lies there and neither ``resume`` nor ``overwrite``
+            was said; it was made with another Run, other images or other options; or the disk is
+            full.
+        LeakageError, DataError, ConfigError, ModelError: as ``predict``.
+    """
+    options = options or PredictOptions()
+    chosen = choose(run, images, options)
+    paths, path = chosen.images.paths, journal_path(out)
+    head = Head.of(run, chosen, options)
+    if not resume and not overwrite:
+        require_none_begun(path)
+    opened = Journal.resume if resume and not overwrite else Journal.begin
+    tell = on_headway or (lambda _: None)
+    with opened(path, head, paths) as journal:
+        parts, errors = [journal.kept], len(journal.kept.skipped)
+        tell(Headway(journal.done, len(paths), errors))
+        with closing(score_batches(run, chosen.images, options, start=journal.done)) as coming:
+            for part in coming:
+                journal.append(part)
+                parts.append(part)
+                errors += len(part.skipped)
+                tell(Headway(journal.done, len(paths), errors))
+        scored = make_scored(run, chosen, options, gathered(parts))
+        with keeping(path):
+            scored.predictions.write(out)
+            write_error_table(scored.skipped, error_table_path(out))
+        journal.remove()
+    return scored
