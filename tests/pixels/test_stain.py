@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import numpy as np
 import pytest
 
@@ -159,6 +160,21 @@ def test_threads_that_share_a_normalizer_give_what_one_thread_gives(tissue, meth
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(normalizer.transform, images * 4))
     assert all(np.array_equal(a, b) for a, b in zip(found, expected * 4, strict=True))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_bytes_do_not_depend_on_how_many_threads_opencv_may_use(tissue, method):
+    image = tissue(seed=10, size=512)
+    normalizer = create_normalizer(method).fit(tissue(PINK_STAINS))
+    threads = cv2.getNumThreads()
+    try:
+        found = []
+        for allowed in (1, 2, 3, 8):
+            cv2.setNumThreads(allowed)
+            found.append(normalizer.transform(image))
+    finally:
+        cv2.setNumThreads(threads)
+    assert all(np.array_equal(each, found[0]) for each in found[1:])
 
 
 @pytest.mark.parametrize("method", METHODS)

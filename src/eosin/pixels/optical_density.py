@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Final, TypeAlias
 
@@ -22,9 +23,9 @@ TISSUE_DENSITY: Final = 0.15  # below this a pixel is glass, not tissue (Macenko
 
 # Four values: what OpenCV subtracts from up to four channels.
 _BRIGHTEST_UNLIT: Final = np.full(4, LIGHT - 1)  # density 0: (239 + 1) / 240 = 1
-_ONE: Final = np.ones(4)
 _LOG_WHITE: Final = math.log(256.0)
 _STRIP_PIXELS: Final = 1 << 15  # a strip and its floats stay in the processor's cache
+_FEWEST_STRIPS: Final = 2  # of a thread: fewer take less time than the thread's start
 
 
 def require_rgb_bytes(image: UInt8Image) -> UInt8Image:
@@ -72,13 +73,34 @@ def change_density(image: UInt8Image, change: Callable[[FloatArray], FloatArray]
 def in_strips(image: UInt8Image, paint: Callable[[UInt8Image], UInt8Image]) -> UInt8Image:
     """Apply ``paint``, (1, n, 3) to the same shape, to some pixels at a time; a new image.
 
+    Large images are shared among as many threads as OpenCV may use (``cv2.setNumThreads``). The
+    strips are the same for any number of threads, and so are the bytes.
+
     One row each: OpenCV takes an array of four rows and one column for four scalars.
     """
     row = image.reshape(1, -1, 3)
     painted = np.empty_like(row)
-    for first in range(0, row.shape[1], _STRIP_PIXELS):
-        painted[:, first : first + _STRIP_PIXELS] = paint(row[:, first : first + _STRIP_PIXELS])
+
+    def paint_strips(starts: Iterable[int]) -> None:
+        for start in starts:
+            strip = slice(start, start + _STRIP_PIXELS)
+            painted[:, strip] = paint(row[:, strip])
+
+    _share_among_threads(range(0, row.shape[1], _STRIP_PIXELS), paint_strips)
     return painted.reshape(image.shape)
+
+
+def _share_among_threads(starts: range, work: Callable[[Iterable[int]], None]) -> None:
+    """Do all the work; its threads end with it, so that a forked process never waits for them."""
+    threads = min(cv2.getNumThreads(), len(starts) // _FEWEST_STRIPS)
+    if threads < 2:
+        work(starts)
+        return
+    with ThreadPoolExecutor(threads - 1) as pool:
+        others = [pool.submit(work, starts[first::threads]) for first in range(1, threads)]
+        work(starts[::threads])
+    for other in others:
+        other.result()
 
 
 def density_map(gain: Matrix) -> FloatArray:
@@ -89,11 +111,10 @@ def density_map(gain: Matrix) -> FloatArray:
 def along_each(rows: Matrix, density: FloatArray) -> FloatArray:
     """``rows @ density`` for few rows (k, 3) and many pixels (3, n); (k, n).
 
-    Written out: a matrix product this flat would wake the threads of the linear algebra library,
-    which takes longer than the product.
+    Summed by einsum: a matrix product this flat would wake the threads of the linear algebra
+    library, which takes longer than the product.
     """
-    red, green, blue = density
-    return np.stack([r * red + g * green + b * blue for r, g, b in rows.astype(np.float32)])
+    return as_floats(np.einsum("kc,cn->kn", rows.astype(np.float32), density))
 
 
 def darkest_channel(image: UInt8Image) -> UInt8Image:
@@ -103,13 +124,27 @@ def darkest_channel(image: UInt8Image) -> UInt8Image:
 
 
 def _change_strip(strip: UInt8Image, change: Callable[[FloatArray], FloatArray]) -> UInt8Image:
+    if not _has_glare(strip):
+        return _light_to_bytes(change(optical_density(strip)))
     excess = cv2.subtract(darkest_channel(strip), _BRIGHTEST_UNLIT)
     glare = as_bytes(cv2.cvtColor(excess, cv2.COLOR_GRAY2RGB))
-    log_light = change(optical_density(strip - glare))
-    # Clipped before the exponential: what overflows a byte by far would wrap round to black.
-    cv2.threshold(log_light, _LOG_WHITE, 0, cv2.THRESH_TRUNC, dst=log_light)
-    unlit = cv2.subtract(cv2.exp(log_light), _ONE, dtype=cv2.CV_8U)
-    return as_bytes(cv2.add(unlit, glare))
+    return as_bytes(cv2.add(_light_to_bytes(change(optical_density(strip - glare))), glare))
+
+
+def _has_glare(strip: UInt8Image) -> bool:
+    """Whether any pixel is brighter than the light; the look at single bytes is the quicker."""
+    return bool(strip.max() >= LIGHT and darkest_channel(strip).max() >= LIGHT)
+
+
+def _light_to_bytes(log_light: FloatArray) -> UInt8Image:
+    """``exp(log_light) - 1``, rounded to the nearest byte.
+
+    Clipped before the exponential: what overflows a byte by far would wrap round to black. No
+    less than one is left after it, so that the absolute value, which OpenCV takes, is the value.
+    """
+    light = cv2.threshold(log_light, 0, 0, cv2.THRESH_TOZERO)[1]
+    cv2.threshold(light, _LOG_WHITE, 0, cv2.THRESH_TRUNC, dst=light)
+    return as_bytes(cv2.convertScaleAbs(cv2.exp(light, dst=light), alpha=1, beta=-1))
 
 
 def as_bytes(array: npt.NDArray[np.generic]) -> UInt8Image:

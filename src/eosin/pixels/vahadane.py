@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
+import cv2
 import numpy as np
 
 from eosin.pixels.concentration import StainEstimate, estimate_from_matrix, haematoxylin_first
-from eosin.pixels.optical_density import FloatArray, Matrix
+from eosin.pixels.optical_density import FloatArray, Matrix, as_floats
 from eosin.pixels.tissue_sample import Reason, TissueSample, UnstainedError
 
 _FEWEST_TISSUE_PIXELS: Final = 32
@@ -28,11 +30,12 @@ def vahadane_estimate(sample: TissueSample, *, penalty: float) -> StainEstimate:
     Raises:
         UnstainedError: too little tissue, or no two stains in it.
     """
-    tissue = np.compress(sample.tissue(), sample.density, axis=1)
-    if tissue.shape[1] < _FEWEST_TISSUE_PIXELS:
+    tissue = np.flatnonzero(sample.tissue())
+    if len(tissue) < _FEWEST_TISSUE_PIXELS:
         raise UnstainedError(Reason.NEARLY_BLANK)
-    stride = max(1, round(tissue.shape[1] / _LEARNING_PIXELS))
-    matrix = vahadane_stain_matrix(tissue[:, ::stride], penalty=penalty)
+    stride = max(1, round(len(tissue) / _LEARNING_PIXELS))
+    learning = np.take(sample.density, tissue[::stride], axis=1)
+    matrix = vahadane_stain_matrix(learning, penalty=penalty)
     return estimate_from_matrix(sample.density, matrix)
 
 
@@ -63,24 +66,25 @@ def sparse_codes(channels: FloatArray, stains: Matrix, penalty: float) -> FloatA
     the two normal equations, the minimum is ``max(0, min(alone, together))``.
     """
     overlap = float(stains[0] @ stains[1])
-    inverse = np.array([[1.0, -overlap], [-overlap, 1.0]]) / (1.0 - overlap * overlap)
-    both = np.vstack([stains, inverse @ stains]).astype(np.float32) @ channels
-    shift = np.array([penalty, penalty, *(inverse @ [penalty, penalty])], dtype=np.float32)
-    both -= shift[:, None]
-    codes: FloatArray = np.minimum(both[:2], both[2:])
-    return np.maximum(codes, 0, out=codes)
+    own = 1.0 / (1.0 - overlap * overlap)
+    cross, shared = -overlap * own, penalty / (1.0 + overlap)
+    mixing = np.array([[1.0, 0.0], [0.0, 1.0], [own, cross], [cross, own]])
+    both = (mixing @ stains).astype(np.float32) @ channels
+    both -= np.array([[penalty], [penalty], [shared], [shared]], dtype=np.float32)
+    codes = np.minimum(both[:2], both[2:])
+    return as_floats(cv2.threshold(codes, 0, 0, cv2.THRESH_TOZERO, dst=codes)[1])
 
 
 def _extrapolated(start: Matrix, first: Matrix, second: Matrix) -> Matrix:
     step = first - start
     bend = (second - first) - step
-    ratio = float(np.linalg.norm(step)) / max(float(np.linalg.norm(bend)), 1e-12)
+    ratio = math.sqrt(float(np.vdot(step, step)) / max(float(np.vdot(bend, bend)), 1e-24))
     length = min(max(ratio, 1.0), _LONGEST_STEP)
     return _unit_rows(np.maximum(start + 2 * length * step + length**2 * bend, 1e-9))
 
 
 def _unit_rows(stains: Matrix) -> Matrix:
-    lengths: Matrix = np.linalg.norm(stains, axis=1, keepdims=True)
+    lengths: Matrix = np.sqrt((stains * stains).sum(axis=1, keepdims=True))
     return stains / lengths
 
 
@@ -88,15 +92,13 @@ def _better_stains(channels: FloatArray, stains: Matrix, penalty: float) -> Matr
     if 1.0 - float(stains[0] @ stains[1]) < 1e-6:
         raise UnstainedError(Reason.SINGLE_STAIN)
     codes = sparse_codes(channels, stains, penalty)
-    gram = (codes @ codes.T).astype(np.float64)
-    target = (codes @ channels.T).astype(np.float64)
+    # By einsum: products this flat would wake the threads of the linear algebra library.
+    shared = float(np.einsum("n,n->", codes[0], codes[1]))
+    target = np.einsum("sn,cn->sc", codes, channels).astype(np.float64)
     better = stains.copy()
-    for stain in (0, 1):
-        if gram[stain, stain] <= 0:
-            raise UnstainedError(Reason.SINGLE_STAIN)
-        step = (target[stain] - gram[stain] @ better) / gram[stain, stain]
-        raised = np.maximum(0.0, better[stain] + step)
-        length = float(np.linalg.norm(raised))
+    for stain, other in ((0, 1), (1, 0)):
+        raised = np.maximum(0.0, target[stain] - shared * better[other])
+        length = math.sqrt(raised @ raised)
         if length <= 0:
             raise UnstainedError(Reason.SINGLE_STAIN)
         better[stain] = raised / length
