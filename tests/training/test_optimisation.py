@@ -8,7 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from eosin.models.classifier import build_classifier
 from eosin.pixels.preprocessing import Preprocessing
 from eosin.training.config import TrainingConfig
-from eosin.training.ema import average, averaged_copy
+from eosin.training.ema import MovingAverage
 from eosin.training.learner import Learner
 from eosin.training.optimisation import class_weights, make_optimizer, smallest_batch
 
@@ -80,13 +80,18 @@ def test_batchnorm_that_learns_needs_two_images():
 def test_the_average_moves_by_its_decay_and_warms_up():
     network = build_classifier(TINY, classes=2, seed=0)
     other = build_classifier(TINY, classes=2, seed=1)
-    averaged = averaged_copy(network)
-    start = network.head.weight.detach()
-    average(averaged, other, decay=0.9, step=10_000)
+    average = MovingAverage(network)
+    start = network.head.weight.detach().clone()
+    network.load_state_dict(other.state_dict())
+    network.backbone.bn1.num_batches_tracked.fill_(7)
+    average.update(decay=0.9, step=10_000)
+    averaged = average.network
     torch.testing.assert_close(averaged.head.weight, 0.9 * start + 0.1 * other.head.weight)
-    average(averaged, other, decay=0.999, step=0)  # 1 / 10 of the old
+    average.update(decay=0.999, step=0)  # 1 / 10 of the old
     torch.testing.assert_close(averaged.head.weight, 0.09 * start + 0.91 * other.head.weight)
+    assert averaged.backbone.bn1.num_batches_tracked == 7
     assert not any(weight.requires_grad for weight in averaged.parameters())
+    assert torch.equal(network.head.weight, other.head.weight)
 
 
 def test_the_averaged_network_is_the_one_that_is_judged():

@@ -11,27 +11,34 @@ if TYPE_CHECKING:
     from eosin.models.classifier import Classifier
 
 
-def averaged_copy(network: Classifier) -> Classifier:
-    """A copy of ``network`` that no optimiser touches, to be fed to ``average``."""
-    twin = copy.deepcopy(network).eval()
-    return twin.requires_grad_(False)
+class MovingAverage:
+    """The running average of a network's weights: a <- d a + (1 - d) w (Polyak & Juditsky 1992).
 
+    BatchNorm statistics are averaged too; counters are copied.
 
-@torch.no_grad()
-def average(averaged: Classifier, network: Classifier, *, decay: float, step: int) -> None:
-    """Move ``averaged`` to ``network`` in place: a <- d a + (1 - d) w (Polyak & Juditsky 1992).
-
-    Early on d is (1 + step) / (10 + step) where that is less than ``decay``, so that the random
-    start is soon forgotten. BatchNorm statistics are averaged too; counters are copied.
+    Attributes:
+        network: the averaged one, a copy that no optimiser touches.
     """
-    share = 1 - min(decay, (1 + step) / (10 + step))
-    moving, towards = [], []
-    source = network.state_dict()
-    for name, tensor in averaged.state_dict().items():
-        if tensor.is_floating_point():
-            moving.append(tensor)
-            towards.append(source[name])
-        else:
-            tensor.copy_(source[name])
-    # All at once: on a GPU hundreds of small tensors would be hundreds of launches.
-    torch._foreach_lerp_(moving, towards, share)
+
+    def __init__(self, followed: Classifier) -> None:
+        """Begin with the weights of ``followed``, which must stay where they are in memory."""
+        self.network = copy.deepcopy(followed).eval().requires_grad_(False)
+        # Collected once, and moved all at once: a network has hundreds of small tensors, and on a
+        # GPU each would be a launch of its own.
+        own, towards = self.network.state_dict(), followed.state_dict()
+        moving = [name for name, tensor in own.items() if tensor.is_floating_point()]
+        counters = [name for name in own if name not in set(moving)]
+        self._moving, self._towards = [own[n] for n in moving], [towards[n] for n in moving]
+        self._counters, self._counts = [own[n] for n in counters], [towards[n] for n in counters]
+
+    @torch.no_grad()
+    def update(self, *, decay: float, step: int) -> None:
+        """Move to the followed network's weights as they are now.
+
+        Early on d is (1 + step) / (10 + step) where that is less than ``decay``, so that the
+        random start is soon forgotten.
+        """
+        share = 1 - min(decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(self._moving, self._towards, share)
+        if self._counters:
+            torch._foreach_copy_(self._counters, self._counts)

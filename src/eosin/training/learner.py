@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from eosin.training.ema import average, averaged_copy
+from eosin.training.ema import MovingAverage
 from eosin.training.optimisation import class_weights, make_optimizer, set_training
 from eosin.training.precision import half_precision
 from eosin.training.transfer import Sender
@@ -30,8 +30,7 @@ class Learner:
 
     Attributes:
         network: what learns.
-        averaged: its running average, where the settings ask for one.
-        device: where both live.
+        device: where it lives.
     """
 
     def __init__(
@@ -54,7 +53,7 @@ class Learner:
         self.network = network.to(device).to(memory_format=layout)
         self._sender = Sender(spec, device, layout=layout)
         set_training(self.network, freeze_batchnorm=config.freeze_batchnorm)
-        self.averaged = averaged_copy(self.network) if config.ema else None
+        self._average = MovingAverage(self.network) if config.ema else None
         self._config = config
         self._optimizer = make_optimizer(self.network, config)
         self._weights: torch.Tensor | None = None
@@ -64,6 +63,11 @@ class Learner:
         # The compiled one shares its weights with the network, which is kept under its own names.
         self._forward = torch.compile(self.network) if config.torch_compile else self.network
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._half is torch.float16)
+
+    @property
+    def averaged(self) -> Classifier | None:
+        """The network's running average, where the settings ask for one."""
+        return None if self._average is None else self._average.network
 
     @property
     def judged(self) -> Classifier:
@@ -102,8 +106,8 @@ class Learner:
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch's own
         self._scaler.step(self._optimizer)
         self._scaler.update()
-        if self.averaged is not None:
-            average(self.averaged, self.network, decay=self._config.ema, step=step)
+        if self._average is not None:
+            self._average.update(decay=self._config.ema, step=step)
         right = (logits.detach().argmax(dim=1) == wanted).sum()
         return torch.stack([loss.detach() * len(labels), right]).double()
 
