@@ -77,8 +77,9 @@ class BackboneSpec:
 def resolve_backbone(name: str) -> BackboneSpec:
     """Look a backbone up by alias (``"efficientnetv2-b0"``), timm name or ``"inception_her2"``.
 
-    Either of the first two may be cut off early: ``"efficientnetv2-b0@stride8"``. The ten of the study have their published native sizes; any other timm name has the test
-    size of its default weights.
+    Either of the first two may be cut off early: ``"efficientnetv2-b0@stride8"``. The ten of the
+    study have their published native sizes; any other timm name has the test size of its default
+    weights.
 
     Raises:
         ModelError: no such backbone; the message names the nearest ones.

@@ -82,7 +82,7 @@ class Classifier(nn.Module):
 
 
 def _create(spec: BackboneSpec) -> nn.Module:
-    """timm's network without its classifier; cut off where ``spec`` says so, else ModelError."""
+    """The network from timm without its classifier; cut off where ``spec`` says so, else ModelError."""
     import timm
 
     network: nn.Module = timm.create_model(spec.timm_name, pretrained=False, num_classes=0)
@@ -95,8 +95,10 @@ def _create(spec: BackboneSpec) -> nn.Module:
             f"{sorted(set(strides)) or 'none that it can be cut off at'}"
         )
     last = max(place for place, stride in enumerate(strides) if stride == spec.stride)
-    network.prune_intermediate_layers([last], prune_norm=True, prune_head=True)
-    network.reset_classifier(0, "avg")  # the cut takes the pooling off as well
+    network.prune_intermediate_layers(  # type: ignore[operator]  # as above
+        [last], prune_norm=True, prune_head=True
+    )
+    network.reset_classifier(0, "avg")  # type: ignore[operator]  # the cut took the pooling off
     return network
 
 
