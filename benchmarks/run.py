@@ -19,10 +19,12 @@ _ALONE = (
     ("startup.py",),
     ("metrics.py", "--loop-resamples", "2", "--rounds", "1"),
     ("synthetic.py",),
+    ("train.py",),
 )
 _ON_IMAGES = (
     ("audit.py", "{data}/data/breakhis100x"),
     ("stain.py", "{data}/data/breakhis", "--rounds", "2", "--skip-tiatoolbox"),
+    ("cache.py", "{data}/data/breakhis"),
 )
 
 
