@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from eosin.errors import ConfigError, ModelError
 from eosin.explanation.cam import class_maps, has_closed_form, respond
-from eosin.explanation.methods import METHODS, explain_targets, require_method
+from eosin.explanation.heatmap import METHODS, require_method
+from eosin.explanation.methods import explain_targets
 from eosin.models.backbones import INCEPTION_HER2
 from eosin.models.classifier import Classifier, build_classifier
 from eosin.models.weights import initialise

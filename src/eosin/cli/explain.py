@@ -12,6 +12,7 @@ from eosin.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from eosin.explanation.scoring import ScoreOptions
     from eosin.manifest import Manifest
     from eosin.reporting.heatmap_folder import HeatmapFolder
 
@@ -44,13 +45,15 @@ def explain(
         str | None, typer.Option(help="The manifest's split to explain (test, val or train).")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    engine: Annotated[
+        str, typer.Option(help="auto, torch, or for exported Runs onnxruntime or openvino.")
+    ] = "auto",
     batch_size: Annotated[int, typer.Option(min=1)] = 16,
 ) -> None:
     """Draw where a model found its evidence; several Runs stand side by side."""
     from eosin.cli.console import counting, finish, say
     from eosin.explanation.explain import ExplainOptions
     from eosin.explanation.explain import explain as explain_images
-    from eosin.explanation.scoring import ScoreOptions
     from eosin.models.run import read_run
     from eosin.pixels.reading import write_error_table
     from eosin.reporting.heatmap_folder import write_heatmaps
@@ -60,9 +63,10 @@ def explain(
         method=method,
         target=target,
         merge=merge,
-        score=ScoreOptions() if score else None,
+        score=_checks() if score else None,
         split=split,
         device=device,
+        engine=engine,
         batch_size=batch_size,
     )
     explanations = explain_images([read_run(f) for f in folders], _source(images), options)
@@ -78,6 +82,12 @@ def explain(
         )
     say(f"{written.explained} images explained, written: {out}")
     finish(written.skipped, out / "errors.csv")
+
+
+def _checks() -> ScoreOptions:
+    from eosin.explanation.scoring import ScoreOptions
+
+    return ScoreOptions()
 
 
 _SHOWN = ("faithful", "gap", "deletion_auc", "insertion_auc", "mask_auc")

@@ -20,6 +20,12 @@ def report(
     heatmaps: Annotated[
         bool, typer.Option("--heatmaps", help="Show what the model looked at, right and wrong.")
     ] = False,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="Of the heatmaps: auto, torch, or for exported Runs onnxruntime or openvino."
+        ),
+    ] = "auto",
 ) -> None:
     """Write a self-contained HTML report: verdict, intervals, curves, mistakes, limits."""
     from eosin.cli.console import say
@@ -28,15 +34,17 @@ def report(
     from eosin.reporting.report import write_report
 
     trained, scored = read_run(run), read_predictions(predictions)
-    galleries = [_heatmaps(trained, scored)] if heatmaps else []
+    galleries = [_heatmaps(trained, scored, engine)] if heatmaps else []
     write_report(trained, scored, out, galleries=galleries)
     say(f"report written: {out}")
 
 
-def _heatmaps(run: Run, predictions: Predictions) -> Gallery:
+def _heatmaps(run: Run, predictions: Predictions, engine: str) -> Gallery:
     from eosin.explanation.examples import explain_examples
+    from eosin.explanation.explain import ExplainOptions
     from eosin.reporting.heatmap_gallery import choose_examples, heatmap_gallery
 
     examples = choose_examples(predictions)
     wanted = [(example.path, target) for example in examples for target in example.targets]
-    return heatmap_gallery(examples, explain_examples(run, predictions, wanted))
+    options = ExplainOptions(engine=engine)
+    return heatmap_gallery(examples, explain_examples(run, predictions, wanted, options))

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eosin.errors import ConfigError, DataError
-from eosin.explanation.heatmap import Explanation, Heatmap, on_image_grid
-from eosin.explanation.judging import judged
+from eosin.explanation.heatmap import Explanation, Heatmap, on_image_grid, require_method
 from eosin.explanation.merge import merge_heatmaps
-from eosin.explanation.methods import require_method
 from eosin.explanation.networks import open_networks
 from eosin.inference.images import external_images, select_split
 from eosin.manifest import Manifest
@@ -52,6 +50,7 @@ class ExplainOptions:
         score: check how faithful each network's map is, and how; None for not at all.
         split: of a manifest; None for the test split, or every row of one without splits.
         device: auto, cpu or cuda.
+        engine: auto, torch, onnxruntime or openvino; exported Runs know no torch.
         batch_size: images a forward pass; that many are in memory twice.
         workers: reading threads.
     """
@@ -62,6 +61,7 @@ class ExplainOptions:
     score: ScoreOptions | None = None
     split: str | None = None
     device: str = "auto"
+    engine: str = "auto"
     batch_size: int = 16
     workers: int = 2
 
@@ -111,7 +111,8 @@ def explain(
         An iterator: for each image in order its explanation, or why it was left out.
 
     Raises:
-        ConfigError: an unknown method or class, or true labels or patients that nobody knows.
+        ConfigError: an unknown method or class, true labels or patients that nobody knows, or what
+            an exported Run or the engine cannot do.
         DataError: no image at all, or Runs or manifest of different classes.
         ModelError: weights that are missing or changed; while iterating, a network without a
             usable feature map.
@@ -123,12 +124,16 @@ def explain(
     task = _shared_task(runs)
     chosen = _choose(runs[0], images, options.split)
     _require_target(options.target, task, chosen)
-    networks = open_networks(runs, method=method, device=options.device)
+    networks = open_networks(runs, method=method, device=options.device, engine=options.engine)
     merging = len(networks) > 1 and (options.merge or len(networks) > len(runs))
     met = [_met(network.run, images, chosen) for network in networks]
     asked = _Asked(chosen, met, _sources(networks, chosen, options.workers), options)
     explanations = _stream(networks, asked, merging=merging)
-    return explanations if options.score is None else judged(networks, explanations, options.score)
+    if options.score is None:
+        return explanations
+    from eosin.explanation.judging import judged, require_torch_networks
+
+    return judged(require_torch_networks(networks), explanations, options.score)
 
 
 def _stream(
@@ -152,10 +157,8 @@ def _explain_batch(
     mean = np.mean([answer.probabilities for answer in answers], axis=0)
     classes = asked.images.task.classes
     targets = _targets(asked.options.target, mean, labels, classes)
-    maps = [
-        network.maps(answer, targets) for network, answer in zip(networks, answers, strict=True)
-    ]
-    stride = max(answer.response.stride for answer in answers)
+    maps = [answer.maps(targets) for answer in answers]
+    stride = max(answer.stride for answer in answers)
     for place, item in enumerate(loaded):
         path = asked.images.paths[item.row]
         if min(item.image.shape[:2]) < stride:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from eosin.errors import ConfigError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -30,6 +32,14 @@ METHOD_NAMES: dict[str, str] = {
     "scorecam": "Score-CAM",
     "ablationcam": "Ablation-CAM",
 }
+
+
+def require_method(name: str) -> Method:
+    """``name`` as a method; ConfigError listing all where it is none."""
+    for method in METHODS:
+        if name == method:
+            return method
+    raise ConfigError(f"method {name!r} is unknown; want one of {list(METHODS)}")
 
 
 @dataclass(frozen=True, eq=False)

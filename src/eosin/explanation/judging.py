@@ -6,9 +6,11 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from eosin.errors import ConfigError
 from eosin.explanation.heatmap import Explanation
 from eosin.explanation.remapping import remap_by
 from eosin.explanation.scoring import MapToScore, score_maps
+from eosin.explanation.torch_networks import TorchNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def judged(
-    networks: Sequence[Network],
+    networks: Sequence[TorchNetwork],
     explanations: Iterable[Explanation | SkippedFile],
     options: ScoreOptions,
 ) -> Iterator[Explanation | SkippedFile]:
@@ -35,10 +37,25 @@ def judged(
         )
 
 
+def require_torch_networks(networks: Sequence[Network]) -> list[TorchNetwork]:
+    """The networks, all of them in PyTorch; ConfigError where one is exported.
+
+    The checks draw random twins of a network, which a graph cannot be made into.
+    """
+    trained = [network for network in networks if isinstance(network, TorchNetwork)]
+    if len(trained) < len(networks):
+        exported = next(network for network in networks if network not in trained)
+        raise ConfigError(
+            f"{exported.run.folder}: the checks of faithfulness need PyTorch and the original Run; "
+            "leave out --score, or give the Run that it was exported from"
+        )
+    return trained
+
+
 class _Judge:
     """Feeds one network's maps to ``score_maps``, which keeps its random twins between them."""
 
-    def __init__(self, network: Network, options: ScoreOptions) -> None:
+    def __init__(self, network: TorchNetwork, options: ScoreOptions) -> None:
         self._classes = network.run.record.task.classes
         self._waiting: deque[MapToScore] = deque()
         self._rows: Iterator[FaithfulnessRow] = score_maps(

@@ -18,7 +18,6 @@ from torch import nn
 
 from eosin.errors import ConfigError
 from eosin.explanation.cam import has_closed_form, target_maps
-from eosin.explanation.heatmap import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,14 +72,6 @@ class AfterMap(nn.Module):
         """Logits (N, C) of feature maps (N, K, h, w)."""
         logits: Tensor = self.head(self._pool(self.layer(feature_map)))
         return logits
-
-
-def require_method(name: str) -> Method:
-    """``name`` as a method; ConfigError listing all where it is none."""
-    for method in METHODS:
-        if name == method:
-            return method
-    raise ConfigError(f"method {name!r} is unknown; want one of {list(METHODS)}")
 
 
 def explain_targets(

@@ -1,93 +1,101 @@
-"""The networks inside Runs, loaded and named, each ready to answer and to be explained."""
+"""The networks inside Runs, loaded and named, each ready to answer and to be explained.
+
+A trained Run is explained in PyTorch by any method; an exported one by an engine, whose graph
+gives the maps with the logits. Which it is makes no difference to the caller.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-import torch
-
-from eosin.evaluation.calibration import apply_temperature
-from eosin.explanation.cam import Response, respond
-from eosin.explanation.methods import explain_targets
-from eosin.models.backbones import resolve_backbone
-from eosin.models.classifier import load_classifier
-from eosin.models.device import choose_device
+from eosin.inference.engines import require_engine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     import numpy.typing as npt
 
     from eosin.explanation.heatmap import FloatMap, Method
-    from eosin.models.classifier import Classifier
     from eosin.models.run import Run
 
 
-@dataclass(frozen=True, eq=False)
-class Answer:
-    """What a network says to a batch: its response, and calibrated probabilities (N, C)."""
+class Answer(Protocol):
+    """What a network says to a batch."""
 
-    response: Response
-    probabilities: npt.NDArray[np.float64]
+    @property
+    def probabilities(self) -> npt.NDArray[np.float64]:
+        """Calibrated, (N, C)."""
+        ...
+
+    @property
+    def stride(self) -> int:
+        """Input pixels from one place of the map to the next, rounded up."""
+        ...
+
+    def maps(self, targets: npt.NDArray[np.int64]) -> FloatMap:
+        """Raw maps (N, h, w), at least 0, of one class index an image (N,)."""
+        ...
 
 
-@dataclass(frozen=True, eq=False)
-class Network:
-    """One trained network and how it is explained.
+class Network(Protocol):
+    """One trained network and how it is explained."""
 
-    Attributes:
-        name: of its own among the networks explained together, e.g. ``"bh/fold-1"``.
-        run: the single Run it belongs to.
-        classifier: in ``eval`` mode, on its device.
-        family: the design of its backbone.
-        method: how maps are made.
-    """
+    @property
+    def name(self) -> str:
+        """Of its own among the networks explained together, e.g. ``"bh/fold-1"``."""
+        ...
 
-    name: str
-    run: Run
-    classifier: Classifier
-    family: str
-    method: Method
+    @property
+    def run(self) -> Run:
+        """The single Run it belongs to."""
+        ...
+
+    @property
+    def family(self) -> str:
+        """The design of its backbone."""
+        ...
+
+    @property
+    def method(self) -> Method:
+        """How maps are made."""
+        ...
 
     def answer(self, prepared: npt.NDArray[np.float32]) -> Answer:
         """Run prepared input (N, 3, S, S) through the network."""
-        device = next(self.classifier.parameters()).device
-        pixels = torch.from_numpy(prepared).to(device)
-        response = respond(self.classifier, pixels.contiguous(memory_format=torch.channels_last))
-        logits = response.logits.double().cpu().numpy()
-        return Answer(response, apply_temperature(logits, self.run.record.temperature))
-
-    def maps(self, answer: Answer, targets: npt.NDArray[np.int64]) -> FloatMap:
-        """Raw maps (N, h, w), at least 0, of one class index an image (N,)."""
-        response = answer.response
-        chosen = torch.from_numpy(targets).to(response.logits.device)
-        maps = explain_targets(self.classifier, response, chosen, method=self.method)
-        raw: FloatMap = maps.float().cpu().numpy()
-        return raw
+        ...
 
 
 def open_networks(
-    runs: Sequence[Run], *, method: Method = "gradcam", device: str = "auto"
+    runs: Sequence[Run], *, method: Method = "gradcam", device: str = "auto", engine: str = "auto"
 ) -> tuple[Network, ...]:
     """Load every network of ``runs``, those of members and of members' members included.
 
     Raises:
-        ModelError: weights or members are missing or changed; the message names the folder.
+        ConfigError: the engine is unknown, not installed or not for these Runs, or an exported
+            Run is to be explained by a method that needs PyTorch.
+        ModelError: networks or members are missing or changed, or an exported one has no maps;
+            the message names the folder.
     """
-    place = choose_device(device)
+    require_engine(engine)
     inside = [(run, leaf) for run in runs for leaf in single_runs(run)]
     return tuple(
-        Network(
-            name=name,
-            run=leaf,
-            classifier=load_classifier(leaf, device=place),
-            family=resolve_backbone(leaf.record.backbone).family,
-            method=method,
-        )
+        _open(leaf, name, method=method, device=device, engine=engine)
         for name, (_, leaf) in zip(network_names(inside), inside, strict=True)
     )
+
+
+def _open(run: Run, name: str, *, method: Method, device: str, engine: str) -> Network:
+    if run.record.graph is not None:
+        from eosin.explanation.graph_networks import open_graph_network
+
+        return open_graph_network(run, name, method=method, device=device, engine=engine)
+    from eosin.inference.engines import require_torch
+
+    require_torch(run, engine=engine)
+    from eosin.explanation.torch_networks import open_torch_network
+
+    return open_torch_network(run, name, method=method, device=device)
 
 
 def network_names(inside: Sequence[tuple[Run, Run]]) -> list[str]:
@@ -112,7 +120,7 @@ def network_names(inside: Sequence[tuple[Run, Run]]) -> list[str]:
 
 
 def single_runs(run: Run) -> list[Run]:
-    """The Runs with weights of their own inside ``run``, which may be the only one itself."""
+    """The Runs with a network of their own inside ``run``, which may be the only one itself."""
     if not run.record.members:
         return [run]
     return [leaf for member in run.open_members() for leaf in single_runs(member)]

@@ -23,7 +23,7 @@ ENGINES: tuple[str, ...] = get_args(EngineName)
 
 
 class Engine(Protocol):
-    """A loaded network."""
+    """A loaded network; asked for one batch at a time."""
 
     name: str
 
@@ -63,11 +63,6 @@ def open_engine(
     require_engine(engine)
     if run.record.graph is None:
         return _open_torch(run, engine, device)
-    if engine == "torch":
-        raise ConfigError(
-            f"{run.folder}: an exported Run holds a graph, which PyTorch does not run; use engine "
-            "auto, or give the Run that it was exported from"
-        )
     from eosin.inference.graphs import open_graph
 
     return open_graph(run, engine=engine, device=device, threads=threads)
@@ -85,19 +80,19 @@ def _open_torch(run: Run, engine: str, device: str) -> TorchEngine:
             f"{run.folder}: made of {len(run.record.members)} Runs and has no network of its own; "
             "open each of its members"
         )
-    if engine not in ("auto", "torch"):
-        raise ConfigError(
-            f"engine {engine!r} runs exported Runs only, and {run.folder} holds PyTorch weights; "
-            f"export it first: eosin export {run.folder} -o DIR"
-        )
-    require_torch(run)
+    require_torch(run, engine=engine)
     from eosin.models.classifier import load_classifier
 
     return TorchEngine(load_classifier(run), device=device)
 
 
-def require_torch(run: Run) -> None:
-    """ConfigError where PyTorch is not installed, which the weights of ``run`` need."""
+def require_torch(run: Run, *, engine: str = "auto") -> None:
+    """ConfigError where the weights of ``run`` cannot be used: another engine, or no PyTorch."""
+    if engine not in ("auto", "torch"):
+        raise ConfigError(
+            f"engine {engine!r} runs exported Runs only, and {run.folder} holds PyTorch weights; "
+            f"export it first: eosin export {run.folder} -o DIR"
+        )
     try:
         import timm  # noqa: F401  # the backbones
         import torch  # noqa: F401

@@ -102,6 +102,11 @@ def open_graph(
         raise ModelError(f"{run.folder}: not an exported Run of one network; see `eosin export`")
     run.require_intact()
     path = run.folder / graph.file
+    if engine == "torch":
+        raise ConfigError(
+            f"{path}: a graph, which PyTorch does not run; use engine auto, or give the Run that "
+            "it was exported from"
+        )
     name = choose_runtime(path, graph.format, engine=engine)
     session = open_session(path, name, device=device, threads=threads)
     size = run.record.preprocessing.size

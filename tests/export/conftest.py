@@ -1,0 +1,61 @@
+"""One small Run and its exports, made once for all tests here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from eosin.data.splits import split_by_fractions
+from eosin.export.export import ExportOptions, export_run
+from eosin.manifest import Manifest
+from eosin.models.run import Run
+from eosin.training.config import TrainingConfig
+from eosin.training.train import train
+
+
+@pytest.fixture(scope="session")
+def divided(drawn_breakhis: Manifest) -> Manifest:
+    return split_by_fractions(drawn_breakhis, (0.5, 0.25, 0.25), seed=0)
+
+
+@pytest.fixture(scope="session")
+def probe(small_probe: TrainingConfig) -> TrainingConfig:
+    """At 32 pixels the small network's map is a single place."""
+    return small_probe.with_overrides({"image_size": 64})
+
+
+@pytest.fixture(scope="session")
+def trained(
+    divided: Manifest, probe: TrainingConfig, tmp_path_factory: pytest.TempPathFactory
+) -> Run:
+    return train(divided, tmp_path_factory.mktemp("runs") / "probe", probe).run
+
+
+@pytest.fixture(scope="session")
+def onnx(trained: Run, divided: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("exports") / "onnx"
+    return export_run(trained, folder, ExportOptions(check=divided))
+
+
+@pytest.fixture(scope="session")
+def openvino(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("exports") / "openvino"
+    return export_run(trained, folder, ExportOptions(format="openvino"))
+
+
+@pytest.fixture(params=["onnx", "openvino"])
+def exported(request: pytest.FixtureRequest) -> Run:
+    run = request.getfixturevalue(request.param)
+    assert isinstance(run, Run)
+    return run
+
+
+@pytest.fixture
+def copied(onnx: Run, tmp_path: Path) -> Run:
+    """An export that a test may damage."""
+    import shutil
+
+    from eosin.models.run import read_run
+
+    return read_run(Path(shutil.copytree(onnx.folder, tmp_path / "copied")))

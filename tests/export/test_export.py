@@ -1,0 +1,185 @@
+"""An export is the same Run with a graph for a network: whole, checked, or not there at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eosin.errors import ConfigError, DataError, ModelError
+from eosin.export import export as export_module
+from eosin.export.check_images import choose_images
+from eosin.export.export import ExportOptions, export_run
+from eosin.export.folders import drafting
+from eosin.export.parity import map_difference, require_parity
+from eosin.inference.predict import predict
+from eosin.manifest import Manifest
+from eosin.models.classifier import load_classifier
+from eosin.models.graph import Parity
+from eosin.models.run import Run, RunRecord, members_of, read_run, write_run
+
+
+def test_an_export_keeps_everything_that_the_run_knows(trained: Run, exported: Run) -> None:
+    assert replace(exported.record, graph=None) == trained.record
+    assert exported.exported
+    assert not trained.exported
+    assert not (exported.folder / "model.safetensors").exists()
+    assert read_run(exported.folder) == exported
+
+
+def test_predictions_of_an_export_are_those_of_pytorch(
+    trained: Run, exported: Run, divided: Manifest
+) -> None:
+    wanted, found = (predict(run, divided).predictions for run in (trained, exported))
+    np.testing.assert_allclose(found.probabilities, wanted.probabilities, atol=1e-4)
+    assert found.frame["predicted"].tolist() == wanted.frame["predicted"].tolist()
+
+
+def test_the_record_holds_what_the_check_found(exported: Run) -> None:
+    graph = exported.record.graph
+    assert graph is not None
+    assert graph.parity.images > 0
+    assert graph.parity.probabilities <= 1e-4
+    assert graph.parity.maps is not None
+    assert graph.parity.maps <= 1e-3
+    assert graph.outputs == ("logits", "features", "maps")
+    assert graph.map_size == (2, 2)
+
+
+def test_an_eosin_of_before_refuses_an_export_by_its_version(trained: Run, onnx: Run) -> None:
+    assert json.loads((onnx.folder / "run.json").read_text())["format_version"] == 2
+    assert json.loads((trained.folder / "run.json").read_text())["format_version"] == 1
+
+
+def test_an_export_of_a_newer_format_is_refused(copied: Run) -> None:
+    record = copied.folder / "run.json"
+    record.write_text(record.read_text().replace('"format_version": 2', '"format_version": 3'))
+    with pytest.raises(ModelError, match="reads up to 2: update eosin"):
+        read_run(copied.folder)
+
+
+@pytest.mark.parametrize("damage", ["missing", "changed"])
+def test_a_damaged_graph_file_is_named(copied: Run, damage: str, divided: Manifest) -> None:
+    path = copied.folder / "model.onnx"
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    with pytest.raises(ModelError, match=f"model.onnx: {damage}.*export the Run again"):
+        predict(copied, divided)
+
+
+def test_a_graph_file_outside_its_folder_is_refused(copied: Run) -> None:
+    record = copied.folder / "run.json"
+    record.write_text(record.read_text().replace('"model.onnx"', '"../model.onnx"'))
+    with pytest.raises(ModelError, match="not in its folder"):
+        read_run(copied.folder)
+
+
+def test_a_graph_that_differs_from_pytorch_fails_and_leaves_nothing(
+    trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_another(_: object, path: Path, *, size: int) -> None:
+        from eosin.export.formats import write_onnx
+        from eosin.export.graph_module import GraphModule, examine
+
+        other = load_classifier(trained)
+        other.head.weight.data.neg_()  # type: ignore[union-attr, operator]
+        write_onnx(GraphModule(other, anatomy=examine(other, size=size)).eval(), path, size=size)
+
+    def write(self: object, module: object, folder: Path, *, size: int) -> list[Path]:
+        write_another(module, folder / "model.onnx", size=size)
+        return [folder / "model.onnx"]
+
+    monkeypatch.setattr(export_module._Exporter, "_write", write)
+    with pytest.raises(ModelError, match=r"probabilities differ by up to .* \(the most allowed"):
+        export_run(trained, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_leaves_nothing_and_keeps_what_was_there(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "run.json").write_text("{}")
+
+    def fill_up() -> None:
+        with drafting(folder) as draft:
+            (draft / "model.onnx").write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(ModelError, match=r"out: .*No space left on device.*Free some space"):
+        fill_up()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (folder / "run.json").read_text() == "{}"
+
+
+def test_a_folder_with_other_things_is_never_touched(trained: Run, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="not empty; export into a new folder"):
+        export_run(trained, tmp_path, ExportOptions(overwrite=True))
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_finished_export_is_recognised_and_another_runs_is_kept(trained: Run, onnx: Run) -> None:
+    with pytest.raises(ConfigError, match=r"already a finished export of .*--overwrite"):
+        export_run(trained, onnx.folder)
+    other = replace(trained, record=replace(trained.record, weights_sha256="another"))
+    with pytest.raises(ConfigError, match="holds another Run"):
+        export_run(other, onnx.folder, ExportOptions(overwrite=True))
+
+
+def test_an_export_is_not_exported_again_nor_opened_in_pytorch(onnx: Run, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="exported already, as onnx"):
+        export_run(onnx, tmp_path / "out")
+    with pytest.raises(ModelError, match="a graph without PyTorch weights"):
+        load_classifier(onnx)
+
+
+def test_an_ensemble_takes_its_members_with_it_and_notices_a_changed_one(
+    onnx: Run, trained: Run, divided: Manifest, tmp_path: Path
+) -> None:
+    folder = tmp_path / "outer"
+    shutil.copytree(onnx.folder, folder / "members" / "1-probe")
+    inside = read_run(folder / "members" / "1-probe")
+    record: RunRecord = replace(trained.record, kind="folds", weights_sha256="")
+    outer = write_run(folder, replace(record, members=members_of(folder, [inside, inside])))
+    moved = read_run(Path(shutil.move(folder, tmp_path / "elsewhere")))
+    assert moved.exported
+    single, both = (predict(run, divided).predictions for run in (onnx, moved))
+    np.testing.assert_allclose(both.probabilities, single.probabilities)
+    (moved.folder / "members" / "1-probe" / "model.onnx").unlink()
+    with pytest.raises(ModelError, match=r"1-probe/model\.onnx: missing"):
+        predict(moved, divided)
+    assert outer.record.members[0].path == "members/1-probe"
+
+
+def test_images_to_check_on_are_those_asked_for_or_drawn(
+    trained: Run, divided: Manifest, tmp_path: Path
+) -> None:
+    asked = choose_images(trained, divided)
+    assert (len(asked.images), asked.source) == (16, "the images asked for")
+    drawn = choose_images(trained, None)
+    assert (len(drawn.images), drawn.source) == (16, "synthetic tissue")
+    assert drawn.prepared(trained.record.preprocessing).shape == (16, 3, 64, 64)
+    with pytest.raises(DataError, match="no image to check"):
+        choose_images(trained, [tmp_path])
+
+
+def test_maps_are_compared_at_the_scale_they_are_drawn_at() -> None:
+    wanted = np.zeros((1, 2, 2, 2), np.float32)
+    wanted[0, 0, 0, 0], wanted[0, 1, 1, 1] = 2.0, 0.001
+    found = wanted.copy()
+    found[0, 0, 0, 0] += 0.002  # a thousandth of 2
+    found[0, 1, 1, 1] += 0.0001  # a tenth of itself, but a two-hundredth of what counts for it
+    assert map_difference(found, wanted) == pytest.approx(0.005, rel=1e-3)
+    assert map_difference(np.zeros_like(wanted), np.zeros_like(wanted)) == 0
+
+
+def test_what_is_not_a_number_is_never_alike() -> None:
+    with pytest.raises(ModelError, match="probabilities differ by up to nan"):
+        require_parity(Parity(1, "drawn", "onnxruntime", float("nan")), name="bh")

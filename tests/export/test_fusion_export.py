@@ -1,0 +1,34 @@
+"""A fusion ensemble exported whole: its members as graphs, its head in NumPy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eosin.export.export import export_run
+from eosin.inference.predict import predict
+from eosin.manifest import Manifest
+from eosin.models.run import Run, read_run
+from eosin.training.config import TrainingConfig
+from eosin.training.ensemble import make_ensemble
+from eosin.training.train import train
+
+
+@pytest.mark.slow
+def test_a_fusion_travels_with_its_members_and_says_the_same(
+    trained: Run, divided: Manifest, probe: TrainingConfig, tmp_path: Path
+) -> None:
+    other = train(divided, tmp_path / "other", probe.with_overrides({"seed": 5})).run
+    fusion = make_ensemble([trained, other], tmp_path / "fusion", vote="fusion", manifest=divided)
+    named: list[str] = []
+    export_run(fusion.run, tmp_path / "out", on_network=lambda run: named.append(run.folder.name))
+    assert named == ["probe", "other"]
+    moved = read_run((tmp_path / "out").rename(tmp_path / "moved"))
+    assert [member.path for member in moved.record.members] == [
+        "members/1-probe",
+        "members/2-other",
+    ]
+    wanted, found = (predict(run, divided).predictions for run in (fusion.run, moved))
+    np.testing.assert_allclose(found.probabilities, wanted.probabilities, atol=1e-4)
