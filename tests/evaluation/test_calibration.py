@@ -133,3 +133,13 @@ def test_the_reliability_table_holds_the_calibration_error():
     table = reliability(probabilities, labels)
     gap = (table["accuracy"] - table["confidence"]).abs() * table["images"] / 500
     assert expected_calibration_error(probabilities, labels)[0] == pytest.approx(gap.sum())
+
+
+def test_an_image_that_weighs_double_moves_the_temperature_as_two_images_do():
+    rng = np.random.default_rng(4)
+    logits = rng.normal(size=(60, 3)) * 3
+    labels = np.where(rng.random(60) < 0.7, logits.argmax(axis=1), rng.integers(0, 3, 60))
+    weights = np.where(np.arange(60) < 20, 2.0, 1.0)
+    doubled = fit_temperature(np.r_[logits, logits[:20]], np.r_[labels, labels[:20]])
+    assert fit_temperature(logits, labels, weights) == pytest.approx(doubled, abs=1e-9)
+    assert fit_temperature(logits, labels) != pytest.approx(doubled, abs=1e-3)

@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from eosin.errors import DataError
-from eosin.training.probe import fit_head, fit_probe
+from eosin.training.probe import Weighing, fit_head, fit_probe
 
 
 def blobs(
@@ -29,7 +29,7 @@ def test_the_head_equals_scikit_learns_on_standardised_features(classes: int) ->
     rng = np.random.default_rng(1)
     features = rng.normal(3.0, 5.0, size=(90, 7))
     labels = np.arange(90) % classes
-    head = fit_head(features, labels, classes=classes, strength=0.5, balanced=False)
+    head = fit_head(features, labels, classes=classes, strength=0.5)
     scaler = StandardScaler().fit(features)
     model = LogisticRegression(C=0.5, max_iter=500, tol=1e-8).fit(
         scaler.transform(features), labels
@@ -87,3 +87,64 @@ def test_one_class_is_an_error_that_says_so() -> None:
     features, _, _ = blobs()
     with pytest.raises(DataError, match="one class only"):
         fit_head(features, np.zeros(len(features), np.int64), classes=2, strength=1.0)
+
+
+def test_patients_of_a_class_count_alike_and_so_do_classes() -> None:
+    labels = np.array([0] * 4 + [1] * 6)
+    patients = np.array(["14-1"] * 3 + ["14-2"] + ["14-3"] * 6)
+    weights = Weighing().weights(labels, patients)
+    np.testing.assert_allclose(weights, [5 / 6] * 3 + [5 / 2] + [5 / 6] * 6)
+    by_class = Weighing(groups=False).weights(labels, patients)
+    np.testing.assert_allclose(by_class, [10 / 8] * 4 + [10 / 12] * 6)
+    by_patient = Weighing(classes=False).weights(labels, patients)
+    np.testing.assert_allclose(by_patient, [2 / 3] * 3 + [2] + [1] * 6)
+    np.testing.assert_allclose(Weighing(classes=False, groups=False).weights(labels, patients), 1)
+
+
+def test_half_a_weight_twice_is_the_image_once() -> None:
+    features, labels, _ = blobs(patients=4)
+    once = fit_head(features, labels, classes=2, strength=1.0)
+    halves = fit_head(
+        np.r_[features, features],
+        np.r_[labels, labels],
+        classes=2,
+        strength=1.0,
+        weights=np.full(2 * len(labels), 0.5),
+    )
+    np.testing.assert_allclose(once.weight, halves.weight, atol=1e-3)
+
+
+def test_one_standard_error_prefers_the_stronger_regularisation_and_says_every_loss() -> None:
+    features, labels, patients = blobs(nuisance=1.5, patients=10)
+    strengths = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+    careful = fit_probe(features, labels, patients, classes=2, strengths=strengths)
+    greedy = fit_probe(
+        features, labels, patients, classes=2, strengths=strengths, rule="least-loss"
+    )
+    assert careful.losses == greedy.losses
+    assert greedy.strength == min(greedy.losses, key=lambda c: greedy.losses[c])
+    assert careful.strength < greedy.strength
+    assert careful.losses[careful.strength] < greedy.losses[greedy.strength] + 0.3
+
+
+def test_a_patient_with_many_images_does_not_outvote_the_others() -> None:
+    features, labels, patients = blobs(patients=6, nuisance=0.5)
+    odd = np.tile([-1.0, 0, 0, 0, 0, 0], (200, 1))  # one patient of class 1 who looks like class 0
+    features, labels = np.r_[features, odd], np.r_[labels, np.ones(200, np.int64)]
+    names = np.array([*patients, *["14-99"] * 200])
+    alike = fit_head(
+        features, labels, classes=2, strength=1.0, weights=Weighing().weights(labels, names)
+    )
+    by_image = fit_head(
+        features,
+        labels,
+        classes=2,
+        strength=1.0,
+        weights=Weighing(groups=False).weights(labels, names),
+    )
+    first = slice(0, 60)
+    right = [
+        float((head.logits(features[first]).argmax(axis=1) == labels[first]).mean())
+        for head in (alike, by_image)
+    ]
+    assert right[0] > right[1] + 0.05

@@ -27,7 +27,9 @@ def apply_temperature(logits: npt.ArrayLike, temperature: float) -> Floats:
     return np.asarray(grown / grown.sum(axis=1, keepdims=True))
 
 
-def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+def fit_temperature(
+    logits: npt.ArrayLike, labels: npt.ArrayLike, weights: npt.ArrayLike | None = None
+) -> float:
     """The temperature that minimises the log loss of ``softmax(logits / T)`` (Guo et al. 2017).
 
     The loss is convex in 1 / T, so its slope is bisected. The result stays within
@@ -37,6 +39,7 @@ def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     Args:
         logits: finite, shape (n, C).
         labels: class indices, shape (n,).
+        weights: non-negative, shape (n,); each image counts once without them.
     """
     scores = np.asarray(logits, dtype=np.float64)
     truth = np.asarray(labels, dtype=np.int64)
@@ -48,11 +51,12 @@ def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     own = scores[np.arange(len(truth)), truth]
     if len(truth) == 0 or (own[:, None] >= scores).all():
         return 1.0
+    share = None if weights is None else np.asarray(weights, dtype=np.float64)
     low, high = 1 / TEMPERATURES[1], 1 / TEMPERATURES[0]
     for _ in range(_STEPS):
         sharpness = (low + high) / 2
         expected = (apply_temperature(scores, 1 / sharpness) * scores).sum(axis=1)
-        if (expected - own).mean() < 0:
+        if np.average(expected - own, weights=share) < 0:
             low = sharpness
         else:
             high = sharpness

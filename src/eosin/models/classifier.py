@@ -82,7 +82,7 @@ class Classifier(nn.Module):
 
 
 def _create(spec: BackboneSpec) -> nn.Module:
-    """The network from timm without its classifier; cut off where ``spec`` says so, else ModelError."""
+    """The network from timm without its classifier; ModelError where it cannot be cut as asked."""
     import timm
 
     network: nn.Module = timm.create_model(spec.timm_name, pretrained=False, num_classes=0)

@@ -70,12 +70,15 @@ class TrainingConfig(BaseModel):
 
     # The linear head on frozen features.
     probe_c: Annotated[tuple[Positive, ...], Field(min_length=1, strict=False)] = (
+        0.0001,
         0.001,
         0.01,
         0.1,
         1.0,
         10.0,
     )
+    probe_rule: Literal["one-se", "least-loss"] = "one-se"  # of the inner cross-validation
+    patients_alike: bool = True  # within a class every patient counts alike, not every image
     inner_folds: Annotated[int, Field(ge=2)] = 5
     fold_validation: bool = False  # keep the next fold for validation, as fine-tuning does
 

@@ -14,7 +14,7 @@ from eosin.models.classifier import Classifier, build_classifier, save_classifie
 from eosin.models.run import WEIGHTS_NAME, Run, RunRecord, write_run
 from eosin.models.weights import initialise
 from eosin.training.features import FeatureCache, Features, compute_features
-from eosin.training.probe import LinearHead, Probe, fit_probe
+from eosin.training.probe import LinearHead, Probe, Weighing, fit_probe
 from eosin.training.provenance import software_versions
 from eosin.training.stain_fitting import fallback_notes, fit_stain_step, split_sources
 
@@ -155,7 +155,8 @@ def train_frozen(
         positive=task.positive_index if task.binary else None,
         strengths=config.probe_c,
         inner_folds=config.inner_folds,
-        balanced=config.class_weights == "balanced",
+        weighing=Weighing(classes=config.class_weights == "balanced", groups=config.patients_alike),
+        rule=config.probe_rule,
         seed=config.seed,
         held=(images.features[held], labels[held]) if held.any() else None,
     )

@@ -3,18 +3,24 @@
 The head is a multinomial logistic regression on standardised features. Its strength is chosen by
 cross-validation inside the training patients; standardisation is folded into the head, so that
 the Run is an ordinary network with a linear head.
+
+Patients are few and images of one patient are much alike, so by default every patient of a class
+counts alike, and the strength is the strongest regularisation whose loss is within one standard
+error, over patients, of the least (Breiman et al. 1984, the 1-SE rule).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
 from eosin.errors import DataError
 from eosin.evaluation.calibration import apply_temperature, choose_threshold, fit_temperature
+
+Rule: TypeAlias = Literal["one-se", "least-loss"]
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -64,8 +70,39 @@ class Probe:
     losses: dict[float, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Weighing:
+    """How much images count when a head is fitted and judged.
+
+    Attributes:
+        classes: classes count alike, however many images they have.
+        groups: within a class its groups, which are patients or what the protocol keeps whole,
+            count alike.
+    """
+
+    classes: bool = True
+    groups: bool = True
+
+    def weights(self, labels: Ints, groups: npt.NDArray[np.str_]) -> Floats:
+        """One weight an image, shape (n,), with mean 1."""
+        weights = np.ones(len(labels))
+        for label in np.unique(labels):
+            own = labels == label
+            if self.groups:
+                _, group, images = np.unique(groups[own], return_inverse=True, return_counts=True)
+                weights[own] = own.sum() / (len(images) * images[group])
+            if self.classes:
+                weights[own] *= len(labels) / (len(np.unique(labels)) * own.sum())
+        return weights
+
+
 def fit_head(
-    features: Floats, labels: Ints, *, classes: int, strength: float, balanced: bool = True
+    features: Floats,
+    labels: Ints,
+    *,
+    classes: int,
+    strength: float,
+    weights: Floats | None = None,
 ) -> LinearHead:
     """L2-regularised multinomial logistic regression on standardised features.
 
@@ -74,7 +111,7 @@ def fit_head(
         labels: class indices, shape (n,); a class without images gets probability near 0.
         classes: how many classes the head answers for.
         strength: inverse regularisation C of scikit-learn, positive.
-        balanced: weigh images inversely to the frequency of their class.
+        weights: of the images, shape (n,); each counts once without them.
 
     """
     from sklearn.linear_model import LogisticRegression
@@ -83,10 +120,8 @@ def fit_head(
     present = np.unique(labels)
     if len(present) < 2:
         raise DataError("the training images hold one class only; a classifier needs two or more")
-    model = LogisticRegression(
-        C=strength, class_weight="balanced" if balanced else None, max_iter=1000, tol=1e-4
-    )
-    model.fit(((features - centre) / scale).astype(np.float32), labels)
+    model = LogisticRegression(C=strength, max_iter=1000, tol=1e-4)
+    model.fit(((features - centre) / scale).astype(np.float32), labels, sample_weight=weights)
     weight = np.zeros((classes, features.shape[1]))
     bias = np.full(classes, -20.0)
     rows, offsets = np.atleast_2d(model.coef_), np.atleast_1d(model.intercept_)
@@ -105,14 +140,15 @@ def fit_probe(
     positive: int | None = None,
     strengths: Sequence[float] = (0.001, 0.01, 0.1, 1.0),
     inner_folds: int = 5,
-    balanced: bool = True,
+    weighing: Weighing | None = None,
+    rule: Rule = "one-se",
     seed: int = 0,
     held: tuple[Floats, Ints] | None = None,
 ) -> Probe:
     """Fit a head, its strength, temperature and threshold on training patients only.
 
-    The strength minimises the log loss, at its own best temperature, of predictions made in
-    cross-validation whose folds keep ``groups`` whole; strengths are tried from the strongest
+    Strengths are judged by the log loss, at its own best temperature, of predictions made in
+    cross-validation whose folds keep ``groups`` whole; they are tried from the strongest
     regularisation on, until one does worse than the best before it. Temperature and threshold
     come from the validation images ``held`` where there are any; otherwise from those
     cross-validated predictions, each made by a head that had not met the group it scores.
@@ -126,7 +162,9 @@ def fit_probe(
         positive: index of the positive class, binary tasks only.
         strengths: inverse regularisations to try, positive.
         inner_folds: folds of the inner cross-validation; fewer where groups are few.
-        balanced: weigh images inversely to the frequency of their class.
+        weighing: how much images count; classes alike and groups alike by default.
+        rule: ``"one-se"`` takes the strongest regularisation within one standard error of the
+            least loss, ``"least-loss"`` that of the least loss.
         seed: of the inner folds.
         held: features and labels of the validation split.
 
@@ -134,28 +172,37 @@ def fit_probe(
         DataError: fewer than two groups, or one class only.
 
     """
+    weighing, names = weighing or Weighing(), np.asarray(groups, dtype=str)
     parts = list(_inner_folds(labels, groups, folds=inner_folds, seed=seed))
+    scored = np.concatenate([outside for _, outside in parts])
+    truth, own = labels[scored], names[scored]
+    share = weighing.weights(truth, own)
     inner: dict[float, Floats] = {}
     losses: dict[float, float] = {}
-    scored = np.concatenate([outside for _, outside in parts])
+    errors: dict[float, float] = {}
     for strength in sorted(strengths):
-        fit = partial(fit_head, classes=classes, strength=strength, balanced=balanced)
-        inner[strength] = np.concatenate(
-            [fit(features[i], labels[i]).logits(features[o]) for i, o in parts]
-        )
-        losses[strength] = _calibrated_loss(inner[strength], labels[scored])
+        fit = partial(fit_head, classes=classes, strength=strength)
+        heads = [
+            (fit(features[i], labels[i], weights=weighing.weights(labels[i], names[i])), o)
+            for i, o in parts
+        ]
+        inner[strength] = np.concatenate([head.logits(features[o]) for head, o in heads])
+        each = _calibrated_losses(inner[strength], truth, share)
+        losses[strength] = float(np.average(each, weights=share))
+        errors[strength] = _standard_error(each, own, share)
         if losses[strength] > min(losses.values()):
             break  # weaker regularisation fits longer and, past the best, only worse
-    best = min(losses, key=lambda strength: losses[strength])
-    head = fit_head(features, labels, classes=classes, strength=best, balanced=balanced)
-    logits, truth = inner[best], labels[scored]
+    best = _choose(losses, errors, rule)
+    every = weighing.weights(labels, names)
+    head = fit_head(features, labels, classes=classes, strength=best, weights=every)
+    logits, counts = inner[best], share
     if held is not None:
-        logits, truth = head.logits(held[0]), held[1]
-    temperature = fit_temperature(logits, truth)
+        logits, truth, counts = head.logits(held[0]), held[1], None
+    temperature = fit_temperature(logits, truth, counts)
     threshold = None
     if positive is not None:
         chances = apply_temperature(logits, temperature)[:, positive]
-        threshold = choose_threshold(chances, (truth == positive).astype(np.int64))
+        threshold = choose_threshold(chances, (truth == positive).astype(np.int64), counts)
     return Probe(head, best, temperature, threshold, losses)
 
 
@@ -181,7 +228,24 @@ def _inner_folds(
         )
 
 
-def _calibrated_loss(logits: Floats, labels: Ints) -> float:
-    chances = apply_temperature(logits, fit_temperature(logits, labels))
+def _calibrated_losses(logits: Floats, labels: Ints, weights: Floats) -> Floats:
+    """The log loss of each image (n,) at the temperature that is best for all."""
+    chances = apply_temperature(logits, fit_temperature(logits, labels, weights))
     own = chances[np.arange(len(labels)), labels]
-    return float(-np.log(np.clip(own, 1e-12, None)).mean())
+    return np.asarray(-np.log(np.clip(own, 1e-12, None)), np.float64)
+
+
+def _standard_error(losses: Floats, groups: npt.NDArray[np.str_], weights: Floats) -> float:
+    """Of the weighted mean loss, its groups drawn independently (linearised ratio estimate)."""
+    mean = np.average(losses, weights=weights)
+    _, group = np.unique(groups, return_inverse=True)
+    pulls = np.bincount(group, weights * (losses - mean)) / weights.sum()
+    count = len(pulls)
+    return float(np.sqrt(count / (count - 1) * np.square(pulls).sum())) if count > 1 else 0.0
+
+
+def _choose(losses: dict[float, float], errors: dict[float, float], rule: Rule) -> float:
+    best = min(losses, key=lambda strength: losses[strength])
+    if rule == "least-loss":
+        return best
+    return min(s for s, loss in losses.items() if loss <= losses[best] + errors[best])
