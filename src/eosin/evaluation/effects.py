@@ -11,7 +11,7 @@ from eosin.evaluation import sentences
 from eosin.evaluation.alignment import align
 from eosin.evaluation.evaluate import one_blas_thread, patients_known
 from eosin.evaluation.intervals import Bootstrap
-from eosin.evaluation.sample import Level, Sample, image_sample, mixed_patients, patient_sample
+from eosin.evaluation.sample import Level, Sample, image_sample, patients_of_one_label
 from eosin.evaluation.scoring import MetricKey, score_sample
 from eosin.evaluation.weights import Floats, Weights
 
@@ -48,8 +48,13 @@ class Effect:
 
     @property
     def beyond_chance(self) -> bool:
-        """Whether there is an interval that shows a spread, and zero lies outside it."""
-        return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
+        """Whether there is an interval, and zero lies outside it at the three decimals printed.
+
+        Two thousand resamples do not place the end of an interval any closer than that.
+        """
+        if self.low is None or self.high is None:
+            return False
+        return not round(self.low, 3) <= 0 <= round(self.high, 3)
 
 
 def measure_effects(
@@ -78,21 +83,11 @@ def measure_effects(
     area = "roc_auc" if task.binary else "macro_roc_auc"
     found = _differences(images, task, ("accuracy", area), level="image", bootstrap=bootstrap)
     if all(patients_known(table) for table in pair):
-        by_patient = [_by_patient(sample, task) for sample in images]
+        by_patient = [patients_of_one_label(sample, task) for sample in images]
         patients = [sample for sample in by_patient if sample is not None]
         if patients:
             found += _differences(patients, task, (area,), level="patient", bootstrap=bootstrap)
     return tuple(found)
-
-
-def _by_patient(sample: Sample, task: Task) -> Sample | None:
-    """One unit for each patient of one label; None where there is no such patient."""
-    mixed = set(mixed_patients(sample))
-    keep = np.array([name not in mixed for name in sample.patients])[sample.patient]
-    if not keep.any():
-        return None
-    positive = task.positive_index if task.binary else None
-    return patient_sample(sample.where(keep), positive=positive, threshold=None)
 
 
 def _differences(

@@ -13,6 +13,7 @@ from eosin.evaluation.weights import Bools, Floats, Ints, Weights
 
 if TYPE_CHECKING:
     from eosin.predictions import Predictions
+    from eosin.tasks import Task
 
 Level = Literal["image", "patient"]
 
@@ -154,3 +155,13 @@ def mixed_patients(sample: Sample) -> tuple[str, ...]:
 
 def _by_number(magnification: str) -> tuple[float, str]:
     return (float(magnification) if magnification.isdigit() else float("inf"), magnification)
+
+
+def patients_of_one_label(sample: Sample, task: Task) -> Sample | None:
+    """One unit for each patient whose images have one label; None where there is none such."""
+    mixed = set(mixed_patients(sample))
+    keep = np.array([name not in mixed for name in sample.patients])[sample.patient]
+    if not keep.any():
+        return None
+    positive = task.positive_index if task.binary else None
+    return patient_sample(sample.where(keep), positive=positive, threshold=None)
