@@ -1,7 +1,6 @@
 """The same model under several draws of the folds: the mean of a figure, and of a difference.
 
 With few patients a figure depends much on which of them share a fold. The mean over several draws
-With few patients a figure depends much on which of them share a fold. The mean over several draws
 says what to expect of one more; its interval resamples patients, the same ones in every draw, so it
 shows what other patients would do.
 """
