@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from eosin.errors import DataError
-from eosin.evaluation.effects import measure_effects
+from eosin.evaluation.effects import Effect, measure_effects
 from eosin.evaluation.evaluate import evaluate_predictions
 from eosin.predictions import Predictions, make_predictions
 from eosin.tasks import Task
@@ -74,6 +74,12 @@ def test_the_differences_are_those_of_the_two_evaluations() -> None:
         values = [found.value(effect.metric).value or 0.0 for found in asked]
         assert effect.value == pytest.approx(values[0] - values[1])
         assert effect.before == pytest.approx(values[1])
+
+
+@pytest.mark.parametrize(("high", "beyond"), [(-0.0004, False), (-0.001, True), (0.0, False)])
+def test_an_end_that_is_printed_as_zero_includes_zero(high: float, beyond: bool) -> None:
+    found = Effect("roc_auc", "image", 0.76, -0.078, -0.138, high, 1386, 15)
+    assert found.beyond_chance is beyond
 
 
 def test_patients_with_images_of_two_labels_are_left_out_by_patient_alone() -> None:
