@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from eosin.errors import ConfigError, DataError, ModelError
 from eosin.export import export as export_module
@@ -19,7 +20,7 @@ from eosin.export.folders import drafting
 from eosin.export.parity import map_difference, require_parity
 from eosin.inference.predict import predict
 from eosin.manifest import Manifest
-from eosin.models.classifier import load_classifier
+from eosin.models.classifier import load_classifier, save_classifier
 from eosin.models.graph import Parity
 from eosin.models.run import Run, RunRecord, members_of, read_run, write_run
 
@@ -82,24 +83,23 @@ def test_a_graph_file_outside_its_folder_is_refused(copied: Run) -> None:
 
 
 def test_a_graph_that_differs_from_pytorch_fails_and_leaves_nothing(
-    trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Run, onnx: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write_another(_: object, path: Path, *, size: int) -> None:
-        from eosin.export.formats import write_onnx
-        from eosin.export.graph_module import GraphModule, examine
+    def write_the_graph_of_another(
+        self: object, module: object, folder: Path, *, size: int
+    ) -> list[Path]:
+        return [Path(shutil.copy(onnx.folder / "model.onnx", folder))]
 
-        other = load_classifier(trained)
-        other.head.weight.data.neg_()  # type: ignore[union-attr, operator]
-        write_onnx(GraphModule(other, anatomy=examine(other, size=size)).eval(), path, size=size)
-
-    def write(self: object, module: object, folder: Path, *, size: int) -> list[Path]:
-        write_another(module, folder / "model.onnx", size=size)
-        return [folder / "model.onnx"]
-
-    monkeypatch.setattr(export_module._Exporter, "_write", write)
-    with pytest.raises(ModelError, match=r"probabilities differ by up to .* \(the most allowed"):
-        export_run(trained, tmp_path / "out")
-    assert list(tmp_path.iterdir()) == []
+    shutil.copytree(trained.folder, tmp_path / "turned")
+    network = load_classifier(trained)
+    assert isinstance(network.head, torch.nn.Linear)
+    network.head.weight.data.neg_()
+    save_classifier(network, tmp_path / "turned" / "model.safetensors")
+    turned = write_run(tmp_path / "turned", trained.record)
+    monkeypatch.setattr(export_module._Exporter, "_write", write_the_graph_of_another)
+    with pytest.raises(ModelError, match=r"maps differ by up to .* \(the most allowed is 0.001\)"):
+        export_run(turned, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["turned"]
 
 
 def test_a_disk_that_fills_up_leaves_nothing_and_keeps_what_was_there(tmp_path: Path) -> None:

@@ -23,12 +23,12 @@ def test_a_fusion_travels_with_its_members_and_says_the_same(
     other = train(divided, tmp_path / "other", probe.with_overrides({"seed": 5})).run
     fusion = make_ensemble([trained, other], tmp_path / "fusion", vote="fusion", manifest=divided)
     named: list[str] = []
-    export_run(fusion.run, tmp_path / "out", on_network=lambda run: named.append(run.folder.name))
+    export_run(fusion, tmp_path / "out", on_network=lambda run: named.append(run.folder.name))
     assert named == ["probe", "other"]
     moved = read_run((tmp_path / "out").rename(tmp_path / "moved"))
     assert [member.path for member in moved.record.members] == [
         "members/1-probe",
         "members/2-other",
     ]
-    wanted, found = (predict(run, divided).predictions for run in (fusion.run, moved))
+    wanted, found = (predict(run, divided).predictions for run in (fusion, moved))
     np.testing.assert_allclose(found.probabilities, wanted.probabilities, atol=1e-4)

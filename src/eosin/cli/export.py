@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os.path import normpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -42,7 +43,10 @@ def export(
 
     options = ExportOptions(format=form, check=_images(check), overwrite=overwrite)
     exported = export_run(
-        read_run(run), out, options, on_network=lambda each: say(f"exporting {each.folder}")
+        read_run(run),
+        out,
+        options,
+        on_network=lambda each: say(f"exporting {normpath(each.folder)}"),
     )
     for name, graph in _graphs(exported, ""):
         say(f"{name}{_parity(graph)}")
