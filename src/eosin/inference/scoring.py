@@ -45,7 +45,7 @@ def score_batches(
     """
     if start >= len(images):
         return
-    paths, scorer, workers = images.paths, open_scorer(run), _threads(options.workers)
+    paths, scorer, workers = images.paths, open_scorer(run), reading_threads(options.workers)
     networks = Networks(engine=options.engine, device=options.device)
     views = {
         spec: View(spec, patient_sources(paths, images.known_patients, spec, workers=workers))
@@ -72,7 +72,7 @@ def with_notes(scorer: Scorer, paths: Sequence[Path], readings: Readings) -> Rea
     return replace(found, notes=tuple(notes.get(paths[place], "") for place in found.places))
 
 
-def _threads(workers: int | None) -> int:
+def reading_threads(workers: int | None) -> int:
     """As many as asked for, or one a core that this process may use."""
     if workers is not None:
         return workers
