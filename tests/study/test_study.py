@@ -257,3 +257,30 @@ def test_a_cells_key_changes_with_what_its_result_depends_on(file: Path, images:
     assert cell.key(other, "images", 200) != key
     assert cell.key(study.training, "other images", 200) != key
     assert cell.key(study.training, "images", 200) == key
+
+
+def test_several_seeds_are_averaged_and_counted_from_the_first_model(
+    images: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "drawn.toml"
+    text = FILE.replace("seeds = [7]", "seeds = [1, 2]").replace('"image 3-fold", ', "")
+    text = text.replace('"test_resnet"', '"test_efficientnet@stride8"')
+    file.write_text(text.replace('"soft", "weighted"', '"soft"').replace("heatmaps = 2", ""))
+    found = run_study(read_study(file, root=images), tmp_path / "out")
+    write_study(found, tmp_path / "out")
+    drawn, table = pd.read_csv(tmp_path / "out" / "draws.csv"), table_of(tmp_path / "out")
+    assert list(dict.fromkeys(drawn["model"])) == [
+        "test_efficientnet",
+        "test_efficientnet@stride8",
+        "efficientnet soft",
+    ]
+    assert set(drawn["against"].fillna("")) == {"", "test_efficientnet"}
+    for model in ("test_efficientnet", "efficientnet soft"):
+        own = table[(table["model"] == model) & (table["level"] == "image")]
+        mean = drawn[(drawn["model"] == model) & drawn["against"].isna()]
+        mean = mean[(mean["level"] == "image") & (mean["metric"] == "accuracy")].iloc[0]
+        assert mean["value"] == pytest.approx(own["accuracy"].mean(), abs=1e-9)
+        assert (mean["draws"], mean["least"]) == (2, pytest.approx(own["accuracy"].min()))
+    page = (tmp_path / "out" / "study.html").read_text(encoding="utf-8")
+    assert "means over 2 draws of the folds" in page
+    assert "each model minus test_efficientnet" in page

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from eosin.files import write_text
+from eosin.reporting.draws_section import draws_tables
 from eosin.reporting.html import render
 from eosin.reporting.stain_effects import stain_section
 from eosin.reporting.tables import Table
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from eosin.evaluation.leakage import Leakage, MeterRow
+    from eosin.reporting.draws_section import DrawsRow
     from eosin.reporting.stain_effects import StainRow
 
 _METRICS = {
@@ -60,6 +62,7 @@ def write_study_page(
     path: Path,
     *,
     stains: Sequence[StainRow] = (),
+    draws: Sequence[DrawsRow] = (),
 ) -> Path:
     """Write a study as one self-contained HTML file.
 
@@ -69,6 +72,7 @@ def write_study_page(
         frame: one row a model, protocol and level, as ``study.table.result_frame`` gives it.
         path: of the page.
         stains: what each stain step changes against none; may be empty.
+        draws: each model over several draws of the folds; may be empty.
 
     """
     section = stain_section(stains)
@@ -78,12 +82,14 @@ def write_study_page(
         "cover": _cover(facts, frame),
         "meters": [_meter(row) for row in meter],
         "stains": section,
+        "draws": draws_tables(draws),
         "tables": _tables(frame),
         "failures": _failures(facts),
         "settings": facts.settings,
     }
     contents = [("meter", "Leakage meter")]
     contents += [("stains", section.title)] if section else []
+    contents += [("draws", "Over all draws of the folds")] if draws else []
     contents += [("results", "Every model, every protocol")]
     contents += [("failures", "What failed")] if facts.failures else []
     contents += [("settings", "Settings"), ("limits", "How to read this")]

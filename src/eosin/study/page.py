@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eosin.files import replacing
+from eosin.reporting.draws_section import draws_frame
 from eosin.reporting.stain_effects import stain_frame
 from eosin.reporting.study_page import StudyFacts, write_study_page
-from eosin.study.table import leakage_rows, result_frame, stain_rows
+from eosin.study.table import draws_rows, leakage_rows, result_frame, stain_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 def write_study(found: StudyResult, folder: Path) -> tuple[Path, Path]:
     """Write ``study.html`` and ``study.csv`` into ``folder``; their paths.
 
-    A study of stain steps has a ``stain-effects.csv`` beside them.
+    A study of stain steps has a ``stain-effects.csv`` beside them, one of several seeds a
+    ``draws.csv``.
     """
     config = found.study.config
     frame = result_frame(found.results)
@@ -29,6 +31,9 @@ def write_study(found: StudyResult, folder: Path) -> tuple[Path, Path]:
     stains = stain_rows(found.results, resamples=config.resamples)
     if stains:
         _write_frame(stain_frame(stains), folder / "stain-effects.csv")
+    draws = draws_rows(found.results, resamples=config.resamples)
+    if draws:
+        _write_frame(draws_frame(draws), folder / "draws.csv")
     settings = {**config.model_dump(mode="json", exclude={"root"})}
     settings |= {f"training: {k}": v for k, v in found.study.training.to_dict().items()}
     facts = StudyFacts(
@@ -40,7 +45,7 @@ def write_study(found: StudyResult, folder: Path) -> tuple[Path, Path]:
         failures=tuple((cell.name, reason) for cell, reason in found.failures),
     )
     meter = leakage_rows(found.results, resamples=config.resamples)
-    page = write_study_page(facts, meter, frame, folder / "study.html", stains=stains)
+    page = write_study_page(facts, meter, frame, folder / "study.html", stains=stains, draws=draws)
     return page, table
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from eosin.evaluation.draws import average_over_draws
 from eosin.evaluation.effects import measure_effects
 from eosin.evaluation.leakage import MeterRow, measure_leakage
+from eosin.reporting.draws_section import DrawsRow
 from eosin.reporting.stain_effects import StainRow
 from eosin.study.stains import BASELINE
 
@@ -81,6 +83,40 @@ def stain_rows(results: Sequence[Result], *, resamples: int = 2000) -> tuple[Sta
             )
         )
     return tuple(rows)
+
+
+def draws_rows(results: Sequence[Result], *, resamples: int = 2000) -> tuple[DrawsRow, ...]:
+    """Each model under each protocol over all seeds of the split, and against the first model.
+
+    Protocols with folds only, and models that have every seed: each image is then scored once a
+    seed. None where the study has one seed.
+    """
+    drawn: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        if result.cell.design.folds is not None:
+            drawn.setdefault((result.cell.design.text, title_of(result)), []).append(result)
+    most = max((len(own) for own in drawn.values()), default=0)
+    whole = {key: own for key, own in drawn.items() if len(own) == most > 1}
+    firsts: dict[str, tuple[str, list[Result]]] = {}
+    for (design, title), own in whole.items():
+        firsts.setdefault(design, (title, own))
+    return tuple(
+        _draws_row(title, own, *firsts[design], resamples=resamples)
+        for (design, title), own in whole.items()
+    )
+
+
+def _draws_row(
+    title: str, own: Sequence[Result], against: str, baseline: Sequence[Result], *, resamples: int
+) -> DrawsRow:
+    protocol = own[0].predictions.provenance.protocol
+    tables = [result.predictions for result in own]
+    figures = average_over_draws(tables, resamples=resamples)
+    if title == against:
+        return DrawsRow(title, protocol.name, protocol.leaky, figures)
+    others = [result.predictions for result in baseline]
+    gains = average_over_draws(tables, others, resamples=resamples)
+    return DrawsRow(title, protocol.name, protocol.leaky, figures, against, gains)
 
 
 def _twins(result: Result) -> tuple[str, str, int]:

@@ -195,14 +195,15 @@ def fit_probe(
     best = _choose(losses, errors, rule)
     every = weighing.weights(labels, names)
     head = fit_head(features, labels, classes=classes, strength=best, weights=every)
-    logits, counts = inner[best], share
+    logits = inner[best]
     if held is not None:
-        logits, truth, counts = head.logits(held[0]), held[1], None
-    temperature = fit_temperature(logits, truth, counts)
+        logits, truth = head.logits(held[0]), held[1]
+        share = np.ones(len(truth))
+    temperature = fit_temperature(logits, truth, share)
     threshold = None
     if positive is not None:
         chances = apply_temperature(logits, temperature)[:, positive]
-        threshold = choose_threshold(chances, (truth == positive).astype(np.int64), counts)
+        threshold = choose_threshold(chances, (truth == positive).astype(np.int64), share)
     return Probe(head, best, temperature, threshold, losses)
 
 

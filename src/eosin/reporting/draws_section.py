@@ -1,0 +1,137 @@
+"""The section of a study's page on several draws of the folds: what to expect of one more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from eosin.reporting.comparison_tables import signed
+from eosin.reporting.tables import Table
+from eosin.reporting.wording import NO_BREAK, counted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+    from eosin.evaluation.draws import MeanFigure
+
+_TITLES = {"accuracy": "Accuracy", "roc_auc": "ROC AUC", "macro_roc_auc": "Macro ROC AUC"}
+
+
+@dataclass(frozen=True, slots=True)
+class DrawsRow:
+    """One model under one protocol, over several draws of its folds.
+
+    Attributes:
+        model: its name as a reader should see it.
+        protocol: the protocol's name.
+        leaky: whether patients cross its splits.
+        figures: the means over draws.
+        against: the model that ``gains`` are counted from; empty for that model itself.
+        gains: the means of this model minus that one, draw by draw.
+    """
+
+    model: str
+    protocol: str
+    leaky: bool
+    figures: tuple[MeanFigure, ...]
+    against: str = ""
+    gains: tuple[MeanFigure, ...] = ()
+
+
+def draws_tables(rows: Sequence[DrawsRow]) -> tuple[Table, ...]:
+    """For each protocol the means, and what each model adds to the first; none without rows."""
+    tables = []
+    for protocol in dict.fromkeys(row.protocol for row in rows):
+        own = [row for row in rows if row.protocol == protocol]
+        tables.append(_means(protocol, own))
+        if any(row.gains for row in own):
+            tables.append(_gains(protocol, [row for row in own if row.gains]))
+    return tuple(tables)
+
+
+def draws_frame(rows: Sequence[DrawsRow]) -> pd.DataFrame:
+    """One row a figure.
+
+    Columns: model, protocol, leaky, against (empty: the figure itself), level, metric, value, low,
+    high, least, most, draws, images, patients, note.
+    """
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "model": row.model,
+            "protocol": row.protocol,
+            "leaky": row.leaky,
+            "against": against,
+            "level": figure.level,
+            "metric": figure.metric,
+            "value": figure.value,
+            "low": figure.low,
+            "high": figure.high,
+            "least": figure.least,
+            "most": figure.most,
+            "draws": figure.draws,
+            "images": figure.images,
+            "patients": figure.patients,
+            "note": figure.note,
+        }
+        for row in rows
+        for against, figures in (("", row.figures), (row.against, row.gains))
+        for figure in figures
+    )
+
+
+def _means(protocol: str, rows: Sequence[DrawsRow]) -> Table:
+    first = rows[0].figures
+    counts = "; ".join(
+        dict.fromkeys(
+            f"{counted(figure.patients, 'patient')} at {figure.level} level" for figure in first
+        )
+    )
+    caption = (
+        f"{protocol}: means over {counted(first[0].draws, 'draw')} of the folds, with 95 % "
+        f"intervals over patients ({counts}); below them the worst and the best draw."
+    )
+    cells = [(row.model, *(_cell(figure) for figure in row.figures)) for row in rows]
+    return Table(caption, ("Model", *map(_title, first)), tuple(cells), _figures(first))
+
+
+def _gains(protocol: str, rows: Sequence[DrawsRow]) -> Table:
+    caption = (
+        f"{protocol}: each model minus {rows[0].against}, draw by draw, with paired 95 % intervals "
+        "over patients. An interval that includes zero is no evidence either way."
+    )
+    cells = [(row.model, *(_gain(figure) for figure in row.gains)) for row in rows]
+    return Table(
+        caption, ("Model", *map(_title, rows[0].gains)), tuple(cells), _figures(rows[0].gains)
+    )
+
+
+def _figures(figures: Sequence[MeanFigure]) -> frozenset[int]:
+    return frozenset(range(1, len(figures) + 1))
+
+
+def _title(figure: MeanFigure) -> str:
+    name = _TITLES.get(figure.metric, figure.metric)
+    return f"{name} by patient" if figure.level == "patient" else name
+
+
+def _cell(figure: MeanFigure) -> str:
+    if figure.value is None or figure.least is None or figure.most is None:
+        return f"–\n{figure.note}"
+    between = f"[{figure.low:.3f},{NO_BREAK}{figure.high:.3f}]" if _has_ends(figure) else "–"
+    return f"{figure.value:.3f} {between}\n{figure.least:.3f} to {figure.most:.3f}"
+
+
+def _gain(figure: MeanFigure) -> str:
+    if figure.value is None:
+        return f"–\n{figure.note}"
+    if figure.low is None or figure.high is None:
+        return f"{signed(figure.value)}\n{figure.note or 'no interval'}"
+    return f"{signed(figure.value)}\n[{signed(figure.low)},{NO_BREAK}{signed(figure.high)}]"
+
+
+def _has_ends(figure: MeanFigure) -> bool:
+    return figure.low is not None and figure.high is not None
