@@ -254,7 +254,7 @@ def test_a_disk_that_fills_up_ends_in_a_sentence_and_what_was_packed_stays(draw,
         syncing(number)
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(CacheError, match="No space left on device.*cache = false"):
+    with pytest.raises(CacheError, match=r"No space left on device.*cache = false"):
         tissue.cache.pack(tissue.views)
     decoded = []
     monkeypatch.setattr(

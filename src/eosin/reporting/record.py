@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eosin.reporting.wording import counted
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from eosin.evaluation.evaluation import Evaluation
+    from eosin.models.graph import Graph
     from eosin.models.run import Run
     from eosin.predictions import Predictions
 
@@ -42,6 +45,8 @@ def settings_of(run: Run, predictions: Predictions) -> tuple[tuple[str, Facts], 
     ]
     if record.vote:
         model.append(("Vote", record.vote, False))
+    if record.graph is not None:
+        model.append(("Exported as", _graph(record.graph), False))
     scored = [
         ("Scored", provenance.split, False),
         ("Protocol", provenance.protocol.name, False),
@@ -51,6 +56,8 @@ def settings_of(run: Run, predictions: Predictions) -> tuple[tuple[str, Facts], 
     prints = [("Training manifest", record.fingerprint or "not recorded", True)]
     if record.weights_sha256:
         prints.append(("model.safetensors", record.weights_sha256, True))
+    if record.graph is not None:
+        prints += [(name, sha256, True) for name, sha256 in record.graph.files.items()]
     prints += [(f"Member {member.path}", member.sha256, True) for member in record.members]
     groups = (
         ("Model", tuple(model)),
@@ -72,6 +79,15 @@ def limits_of(run: Run, predictions: Predictions, evaluation: Evaluation) -> tup
         found.insert(1, protocol.warning)
     found += [*evaluation.notes, *predictions.provenance.notes, *run.record.notes]
     return tuple(dict.fromkeys(found))
+
+
+def _graph(graph: Graph) -> str:
+    """The graph's form, and how near it came to PyTorch when it was made."""
+    found = graph.parity
+    return (
+        f"{graph.format}, {graph.precision}; probabilities within {found.probabilities:.1e} of "
+        f"PyTorch on {counted(found.images, 'image')} ({found.source})"
+    )
 
 
 def _threshold(predictions: Predictions) -> str:
