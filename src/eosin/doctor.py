@@ -11,8 +11,15 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-_NEEDED = ("torch", "torchvision", "timm")
-_OPTIONAL = {"pytorch_grad_cam": ("grad-cam", "explain"), "tensorboard": ("tensorboard", "track")}
+_TRAINING = ("torch", "torchvision", "timm")
+# Module: the package that holds it, and the extra of eosin that installs it.
+_ENGINES = {"onnxruntime": ("onnxruntime", "onnx"), "openvino": ("openvino", "openvino")}
+_OPTIONAL = {
+    "onnxscript": ("onnxscript", "export"),
+    "pytorch_grad_cam": ("grad-cam", "explain"),
+    "tensorboard": ("tensorboard", "track"),
+}
+_TRAIN_FIX = 'pip install "eosin[train]"'
 _GIB = 2**30
 
 
@@ -36,12 +43,42 @@ class Finding:
     vital: bool = False
 
 
-def examine(folder: Path | None = None) -> list[Finding]:
-    """Look at Python, packages, device, threads, memory, disk (of ``folder``) and weights."""
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """What the doctor found.
+
+    Attributes:
+        findings: one a line.
+        trains: whether Runs can be trained here; then everything else can be done too.
+        runs_exports: whether an engine for exported Runs is here.
+
+    """
+
+    findings: tuple[Finding, ...]
+    trains: bool
+    runs_exports: bool
+
+    @property
+    def ready(self) -> bool:
+        """Whether some Run can be used here and nothing vital is missing."""
+        return all(finding.ok or not finding.vital for finding in self.findings)
+
+
+def examine(folder: Path | None = None) -> Sheet:
+    """Look at Python, packages, device, threads, memory, disk (of ``folder``) and weights.
+
+    A machine that only runs exported Runs is in order without PyTorch; one that has neither
+    PyTorch nor an engine lacks something vital.
+    """
     folder = folder or Path.cwd()
-    findings = [_python(), *(_package(name) for name in _NEEDED), _device()]
-    findings += [_threads(), _memory(), _disk(folder), _weights()]
-    return findings + [_extra(module, *names) for module, names in _OPTIONAL.items()]
+    engines = [_extra(module, *names) for module, names in _ENGINES.items()]
+    runs_exports = any(engine.ok for engine in engines)
+    training = [_package(name, vital=not runs_exports) for name in _TRAINING]
+    trains = all(package.ok for package in training)
+    findings = [_python(), *training, *engines, _device(), _threads(), _memory(), _disk(folder)]
+    if trains:
+        findings += [_weights(), *(_extra(module, *names) for module, names in _OPTIONAL.items())]
+    return Sheet(tuple(findings), trains=trains, runs_exports=runs_exports)
 
 
 def _python() -> Finding:
@@ -50,22 +87,18 @@ def _python() -> Finding:
     return Finding("python", platform.python_version(), ok, fix, vital=True)
 
 
-def _package(name: str) -> Finding:
-    fix = 'pip install "eosin[train]"'
-    try:
-        found = version(name)
-    except PackageNotFoundError:
-        return Finding(name, "not installed", ok=False, fix=fix, vital=True)
+def _package(name: str, *, vital: bool) -> Finding:
+    found = _version(name, name)
+    if found is None:
+        return Finding(name, "not installed", ok=False, fix=_TRAIN_FIX, vital=vital)
     if find_spec(name) is None:
-        return Finding(name, f"{found}, broken", ok=False, fix=fix, vital=True)
-    return Finding(name, found, vital=True)
+        return Finding(name, f"{found}, broken", ok=False, fix=_TRAIN_FIX, vital=vital)
+    return Finding(name, found, vital=vital)
 
 
 def _device() -> Finding:
     if find_spec("torch") is None:
-        return Finding(
-            "device", "unknown without torch", ok=False, fix='pip install "eosin[train]"'
-        )
+        return Finding("device", "CPU (a GPU is looked for through torch only)")
     import torch
 
     if torch.cuda.is_available():
@@ -114,8 +147,17 @@ def _weights() -> Finding:
 
 
 def _extra(module: str, package: str, extra: str) -> Finding:
-    if find_spec(module) is None:
-        return Finding(
-            package, "not installed (optional)", ok=False, fix=f'pip install "eosin[{extra}]"'
-        )
-    return Finding(package, version(package))
+    found = _version(module, package)
+    if found is None or find_spec(module) is None:
+        fix = f'pip install "eosin[{extra}]"'
+        return Finding(package, "not installed (optional)", ok=False, fix=fix)
+    return Finding(package, found)
+
+
+def _version(module: str, package: str) -> str | None:
+    """Of a package; None where it is not installed under this name or another."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        # onnxruntime-gpu, for one, brings the module onnxruntime.
+        return "installed under another name" if find_spec(module) else None

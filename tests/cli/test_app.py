@@ -115,26 +115,3 @@ def test_synthetic_her2_images_are_drawn_read_and_kept_in_their_splits(tmp_path:
     manifest = read_manifest(tmp_path / "her2" / "manifest.csv")
     assert manifest.task.classes == ("0", "1+", "2+", "3+")
     assert {"train", "test"} == set(manifest.frame["split"])
-
-
-def test_the_doctor_says_ready_and_names_what_it_found() -> None:
-    said = run("doctor")
-    assert "ready" in said
-    assert "torch" in said
-
-
-def test_the_doctor_fails_where_the_weights_folder_does_not_matter_but_torch_is_missing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    from importlib.metadata import PackageNotFoundError
-
-    import eosin.doctor
-
-    def missing(name: str) -> str:
-        if name == "torch":
-            raise PackageNotFoundError(name)
-        return "1.0"
-
-    monkeypatch.setattr(eosin.doctor, "version", missing)
-    said = run("doctor", code=1)
-    assert 'pip install "eosin[train]"' in said

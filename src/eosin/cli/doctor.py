@@ -6,21 +6,25 @@ import typer
 
 
 def doctor() -> None:
-    """Check what this machine has; exit 1 if the main job could not run."""
+    """Check what this machine has; exit 1 if no Run could be used here."""
     from rich.markup import escape
 
     from eosin import __version__
     from eosin.cli.console import say
     from eosin.doctor import examine
 
-    findings = examine()
+    sheet = examine()
     say(f"[bold]eosin {__version__}[/]")
-    for finding in findings:
+    for finding in sheet.findings:
         mark = "[green]✓[/]" if finding.ok else "[red]✗[/]" if finding.vital else "[yellow]·[/]"
         say(f" {mark} {finding.name:<12} {escape(finding.value)}")
         if finding.fix:
             say(f"   [bold]→ {escape(finding.fix)}[/]")
-    if any(finding.vital and not finding.ok for finding in findings):
+    if not sheet.ready:
         say("[red]the main job cannot run here; see the arrows above[/]")
         raise typer.Exit(1)
-    say("[green]ready[/]")
+    if sheet.trains:
+        say("[green]ready[/]")
+        return
+    say("[green]ready for exported Runs[/]: predict, explain, evaluate, report")
+    say("no training or exporting here, and no Run with PyTorch weights: see the arrows above")
