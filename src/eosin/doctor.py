@@ -11,15 +11,19 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-_TRAINING = ("torch", "torchvision", "timm")
 # Module: the package that holds it, and the extra of eosin that installs it.
+_TRAINING = {
+    "torch": ("torch", "train"),
+    "torchvision": ("torchvision", "train"),
+    "timm": ("timm", "train"),
+    "sklearn": ("scikit-learn", "train"),
+}
 _ENGINES = {"onnxruntime": ("onnxruntime", "onnx"), "openvino": ("openvino", "openvino")}
 _OPTIONAL = {
     "onnxscript": ("onnxscript", "export"),
     "pytorch_grad_cam": ("grad-cam", "explain"),
     "tensorboard": ("tensorboard", "track"),
 }
-_TRAIN_FIX = 'pip install "eosin[train]"'
 _GIB = 2**30
 
 
@@ -73,7 +77,9 @@ def examine(folder: Path | None = None) -> Sheet:
     folder = folder or Path.cwd()
     engines = [_extra(module, *names) for module, names in _ENGINES.items()]
     runs_exports = any(engine.ok for engine in engines)
-    training = [_package(name, vital=not runs_exports) for name in _TRAINING]
+    training = [
+        _package(module, *names, vital=not runs_exports) for module, names in _TRAINING.items()
+    ]
     trains = all(package.ok for package in training)
     findings = [_python(), *training, *engines, _device(), _threads(), _memory(), _disk(folder)]
     if trains:
@@ -87,13 +93,14 @@ def _python() -> Finding:
     return Finding("python", platform.python_version(), ok, fix, vital=True)
 
 
-def _package(name: str, *, vital: bool) -> Finding:
-    found = _version(name, name)
+def _package(module: str, package: str, extra: str, *, vital: bool) -> Finding:
+    fix = f'pip install "eosin[{extra}]"'
+    found = _version(module, package)
     if found is None:
-        return Finding(name, "not installed", ok=False, fix=_TRAIN_FIX, vital=vital)
-    if find_spec(name) is None:
-        return Finding(name, f"{found}, broken", ok=False, fix=_TRAIN_FIX, vital=vital)
-    return Finding(name, found, vital=vital)
+        return Finding(package, "not installed", ok=False, fix=fix, vital=vital)
+    if find_spec(module) is None:
+        return Finding(package, f"{found}, broken", ok=False, fix=fix, vital=vital)
+    return Finding(package, found, vital=vital)
 
 
 def _device() -> Finding:

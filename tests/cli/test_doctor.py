@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import eosin.doctor
 from eosin.cli.app import app
 
-TRAINING = {"torch", "torchvision", "timm"}
+TRAINING = {"torch", "torchvision", "timm", "scikit-learn"}
 ENGINES = {"onnxruntime", "openvino"}
 
 
@@ -25,7 +25,8 @@ def take_away(monkeypatch: pytest.MonkeyPatch, packages: set[str]) -> None:
         return version(name)
 
     def find_spec(name: str) -> ModuleSpec | None:
-        return None if name in packages else importlib.util.find_spec(name)
+        package = {"sklearn": "scikit-learn"}.get(name, name)
+        return None if package in packages else importlib.util.find_spec(name)
 
     monkeypatch.setattr(eosin.doctor, "version", find_version)
     monkeypatch.setattr(eosin.doctor, "find_spec", find_spec)
