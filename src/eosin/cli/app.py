@@ -14,6 +14,7 @@ import typer
 
 from eosin import __version__
 from eosin.cli import (
+    bench,
     compare,
     data,
     demo,
@@ -44,6 +45,7 @@ for verb in (split.split, train.train, predict.predict, evaluate.evaluate, repor
     app.command()(verb)
 app.command()(explain.explain)
 app.command()(export.export)
+app.command()(bench.bench)
 app.command()(compare.compare)
 app.command()(study.study)
 app.command()(ensemble.ensemble)

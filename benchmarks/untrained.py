@@ -1,0 +1,51 @@
+"""A Run that nobody trained: a backbone's weights and a random head, whose speed is that of any."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from eosin.models.classifier import build_classifier, save_classifier
+from eosin.models.run import WEIGHTS_NAME, Run, RunRecord, write_run
+from eosin.models.weights import initialise
+from eosin.pixels.preprocessing import Preprocessing, prepare
+from eosin.pixels.reading import read_image
+from eosin.protocol import Protocol
+from eosin.tasks import Task
+
+TASK = Task("binary", ("benign", "malignant"), positive="malignant")
+
+
+def untrained_run(folder: Path, backbone: str, *, weights: str = "none", size: int = 224) -> Run:
+    """Write a Run of a backbone with the weights of a safetensors file, or random ones."""
+    classifier = build_classifier(backbone, classes=len(TASK.classes)).eval()
+    report = initialise(classifier, weights)
+    folder.mkdir(parents=True)
+    save_classifier(classifier, folder / WEIGHTS_NAME)
+    record = RunRecord(
+        task=TASK,
+        dataset="none",
+        backbone=backbone,
+        preprocessing=Preprocessing(size=size),
+        protocol=Protocol(),
+        fingerprint="",
+        initial_weights=report.source,
+    )
+    return write_run(folder, record)
+
+
+def find_weights(folder: Path | None, backbone: str) -> str:
+    """The file of a backbone in a folder of weights; ``"none"`` where there is none."""
+    path = None if folder is None else folder / f"{backbone}.safetensors"
+    return str(path) if path is not None and path.is_file() else "none"
+
+
+def prepared(folder: Path, count: int, spec: Preprocessing) -> npt.NDArray[np.float32]:
+    """Network input (count, 3, size, size) of the PNG images of a folder, in turn."""
+    paths = sorted(folder.glob("*.png"))
+    if not paths:
+        raise SystemExit(f"no PNG images in {folder}: give a folder of H&E images")
+    rows = [prepare(read_image(path), spec) for path in paths[:count]]
+    return np.stack([rows[place % len(rows)] for place in range(count)])
