@@ -15,6 +15,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from bars import at_most
 
 from eosin.data.fingerprints import KEPT, Fingerprint, fingerprint, read_fingerprints
 from eosin.data.near_duplicates import Match, equal_pictures, find_near_duplicates
@@ -22,6 +23,7 @@ from eosin.data.orientations import turn_image
 from eosin.pixels.reading import SUFFIXES, UInt8Image, read_image
 
 Change = Callable[[UInt8Image], UInt8Image]
+BAR = 20.0  # seconds
 
 
 def jpeg(quality: int) -> Change:
@@ -68,6 +70,7 @@ def main() -> None:
     prints = [p for p in read_fingerprints(paths) if isinstance(p, Fingerprint)]
     print(f"{len(paths)} images, {len(prints)} read, in {time.perf_counter() - start:.1f} s")
     untouched = search(prints, lambda index: read_image(paths[index]))
+    at_most(f"audit of {len(paths)} images, seconds", time.perf_counter() - start, BAR)
     print(f"equal pixels: {len(equal_pictures(prints))} pairs; near-duplicates, to be looked at:")
     for match in untouched:
         print(f"  {paths[match.first].name} {paths[match.second].name} {match}")

@@ -1,9 +1,12 @@
-"""Every benchmark that can run with what is here, one after the other.
+"""Every benchmark that can run with what is here, one after the other, and at the end its bars.
 
-    python benchmarks/run.py [--data FOLDER]
+    python benchmarks/run.py [--data FOLDER] [--only NAME ...]
 
 FOLDER holds ``data/`` and ``weights/`` (default: EOSIN_TEST_DATA); without it those that want
-real images are named and left out.
+real images are named and left out. The last lines say of each bar whether it is met, with the
+figure. Exit code 1 where one is missed or a benchmark fails, after all have run.
+
+The bars are for two cores that do nothing else; where others use them, the first line says so.
 """
 
 from __future__ import annotations
@@ -12,7 +15,12 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+from bars import MARK
 
 _HERE = Path(__file__).resolve().parent
 _ALONE = (
@@ -25,28 +33,85 @@ _ON_IMAGES = (
     ("audit.py", "{data}/data/breakhis100x"),
     ("stain.py", "{data}/data/breakhis", "--rounds", "2", "--skip-tiatoolbox"),
     ("cache.py", "{data}/data/breakhis"),
+    ("inference.py", "{data}/data/breakhis", "--weights", "{data}/weights"),
+    ("heatmaps.py", "{data}/data/breakhis", "--weights", "{data}/weights"),
+    ("streaming.py", "{run}", "{data}/data/breakhis"),
 )
+_BUSY = 0.5  # programs that want a core, on the mean of the last minute
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one benchmark.
+
+    Attributes:
+        name: of its file.
+        bars: the line of each bar.
+        broken: whether it failed otherwise than by missing one.
+    """
+
+    name: str
+    bars: tuple[str, ...]
+    broken: bool
 
 
 def main() -> None:
-    """Run the benchmarks; exit 1 where one fails, after all have run."""
+    """Run the benchmarks, then say which bars are met."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--data", type=Path, default=os.environ.get("EOSIN_TEST_DATA"))
-    data = parser.parse_args().data
-    failed = [words[0] for words in _ALONE if not _run(words)]
-    for words in _ON_IMAGES:
-        if data is None:
-            print(f"\n## {words[0]}: left out, it wants real images (--data FOLDER)")
-        elif not _run([word.format(data=data) for word in words]):
-            failed.append(words[0])
-    if failed:
-        sys.exit(f"failed: {', '.join(failed)}")
+    parser.add_argument("--only", nargs="+", default=(), help="files such as inference.py")
+    options = parser.parse_args()
+    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if busy > _BUSY:
+        print(f"{busy:.1f} other programs want a core: figures by the clock are not quiet ones")
+    with tempfile.TemporaryDirectory() as place:
+        outcomes, left_out = _run_all(options, Path(place) / "run")
+    sys.exit(0 if _sum_up(outcomes, left_out) else 1)
 
 
-def _run(words: tuple[str, ...] | list[str]) -> bool:
+def _run_all(options: argparse.Namespace, run: Path) -> tuple[list[Outcome], list[str]]:
+    """What came of each benchmark; the names of those that want images which are not here."""
+    wanted = [words for words in (*_ALONE, *_ON_IMAGES) if words[0] in (options.only or words)]
+    without = [words[0] for words in wanted if words in _ON_IMAGES and options.data is None]
+    outcomes = []
+    for words in wanted:
+        if words[0] in without:
+            continue
+        if "{run}" in words:
+            _execute(["untrained.py", str(run), "--weights", f"{options.data}/weights"])
+        outcomes.append(_execute([word.format(data=options.data, run=run) for word in words]))
+    return outcomes, without
+
+
+def _execute(words: Sequence[str]) -> Outcome:
+    """Run one script, showing what it prints as it comes."""
     print(f"\n## {' '.join(words)}\n", flush=True)
-    done = subprocess.run([sys.executable, str(_HERE / words[0]), *words[1:]], check=False)
-    return done.returncode == 0
+    command = [sys.executable, str(_HERE / words[0]), *words[1:]]
+    bars = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None  # a pipe was asked for
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            if line.startswith(f"{MARK} "):
+                bars.append(line.removeprefix(MARK).strip())
+    missed = any(line.startswith("MISSED") for line in bars)
+    return Outcome(words[0], tuple(bars), broken=process.returncode != 0 and not missed)
+
+
+def _sum_up(outcomes: Sequence[Outcome], left_out: Sequence[str]) -> bool:
+    """Print every bar; whether all that were measured are met and nothing broke."""
+    print("\n## Bars\n")
+    lines = [line for outcome in outcomes for line in outcome.bars]
+    broken = [outcome.name for outcome in outcomes if outcome.broken]
+    for line in lines:
+        print(line)
+    met = sum(line.startswith("met") for line in lines)
+    print(f"\n{met} of {len(lines)} bars met")
+    if left_out:
+        print(f"left out, they want real images (--data FOLDER): {', '.join(left_out)}")
+    if broken:
+        print(f"failed: {', '.join(broken)}")
+    return met == len(lines) and not broken
 
 
 if __name__ == "__main__":

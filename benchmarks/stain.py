@@ -30,6 +30,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
+from bars import at_least, at_most
 from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
@@ -73,6 +74,7 @@ def main() -> None:
     if peer is not None:
         peer.terminate()
     console.print(result_table(times, images, cores=options.cores))
+    judge(times)
     console.print(agreement(images))
     console.print(large_table(images[0], rounds=5 * options.rounds))
 
@@ -211,6 +213,15 @@ def result_table(times: dict[str, list[Times]], images: list[Image], *, cores: i
     return table
 
 
+def judge(times: dict[str, list[Times]]) -> None:
+    """Print a line for the bar of each peer that took part."""
+    for name, bar in BARS.items():
+        if name in times:
+            peer, own = (median_times(times[each]) for each in (name, f"eosin {name.split()[-1]}"))
+            what = f"{name} over eosin's by the clock ({peer[1] / own[1]:.1f} in core time)"
+            at_least(what, peer[0] / own[0], bar)
+
+
 def median_times(values: list[Times]) -> Times:
     """The median of each clock."""
     clock, cores = np.median(values, axis=0)
@@ -247,6 +258,7 @@ def large_table(image: Image, *, rounds: int) -> Table:
             run = eosin_contestants([np.asarray(large, dtype=np.uint8)])[f"eosin {method}"]
             values = [run(0) for _ in range(rounds)]
             clock, core = median_times(values)
+            at_most(f"eosin {method}, {LARGE} x {LARGE}, one core, ms", core, LARGE_BAR_MS)
             bar = f"below {LARGE_BAR_MS:.0f}"
             table.add_row(f"eosin {method}", f"{clock:.1f}", f"{core:.1f}", bar)
     return table

@@ -23,6 +23,8 @@ from collections.abc import Callable, Mapping
 from itertools import cycle, islice
 from pathlib import Path
 
+from bars import at_least, at_most
+
 RATIO_BAR, GROWTH_BAR = 0.80, 1.10
 _BATCH = 32
 _SIDE = 64  # of the small images, pixels
@@ -92,9 +94,7 @@ def _speed(options: argparse.Namespace, files: list[Path], place: Path) -> bool:
         print(f"| {name} | {1000 / clock:.1f} | {clock:.2f} | {cores:.2f} |")
     (decoding, _), (inference, _), (both, _) = middle.values()
     ratio = max(decoding, inference) / both
-    verdict = "met" if ratio >= RATIO_BAR else "MISSED"
-    print(f"end to end is {ratio:.2f} of the slower one alone (bar {RATIO_BAR}): {verdict}\n")
-    return ratio >= RATIO_BAR
+    return at_least("prediction end to end, as a share of its slower half alone", ratio, RATIO_BAR)
 
 
 def _contestants(
@@ -159,9 +159,8 @@ def _memory(options: argparse.Namespace, file: Path, place: Path) -> bool:
         peaks.append(float(done.stdout))
         print(f"| {count:,} | {peaks[-1]:.0f} |", flush=True)
     growth = peaks[1] / peaks[0]
-    verdict = "met" if growth <= GROWTH_BAR else "MISSED"
-    print(f"many take {growth:.3f} times the memory of few (bar {GROWTH_BAR}): {verdict}")
-    return growth <= GROWTH_BAR
+    few, many = options.memory_images
+    return at_most(f"peak memory for {many:,} images over {few:,}", growth, GROWTH_BAR)
 
 
 def _links(files: list[Path], count: int, folder: Path) -> Path:

@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 import timm
 import torch
+from bars import at_least
 from rich.console import Console
 from rich.table import Table
 from timm.data.loader import PrefetchLoader
@@ -200,6 +201,7 @@ def table(times: dict[str, list[Times]], options: argparse.Namespace) -> Table:
     pairs = list(zip(times["eosin"], times["timm"], strict=True))
     clock, core = (statistics.median(b[k] / a[k] for a, b in pairs) for k in (0, 1))
     judged = core if options.device == "cpu" else clock
+    at_least(f"{options.backbone}, training step against timm's, {where}", judged, BAR)
     verdict = f"{BAR:g}: {'met' if judged >= BAR else 'MISSED'}"
     for name, found in times.items():
         seconds, worked = (

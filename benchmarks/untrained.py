@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from eosin.export.export import export_run
 from eosin.models.classifier import build_classifier, save_classifier
 from eosin.models.run import WEIGHTS_NAME, Run, RunRecord, write_run
 from eosin.models.weights import initialise
@@ -49,3 +52,21 @@ def prepared(folder: Path, count: int, spec: Preprocessing) -> npt.NDArray[np.fl
         raise SystemExit(f"no PNG images in {folder}: give a folder of H&E images")
     rows = [prepare(read_image(path), spec) for path in paths[:count]]
     return np.stack([rows[place % len(rows)] for place in range(count)])
+
+
+def main() -> None:
+    """Write such a Run and export it, for benchmarks that take one on their command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="for the export; must be new")
+    parser.add_argument("--backbone", default="tf_efficientnetv2_b0")
+    parser.add_argument("--weights", type=Path, help="a folder of <backbone>.safetensors files")
+    options = parser.parse_args()
+    weights = find_weights(options.weights, options.backbone)
+    with tempfile.TemporaryDirectory() as place:
+        run = untrained_run(Path(place) / "run", options.backbone, weights=weights)
+        export_run(run, options.folder)
+    print(f"{options.backbone}, {run.record.initial_weights}, exported: {options.folder}")
+
+
+if __name__ == "__main__":
+    main()
