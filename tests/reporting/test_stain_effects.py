@@ -90,6 +90,7 @@ def test_steps_that_only_draw_stains_anew_are_not_called_normalisation() -> None
     assert drawn is not None
     assert normalised is not None
     assert drawn.title == "What stain augmentation changes"
+    assert drawn.parts[0].tables[0].rows[0][0] == "jitter 0.2"
     assert normalised.title == "What stain normalisation changes"
 
 

@@ -186,7 +186,7 @@ def _table(rows: Sequence[StainRow]) -> Table:
         f"patients ({'; '.join(counts)}). Without a step: {before}."
     )
     cells = [
-        (row.stain, *(_cell(effect) for effect in row.effects), verdict(row.effects))
+        (_step(row), *(_cell(effect) for effect in row.effects), verdict(row.effects))
         for row in rows
     ]
     heads = ("Stain step", *columns, "What it says")
@@ -215,13 +215,18 @@ def _figure(dots: Sequence[Dot]) -> Figure:
     figure, (axes,) = new_figure(4.6, 0.75 + _ROW * len(dots))
     low, high = limits_of([*dots, Dot("", 0.0, None, None)])  # zero is always in sight
     draw_dots(axes, dots, within=(low, high))
-    axes.locator_params(axis="x", nbins=5)
+    axes.locator_params(axis="x", nbins=4)
     axes.axvline(0, color=QUIET, linewidth=1.2, linestyle=(0, (4, 3)), zorder=0)
     return figure
 
 
 def _label(row: StainRow, *, several: bool) -> str:
-    return f"{row.stain}\n{row.model}, seed {row.seed}" if several else row.stain
+    return f"{_step(row)}\n{row.model}, seed {row.seed}" if several else _step(row)
+
+
+def _step(row: StainRow) -> str:
+    """The step beside none: what is added to none needs no mention of it."""
+    return row.stain.removeprefix("none + ")
 
 
 def _title(effect: Effect) -> str:
