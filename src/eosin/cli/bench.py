@@ -12,7 +12,7 @@ import typer
 from eosin.errors import ConfigError
 
 if TYPE_CHECKING:
-    from eosin.bench.bench import Bench
+    from eosin.bench.speeds import Bench
 
 
 def bench(
