@@ -32,16 +32,31 @@ def export(
             help="Images to compare with PyTorch on; may be given several times.",
         ),
     ] = None,
+    int8: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="S.csv",
+            help="Try 8-bit integers, calibrated and judged on the Run's own training and "
+            "validation patients in this manifest; kept only if as good and faster here.",
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier export of the same Run.")
     ] = False,
 ) -> None:
     """Write a Run as graphs for ONNX Runtime or OpenVINO, checked against PyTorch on images."""
     from eosin.cli.console import say
+    from eosin.cli.int8 import print_trial
     from eosin.export.export import ExportOptions, export_run
+    from eosin.manifest import read_manifest
     from eosin.models.run import read_run
 
-    options = ExportOptions(format=form, check=_images(check), overwrite=overwrite)
+    options = ExportOptions(
+        format=form,
+        check=_images(check),
+        overwrite=overwrite,
+        int8=read_manifest(int8) if int8 else None,
+    )
     exported = export_run(
         read_run(run),
         out,
@@ -52,6 +67,8 @@ def export(
         say(f"{name}{_parity(graph)}")
         if graph.no_maps:
             say(f"[yellow]{name}no heatmaps from this graph: {graph.no_maps}[/]")
+        if graph.int8:
+            print_trial(graph.int8, name=name)
     say(f"exported Run written: {out} ({_megabytes(out):.1f} MB)")
     say(f"next: eosin predict {out} FILES... -o P.csv")
 

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 from eosin.errors import ConfigError
 from eosin.export.check_images import choose_images
 from eosin.export.folders import drafting, require_free
+from eosin.export.int8_gate import try_int8
+from eosin.export.int8_images import choose_int8_images
+from eosin.export.quantise import require_nncf
 from eosin.files import sha256_of
 from eosin.inference.engines import require_torch
 from eosin.inference.graphs import GraphEngine, choose_runtime, open_session
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from eosin.export.check_images import CheckImages
     from eosin.export.graph_module import GraphModule
     from eosin.manifest import Manifest
+    from eosin.models.graph import Parity
+    from eosin.models.int8 import Int8Trial
     from eosin.models.run import Run
 
     OnNetwork = Callable[[Run], None]
@@ -38,11 +43,15 @@ class ExportOptions:
         format: ``"onnx"`` or ``"openvino"``.
         check: images to compare with PyTorch on; None takes what ``choose_images`` finds.
         overwrite: replace an earlier export of the same Run.
+        int8: a manifest of the Run's own training and validation patients; each graph is then
+            tried in 8-bit integers, and written so where it loses little and is faster here. What
+            was found stands in the record. None leaves everything in FP32.
     """
 
     format: GraphFormat = "onnx"
     check: Manifest | Sequence[Path] | None = None
     overwrite: bool = False
+    int8: Manifest | None = None
 
 
 def export_run(
@@ -67,8 +76,10 @@ def export_run(
         The exported Run.
 
     Raises:
-        ConfigError: the folder is taken, the Run is exported already, or a library is missing.
+        ConfigError: the folder is taken, the Run is exported already, a library is missing, or
+            8-bit integers cannot be judged: images without labels, an ensemble by fusion.
         DataError: no image to check on, or one that cannot be read.
+        LeakageError: 8-bit integers were to be tried on patients that are not the Run's own.
         ModelError: weights are missing or changed, the backbone has no graph, the graph is not
             what PyTorch computes, or the folder cannot be written.
     """
@@ -78,9 +89,12 @@ def export_run(
     _require_weights(run)
     require_torch(run)
     require_free(run, folder, overwrite=options.overwrite)
+    if options.int8 is not None:
+        require_nncf()
+        _require_judgeable(run, options.int8)
     images = choose_images(run, options.check)
     with drafting(folder) as draft:
-        _Exporter(options.format, images, on_network).export(run, draft)
+        _Exporter(options.format, images, on_network, options.int8).export(run, draft)
     return read_run(folder)
 
 
@@ -91,6 +105,7 @@ class _Exporter:
     format: GraphFormat
     images: CheckImages
     on_network: OnNetwork
+    int8: Manifest | None = None
 
     def export(self, run: Run, folder: Path) -> Run:
         folder.mkdir(parents=True, exist_ok=True)
@@ -111,36 +126,55 @@ class _Exporter:
     def _single(self, run: Run, folder: Path) -> Run:
         from eosin.export.formats import library_versions
         from eosin.export.graph_module import GraphModule, examine
-        from eosin.export.parity import measure_parity, require_parity
+        from eosin.export.parity import require_parity
         from eosin.models.classifier import load_classifier
 
-        record = run.record
-        size = record.preprocessing.size
+        size = run.record.preprocessing.size
         classifier = load_classifier(run)
         anatomy = examine(classifier, size=size)
         module = GraphModule(classifier, anatomy=anatomy).eval()
         files = self._write(module, folder, size=size)
-        session = open_session(files[0], choose_runtime(files[0], self.format))
-        parity = measure_parity(
-            GraphEngine(session, outputs=module.outputs, size=size),
-            module,
-            self.images.prepared(record.preprocessing),
-            temperature=record.temperature,
-            source=self.images.source,
-        )
+        parity = self._parity(run, files[0], module)
         require_parity(parity, name=str(run.folder))
+        trial = self._try_int8(run, files, module)
+        kept = trial is not None and trial.kept
         graph = Graph(
             format=self.format,
-            precision="fp32",
+            precision="int8" if kept else "fp32",
             files={path.name: sha256_of(path) for path in files},
             outputs=module.outputs,
             map_size=anatomy.map_size,
             no_maps=anatomy.no_maps,
             family=classifier.spec.family,
-            parity=parity,
+            parity=self._parity(run, files[0], module) if kept else parity,
             versions=library_versions(),
+            int8=trial,
         )
-        return write_run(folder, replace(record, graph=graph))
+        return write_run(folder, replace(run.record, graph=graph))
+
+    def _parity(self, run: Run, path: Path, module: GraphModule) -> Parity:
+        from eosin.export.parity import measure_parity
+
+        session = open_session(path, choose_runtime(path, self.format))
+        record = run.record
+        return measure_parity(
+            GraphEngine(session, outputs=module.outputs, size=record.preprocessing.size),
+            module,
+            self.images.prepared(record.preprocessing),
+            temperature=record.temperature,
+            source=self.images.source,
+        )
+
+    def _try_int8(self, run: Run, files: list[Path], module: GraphModule) -> Int8Trial | None:
+        if self.int8 is None:
+            return None
+        return try_int8(
+            run.record,
+            files,
+            self.format,
+            outputs=module.outputs,
+            images=choose_int8_images(run, self.int8),
+        )
 
     def _write(self, module: GraphModule, folder: Path, *, size: int) -> list[Path]:
         """The graph's files, the one to open first."""
@@ -165,6 +199,19 @@ def _require_weights(run: Run) -> None:
         )
     for member in run.open_members():
         _require_weights(member)
+
+
+def _require_judgeable(run: Run, manifest: Manifest) -> None:
+    """ConfigError or DataError where int8 of a network in ``run`` cannot be judged by images."""
+    if run.record.kind == "ensemble" and run.record.vote == "fusion":
+        raise ConfigError(
+            f"{run.folder}: its fusion head was fitted to features that int8 changes, and int8 is "
+            "judged one network at a time; export it without int8"
+        )
+    if not run.record.members:
+        choose_int8_images(run, manifest)
+    for member in run.open_members():
+        _require_judgeable(member, manifest)
 
 
 def _member_name(number: int, member: Run) -> str:

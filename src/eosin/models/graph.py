@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from eosin.artefacts import section, text_list
 from eosin.errors import ModelError
 from eosin.files import sha256_of
+from eosin.models.int8 import Int8Trial
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,6 +60,7 @@ class Graph:
         family: the design of the backbone, e.g. ``"EfficientNetV2"``.
         parity: what the check against PyTorch found.
         versions: of the libraries that made it.
+        int8: where 8-bit integers were tried, what became of it; kept or not.
     """
 
     format: GraphFormat
@@ -70,6 +72,7 @@ class Graph:
     family: str
     parity: Parity
     versions: dict[str, str] = field(default_factory=dict)
+    int8: Int8Trial | None = None
 
     @property
     def file(self) -> str:
@@ -78,11 +81,13 @@ class Graph:
 
     def to_dict(self) -> dict[str, object]:
         """The graph as plain JSON values."""
-        return {
+        plain = {
             **asdict(self),
             "outputs": list(self.outputs),
             "map_size": list(self.map_size) if self.map_size else None,
+            "int8": self.int8.to_dict() if self.int8 else None,
         }
+        return {name: value for name, value in plain.items() if name != "int8" or self.int8}
 
     @classmethod
     def from_dict(cls, fields: dict[str, object]) -> Graph:
@@ -106,6 +111,7 @@ class Graph:
                     maps=None if maps is None else float(str(maps)),
                 ),
                 versions={name: str(value) for name, value in section(fields, "versions").items()},
+                int8=Int8Trial.from_dict(section(fields, "int8")) if fields.get("int8") else None,
             )
         except (KeyError, ValueError, IndexError) as error:
             raise ModelError(f"not a graph ({error!r}); export the Run again") from error
