@@ -3,11 +3,15 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+ENGINE ?= onnx
+DEPLOY := .venv-deploy/$(ENGINE)
+LOCK   := uv pip compile pyproject.toml --universal --python-version 3.11 --no-emit-index-url \
+          --generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help demo test check format bench lock clean
+.PHONY: help demo test check format bench deploy-check lock clean
 
 help:            ## List these commands
-	@grep -E '^[a-z]+: .*##|^[a-z]+:  +##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort
+	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort
 
 $(READY): requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -36,9 +40,19 @@ format: $(READY) ## Format and fix what a tool can fix
 bench: $(READY)  ## Side-by-side timings; see benchmarks/
 	$(BIN)/python benchmarks/run.py
 
+$(DEPLOY)/.ready: requirements-$(ENGINE).lock
+	$(PYTHON) -m venv --clear $(DEPLOY)
+	@echo "Installing what an exported Run needs into $(DEPLOY) (once; a minute or two) ..."
+	$(DEPLOY)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	@touch $@
+
+deploy-check: $(READY) $(DEPLOY)/.ready  ## Use exported Runs where PyTorch is not (ENGINE=onnx or openvino)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/deploy/check_without_torch.py --engine $(ENGINE) --venv $(DEPLOY)
+
 lock:            ## Resolve exact versions again (needs uv)
-	uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
-	  --no-emit-index-url --generate-hashes --custom-compile-command "make lock" -o requirements.lock
+	$(LOCK) --all-extras --group dev -o requirements.lock
+	$(LOCK) --extra onnx --constraint requirements.lock -o requirements-onnx.lock
+	$(LOCK) --extra openvino --constraint requirements.lock -o requirements-openvino.lock
 
 clean:           ## Remove the virtual environment and tool caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-deploy .pytest_cache .mypy_cache .ruff_cache .hypothesis
