@@ -12,7 +12,7 @@ from eosin.export.check_images import choose_images
 from eosin.export.folders import drafting, require_free
 from eosin.export.int8_gate import try_int8
 from eosin.export.int8_images import choose_int8_images
-from eosin.export.quantise import require_nncf
+from eosin.export.quantise import require_quantiser
 from eosin.files import sha256_of
 from eosin.inference.engines import require_torch
 from eosin.inference.graphs import GraphEngine, choose_runtime, open_session
@@ -90,7 +90,7 @@ def export_run(
     require_torch(run)
     require_free(run, folder, overwrite=options.overwrite)
     if options.int8 is not None:
-        require_nncf()
+        require_quantiser(options.format)
         _require_judgeable(run, options.int8)
     images = choose_images(run, options.check)
     with drafting(folder) as draft:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from eosin.errors import DataError
 from eosin.evaluation.calibration import apply_temperature, expected_calibration_error
 from eosin.export.int8_images import calibration_pixels, prepared
-from eosin.export.quantise import METHOD, quantise
+from eosin.export.quantise import method_of, quantise
 from eosin.inference.graphs import GraphEngine, available_cores, choose_runtime, open_session
 from eosin.models.int8 import Int8Trial, Quality, Speed
 from eosin.predictions import make_predictions
@@ -82,7 +81,7 @@ def try_int8(
         GraphEngine(open_session(path, runtime), outputs=outputs, size=size)
         for path in (files[0], target)
     )
-    trial = judge(record, images, fp32=fp32, int8=int8)
+    trial = judge(record, images, fp32=fp32, int8=int8, method=method_of(form))
     del fp32, int8  # an open file cannot be replaced everywhere
     if trial.kept:
         for file in files:
@@ -92,7 +91,7 @@ def try_int8(
 
 
 def judge(
-    record: RunRecord, images: Int8Images, *, fp32: GraphEngine, int8: GraphEngine
+    record: RunRecord, images: Int8Images, *, fp32: GraphEngine, int8: GraphEngine, method: str
 ) -> Int8Trial:
     """The figures of both graphs on the images to judge by, and the bars that int8 failed."""
     answers = _ask(record, images.judging, fp32=fp32, int8=int8)
@@ -103,7 +102,7 @@ def judge(
     speed = measure_speed(fp32, int8, np.resize(answers.first, (BATCH, *answers.first.shape[1:])))
     away = np.abs(answers.int8 - answers.fp32)
     return Int8Trial(
-        method=f"{METHOD} {version('nncf')}",
+        method=method,
         failed=failed_bars(before, after, speed),
         calibrated_on=images.calibrated_on,
         judged_on=images.judged_on,
