@@ -46,7 +46,7 @@ def lively(trained: Run, divided: Manifest, tmp_path_factory: pytest.TempPathFac
             network(torch.from_numpy(pixels))
         torch.manual_seed(0)
         assert isinstance(network.head, torch.nn.Linear)
-        torch.nn.init.normal_(network.head.weight, std=0.1)
+        torch.nn.init.normal_(network.head.weight, std=0.005)
     folder = tmp_path_factory.mktemp("lively")
     save_classifier(network.eval(), folder / "model.safetensors")
     return write_run(folder, trained.record)
