@@ -105,7 +105,7 @@ def _package(module: str, package: str, extra: str, *, vital: bool) -> Finding:
 
 def _device() -> Finding:
     if find_spec("torch") is None:
-        return Finding("device", "CPU (a GPU is looked for through torch only)")
+        return Finding("device", "unknown without torch")
     import torch
 
     if torch.cuda.is_available():
