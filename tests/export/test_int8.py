@@ -78,7 +78,7 @@ def test_a_graph_that_passes_takes_the_place_of_its_fp32_twin(kept: Run) -> None
     assert (graph.precision, graph.int8.failed) == ("int8", ())
     assert graph.parity.probabilities > 1e-5  # of the 8-bit graph, not of the one before it
     assert 0 < graph.int8.probabilities_mean < graph.int8.probabilities_most < 0.2
-    assert 0.9 < graph.int8.feature_cosine < 1
+    assert 0.8 < graph.int8.feature_cosine < 1
     assert graph.int8.judged_on == "12 validation images of 3 patients"
     assert graph.int8.method.startswith({"onnx": "ONNX Runtime", "openvino": "NNCF"}[graph.format])
     assert sorted(path.name for path in kept.folder.iterdir()) == sorted([*graph.files, "run.json"])
