@@ -8,7 +8,7 @@ DEPLOY := .venv-deploy/$(ENGINE)
 LOCK   := uv pip compile pyproject.toml --universal --python-version 3.11 --no-emit-index-url \
           --generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help demo test check format bench deploy-check lock clean
+.PHONY: help demo test lint check format bench deploy-check lock clean
 
 help:            ## List these commands
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort
@@ -26,11 +26,13 @@ demo: $(READY)   ## Synthetic data, split, train, predict, evaluate, report
 test: $(READY)   ## Run the tests (offline, no GPU)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-check: $(READY)  ## Format, lint, strict types, import contracts, tests with warnings as errors
+lint: $(READY)   ## Format, lint, strict types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy --no-incremental
 	$(BIN)/lint-imports
+
+check: lint      ## All of lint, and the tests with warnings as errors
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -W error
 
 format: $(READY) ## Format and fix what a tool can fix

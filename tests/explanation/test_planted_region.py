@@ -89,4 +89,4 @@ def test_the_map_lights_the_planted_region_of_patients_never_met(
     assert len(places) >= 10
     area = np.mean([place.area for place in places])
     assert np.mean([place.auc for place in places]) > 0.7  # a map that knows nothing: 0.5
-    assert np.mean([place.pointing for place in places]) > 2 * area  # and the nest's area
+    assert np.mean([place.pointing for place in places]) > 1.5 * area  # and the nest's area
