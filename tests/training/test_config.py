@@ -20,6 +20,12 @@ def test_the_default_file_spells_out_every_default():
     assert read_config(CONFIGS / "default.toml") == TrainingConfig()
 
 
+def test_the_frozen_recipe_is_every_default_but_the_network_and_that_it_is_frozen():
+    recipe = read_config(CONFIGS / "frozen.toml")
+    assert recipe == TrainingConfig(backbone="efficientnetv2-b0@stride8", freeze=True)
+    assert (recipe.probe_rule, recipe.patients_alike) == ("one-se", True)
+
+
 def test_the_published_breakhis_recipe_is_the_published_one():
     recipe = read_config(CONFIGS / "breakhis-efficientnet.toml")
     assert (recipe.optimizer, recipe.learning_rate, recipe.head_learning_rate) == (
