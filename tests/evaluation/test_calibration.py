@@ -143,3 +143,11 @@ def test_an_image_that_weighs_double_moves_the_temperature_as_two_images_do():
     doubled = fit_temperature(np.r_[logits, logits[:20]], np.r_[labels, labels[:20]])
     assert fit_temperature(logits, labels, weights) == pytest.approx(doubled, abs=1e-9)
     assert fit_temperature(logits, labels) != pytest.approx(doubled, abs=1e-3)
+
+
+def test_tiny_logits_of_a_strongly_regularised_head_are_calibrated_as_well():
+    rng = np.random.default_rng(7)
+    margin = rng.normal(size=4000)
+    labels = (rng.random(4000) < 1 / (1 + np.exp(-margin))).astype(np.int64)
+    tiny = np.c_[np.zeros(4000), 0.02 * margin]
+    assert fit_temperature(tiny, labels) == pytest.approx(0.02, rel=0.1)
