@@ -15,10 +15,9 @@ from collections import Counter
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
-from rich.table import Table
+from draws_table import print_means
 
-from eosin.evaluation.draws import MeanFigure, average_over_draws
+from eosin.evaluation.draws import average_over_draws
 from eosin.models.run import Run, read_run
 from eosin.predictions import Predictions, read_predictions
 
@@ -35,7 +34,9 @@ def main() -> None:
     for seed in sorted(folder.glob("*/seed-*")):
         draws.setdefault(seed.parent.name, []).append(choose(seed, chosen))
     for protocol, tables in draws.items():
-        report(average_over_draws(tables), title=f"chosen inside training patients, {protocol}")
+        print_means(
+            average_over_draws(tables), title=f"chosen inside training patients, {protocol}"
+        )
     for name, folds in chosen.most_common():
         print(f"{folds:4d} folds chose {name}")
 
@@ -66,20 +67,6 @@ def inner_loss(run: Run) -> float:
     if not isinstance(losses, dict):
         raise SystemExit(f"{run.folder}: no inner losses; want a study of frozen networks")
     return float(losses[strength])
-
-
-def report(figures: tuple[MeanFigure, ...], *, title: str) -> None:
-    """Print the means with their intervals."""
-    table = Table(title=title)
-    for column in ("level", "metric", "mean", "95 % interval", "draws", "patients"):
-        table.add_column(column)
-    for figure in figures:
-        known = figure.low is not None and figure.high is not None
-        between = f"[{figure.low:.3f}, {figure.high:.3f}]" if known else figure.note
-        value = "-" if figure.value is None else f"{figure.value:.3f}"
-        spread = "" if figure.least is None else f"{figure.least:.3f} to {figure.most:.3f}"
-        table.add_row(figure.level, figure.metric, value, between, spread, str(figure.patients))
-    Console(width=110).print(table)
 
 
 if __name__ == "__main__":

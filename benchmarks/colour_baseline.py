@@ -15,8 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
-from rich.table import Table
+from draws_table import print_means
 
 from eosin.data.breakhis import read_breakhis
 from eosin.data.folder import read_folder
@@ -46,7 +45,10 @@ def main() -> None:
         manifest = read_folder(options.folder, patient=r"^(\d+)_", positive="1").manifest
     features = np.stack([statistics(path) for path in manifest.paths])
     draws = [scored(manifest, features, seed) for seed in options.seeds]
-    report(draws, title=f"{options.data}: {len(manifest)} images, {features.shape[1]} statistics")
+    print_means(
+        average_over_draws(draws),
+        title=f"{options.data}: {len(manifest)} images, {features.shape[1]} statistics",
+    )
 
 
 def statistics(path: Path) -> Floats:
@@ -78,20 +80,6 @@ def scored(manifest: Manifest, features: Floats, seed: int) -> Predictions:
         chances[~inside] = apply_temperature(logits, probe.temperature)
     known = Provenance(protocol=folds.protocol, split="out-of-fold", model="colour statistics")
     return make_predictions(folds.frame, chances, task=manifest.task, provenance=known)
-
-
-def report(draws: list[Predictions], *, title: str) -> None:
-    """Print the means over draws with their intervals over patients."""
-    table = Table(title=title)
-    for column in ("level", "metric", "mean", "95 % interval", "draws", "patients"):
-        table.add_column(column)
-    for figure in average_over_draws(draws):
-        value = "-" if figure.value is None else f"{figure.value:.3f}"
-        known = figure.low is not None and figure.high is not None
-        between = f"[{figure.low:.3f}, {figure.high:.3f}]" if known else figure.note
-        spread = "" if figure.least is None else f"{figure.least:.3f} to {figure.most:.3f}"
-        table.add_row(figure.level, figure.metric, value, between, spread, str(figure.patients))
-    Console(width=110).print(table)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 from untrained import find_weights, prepared, untrained_run
 
-from eosin.bench.machine import cpu_model, engine_versions
+from eosin.bench.caption import cpu_model, engine_versions
 from eosin.bench.workers import Pace, Worker, started, take_turns
 from eosin.errors import EosinError
 from eosin.export.export import export_run

@@ -56,7 +56,13 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
 @pytest.fixture(scope="module")
 def run(planted: Planted, tmp_path_factory: pytest.TempPathFactory) -> Run:
     config = TrainingConfig(
-        backbone="test_efficientnet", weights="none", freeze=True, image_size=SIDE, device="cpu"
+        backbone="test_efficientnet",
+        weights="none",
+        freeze=True,
+        probe_rule="least-loss",  # the patients are all alike here, so that none has to be spared
+        patients_alike=False,
+        image_size=SIDE,
+        device="cpu",
     )
     return train(planted.manifest, tmp_path_factory.mktemp("run") / "probe", config).run
 
@@ -89,4 +95,4 @@ def test_the_map_lights_the_planted_region_of_patients_never_met(
     assert len(places) >= 10
     area = np.mean([place.area for place in places])
     assert np.mean([place.auc for place in places]) > 0.7  # a map that knows nothing: 0.5
-    assert np.mean([place.pointing for place in places]) > 1.5 * area  # and the nest's area
+    assert np.mean([place.pointing for place in places]) > 2 * area  # and the nest's area

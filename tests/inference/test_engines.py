@@ -13,7 +13,8 @@ from eosin.data.splits import split_by_fractions
 from eosin.errors import ConfigError
 from eosin.inference import graphs
 from eosin.inference.engines import open_engine
-from eosin.inference.graphs import available_cores, choose_runtime, open_session
+from eosin.inference.graphs import choose_runtime, open_session
+from eosin.machine import available_cores
 from eosin.manifest import Manifest
 from eosin.models.run import Run
 from eosin.training.config import TrainingConfig

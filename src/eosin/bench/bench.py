@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eosin.bench.caption import cpu_model, engine_versions
 from eosin.bench.engine_worker import WorkerSettings
-from eosin.bench.machine import cpu_model, engine_versions
 from eosin.bench.speeds import Bench, EngineSpeed
 from eosin.bench.workers import started, take_turns
 from eosin.errors import ConfigError, EosinError
-from eosin.inference.graphs import available_cores
 from eosin.inference.members import open_scorer
+from eosin.machine import available_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from eosin.explanation.scoring import ScoreOptions
-    from eosin.manifest import Manifest
     from eosin.reporting.heatmap_folder import HeatmapFolder
 
 
@@ -52,6 +51,7 @@ def explain(
 ) -> None:
     """Draw where a model found its evidence; several Runs stand side by side."""
     from eosin.cli.console import counting, finish, say
+    from eosin.cli.sources import read_source
     from eosin.explanation.explain import ExplainOptions
     from eosin.explanation.explain import explain as explain_images
     from eosin.models.run import read_run
@@ -69,7 +69,7 @@ def explain(
         engine=engine,
         batch_size=batch_size,
     )
-    explanations = explain_images([read_run(f) for f in folders], _source(images), options)
+    explanations = explain_images([read_run(f) for f in folders], read_source(images), options)
     with counting("explaining", None) as on_files:
         written = write_heatmaps(explanations, out, on_files=on_files)
     write_error_table(written.skipped, out / "errors.csv")
@@ -106,15 +106,6 @@ def _told_apart(places: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     if not images:
         raise ConfigError("name the images to explain after the Run: files, folders or a manifest")
     return runs, images
-
-
-def _source(images: Sequence[Path]) -> Manifest | Sequence[Path]:
-    from eosin.manifest import read_manifest
-
-    tables = [path for path in images if path.suffix.lower() == ".csv"]
-    if tables and len(images) > 1:
-        raise ConfigError(f"give one manifest or image files, not both: {tables[0]}")
-    return read_manifest(tables[0]) if tables else images
 
 
 def _conclude(written: HeatmapFolder) -> None:

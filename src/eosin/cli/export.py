@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from eosin.errors import ConfigError
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from eosin.manifest import Manifest
     from eosin.models.graph import Graph
     from eosin.models.run import Run
 
@@ -47,13 +44,14 @@ def export(
     """Write a Run as graphs for ONNX Runtime or OpenVINO, checked against PyTorch on images."""
     from eosin.cli.console import say
     from eosin.cli.int8 import print_trial
+    from eosin.cli.sources import read_source
     from eosin.export.export import ExportOptions, export_run
     from eosin.manifest import read_manifest
     from eosin.models.run import read_run
 
     options = ExportOptions(
         format=form,
-        check=_images(check),
+        check=read_source(check, option="--check") if check else None,
         overwrite=overwrite,
         int8=read_manifest(int8) if int8 else None,
     )
@@ -71,17 +69,6 @@ def export(
             print_trial(graph.int8, name=name)
     say(f"exported Run written: {out} ({_megabytes(out):.1f} MB)")
     say(f"next: eosin predict {out} FILES... -o P.csv")
-
-
-def _images(places: Sequence[Path] | None) -> Manifest | Sequence[Path] | None:
-    if not places:
-        return None
-    from eosin.manifest import read_manifest
-
-    tables = [path for path in places if path.suffix.lower() == ".csv"]
-    if tables and len(places) > 1:
-        raise ConfigError(f"give one manifest or image files to --check, not both: {tables[0]}")
-    return read_manifest(tables[0]) if tables else places
 
 
 def _graphs(run: Run, name: str) -> Iterator[tuple[str, Graph]]:

@@ -50,18 +50,15 @@ def predict(
     --resume.
     """
     from eosin.cli.console import EXIT_STOPPED, finish, following, print_protocol, say
+    from eosin.cli.sources import read_source
     from eosin.inference.predict import PredictOptions
     from eosin.inference.table import predict_to_table
-    from eosin.manifest import read_manifest
     from eosin.models.run import read_run
     from eosin.pixels.reading import error_table_path
 
     if resume and overwrite:
         raise ConfigError("--resume goes on and --overwrite starts anew; give one of them")
-    tables = [path for path in images if path.suffix.lower() == ".csv"]
-    if tables and len(images) > 1:
-        raise ConfigError(f"give one manifest or image files, not both: {tables[0]}")
-    source = read_manifest(tables[0]) if tables else images
+    source = read_source(images)
     options = PredictOptions(
         split=split,
         allow_seen=allow_seen,

@@ -53,8 +53,7 @@ def compare_predictions(
     known = all(patients_known(table) for table in aligned.tables.values())
     samples = {name: image_sample(table) for name, table in aligned.tables.items()}
     one = next(iter(samples.values()))
-    once, drawn = np.ones((1, len(one.patients))), bootstrap.weights(one.patients)
-    weights = Weights(one.patient, np.concatenate([once, drawn]))
+    weights = Weights(one.patient, bootstrap.rows(one.patients))
     with one_blas_thread():
         scores = {
             name: score_sample(sample, first.task, weights, recognition=known)

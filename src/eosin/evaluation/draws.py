@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eosin.errors import DataError
-from eosin.evaluation import sentences
 from eosin.evaluation.alignment import align
-from eosin.evaluation.evaluate import one_blas_thread, patients_known
+from eosin.evaluation.evaluate import estimate_of, one_blas_thread, patients_known
 from eosin.evaluation.intervals import Bootstrap
 from eosin.evaluation.sample import Level, Sample, image_sample, patients_of_one_label
 from eosin.evaluation.scoring import MetricKey, score_sample
@@ -112,8 +111,7 @@ def _means(
 ) -> list[MeanFigure]:
     """Of the first ``draws`` samples, less those of the others where there are others."""
     first = samples[0]
-    once, drawn = np.ones((1, len(first.patients))), by.weights(first.patients)
-    weights = Weights(first.patient, np.concatenate([once, drawn]))
+    weights = Weights(first.patient, by.rows(first.patients))
     with one_blas_thread():
         scores = [score_sample(each, task, weights, recognition=False) for each in samples]
     found = []
@@ -129,15 +127,18 @@ def _mean(
     key: MetricKey, values: Floats, sample: Sample, task: Task, *, level: Level, by: Bootstrap
 ) -> MeanFigure:
     """From (draws, 1 + resamples): the first column is the sample itself."""
-    count = len(values), int(sample.images.sum()), len(sample.patients)
-    mean = values.mean(axis=0)
-    if not np.isfinite(mean[0]):
-        why = sentences.undefined_because(key, sample, task)
-        return MeanFigure(key.metric, level, None, None, None, None, None, *count, why)
-    value, ends = float(mean[0]), (float(values[:, 0].min()), float(values[:, 0].max()))
-    without = sentences.no_interval_because(key, sample, task)
-    if without:
-        return MeanFigure(key.metric, level, value, None, None, *ends, *count, without)
-    interval = by.interval(mean[1:])
-    note = "; ".join(sentences.about_interval(interval, value))
-    return MeanFigure(key.metric, level, value, interval.low, interval.high, *ends, *count, note)
+    mean = estimate_of(key, values.mean(axis=0), sample, task, bootstrap=by)
+    known = mean.value is not None
+    return MeanFigure(
+        metric=key.metric,
+        level=level,
+        value=mean.value,
+        low=mean.low,
+        high=mean.high,
+        least=float(values[:, 0].min()) if known else None,
+        most=float(values[:, 0].max()) if known else None,
+        draws=len(values),
+        images=mean.images,
+        patients=mean.patients,
+        note=mean.note,
+    )

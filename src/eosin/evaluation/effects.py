@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from eosin.evaluation import sentences
 from eosin.evaluation.alignment import align
-from eosin.evaluation.evaluate import one_blas_thread, patients_known
+from eosin.evaluation.evaluate import estimate_of, one_blas_thread, patients_known
 from eosin.evaluation.intervals import Bootstrap
 from eosin.evaluation.sample import Level, Sample, image_sample, patients_of_one_label
 from eosin.evaluation.scoring import MetricKey, score_sample
@@ -100,8 +97,7 @@ def _differences(
 ) -> list[Effect]:
     """The first of the pair minus the second; both are scored under the same rows of weights."""
     sample = pair[1]
-    once, drawn = np.ones((1, len(sample.patients))), bootstrap.weights(sample.patients)
-    weights = Weights(sample.patient, np.concatenate([once, drawn]))
+    weights = Weights(sample.patient, bootstrap.rows(sample.patients))
     with one_blas_thread():
         scores = [score_sample(each, task, weights, recognition=False) for each in pair]
     return [
@@ -127,15 +123,15 @@ def _effect(
     bootstrap: Bootstrap,
 ) -> Effect:
     """One figure; the first of the rows is the sample itself, the rest are resamples."""
-    count = int(sample.images.sum()), len(sample.patients)
-    difference = rows[0] - rows[1]
-    if not np.isfinite(difference[0]):
-        why = sentences.undefined_because(key, sample, task)
-        return Effect(key.metric, level, None, None, None, None, *count, why)
-    before, value = float(rows[1][0]), float(difference[0])
-    without = sentences.no_interval_because(key, sample, task)
-    if without:
-        return Effect(key.metric, level, before, value, None, None, *count, without)
-    interval = bootstrap.interval(difference[1:])
-    note = "; ".join(sentences.about_interval(interval, value))
-    return Effect(key.metric, level, before, value, interval.low, interval.high, *count, note)
+    found = estimate_of(key, rows[0] - rows[1], sample, task, bootstrap=bootstrap)
+    return Effect(
+        metric=key.metric,
+        level=level,
+        before=None if found.value is None else float(rows[1][0]),
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        images=found.images,
+        patients=found.patients,
+        note=found.note,
+    )

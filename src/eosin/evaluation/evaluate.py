@@ -125,8 +125,7 @@ def _estimates(
     sample: Sample, task: Task, *, bootstrap: Bootstrap, recognition: bool, at: str
 ) -> dict[MetricKey, Estimate]:
     """Every figure of one scope; ``at`` says which threshold decisions were made at."""
-    once, drawn = np.ones((1, len(sample.patients))), bootstrap.weights(sample.patients)
-    weights = Weights(sample.patient, np.concatenate([once, drawn]))
+    weights = Weights(sample.patient, bootstrap.rows(sample.patients))
     values = score_sample(sample, task, weights, recognition=recognition)
     estimates = {}
     for key, rows in values.items():

@@ -57,6 +57,10 @@ class Bootstrap:
         """The draws of these distinct patients, shape (resamples, patients)."""
         return resample_weights(patients, resamples=self.resamples, seed=self.seed)
 
+    def rows(self, patients: Sequence[str]) -> Floats:
+        """Every patient once, then the draws, shape (1 + resamples, patients)."""
+        return np.concatenate([np.ones((1, len(patients))), self.weights(patients)])
+
     def interval(self, values: Floats) -> Interval:
         """The percentile interval of one value a draw."""
         return percentile_interval(values, confidence=self.confidence)

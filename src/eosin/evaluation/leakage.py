@@ -90,8 +90,7 @@ def measure_leakage(
     tables = [image_sample(table) for table in (leaky, honest)]
     patients = sorted({name for sample in tables for name in sample.patients})
     bootstrap = Bootstrap(resamples, seed)
-    once = np.ones((1, len(patients)))
-    rows = np.concatenate([once, bootstrap.weights(patients)])
+    rows = bootstrap.rows(patients)
     place = {name: column for column, name in enumerate(patients)}
     scored = []
     for sample in tables:

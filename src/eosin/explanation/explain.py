@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from eosin.explanation.networks import open_networks
 from eosin.inference.images import external_images, select_split
 from eosin.manifest import Manifest
 from eosin.pixels.preprocessing import prepare
+from eosin.pixels.read_ahead import read_ahead
 from eosin.pixels.reading import SkippedFile, read_image
 from eosin.pixels.stain_sources import patient_sources
 
@@ -241,20 +241,13 @@ def _read_ahead(
     paths: Sequence[Path], batch_size: int, workers: int
 ) -> Iterator[list[_Loaded | SkippedFile]]:
     """Whole images in order, the next batch read while this one is used."""
-    with ThreadPoolExecutor(workers) as pool:
-        coming = enumerate(paths)
-        waiting = deque(pool.submit(_load, *item) for item in islice(coming, batch_size))
-        try:
-            while waiting:
-                batch = [future.result() for future in waiting]
-                waiting = deque(pool.submit(_load, *item) for item in islice(coming, batch_size))
-                yield batch
-        finally:
-            for future in waiting:
-                future.cancel()
+    with closing(read_ahead(_load, enumerate(paths), workers=workers, ahead=batch_size)) as coming:
+        while batch := list(islice(coming, batch_size)):
+            yield batch
 
 
-def _load(row: int, path: Path) -> _Loaded | SkippedFile:
+def _load(item: tuple[int, Path]) -> _Loaded | SkippedFile:
+    row, path = item
     try:
         return _Loaded(row, read_image(path))
     except DataError as error:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from eosin.errors import ConfigError, ModelError
 from eosin.inference.openvino_library import import_openvino
+from eosin.machine import installed_versions
 from eosin.models.graph import INPUT_NAME
 
 if TYPE_CHECKING:
@@ -62,13 +62,7 @@ def write_openvino(onnx: Path, path: Path) -> None:
 
 def library_versions() -> dict[str, str]:
     """Versions of the libraries that have a hand in a graph, of those that are installed."""
-    found = {}
-    for library in _LIBRARIES:
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:
-            continue
-    return found
+    return installed_versions(_LIBRARIES)
 
 
 def _require_exporters() -> None:

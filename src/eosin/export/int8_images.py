@@ -9,8 +9,8 @@ import numpy as np
 
 from eosin.data.splits import split_into_folds
 from eosin.errors import ConfigError, DataError, LeakageError
-from eosin.inference.graphs import available_cores
 from eosin.inference.images import select_split
+from eosin.machine import available_cores
 from eosin.pixels.batches import read_batches
 from eosin.pixels.stain_sources import patient_sources
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from eosin.errors import ConfigError, ModelError
+from eosin.machine import available_cores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,13 +149,6 @@ def choose_runtime(path: Path, form: GraphFormat, *, engine: str = "auto") -> st
             f'pip install "eosin[{_NEEDS[readers[0]][1]}]"'
         )
     return installed[0]
-
-
-def available_cores() -> int:
-    """How many cores this program may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _require_installed(engine: str) -> None:

@@ -5,12 +5,12 @@ Nothing here grows with the number of images but their probabilities.
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from eosin.inference.members import open_scorer
 from eosin.inference.readings import BatchReadings, Networks
+from eosin.machine import available_cores
 from eosin.pixels.batches import View, read_views
 from eosin.pixels.stain_sources import patient_sources
 
@@ -74,6 +74,4 @@ def with_notes(scorer: Scorer, paths: Sequence[Path], readings: Readings) -> Rea
 
 def reading_threads(workers: int | None) -> int:
     """As many as asked for, or one a core that this process may use."""
-    if workers is not None:
-        return workers
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return available_cores() if workers is None else workers

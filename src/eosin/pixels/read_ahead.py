@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable
 
 Work = TypeVar("Work")
 Done = TypeVar("Done")
@@ -16,7 +16,7 @@ Done = TypeVar("Done")
 
 def read_ahead(
     task: Callable[[Work], Done], work: Iterable[Work], *, workers: int, ahead: int
-) -> Iterator[Done]:
+) -> Generator[Done, None, None]:
     """Yield ``task`` of each piece of work, in order.
 
     Args:

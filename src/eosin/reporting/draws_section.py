@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from eosin.reporting.comparison_tables import signed
+from eosin.reporting.stain_effects import difference_cell, figure_title
 from eosin.reporting.tables import Table
-from eosin.reporting.wording import NO_BREAK, counted
+from eosin.reporting.wording import capital, counted, with_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from eosin.evaluation.draws import MeanFigure
-
-_TITLES = {"accuracy": "Accuracy", "roc_auc": "ROC AUC", "macro_roc_auc": "Macro ROC AUC"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +101,7 @@ def _gains(protocol: str, rows: Sequence[DrawsRow]) -> Table:
         f"{protocol}: each model minus {rows[0].against}, draw by draw, with paired 95 % intervals "
         "over patients. An interval that includes zero is no evidence either way."
     )
-    cells = [(row.model, *(_gain(figure) for figure in row.gains)) for row in rows]
+    cells = [(row.model, *(difference_cell(figure) for figure in row.gains)) for row in rows]
     return Table(
         caption, ("Model", *map(_title, rows[0].gains)), tuple(cells), _figures(rows[0].gains)
     )
@@ -114,24 +112,11 @@ def _figures(figures: Sequence[MeanFigure]) -> frozenset[int]:
 
 
 def _title(figure: MeanFigure) -> str:
-    name = _TITLES.get(figure.metric, figure.metric)
-    return f"{name} by patient" if figure.level == "patient" else name
+    return capital(figure_title(figure.metric, figure.level))
 
 
 def _cell(figure: MeanFigure) -> str:
     if figure.value is None or figure.least is None or figure.most is None:
         return f"–\n{figure.note}"
-    between = f"[{figure.low:.3f},{NO_BREAK}{figure.high:.3f}]" if _has_ends(figure) else "–"
-    return f"{figure.value:.3f} {between}\n{figure.least:.3f} to {figure.most:.3f}"
-
-
-def _gain(figure: MeanFigure) -> str:
-    if figure.value is None:
-        return f"–\n{figure.note}"
-    if figure.low is None or figure.high is None:
-        return f"{signed(figure.value)}\n{figure.note or 'no interval'}"
-    return f"{signed(figure.value)}\n[{signed(figure.low)},{NO_BREAK}{signed(figure.high)}]"
-
-
-def _has_ends(figure: MeanFigure) -> bool:
-    return figure.low is not None and figure.high is not None
+    own = with_interval(figure.value, figure.low, figure.high)
+    return f"{own}\n{figure.least:.3f} to {figure.most:.3f}"

@@ -9,7 +9,7 @@ from eosin.reporting.canvas import QUIET, Drawing, as_drawing, new_figure
 from eosin.reporting.comparison_tables import signed
 from eosin.reporting.dots import Dot, draw_dots, limits_of
 from eosin.reporting.tables import Table
-from eosin.reporting.wording import NO_BREAK, counted
+from eosin.reporting.wording import NO_BREAK, capital, counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from eosin.evaluation.draws import MeanFigure
     from eosin.evaluation.effects import Effect
 
 _TITLES = {"accuracy": "accuracy", "roc_auc": "ROC AUC", "macro_roc_auc": "macro ROC AUC"}
@@ -169,7 +170,7 @@ def _part(protocol: str, rows: Sequence[StainRow], place: int) -> StainPart:
 def _table(rows: Sequence[StainRow]) -> Table:
     """The steps of one model under one protocol and seed."""
     first = rows[0]
-    columns = [_capital(_title(effect)) for effect in first.effects]
+    columns = [capital(_title(effect)) for effect in first.effects]
     scored = {effect.level: effect for effect in first.effects}
     counts = [
         f"{counted(effect.images, 'image')} of {_patients(effect)}"
@@ -186,7 +187,7 @@ def _table(rows: Sequence[StainRow]) -> Table:
         f"patients ({'; '.join(counts)}). Without a step: {before}."
     )
     cells = [
-        (_step(row), *(_cell(effect) for effect in row.effects), verdict(row.effects))
+        (_step(row), *(difference_cell(effect) for effect in row.effects), verdict(row.effects))
         for row in rows
     ]
     heads = ("Stain step", *columns, "What it says")
@@ -229,22 +230,24 @@ def _step(row: StainRow) -> str:
     return row.stain.removeprefix("none + ")
 
 
+def figure_title(metric: str, level: str) -> str:
+    """The name of a figure as a reader should see it, e.g. ``ROC AUC by patient``."""
+    name = _TITLES.get(metric, metric)
+    return f"{name} by patient" if level == "patient" else name
+
+
+def difference_cell(figure: Effect | MeanFigure) -> str:
+    """A signed difference over its interval, or why it has none."""
+    if figure.value is None:
+        return f"–\n{figure.note}"
+    number = signed(figure.value)
+    if figure.low is None or figure.high is None:
+        return f"{number}\n{figure.note or 'no interval'}"
+    return f"{number}\n[{signed(figure.low)},{NO_BREAK}{signed(figure.high)}]"
+
+
 def _title(effect: Effect) -> str:
-    name = _TITLES.get(effect.metric, effect.metric)
-    return f"{name} by patient" if effect.level == "patient" else name
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _cell(effect: Effect) -> str:
-    if effect.value is None:
-        return f"–\n{effect.note}"
-    number = signed(effect.value)
-    if effect.low is None or effect.high is None:
-        return f"{number}\n{effect.note or 'no interval'}"
-    return f"{number}\n[{signed(effect.low)},{NO_BREAK}{signed(effect.high)}]"
+    return figure_title(effect.metric, effect.level)
 
 
 def _patients(effect: Effect) -> str:

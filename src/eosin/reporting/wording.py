@@ -33,3 +33,8 @@ def whole(share: float) -> str:
 def counted(count: int, noun: str) -> str:
     """``1 patient``, ``1,820 images``."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def capital(text: str) -> str:
+    """The text with its first letter large, the others as they are."""
+    return text[:1].upper() + text[1:]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from eosin.machine import installed_versions
 
 _CPU_INFO = Path("/proc/cpuinfo")
 _LIBRARIES = ("torch", "timm", "onnxruntime", "openvino")
@@ -22,10 +23,4 @@ def cpu_model() -> str:
 
 def engine_versions() -> dict[str, str]:
     """Versions of the libraries that compute, of those that are installed."""
-    found = {}
-    for library in _LIBRARIES:
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:
-            continue
-    return found
+    return installed_versions(_LIBRARIES)
