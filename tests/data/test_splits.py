@@ -7,6 +7,7 @@ import dataclasses
 import pandas as pd
 import pytest
 
+from eosin.data.scan import count_table
 from eosin.data.splits import hold_out, split_by_fractions, split_into_folds, split_table
 from eosin.errors import ConfigError, DataError, LeakageError
 from eosin.manifest import COLUMNS, Manifest
@@ -127,6 +128,42 @@ def test_the_official_test_split_is_kept_on_request(twenty: Manifest) -> None:
     assert set(test["patient"]) == {"14-1", "14-2"}
     assert {"train", "val"} <= set(divided.frame["split"])
     assert divided.crossing_patients() == ()
+
+
+def test_a_test_split_that_holds_every_image_leaves_nothing_to_divide(twenty: Manifest) -> None:
+    official = dataclasses.replace(twenty, frame=twenty.frame.assign(split="test"))
+    with pytest.raises(DataError, match="every image is in the test split, so none is left"):
+        split_by_fractions(official, (0.8, 0.2), keep_test=True)
+
+
+def test_a_class_without_images_is_no_hindrance() -> None:
+    of_two = manifest_of({f"14-{n}": (TASK.classes[n % 2], 4) for n in range(8)})
+    three = Task("subtype", ("benign", "malignant", "other"))
+    table = split_table(split_into_folds(dataclasses.replace(of_two, task=three), 4, seed=0))
+    assert (table["images"] == 8).all()
+    assert (table["malignant patients"] == 1).all()
+    assert (table["other images"] == 0).all()
+
+
+def test_the_table_shows_the_images_at_each_magnification_where_there_are_several(
+    twenty: Manifest,
+) -> None:
+    assert "100X" not in split_table(split_into_folds(twenty, 2))
+    magnification = ["40" if n % 3 else "200" for n in range(len(twenty))]
+    several = dataclasses.replace(twenty, frame=twenty.frame.assign(magnification=magnification))
+    table = split_table(split_into_folds(several, 2, by="image", seed=0))
+    assert list(table.columns[-2:]) == ["40X", "200X"]
+    assert (table["40X"] + table["200X"] == table["images"]).all()
+    assert table["200X"].sum() == magnification.count("200")
+    assert abs(table["200X"][0] - table["200X"][1]) <= 2
+
+
+def test_no_patients_are_counted_where_patients_are_unknown() -> None:
+    images = manifest_of({f"image-{n}": (TASK.classes[n % 2], 1) for n in range(12)})
+    unknown = dataclasses.replace(images, protocol=Protocol(patients_known=False))
+    columns = ["place", "images", "benign images", "malignant images"]
+    assert list(split_table(split_into_folds(unknown, 3, seed=0)).columns) == columns
+    assert list(count_table(unknown).columns) == ["images", "100X"]
 
 
 def test_fewer_patients_than_folds_is_an_error_with_the_fix() -> None:

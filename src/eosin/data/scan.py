@@ -128,19 +128,27 @@ def count_table(manifest: Manifest) -> pd.DataFrame:
 
     Returns:
         One row a class, in the task's order, the empty ones too; columns ``images``,
-        ``patients`` and the images at each magnification (``"40X"``...), whole numbers. A
-        patient with images of two classes counts in both rows.
+        ``patients`` (not where they are unknown) and the images at each magnification
+        (``"40X"``...), whole numbers. A patient with images of two classes counts in both rows.
     """
     import pandas as pd
 
-    frame = manifest.frame
-    levels = sorted({level for level in frame["magnification"] if level}, key=_as_number)
+    frame, known = manifest.frame, manifest.protocol.patients_known
     counts = []
     for name in manifest.task.classes:
         rows = frame[frame["label"] == name]
-        at = {f"{level}X": int((rows["magnification"] == level).sum()) for level in levels}
-        counts.append({"images": len(rows), "patients": rows["patient"].nunique(), **at})
+        people = {"patients": rows["patient"].nunique()} if known else {}
+        at = {
+            f"{level}X": int((rows["magnification"] == level).sum())
+            for level in magnifications(manifest)
+        }
+        counts.append({"images": len(rows), **people, **at})
     return pd.DataFrame(counts, index=pd.Index(manifest.task.classes, name="class"))
+
+
+def magnifications(manifest: Manifest) -> list[str]:
+    """The known magnifications of a manifest's images, from low to high."""
+    return sorted({level for level in manifest.frame["magnification"] if level}, key=_as_number)
 
 
 def _as_number(level: str) -> tuple[float, str]:

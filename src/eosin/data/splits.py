@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, get_args
 
+from eosin.data.scan import magnifications
 from eosin.errors import ConfigError, DataError
 from eosin.manifest import SPLITS, Manifest
 from eosin.protocol import Protocol
@@ -53,6 +54,11 @@ def split_by_fractions(
         kept[:] = False
     elif not kept.any():
         raise DataError("keep_test: the manifest has no test split to keep; leave keep_test out")
+    elif kept.all():
+        raise DataError(
+            "keep_test: every image is in the test split, so none is left to divide; read the "
+            "dataset's training images as well"
+        )
     free = ~kept.to_numpy()
     places = _allocate(manifest.where(free), fractions, by=by, seed=seed)
     split = manifest.frame["split"].to_numpy(dtype=object).copy()
@@ -109,15 +115,17 @@ def hold_out(manifest: Manifest, fold: int, *, validation: bool = True) -> Manif
 
 
 def split_table(manifest: Manifest) -> pd.DataFrame:
-    """Images and patients in each split or fold, in all and per class.
+    """Images and patients in each split or fold: in all, per class, per magnification.
 
     Returns:
-        One row a split or fold, named ``place``; columns ``images``, ``patients`` and, for each
-        class, ``<class> images`` and ``<class> patients``.
+        One row a split or fold, named ``place``; columns ``images``, ``patients``, for each class
+        ``<class> images`` and ``<class> patients``, and, where there are several magnifications,
+        the images at each (``"40X"``...). No column of patients where they are unknown.
 
     """
     import pandas as pd
 
+    known, levels = manifest.protocol.patients_known, magnifications(manifest)
     column = "fold" if manifest.folds else "split"
     order = [str(fold) for fold in manifest.folds] or [*SPLITS, ""]
     rows = []
@@ -126,14 +134,19 @@ def split_table(manifest: Manifest) -> pd.DataFrame:
         if inside.empty:
             continue
         name = f"fold {place}" if column == "fold" else place or "unsplit"
-        row: dict[str, object] = {"place": name, "images": len(inside)}
-        row["patients"] = inside["patient"].nunique()
+        row: dict[str, object] = {"place": name, **_counts(inside, patients=known)}
         for label in manifest.task.classes:
-            of_class = inside[inside["label"] == label]
-            row[f"{label} images"] = len(of_class)
-            row[f"{label} patients"] = of_class["patient"].nunique()
+            of_class = _counts(inside[inside["label"] == label], patients=known)
+            row |= {f"{label} {what}": count for what, count in of_class.items()}
+        if len(levels) > 1:
+            row |= {f"{level}X": int((inside["magnification"] == level).sum()) for level in levels}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _counts(images: pd.DataFrame, *, patients: bool) -> dict[str, int]:
+    counts = {"images": len(images)}
+    return {**counts, "patients": images["patient"].nunique()} if patients else counts
 
 
 def _named(manifest: Manifest, *, by: By, design: str, seed: int) -> Manifest:
@@ -221,7 +234,8 @@ def _greedy(
     """
     import numpy as np
 
-    shares = features / features.sum(axis=0)
+    totals = features.sum(axis=0)
+    shares = features[:, totals > 0] / totals[totals > 0]  # a class may have no image here
     sizes = shares.sum(axis=1) * rng.uniform(0.5, 1.5, len(shares))
     order = np.argsort(-sizes, kind="stable")
     held = np.zeros((len(fractions), shares.shape[1]))
