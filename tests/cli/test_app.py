@@ -38,7 +38,7 @@ def images(drawn_breakhis: Manifest) -> Path:
 
 def test_the_main_job_from_a_folder_to_a_report(images: Path, tmp_path: Path) -> None:
     said = run("data", "breakhis", images, "-o", tmp_path / "m.csv")
-    assert "48 images, 12 patients" in said
+    assert "48 images, 12 patients (4 to 4 images each, median 4)" in said
     said = run("split", tmp_path / "m.csv", "-o", tmp_path / "s.csv", "--folds", 3, "--seed", 7)
     assert "patient-level, 3-fold" in said
     run("train", tmp_path / "s.csv", "-o", tmp_path / "run", *PROBE, "--fold", "all")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from eosin.data.audit import Audit
     from eosin.data.scan import ReadDataset
+    from eosin.manifest import Manifest
 
 app = typer.Typer(no_args_is_help=True, help="Read datasets into manifests; audit them.")
 
@@ -179,6 +180,15 @@ def _pairs(found: Audit) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _patients(manifest: Manifest) -> str:
+    """How many patients there are, and how unequally the images lie among them."""
+    if not manifest.protocol.patients_known:
+        return "patients unknown"
+    images = manifest.frame["patient"].value_counts()
+    spread = f"{images.min()} to {images.max()} images each, median {images.median():g}"
+    return f"{len(images)} patients ({spread})"
+
+
 def _write(found: ReadDataset, out: Path) -> None:
     """Write a manifest, say what is in it, and end with the skipped files."""
     from eosin.cli.console import finish, print_frame, print_protocol, say
@@ -188,9 +198,7 @@ def _write(found: ReadDataset, out: Path) -> None:
     manifest = found.manifest
     manifest.write(out)
     write_error_table(found.skipped, error_table_path(out))
-    known = manifest.protocol.patients_known
-    patients = f"{len(manifest.patients)} patients" if known else "patients unknown"
-    say(f"[bold]{manifest.dataset}[/]: {len(manifest)} images, {patients}")
+    say(f"[bold]{manifest.dataset}[/]: {len(manifest)} images, {_patients(manifest)}")
     print_frame(count_table(manifest).reset_index())
     print_protocol(manifest.protocol, manifest.notes)
     say(f"written: {out}")
