@@ -25,8 +25,7 @@ from threadpoolctl import threadpool_limits
 from eosin.data.breakhis import BreakHisName
 from eosin.errors import DataError
 from eosin.explanation.blind_maps import smooth_random_map
-from eosin.explanation.heatmap import METHODS
-from eosin.explanation.methods import require_method
+from eosin.explanation.heatmap import METHODS, require_method
 from eosin.explanation.perturbation import MapValues, PerturbationOptions
 from eosin.explanation.remapping import remap_by
 from eosin.explanation.scoring import (
