@@ -75,6 +75,14 @@ def test_on_real_tissue_and_real_weights_it_equals_the_library(
     np.testing.assert_allclose(like_the_library(maps, spec.size), theirs, atol=1e-5)
 
 
+def test_convolutions_see_channels_last_however_the_pixels_come(small: Classifier) -> None:
+    """The faster order on a CPU; a network works in the order of its input."""
+    for order in (torch.contiguous_format, torch.channels_last):
+        given = photographs(2, 96).contiguous(memory_format=order)
+        found = respond(small, given).feature_map
+        assert found.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_a_map_worked_out_by_hand(small: Classifier) -> None:
     """Two channels, weights 2 and -1: ReLU(2 A_1 - A_2) over the four places of each."""
 

@@ -45,9 +45,12 @@ class Response:
 def respond(classifier: Classifier, pixels: Tensor) -> Response:
     """Run a network in ``eval`` mode on input (N, 3, S, S), keeping its last feature map.
 
+    Channels go last in memory, which convolutions are faster with on a CPU; no shape changes.
+
     Raises:
         ModelError: the network has no spatial feature map, or it is a single place at this size.
     """
+    pixels = pixels.contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
         feature_map = classifier.feature_map(pixels)
         height, width = feature_map.shape[2:]

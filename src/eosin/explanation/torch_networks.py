@@ -46,8 +46,7 @@ class TorchNetwork:
     def answer(self, prepared: npt.NDArray[np.float32]) -> TorchAnswer:
         """Run prepared input (N, 3, S, S) through the network."""
         device = next(self.classifier.parameters()).device
-        pixels = torch.from_numpy(prepared).to(device)
-        response = respond(self.classifier, pixels.contiguous(memory_format=torch.channels_last))
+        response = respond(self.classifier, torch.from_numpy(prepared).to(device))
         logits = response.logits.double().cpu().numpy()
         return TorchAnswer(self, response, apply_temperature(logits, self.run.record.temperature))
 
