@@ -39,6 +39,8 @@ class Manifest:
         dataset: the reader's name, e.g. ``"breakhis"``.
         protocol: how images were divided.
         notes: plain sentences that every later artefact repeats.
+        patient_pattern: the regular expression whose first group in a file name is the patient,
+            where patients were read by one; a Run knows its patients again by it.
     """
 
     frame: pd.DataFrame
@@ -46,6 +48,7 @@ class Manifest:
     dataset: str
     protocol: Protocol = UNSPLIT
     notes: tuple[str, ...] = ()
+    patient_pattern: str = ""
 
     def __post_init__(self) -> None:
         missing = [name for name in COLUMNS if name not in self.frame.columns]
@@ -161,6 +164,7 @@ class Manifest:
             "images": len(self),
             "patients": len(self.patients),
             "fingerprint": self.fingerprint,
+            "patient_pattern": self.patient_pattern,
         }
         write_table(self.frame, path, meta=meta)
 
@@ -182,6 +186,7 @@ def read_manifest(path: Path) -> Manifest:
             dataset=str(meta.get("dataset", "unknown")),
             protocol=Protocol.from_dict(section(meta, "protocol")),
             notes=text_list(meta, "notes"),
+            patient_pattern=str(meta.get("patient_pattern", "")),
         )
     except DataError as error:
         raise type(error)(f"{path}: {error}") from error

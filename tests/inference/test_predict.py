@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eosin.data.folder import read_folder
 from eosin.data.splits import split_by_fractions
 from eosin.errors import DataError, LeakageError, ModelError
 from eosin.inference.predict import PredictOptions, predict
-from eosin.manifest import Manifest
+from eosin.manifest import Manifest, read_manifest
 from eosin.models.run import Run, read_run
 from eosin.training.config import TrainingConfig
 from eosin.training.train import train
@@ -56,6 +57,44 @@ def test_bare_files_of_a_seen_patient_are_recognised_by_their_names(
 ) -> None:
     with pytest.raises(LeakageError):
         predict(run, divided.in_split("train").paths[:1])
+
+
+@pytest.fixture(scope="module")
+def class_folders(divided: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The images of all splits as ``<class>/<patient>_<number>.png``."""
+    top = tmp_path_factory.mktemp("folders") / "tiles"
+    for number, (path, label, patient) in enumerate(
+        divided.frame[["path", "label", "patient"]].itertuples(index=False, name=None)
+    ):
+        (top / label).mkdir(parents=True, exist_ok=True)
+        (top / label / f"{patient}_{number}.png").write_bytes(Path(path).read_bytes())
+    return top
+
+
+def test_bare_files_of_a_seen_patient_are_recognised_by_the_pattern_of_the_manifest(
+    class_folders: Path, small_probe: TrainingConfig, tmp_path: Path
+) -> None:
+    manifest = read_folder(class_folders, patient=r"^([\d-]+)_").manifest
+    split_by_fractions(manifest, (0.5, 0.25, 0.25), seed=0).write(tmp_path / "s.csv")
+    divided = read_manifest(tmp_path / "s.csv")
+    run = read_run(train(divided, tmp_path / "run", small_probe).run.folder)
+    with pytest.raises(LeakageError, match=divided.in_split("train").patients[0]):
+        predict(run, [class_folders])
+    scored = predict(run, divided.in_split("test").paths).predictions
+    assert scored.provenance.protocol.name == "external images"
+    assert set(scored.frame["patient"]) == set(divided.in_split("test").patients)
+
+
+def test_without_known_patients_the_very_images_of_the_training_are_recognised(
+    class_folders: Path, small_probe: TrainingConfig, tmp_path: Path
+) -> None:
+    divided = split_by_fractions(read_folder(class_folders).manifest, (0.5, 0.25, 0.25), seed=0)
+    run = train(divided, tmp_path / "run", small_probe).run
+    seen = divided.in_split("val").paths[0]
+    with pytest.raises(LeakageError, match=f"1 of these patients .*{seen.name}"):
+        predict(run, [seen, *divided.in_split("test").paths])
+    scored = predict(run, divided.in_split("test").paths).predictions
+    assert "patients unknown" in scored.provenance.protocol.name
 
 
 def test_bare_files_of_new_patients_are_external_and_have_no_label(

@@ -76,6 +76,7 @@ def read_folder(
         dataset=top.name,
         protocol=UNSPLIT if pattern else UNKNOWN,
         notes=tuple(notes),
+        patient_pattern=patient or "",
     )
     return ReadDataset(manifest, sorted_by_path(skipped))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from eosin.protocol import Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eosin.models.run import Run
+    from eosin.models.run import Run, RunRecord
 
 
 def select_split(run: Run, manifest: Manifest, split: str | None) -> tuple[Manifest, str, bool]:
@@ -52,7 +53,9 @@ def select_split(run: Run, manifest: Manifest, split: str | None) -> tuple[Manif
 def external_images(run: Run, places: Sequence[Path]) -> Manifest:
     """Image files, and those in folders, as an unlabelled manifest.
 
-    Patients are known where the Run was trained on BreakHis and the names are BreakHis names.
+    Patients are known where the Run's own were read from file names, as in BreakHis or by a
+    pattern, and every name here gives one. Where the Run's patients are unknown, and so each of
+    its images is one, images that bear the name of one of these are taken for it.
 
     Raises:
         DataError: a place does not exist, or there is no image in any of them.
@@ -64,12 +67,14 @@ def external_images(run: Run, places: Sequence[Path]) -> Manifest:
     if not files:
         shown = ", ".join(str(place) for place in places)
         raise DataError(f"{shown}: no image found (want .png, .jpg, .tif or .bmp files)")
-    named = [_patient_of(run, file) for file in files]
+    seen = run.record.seen_patients
+    named = [_patient_of(run.record, seen, file) for file in files]
     rows = [
         {**dict.fromkeys(COLUMNS, ""), "path": str(file), "patient": patient or str(file)}
         for file, patient in zip(files, named, strict=True)
     ]
-    protocol = Protocol(unit="external", patients_known=all(named))
+    known = run.record.protocol.patients_known and all(named)
+    protocol = Protocol(unit="external", patients_known=known)
     return _Unlabelled(pd.DataFrame(rows), run.record.task, "files", protocol)
 
 
@@ -87,12 +92,24 @@ def _image_files(place: Path) -> list[Path]:
     return [place]
 
 
-def _patient_of(run: Run, file: Path) -> str | None:
-    if run.record.dataset != "breakhis":
+def _patient_of(record: RunRecord, seen: frozenset[str], file: Path) -> str | None:
+    """The patient that the name of a file gives; None where it gives none."""
+    if record.patient_pattern:
+        match = re.search(record.patient_pattern, file.name)
+        return match[1] or None if match else None
+    if not record.protocol.patients_known:
+        return _image_of(seen, file)
+    if record.dataset != "breakhis":
         return None
     try:
         name = BreakHisName.parse(file.name)
     except DataError:
         return None
-    seen = run.record.seen_patients
     return name.slide if name.slide in seen else name.accession
+
+
+def _image_of(seen: frozenset[str], file: Path) -> str | None:
+    """The seen image that ``file`` is by its name, or by its folders and name."""
+    parts = file.parts
+    names = [file.stem, *("/".join(parts[place:]) for place in range(1, len(parts) - 1))]
+    return next((name for name in names if name in seen), None)

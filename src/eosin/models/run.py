@@ -59,6 +59,7 @@ class RunRecord:
         fold: the fold held out, or None.
         train_patients: patients whose images set weights, sorted.
         val_patients: patients whose images chose epochs, strength, temperature or threshold.
+        patient_pattern: of the training manifest: what finds the patient in a file name.
         temperature: logits are divided by it before the softmax (Guo et al. 2017); positive.
         threshold: the locked probability of the positive class, binary tasks only.
         seed: of the training.
@@ -85,6 +86,7 @@ class RunRecord:
     fold: int | None = None
     train_patients: tuple[str, ...] = ()
     val_patients: tuple[str, ...] = ()
+    patient_pattern: str = ""
     temperature: float = 1.0
     threshold: float | None = None
     seed: int = 0
@@ -145,6 +147,7 @@ class RunRecord:
             fold=fold if isinstance(fold, int) else None,
             train_patients=text_list(fields, "train_patients"),
             val_patients=text_list(fields, "val_patients"),
+            patient_pattern=str(fields.get("patient_pattern", "")),
             temperature=float(str(fields.get("temperature", 1.0))),
             threshold=float(threshold) if isinstance(threshold, int | float) else None,
             seed=int(str(fields.get("seed", 0))),

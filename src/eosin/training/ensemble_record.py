@@ -68,6 +68,7 @@ def ensemble_record(
         fold=place.fold,
         train_patients=_union(record.train_patients for record in records),
         val_patients=_union(record.val_patients for record in records),
+        patient_pattern=_shared(record.patient_pattern for record in records),
         temperature=fitted.temperature,
         threshold=fitted.threshold,
         choices={**fitted.choices, **differing},
@@ -84,6 +85,12 @@ def ensemble_name(vote: str, backbones: Sequence[str]) -> str:
     if len(backbones) > _NAMED:
         return f"{title} {len(backbones)} networks"
     return f"{title} {' + '.join(backbones)}"
+
+
+def _shared(patterns: Iterable[str]) -> str:
+    """The one pattern of all, or none."""
+    distinct = set(patterns)
+    return distinct.pop() if len(distinct) == 1 else ""
 
 
 def _union(groups: Iterable[tuple[str, ...]]) -> tuple[str, ...]:

@@ -247,6 +247,7 @@ class _Training:
             fold=self.identity.fold,
             train_patients=self.train.patients,
             val_patients=self.val.patients,
+            patient_pattern=self.train.patient_pattern,
             temperature=temperature,
             threshold=threshold,
             seed=self.config.seed,

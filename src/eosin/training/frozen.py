@@ -211,6 +211,7 @@ def _record(
         fold=fold,
         train_patients=patients("train"),
         val_patients=patients("val"),
+        patient_pattern=split.patient_pattern,
         temperature=probe.temperature,
         threshold=probe.threshold,
         seed=config.seed,
