@@ -15,7 +15,16 @@ from eosin.explanation.merge import merge_heatmaps
 from eosin.pixels.reading import SkippedFile, read_image
 from eosin.reporting.heatmap_folder import write_heatmaps
 from eosin.reporting.heatmap_gallery import choose_examples, heatmap_gallery
-from eosin.reporting.overlay import BAD, Legend, Stamp, blend, colour_of, draw_overlay, strongest
+from eosin.reporting.overlay import (
+    BAD,
+    Legend,
+    Stamp,
+    blend,
+    colour_bar,
+    colour_of,
+    draw_overlay,
+    strongest,
+)
 from eosin.reporting.panel import Cell, draw_panel
 
 if TYPE_CHECKING:
@@ -93,6 +102,38 @@ def test_evidence_on_less_than_a_fifth_is_enclosed_alone() -> None:
     values[:10, :10] = 1.0
     np.testing.assert_array_equal(strongest(values), values > 0)
     assert not strongest(np.zeros((100, 100), np.float32)).any()
+
+
+def outline(values: np.ndarray) -> np.ndarray:
+    """Where the line differs from the blended tissue."""
+    return (blend(TISSUE, values) != blend(TISSUE, values, contour=False)).any(axis=2)
+
+
+def test_the_line_runs_along_holes_of_the_strongest_fifth_too() -> None:
+    rows, columns = np.mgrid[0:460, 0:700]
+    distance = np.hypot(rows - 230, columns - 350)
+    ring = ((distance > 60) & (distance < 140)).astype(np.float32)
+    line = outline(ring)
+    assert line[230, 350 - 140 - 2 : 350 - 140 + 3].any()  # its outer edge
+    assert line[230, 350 - 60 - 2 : 350 - 60 + 3].any()  # and its inner one
+
+
+def test_specks_have_no_line_beside_a_region_and_one_where_there_is_nothing_else() -> None:
+    speck = np.zeros((460, 700), np.float32)
+    speck[20:30, 20:30] = 1.0  # 100 of 322,000 pixels
+    region = speck.copy()
+    region[200:300, 200:300] = 1.0
+    assert outline(speck)[15:35, 15:35].any()
+    assert not outline(region)[15:35, 15:35].any()
+    assert outline(region)[195:305, 195:305].any()
+
+
+def test_the_colour_bar_shows_the_colours_that_the_picture_has_over_glass() -> None:
+    glass = np.full((12, 150, 3), 255, np.uint8)
+    bar = colour_bar(150, 12)
+    np.testing.assert_array_equal(bar[6, 1:-1], blend(glass, hill(12, 150), contour=False)[6, 1:-1])
+    assert (bar[6, 2] > 245).all()  # no evidence: clear
+    assert np.ptp(bar[6, -2].astype(int)) > 80  # the strongest: coloured
 
 
 def test_a_verdict_is_stamped_below_the_picture_in_its_colour() -> None:
