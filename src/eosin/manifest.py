@@ -128,7 +128,7 @@ class Manifest:
             present = sorted(set(self.frame["split"]) - {""})
             raise DataError(
                 f"the manifest has no image in split {split!r} (it has {present or 'no splits'}); "
-                "make one with `eosin split`"
+                + _how_to_make(split, present)
             )
         return self.where(kept)
 
@@ -167,6 +167,12 @@ class Manifest:
             "patient_pattern": self.patient_pattern,
         }
         write_table(self.frame, path, meta=meta)
+
+
+def _how_to_make(split: str, present: Sequence[str]) -> str:
+    if split == "val" and {"train", "test"} <= set(present):
+        return "divide the training images and keep the test split: `eosin split --keep-test`"
+    return "make one with `eosin split`"
 
 
 def read_manifest(path: Path) -> Manifest:

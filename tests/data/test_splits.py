@@ -122,8 +122,10 @@ def test_the_official_test_split_is_kept_on_request(twenty: Manifest) -> None:
         ]
     )
     divided = split_by_fractions(
-        dataclasses.replace(twenty, frame=official), (0.8, 0.2), seed=0, keep_test=True
+        dataclasses.replace(twenty, frame=official), (14 / 17, 3 / 17), seed=0, keep_test=True
     )
+    design = "82.4/17.6 of the training folder, test folder kept"
+    assert divided.protocol.name == f"patient-level, {design}"
     test = divided.frame[divided.frame["split"] == "test"]
     assert set(test["patient"]) == {"14-1", "14-2"}
     assert {"train", "val"} <= set(divided.frame["split"])

@@ -129,7 +129,7 @@ def test_a_manifest_without_validation_or_under_a_false_name_is_refused(
 ):
     frame = tiny_manifest.frame
     lone = tiny_manifest.where((frame["split"] != "val").to_numpy())
-    with pytest.raises(DataError, match="no image in split 'val'"):
+    with pytest.raises(DataError, match=r"no image in split 'val'.*`eosin split --keep-test`"):
         finetune(lone, tmp_path / "run", tiny_config)
     crossing = replace(tiny_manifest, frame=frame.assign(patient="14-1001"))
     with pytest.raises(LeakageError, match="14-1001"):

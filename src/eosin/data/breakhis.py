@@ -171,7 +171,9 @@ def read_breakhis(
     if folds is not None:
         manifest = place_images(manifest, OfficialFold(folds, official_fold))
     elif official_fold is not None:
-        raise ConfigError(f"official fold {official_fold} needs the official fold file as well")
+        raise ConfigError(
+            f"official fold {official_fold} needs the official fold file as well: --folds FILE"
+        )
     return ReadDataset(manifest, sorted_by_path(skipped))
 
 

@@ -138,7 +138,7 @@ def _tested_in(folds: Folds, names: list[str], source: Path) -> list[str]:
         raise ConfigError(
             f"{source}: {len(repeated)} images are tested in more than one of the folds "
             f"{sorted(folds)} (e.g. {repeated[0]}), so these are separate divisions and not a "
-            "cross-validation; choose one fold by its number"
+            f"cross-validation; choose one of them: --official-fold {min(folds)}"
         )
     place = {name: str(fold) for name, fold in tests}
     found = [place.get(name, "") for name in names]

@@ -64,7 +64,7 @@ def split_by_fractions(
     split = manifest.frame["split"].to_numpy(dtype=object).copy()
     split[free] = [names[place] for place in places]
     frame = manifest.frame.assign(split=split, fold="")
-    shares = "/".join(f"{100 * fraction:g}" for fraction in fractions)
+    shares = "/".join(f"{100 * fraction:.3g}" for fraction in fractions)
     design = f"{shares} of the training folder, test folder kept" if keep_test else shares
     return _named(replace(manifest, frame=frame), by=by, design=design, seed=seed)
 
