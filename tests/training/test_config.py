@@ -1,5 +1,6 @@
 """Settings are flat, checked, and forgiving only of what was left out."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,11 @@ def written(folder: Path, text: str) -> Path:
 
 
 def test_the_default_file_spells_out_every_default():
-    assert read_config(CONFIGS / "default.toml") == TrainingConfig()
+    path = CONFIGS / "default.toml"
+    assert read_config(path) == TrainingConfig()
+    # A default of None has no word in TOML: its key stands behind a #.
+    spelled = re.findall(r"^(?:# )?(\w+) = ", path.read_text(encoding="utf-8"), flags=re.M)
+    assert sorted(spelled) == sorted(TrainingConfig.model_fields)
 
 
 def test_the_frozen_recipe_is_every_default_but_the_network_and_that_it_is_frozen():
@@ -61,6 +66,10 @@ def test_an_unknown_key_is_answered_with_the_nearest_known_one(tmp_path):
         ('device = "tpu"', r"device = 'tpu'"),
         ("dropout = 1.0", r"dropout = 1\.0: .*less than 1"),
         ("epochs = 4\nwarmup_epochs = 4", r"warmup_epochs \(4\) must be fewer than epochs \(4\)"),
+        (
+            'freeze = true\ntrack = "tensorboard"',
+            "track = 'tensorboard' follows epochs, and freeze = true has none",
+        ),
         ("[optimizer]\nname = 1", r"settings are flat; write \[optimizer\]"),
         ("epochs = = 4", "not a readable TOML file"),
     ],

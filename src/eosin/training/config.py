@@ -120,6 +120,15 @@ class TrainingConfig(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _a_tracker_has_epochs(self) -> TrainingConfig:
+        if self.freeze and self.track != "none":
+            raise ValueError(
+                f"track = {self.track!r} follows epochs, and freeze = true has none; set it to "
+                "none or fine-tune"
+            )
+        return self
+
     def with_overrides(self, overrides: Mapping[str, object]) -> TrainingConfig:
         """A copy with other values; entries that are None were not given and change nothing.
 
