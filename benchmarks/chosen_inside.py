@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 from draws_table import print_means
 
-from eosin.evaluation.draws import average_over_draws
+from eosin.evaluation.draws import score_draws
 from eosin.models.run import Run, read_run
 from eosin.predictions import Predictions, read_predictions
 
@@ -35,7 +35,8 @@ def main() -> None:
         draws.setdefault(seed.parent.name, []).append(choose(seed, chosen))
     for protocol, tables in draws.items():
         print_means(
-            average_over_draws(tables), title=f"chosen inside training patients, {protocol}"
+            score_draws(tables).figures,
+            title=f"chosen inside training patients, {protocol}",
         )
     for name, folds in chosen.most_common():
         print(f"{folds:4d} folds chose {name}")

@@ -21,7 +21,7 @@ from eosin.data.breakhis import read_breakhis
 from eosin.data.folder import read_folder
 from eosin.data.splits import hold_out, split_into_folds
 from eosin.evaluation.calibration import apply_temperature
-from eosin.evaluation.draws import average_over_draws
+from eosin.evaluation.draws import score_draws
 from eosin.manifest import Manifest
 from eosin.pixels.reading import read_image
 from eosin.predictions import Predictions, Provenance, make_predictions
@@ -46,7 +46,7 @@ def main() -> None:
     features = np.stack([statistics(path) for path in manifest.paths])
     draws = [scored(manifest, features, seed) for seed in options.seeds]
     print_means(
-        average_over_draws(draws),
+        score_draws(draws).figures,
         title=f"{options.data}: {len(manifest)} images, {features.shape[1]} statistics",
     )
 

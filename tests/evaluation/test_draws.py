@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from eosin.errors import DataError
-from eosin.evaluation.draws import average_over_draws
+from eosin.evaluation.draws import score_draws
 from eosin.evaluation.evaluate import evaluate_predictions
 from eosin.predictions import Predictions, make_predictions
 from eosin.tasks import Task
@@ -40,7 +40,7 @@ def test_the_mean_and_the_range_are_those_of_the_single_evaluations() -> None:
         for level, metric in (("image", "accuracy"), ("image", "roc_auc"), ("patient", "roc_auc"))
         for draw in draws
     ]
-    found = average_over_draws(draws, resamples=200)
+    found = score_draws(draws, resamples=200).figures
     assert [(f.metric, f.level) for f in found] == [
         ("accuracy", "image"),
         ("roc_auc", "image"),
@@ -58,8 +58,8 @@ def test_the_mean_and_the_range_are_those_of_the_single_evaluations() -> None:
 def test_averaging_the_same_draw_changes_neither_figure_nor_interval() -> None:
     draw = table(0.7, seed=1)
     once, thrice = (
-        average_over_draws([draw], resamples=300),
-        average_over_draws([draw] * 3, resamples=300),
+        score_draws([draw], resamples=300).figures,
+        score_draws([draw] * 3, resamples=300).figures,
     )
     for one, three in zip(once, thrice, strict=True):
         assert (one.value, one.low, one.high) == pytest.approx((three.value, three.low, three.high))
@@ -67,19 +67,30 @@ def test_averaging_the_same_draw_changes_neither_figure_nor_interval() -> None:
 
 def test_against_a_baseline_each_draw_is_paired_with_its_own() -> None:
     good, poor = ([table(share, seed=seed) for seed in range(3)] for share in (0.9, 0.6))
-    better = average_over_draws(good, poor, resamples=300)[0]
-    alone = [average_over_draws(side, resamples=300)[0].value or 0.0 for side in (good, poor)]
+    scored = [score_draws(side, resamples=300) for side in (good, poor)]
+    better = scored[0].less(scored[1]).figures[0]
+    alone = [side.figures[0].value or 0.0 for side in scored]
     assert better.value == pytest.approx(alone[0] - alone[1])
     assert better.low is not None
     assert better.low > 0
-    nothing = average_over_draws(good, good, resamples=300)[0]
+    nothing = scored[0].less(scored[0]).figures[0]
     assert (nothing.value, nothing.low, nothing.high) == (0, 0, 0)
+
+
+def test_a_baseline_that_lacks_images_is_paired_on_those_that_both_have() -> None:
+    good, poor = ([table(share, seed=seed) for seed in range(2)] for share in (0.9, 0.6))
+    kept = [draw.where(draw.frame["patient"] != "14-3") for draw in (*good, *poor)]
+    lacking = score_draws(kept[2:], resamples=200)
+    found = score_draws(good, resamples=200).less(lacking).figures
+    same = score_draws(kept[:2], resamples=200).less(lacking).figures
+    assert found == same
+    assert {figure.images for figure in found if figure.level == "image"} == {66}
 
 
 def test_draws_of_other_images_or_in_other_numbers_are_refused() -> None:
     draw = table(0.7, seed=1)
     with pytest.raises(DataError, match="got 1 and 2"):
-        average_over_draws([draw, draw], [draw])
+        score_draws([draw, draw]).less(score_draws([draw]))
     other = table(0.7, seed=1)
     other = other.where(other.frame["patient"] == "14-0")
     shifted = make_predictions(
@@ -87,5 +98,7 @@ def test_draws_of_other_images_or_in_other_numbers_are_refused() -> None:
         other.probabilities,
         task=TASK,
     )
+    with pytest.raises(DataError, match="got none"):
+        score_draws([])
     with pytest.raises(DataError, match="no image is in all tables"):
-        average_over_draws([draw, shifted])
+        score_draws([draw, shifted])

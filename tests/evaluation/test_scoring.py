@@ -9,7 +9,7 @@ from sklearn import metrics as sk
 from eosin.evaluation.glossary import GLOSSARY
 from eosin.evaluation.intervals import resample_weights
 from eosin.evaluation.sample import image_sample
-from eosin.evaluation.scoring import MetricKey, score_sample
+from eosin.evaluation.scoring import MetricKey, score_headlines, score_sample
 from eosin.evaluation.weights import Weights
 
 
@@ -81,6 +81,19 @@ def test_weighing_patients_equals_scoring_their_repeated_rows(task, drawn_table,
                 np.testing.assert_allclose(values[row], again[key][0], rtol=0, atol=1e-10)
             elif np.isfinite(values[row]):  # a class is missing: macro figures have no value
                 assert not key.metric.startswith(("macro", "balanced")), key
+
+
+@pytest.mark.parametrize("task", ["binary", "her2", "subtype"])
+def test_the_headlines_are_those_of_every_figure(task, drawn_table, request):
+    task = request.getfixturevalue(task)
+    sample = image_sample(drawn_table(task, images=120, rounded=1))
+    weights = Weights(sample.patient, resample_weights(sample.patients, resamples=30, seed=1))
+    every = score_sample(sample, task, weights)
+    area = MetricKey("roc_auc" if task.binary else "macro_roc_auc")
+    found = score_headlines(sample, task, weights)
+    assert list(found) == [MetricKey("accuracy"), area]
+    for key, values in found.items():
+        np.testing.assert_array_equal(values, every[key])
 
 
 def test_each_kind_of_task_gets_its_own_metrics(drawn_table, her2, subtype):

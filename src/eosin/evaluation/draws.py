@@ -17,11 +17,11 @@ from eosin.evaluation.alignment import align
 from eosin.evaluation.evaluate import estimate_of, one_blas_thread, patients_known
 from eosin.evaluation.intervals import Bootstrap
 from eosin.evaluation.sample import Level, Sample, image_sample, patients_of_one_label
-from eosin.evaluation.scoring import MetricKey, score_sample
+from eosin.evaluation.scoring import MetricKey, score_headlines
 from eosin.evaluation.weights import Floats, Weights
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from eosin.predictions import Predictions
     from eosin.tasks import Task
@@ -55,43 +55,78 @@ class MeanFigure:
     note: str = ""
 
 
-def average_over_draws(
-    draws: Sequence[Predictions],
-    baseline: Sequence[Predictions] = (),
-    *,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> tuple[MeanFigure, ...]:
-    """Mean accuracy and ROC AUC by image, and ROC AUC by patient, over draws of the folds.
+@dataclass(frozen=True)
+class ScoredDraws:
+    """A model's figures in each draw, under each resample of patients; see ``score_draws``.
 
-    With a ``baseline`` each figure is that of ``draws`` minus that of the baseline, draw by draw.
+    Attributes:
+        tables: one a draw, their rows the same images.
+        bootstrap: the resamples.
+        parts: by level, what was scored in the first draw and, by metric, the figures of all draws,
+            shape (draws, 1 + resamples): each sample itself, then its resamples.
+    """
+
+    tables: tuple[Predictions, ...]
+    bootstrap: Bootstrap
+    parts: Mapping[Level, tuple[Sample, Mapping[MetricKey, Floats]]]
+
+    @property
+    def figures(self) -> tuple[MeanFigure, ...]:
+        """Mean accuracy and ROC AUC by image, and ROC AUC by patient, over the draws."""
+        return tuple(
+            _mean(key, values, sample, self.tables[0].task, level=level, by=self.bootstrap)
+            for level, (sample, scores) in self.parts.items()
+            for key, values in scores.items()
+        )
+
+    def less(self, baseline: ScoredDraws) -> ScoredDraws:
+        """These figures minus those of ``baseline``, draw by draw, on the images of both.
+
+        Raises:
+            DataError: other numbers of draws, tables of other classes, labels or patients, or no
+                image in common.
+        """
+        if len(self.tables) != len(baseline.tables):
+            raise DataError(
+                f"want as many draws of the baseline as of the model, got {len(baseline.tables)} "
+                f"and {len(self.tables)}"
+            )
+        tables = _aligned([*self.tables, *baseline.tables])
+        own = self._on(tables[: len(self.tables)], self.bootstrap)
+        other = baseline._on(tables[len(self.tables) :], self.bootstrap)
+        return ScoredDraws(
+            own.tables,
+            self.bootstrap,
+            {
+                level: (sample, {key: v - other.parts[level][1][key] for key, v in scores.items()})
+                for level, (sample, scores) in own.parts.items()
+                if level in other.parts
+            },
+        )
+
+    def _on(self, tables: Sequence[Predictions], bootstrap: Bootstrap) -> ScoredDraws:
+        """Scored on the images of ``tables``: as it is where these are its images already."""
+        same = list(tables[0].frame["path"]) == list(self.tables[0].frame["path"])
+        return self if same and bootstrap == self.bootstrap else _scored(tables, bootstrap)
+
+
+def score_draws(
+    draws: Sequence[Predictions], *, resamples: int = 2000, seed: int = 0
+) -> ScoredDraws:
+    """Score one model under several draws of the folds.
 
     Args:
-        draws: labelled predictions of one model, one table a draw, of the same images.
-        baseline: of another model, under the same draws in the same order; or none.
+        draws: labelled predictions, one table a draw, of the same images.
         resamples: bootstrap draws of patients.
         seed: of these.
 
     Raises:
-        DataError: no draw, a baseline of another number of draws, tables of other classes, labels
-            or patients, or no image in common.
+        DataError: no draw, tables of other classes, labels or patients, or no image in common.
         ConfigError: resamples are too few for the interval.
     """
-    if not draws or len(baseline) not in (0, len(draws)):
-        raise DataError(
-            f"want as many draws of the baseline as of the model, got {len(baseline)} and "
-            f"{len(draws)}"
-        )
-    tables = _aligned([*draws, *baseline])
-    task, bootstrap = draws[0].task, Bootstrap(resamples, seed)
-    samples = [image_sample(table) for table in tables]
-    area = "roc_auc" if task.binary else "macro_roc_auc"
-    found = _means(samples, ("accuracy", area), task, level="image", draws=len(draws), by=bootstrap)
-    patients = [patients_of_one_label(sample, task) for sample in samples]
-    kept = [sample for sample in patients if sample is not None]
-    if len(kept) == len(samples) and all(patients_known(table) for table in tables):
-        found += _means(kept, (area,), task, level="patient", draws=len(draws), by=bootstrap)
-    return tuple(found)
+    if not draws:
+        raise DataError("want one draw of the model or more, got none")
+    return _scored(_aligned(draws), Bootstrap(resamples, seed))
 
 
 def _aligned(tables: Sequence[Predictions]) -> list[Predictions]:
@@ -100,27 +135,29 @@ def _aligned(tables: Sequence[Predictions]) -> list[Predictions]:
     return list(align({f"draw {n + 1}": table for n, table in enumerate(tables)}).tables.values())
 
 
-def _means(
-    samples: Sequence[Sample],
-    metrics: Sequence[str],
-    task: Task,
-    *,
-    level: Level,
-    draws: int,
-    by: Bootstrap,
-) -> list[MeanFigure]:
-    """Of the first ``draws`` samples, less those of the others where there are others."""
+def _scored(tables: Sequence[Predictions], bootstrap: Bootstrap) -> ScoredDraws:
+    task = tables[0].task
+    samples = [image_sample(table) for table in tables]
+    parts: dict[Level, tuple[Sample, Mapping[MetricKey, Floats]]] = {
+        "image": (samples[0], _figures(samples, task, bootstrap))
+    }
+    patients = [patients_of_one_label(sample, task) for sample in samples]
+    kept = [sample for sample in patients if sample is not None]
+    if len(kept) == len(samples) and all(patients_known(table) for table in tables):
+        scores = _figures(kept, task, bootstrap)
+        del scores[MetricKey("accuracy")]
+        parts["patient"] = kept[0], scores
+    return ScoredDraws(tuple(tables), bootstrap, parts)
+
+
+def _figures(
+    samples: Sequence[Sample], task: Task, bootstrap: Bootstrap
+) -> dict[MetricKey, Floats]:
     first = samples[0]
-    weights = Weights(first.patient, by.rows(first.patients))
+    weights = Weights(first.patient, bootstrap.rows(first.patients))
     with one_blas_thread():
-        scores = [score_sample(each, task, weights, recognition=False) for each in samples]
-    found = []
-    for metric in metrics:
-        key = MetricKey(metric)
-        rows = np.stack([score[key] for score in scores])
-        values = rows[:draws] - rows[draws:] if len(rows) > draws else rows
-        found.append(_mean(key, values, first, task, level=level, by=by))
-    return found
+        scores = [score_headlines(each, task, weights) for each in samples]
+    return {key: np.stack([score[key] for score in scores]) for key in scores[0]}
 
 
 def _mean(

@@ -9,7 +9,7 @@ from eosin.evaluation.alignment import align
 from eosin.evaluation.evaluate import estimate_of, one_blas_thread, patients_known
 from eosin.evaluation.intervals import Bootstrap
 from eosin.evaluation.sample import Level, Sample, image_sample, patients_of_one_label
-from eosin.evaluation.scoring import MetricKey, score_sample
+from eosin.evaluation.scoring import MetricKey, score_headlines
 from eosin.evaluation.weights import Floats, Weights
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _differences(
     sample = pair[1]
     weights = Weights(sample.patient, bootstrap.rows(sample.patients))
     with one_blas_thread():
-        scores = [score_sample(each, task, weights, recognition=False) for each in pair]
+        scores = [score_headlines(each, task, weights) for each in pair]
     return [
         _effect(
             MetricKey(metric),

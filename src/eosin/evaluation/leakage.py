@@ -10,7 +10,7 @@ import numpy as np
 from eosin.errors import DataError
 from eosin.evaluation.intervals import Bootstrap
 from eosin.evaluation.sample import image_sample
-from eosin.evaluation.scoring import MetricKey, score_sample
+from eosin.evaluation.scoring import MetricKey, score_headlines
 from eosin.evaluation.weights import Weights
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def measure_leakage(
     for sample in tables:
         columns = np.array([place[name] for name in sample.patients], dtype=np.int64)
         weights = Weights(columns[sample.patient], rows)
-        scored.append(score_sample(sample, leaky.task, weights, recognition=False))
+        scored.append(score_headlines(sample, leaky.task, weights))
     area = "roc_auc" if leaky.task.binary else "macro_roc_auc"
     found = []
     for name in ("accuracy", area):

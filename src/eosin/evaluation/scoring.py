@@ -54,6 +54,26 @@ def score_sample(
     return dict(sorted(values.items(), key=lambda item: order[item[0].metric]))
 
 
+def score_headlines(sample: Sample, task: Task, weights: Weights) -> dict[MetricKey, Floats]:
+    """Accuracy and the area under the ROC, macro-averaged beyond two classes, shape (R,) each.
+
+    What ``score_sample`` gives for them, without the cost of every other metric.
+    """
+    counts = metrics.confusion_counts(
+        sample.labels, sample.predicted, classes=len(task.classes), weights=weights
+    )
+    accuracy = {MetricKey("accuracy"): metrics.accuracy(counts)}
+    places = [task.positive_index] if task.binary else range(len(task.classes))
+    areas = [
+        roc_auc(sample.probabilities[:, place], sample.labels == place, weights) for place in places
+    ]
+    if task.binary:
+        return accuracy | {MetricKey("roc_auc"): areas[0]}
+    return accuracy | {
+        MetricKey("macro_roc_auc"): metrics.macro(np.stack(areas, 1), sample.present)
+    }
+
+
 def _of_choices(counts: Floats) -> dict[MetricKey, Floats]:
     return {
         MetricKey("accuracy"): metrics.accuracy(counts),

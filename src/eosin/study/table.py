@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from eosin.evaluation.draws import average_over_draws
+from eosin.evaluation.draws import score_draws
 from eosin.evaluation.effects import measure_effects
 from eosin.evaluation.leakage import MeterRow, measure_leakage
 from eosin.reporting.draws_section import DrawsRow
@@ -97,26 +98,23 @@ def draws_rows(results: Sequence[Result], *, resamples: int = 2000) -> tuple[Dra
             drawn.setdefault((result.cell.design.text, title_of(result)), []).append(result)
     most = max((len(own) for own in drawn.values()), default=0)
     whole = {key: own for key, own in drawn.items() if len(own) == most > 1}
-    firsts: dict[str, tuple[str, list[Result]]] = {}
+    scored = {
+        key: score_draws([result.predictions for result in own], resamples=resamples)
+        for key, own in whole.items()
+    }
+    firsts: dict[str, str] = {}
+    for design, title in whole:
+        firsts.setdefault(design, title)
+    rows = []
     for (design, title), own in whole.items():
-        firsts.setdefault(design, (title, own))
-    return tuple(
-        _draws_row(title, own, *firsts[design], resamples=resamples)
-        for (design, title), own in whole.items()
-    )
-
-
-def _draws_row(
-    title: str, own: Sequence[Result], against: str, baseline: Sequence[Result], *, resamples: int
-) -> DrawsRow:
-    protocol = own[0].predictions.provenance.protocol
-    tables = [result.predictions for result in own]
-    figures = average_over_draws(tables, resamples=resamples)
-    if title == against:
-        return DrawsRow(title, protocol.name, protocol.leaky, figures)
-    others = [result.predictions for result in baseline]
-    gains = average_over_draws(tables, others, resamples=resamples)
-    return DrawsRow(title, protocol.name, protocol.leaky, figures, against, gains)
+        protocol = own[0].predictions.provenance.protocol
+        against, figures = firsts[design], scored[design, title]
+        row = DrawsRow(title, protocol.name, protocol.leaky, figures.figures)
+        if title != against:
+            gains = figures.less(scored[design, against]).figures
+            row = replace(row, against=against, gains=gains)
+        rows.append(row)
+    return tuple(rows)
 
 
 def _twins(result: Result) -> tuple[str, str, int]:
