@@ -11,7 +11,13 @@ import numpy as np
 from eosin.evaluation import sentences
 from eosin.evaluation.alignment import Aligned, align, protocol_sentences
 from eosin.evaluation.comparison import Comparison, Difference, PairTest
-from eosin.evaluation.evaluate import AT_THRESHOLD, estimate_of, one_blas_thread, patients_known
+from eosin.evaluation.evaluate import (
+    AT_THRESHOLD,
+    estimate_of,
+    interval_around,
+    one_blas_thread,
+    patients_known,
+)
 from eosin.evaluation.intervals import Bootstrap
 from eosin.evaluation.mistakes import find_mistakes
 from eosin.evaluation.paired_tests import holm, mcnemar_p, sign_flip_p
@@ -107,23 +113,10 @@ def _differences(
     for first, second in combinations(scores, 2):
         for key, scope in _in_reading_order(scores[first], task):
             rows = scores[first][key] - scores[second][key]
-            value, low, high, note = _paired(key, rows, sample, task, bootstrap=bootstrap)
+            value, low, high, notes = interval_around(key, rows, sample, task, bootstrap=bootstrap)
+            note = "; ".join(notes)
             found.append(Difference(first, second, key.metric, scope, value, low, high, note))
     return tuple(found)
-
-
-def _paired(
-    key: MetricKey, rows: Floats, sample: Sample, task: Task, *, bootstrap: Bootstrap
-) -> tuple[float | None, float | None, float | None, str]:
-    """A difference, its interval and what must be known of it; the first row is the sample."""
-    if not np.isfinite(rows[0]):
-        return None, None, None, sentences.undefined_because(key, sample, task)
-    without = sentences.no_interval_because(key, sample, task)
-    if without:
-        return float(rows[0]), None, None, without
-    interval = bootstrap.interval(rows[1:])
-    notes = sentences.about_interval(interval, float(rows[0]))
-    return float(rows[0]), interval.low, interval.high, "; ".join(notes)
 
 
 def _tests(right: Mapping[str, Bools], sample: Sample | None) -> tuple[PairTest, ...]:

@@ -144,17 +144,28 @@ def estimate_of(
     if key.class_index is not None:
         images = int(sample.class_images[key.class_index])
         patients = int(sample.class_patients[key.class_index])
+    value, low, high, notes = interval_around(key, rows, sample, task, bootstrap=bootstrap)
+    if value is not None:
+        notes = [*sentences.caveats(key, sample, task), *notes]
+    return Estimate(value, low, high, images, patients, "; ".join(notes))
+
+
+def interval_around(
+    key: MetricKey, rows: Floats, sample: Sample, task: Task, *, bootstrap: Bootstrap
+) -> tuple[float | None, float | None, float | None, list[str]]:
+    """A figure, or a difference of two, and its interval; rows are as in ``estimate_of``.
+
+    Returns:
+        the value and the ends of its interval, None where there are none, and the reasons why or
+        what must be known of the interval.
+    """
     if not np.isfinite(rows[0]):
-        why = sentences.undefined_because(key, sample, task)
-        return Estimate(None, None, None, images, patients, why)
-    notes = sentences.caveats(key, sample, task)
-    without = sentences.no_interval_because(key, sample, task)
+        return None, None, None, [sentences.undefined_because(key, sample, task)]
+    value, without = float(rows[0]), sentences.no_interval_because(key, sample, task)
     if without:
-        notes.append(without)
-        return Estimate(float(rows[0]), None, None, images, patients, "; ".join(notes))
+        return value, None, None, [without]
     interval = bootstrap.interval(rows[1:])
-    notes += sentences.about_interval(interval, float(rows[0]))
-    return Estimate(float(rows[0]), interval.low, interval.high, images, patients, "; ".join(notes))
+    return value, interval.low, interval.high, sentences.about_interval(interval, value)
 
 
 def _in_reading_order(
