@@ -49,12 +49,15 @@ def test_a_map_of_the_region_that_the_network_uses_is_faithful() -> None:
     verdict = judge(removed_by(true_map()), CHANGED)
     assert verdict.faithful
     found = re.fullmatch(
-        r"faithful: deletion AUC (0\.\d\d) against random (0\.\d\d), insertion (0\.\d\d)",
+        r"faithful: deletion AUC (0\.\d\d) against random (0\.\d\d), insertion (0\.\d\d); "
+        r"their gap of (0\.\d\d) beats all 10 random maps",
         verdict.sentence,
     )
     assert found is not None
     # From 0.9 to 0.1 within the first of 8 steps: 0.1 + 0.8 / 16, and the opposite for insertion.
-    assert [float(value) for value in found.groups()] == pytest.approx([0.15, 0.5, 0.85], abs=0.03)
+    deletion, random, insertion, gap = (float(value) for value in found.groups())
+    assert [deletion, random, insertion] == pytest.approx([0.15, 0.5, 0.85], abs=0.03)
+    assert gap == pytest.approx(insertion - deletion, abs=0.011)  # of figures with two decimals
 
 
 def test_the_inverted_map_is_not_faithful() -> None:
@@ -132,5 +135,6 @@ def test_a_map_between_the_random_ones_is_told_how_many_do_as_well() -> None:
     result = removed_by(true_map())
     rival = replace(result, random=(result.heatmap, *result.random[1:]))
     assert "no better than 1 of 10 random maps" in judge(rival, CHANGED).sentence
-    lenient = Thresholds(as_good=0.1)
-    assert judge(rival, CHANGED, thresholds=lenient).faithful
+    lenient = judge(rival, CHANGED, thresholds=Thresholds(as_good=0.1))
+    assert lenient.faithful
+    assert lenient.sentence.endswith("beats 9 of 10 random maps")
