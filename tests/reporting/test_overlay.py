@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,11 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from eosin.explanation.faithfulness_table import FaithfulnessRow
 from eosin.explanation.heatmap import Explanation, Heatmap
 from eosin.explanation.merge import merge_heatmaps
 from eosin.pixels.reading import SkippedFile, read_image
 from eosin.reporting.heatmap_folder import write_heatmaps
 from eosin.reporting.heatmap_gallery import choose_examples, heatmap_gallery
+from eosin.reporting.heatmap_pictures import draw_merged, draw_models
 from eosin.reporting.overlay import (
     BAD,
     Legend,
@@ -57,6 +61,28 @@ def explanation(path: Path, models: int = 1, *, target: str = "malignant") -> Ex
     if models == 1:
         return Explanation(path, image, "benign", target, members)
     return Explanation(path, image, "benign", target, members, *merge_heatmaps(members))
+
+
+def verdict(faithful: bool) -> FaithfulnessRow:
+    """A row of which the pictures need the verdict only."""
+    nothing = dict.fromkeys(field.name for field in fields(FaithfulnessRow))
+    said = (
+        "faithful: deletion AUC 0.31" if faithful else "not faithful: no better than random (0.6)"
+    )
+    return FaithfulnessRow(**{**nothing, "faithful": faithful, "verdict": said})  # type: ignore[arg-type]  # the rest is not drawn
+
+
+@pytest.fixture
+def cells(monkeypatch: pytest.MonkeyPatch) -> list[Cell]:
+    """What panels are made of, as they are drawn."""
+    drawn: list[Cell] = []
+
+    def kept(given: Sequence[Cell], *, title: str, key: str) -> np.ndarray:
+        drawn.extend(given)
+        return draw_panel(given, title=title, key=key)
+
+    monkeypatch.setattr("eosin.reporting.heatmap_pictures.draw_panel", kept)
+    return drawn
 
 
 def test_the_picture_stays_700_by_460_above_its_legend() -> None:
@@ -158,6 +184,51 @@ def test_a_panel_lays_its_cells_out_as_evenly_as_it_can() -> None:
     five = draw_panel([cell] * 5, title="Evidence for malignant")
     three = draw_panel([cell] * 3, title="Evidence for malignant")
     assert five.shape[1] == three.shape[1]  # three and two, not four and one
+
+
+def test_a_panel_with_a_key_says_what_its_colours_mean_above_the_pictures() -> None:
+    cell = Cell(TISSUE, "bh/fold-1", ("predicts malignant: 0.73",))
+    plain = draw_panel([cell] * 3, title="Evidence for malignant")
+    keyed = draw_panel([cell] * 3, title="Evidence for malignant", key="evidence, 1 = most here")
+    taller = len(keyed) - len(plain)
+    assert taller > 12
+    bar = colour_bar(110, 12)
+    rows = [row for row in range(taller + 60) if (keyed[row : row + 12, 14:124] == bar).all()]
+    assert len(rows) == 1
+
+
+def test_a_panel_has_the_mean_of_a_family_of_several_networks_and_of_no_other(
+    cells: list[Cell],
+) -> None:
+    both = explanation(Path("a.png"), 2)
+    other = replace(both.members[0], model="bh/b0", family="EfficientNetV1", seen=True)
+    draw_models(replace(both, members=(*both.members, other), merged=None))
+    assert [cell.title for cell in cells] == [
+        *("image", "bh/fold-1", "bh/fold-2", "bh/b0"),
+        "mean of EfficientNetV2",
+    ]
+    met = [cell.title for cell in cells if "met this patient in training" in cell.lines]
+    assert met == ["bh/b0"]
+
+
+def test_a_panel_and_a_merged_map_say_what_the_checks_found_of_each_member(
+    cells: list[Cell], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    legends: list[Legend] = []
+
+    def kept(image: np.ndarray, values: np.ndarray, legend: Legend) -> np.ndarray:
+        legends.append(legend)
+        return draw_overlay(image, values, legend)
+
+    monkeypatch.setattr("eosin.reporting.heatmap_pictures.draw_overlay", kept)
+    scored = replace(explanation(Path("a.png"), 2), scores=(verdict(True), verdict(False)))
+    draw_models(scored)
+    assert [cell.lines[-1] for cell in cells[1:3]] == [
+        "faithful",
+        "not faithful: no better than random",
+    ]
+    draw_merged(scored)
+    assert "Faithful: 1 of the 2 maps merged here" in legends[0].lines[-1]
 
 
 def test_the_folder_holds_pictures_raw_maps_and_an_index_of_both(tmp_path: Path) -> None:

@@ -51,20 +51,24 @@ def draw_heatmap(
 
 
 def draw_models(explanation: Explanation) -> UInt8Image:
-    """Every network's map side by side, then each family's mean and the merged map."""
-    path, image = explanation.path, explanation.image
+    """Every network's map with its verdict, the mean of families of several, the merged map."""
+    path, image, members = explanation.path, explanation.image, explanation.members
     known = f"true class: {explanation.label}" if explanation.label else ""
     cells = [Cell(image, "image", tuple(line for line in (path.name, known) if line))]
-    cells += [_cell(image, heatmap) for heatmap in explanation.members]
-    means = family_means(explanation.members)
-    if len(means) > 1:
-        cells += [_cell(image, mean, title=f"mean of {mean.model}") for mean in means]
+    scores = explanation.scores or (None,) * len(members)
+    cells += [_cell(image, *pair) for pair in zip(members, scores, strict=True)]
+    families = [heatmap.family for heatmap in members]
+    cells += [
+        _cell(image, mean, title=f"mean of {mean.model}")
+        for mean in family_means(members)
+        if families.count(mean.model) > 1  # of one network it is that network's map again
+    ]
     if explanation.merged is not None and explanation.disagreement is not None:
         cells.append(_cell(image, explanation.merged, title="merged, by probability"))
         spread = _disagreement(image, explanation.disagreement)
         cells.append(Cell(spread, "disagreement", ("bright where networks differ",)))
     title = f"Evidence for {explanation.target} · {path.name}"
-    return draw_panel(cells, title=title)
+    return draw_panel(cells, title=title, key=f"evidence, 1 = most here; {_LINE}")
 
 
 def draw_merged(explanation: Explanation) -> UInt8Image:
@@ -84,6 +88,7 @@ def draw_merged(explanation: Explanation) -> UInt8Image:
             "their probability",
             _LINE,
             *((SEEN.replace("The", "A"),) if merged.seen else ()),
+            *_members_verdict(explanation),
         ),
         scale="evidence, 1 = most here",
     )
@@ -103,12 +108,38 @@ def _disagreement(image: UInt8Image, spread: FloatMap) -> UInt8Image:
     return blend(image, spread / np.float32(_MOST_DISAGREEMENT), contour=False)
 
 
-def _cell(image: UInt8Image, heatmap: Heatmap, *, title: str = "") -> Cell:
+def _cell(
+    image: UInt8Image, heatmap: Heatmap, score: FaithfulnessRow | None = None, *, title: str = ""
+) -> Cell:
     says = f"predicts {heatmap.predicted}: {heatmap.probabilities[heatmap.predicted]:.2f}"
     if heatmap.predicted != heatmap.target:
         says += f" ({heatmap.target}: {heatmap.probability:.2f})"
-    lines = (says,) if title else (heatmap.backbone, says)
-    return Cell(blend(image, heatmap.values), title or heatmap.model, lines)
+    lines = [
+        "" if title else heatmap.backbone,
+        says,
+        "met this patient in training" if heatmap.seen else "",
+        _short_verdict(score),
+    ]
+    shown = tuple(line for line in lines if line)
+    return Cell(blend(image, heatmap.values), title or heatmap.model, shown)
+
+
+def _members_verdict(explanation: Explanation) -> tuple[str, ...]:
+    """What the checks say of the maps that were merged; nothing where they were not asked."""
+    if not explanation.scores:
+        return ()
+    faithful = sum(score.faithful for score in explanation.scores)
+    return (
+        f"Faithful: {faithful} of the {len(explanation.scores)} maps merged here. The merged one "
+        "was not checked itself.",
+    )
+
+
+def _short_verdict(score: FaithfulnessRow | None) -> str:
+    """A verdict without its figures; empty where there is none."""
+    if score is None:
+        return ""
+    return "faithful" if score.faithful else score.verdict.partition(" (")[0]
 
 
 def _predicted(explanation: Explanation, heatmap: Heatmap) -> str:

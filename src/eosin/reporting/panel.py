@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eosin.reporting.lettering import INK, PAPER, QUIET, font, line_height, wrap
+from eosin.reporting.overlay import colour_bar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from eosin.pixels.reading import UInt8Image
 
-_GAP, _TITLE = 14, 18
+_GAP, _TITLE, _BAR = 14, 18, (110, 12)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,13 +30,14 @@ class Cell:
 
 
 def draw_panel(
-    cells: Sequence[Cell], *, title: str, width: int = 340, columns: int = 4
+    cells: Sequence[Cell], *, title: str, key: str = "", width: int = 340, columns: int = 4
 ) -> UInt8Image:
     """A grid of cells under a title, RGB.
 
     Args:
         cells: pictures of one image, all of one shape.
         title: what they show.
+        key: what their colours and lines mean; stands beside a colour bar, left out where empty.
         width: of each picture in the grid, in pixels; smaller pictures keep their size.
         columns: at most this many side by side.
     """
@@ -51,11 +53,19 @@ def draw_panel(
     across = columns * (wide + _GAP) + _GAP
     heading = wrap(title, across - 2 * _GAP, font(_TITLE, bold=True))
     top = _GAP + len(heading) * line_height(font(_TITLE)) + _GAP // 2
+    below = top
+    meaning = wrap(key, across - _BAR[0] - 3 * _GAP, font(12))
+    top += (len(meaning) * line_height(font(12)) + _GAP // 2) if key else 0
     page = Image.new("RGB", (across, top + down * tall), PAPER)
     draw = ImageDraw.Draw(page)
     for place, line in enumerate(heading):
         corner = (_GAP, _GAP + place * line_height(font(_TITLE)))
         draw.text(corner, line, fill=INK, font=font(_TITLE, bold=True))
+    if key:
+        page.paste(Image.fromarray(colour_bar(*_BAR)), (_GAP, below + 2))
+        for place, line in enumerate(meaning):
+            corner = (_GAP + _BAR[0] + 8, below + place * line_height(font(12)))
+            draw.text(corner, line, fill=QUIET, font=font(12))
     for place, (picture, rows) in enumerate(zip(pictures, texts, strict=True)):
         row, column = divmod(place, columns)
         left, y = _GAP + column * (wide + _GAP), top + row * tall
