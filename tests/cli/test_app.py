@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +107,21 @@ def test_the_audit_writes_a_page(images: Path, tmp_path: Path) -> None:
     run("data", "breakhis", images, "-o", tmp_path / "m.csv")
     run("data", "audit", tmp_path / "m.csv", "-o", tmp_path / "audit.html")
     assert "<html" in (tmp_path / "audit.html").read_text(encoding="utf-8")
+
+
+def test_the_audit_names_the_files_that_it_cannot_read_and_ends_with_3(
+    images: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "images"
+    shutil.copytree(images, folder)
+    run("data", "breakhis", folder, "-o", tmp_path / "m.csv")
+    spoilt = read_manifest(tmp_path / "m.csv").paths[5]
+    spoilt.write_bytes(spoilt.read_bytes()[:-40])
+    said = run("data", "audit", tmp_path / "m.csv", code=3)
+    assert "1 files were skipped" in said
+    (row,) = pd.read_csv(tmp_path / "m.audit.errors.csv").itertuples(index=False)
+    assert (Path(row.file), "truncated" in row.reason) == (spoilt, True)
+    assert not (tmp_path / "m.errors.csv").exists()
 
 
 def test_synthetic_her2_images_are_drawn_read_and_kept_in_their_splits(tmp_path: Path) -> None:

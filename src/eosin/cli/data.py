@@ -135,10 +135,14 @@ def audit(
         Path | None, typer.Option("--out", "-o", metavar="audit.html", help="A page to write.")
     ] = None,
 ) -> None:
-    """Look for duplicates, leaks, label conflicts, imbalance and unreadable files."""
-    from eosin.cli.console import EXIT_SKIPPED, counting, print_frame, say
+    """Look for duplicates, leaks, label conflicts, imbalance and unreadable files.
+
+    Unreadable files are listed in M.audit.errors.csv.
+    """
+    from eosin.cli.console import counting, finish, print_frame, say
     from eosin.data.audit import audit_manifest
     from eosin.manifest import read_manifest
+    from eosin.pixels.reading import write_error_table
     from eosin.reporting.audit_page import write_audit_page
 
     images = read_manifest(manifest)
@@ -150,9 +154,9 @@ def audit(
     if out is not None:
         write_audit_page(found, out)
         say(f"page written: {out}")
-    if found.unreadable:
-        say(f"[yellow]{len(found.unreadable)} files cannot be read[/]")
-        raise typer.Exit(EXIT_SKIPPED)
+    errors = manifest.with_suffix(".audit.errors.csv")  # the reader has one of its own
+    write_error_table(found.unreadable, errors)
+    finish(found.unreadable, errors)
 
 
 def _pairs(found: Audit) -> pd.DataFrame:
