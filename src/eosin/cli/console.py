@@ -50,8 +50,12 @@ def print_frame(frame: pd.DataFrame, *, title: str = "") -> None:
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
-    """Every figure with its interval and its n: metrics down, the overall scope first."""
+    """Every figure with its interval and its n: metrics down, the overall scope first.
+
+    Below each table stands what must be known of its figures, once for those it is true of.
+    """
     import pandas as pd
+    from rich.markup import escape
 
     scopes = [scope for scope in evaluation.scopes if scope == "all" or "," not in scope]
     for scope in scopes:
@@ -67,8 +71,19 @@ def print_evaluation(evaluation: Evaluation) -> None:
             if where == scope
         ]
         print_frame(pd.DataFrame(rows), title=f"{evaluation.level} level, {scope}")
+        for note, metrics in _notes(evaluation, scope).items():
+            say(f"[dim]  {escape(', '.join(metrics))}: {escape(note)}[/]")
     for sentence in evaluation.notes:
         say(f"[dim]{sentence}[/]")
+
+
+def _notes(evaluation: Evaluation, scope: str) -> dict[str, list[str]]:
+    """What is noted of the figures of one scope, each with the metrics it is noted of."""
+    notes: dict[str, list[str]] = {}
+    for (metric, where), estimate in evaluation.estimates.items():
+        if where == scope and estimate.note:
+            notes.setdefault(estimate.note, []).append(metric)
+    return notes
 
 
 def _figure(value: float | None) -> str:

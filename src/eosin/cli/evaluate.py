@@ -32,5 +32,5 @@ def evaluate(
     evaluation = evaluate_predictions(table, level=level.value, resamples=resamples, seed=seed)
     evaluation.write(out)
     print_evaluation(evaluation)
-    print_protocol(table.provenance.protocol, table.provenance.notes)
+    print_protocol(table.provenance.protocol)  # its notes are among the evaluation's
     say(f"written: {out}")
