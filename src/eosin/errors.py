@@ -19,3 +19,7 @@ class LeakageError(DataError):
 
 class ModelError(EosinError):
     """A network, its weights or a Run cannot be used as it is."""
+
+
+class NoMapError(ModelError):
+    """A network has no feature map that a heatmap could be drawn of."""

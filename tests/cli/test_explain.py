@@ -121,6 +121,21 @@ def test_a_network_without_a_usable_map_is_named(
     assert "'test_efficientnet'" in str(error)
 
 
+def test_beside_a_network_without_a_map_the_others_are_drawn(
+    home: Path, drawn_breakhis: Manifest, small_probe: TrainingConfig, tmp_path: Path
+) -> None:
+    divided = split_by_fractions(drawn_breakhis, (0.5, 0.25, 0.25), seed=0)
+    train(divided, tmp_path / "blind", small_probe)
+    out, image = tmp_path / "cams", drawn_breakhis.paths[0]
+    said = explain(home / "small", tmp_path / "blind", image, "-o", out, "--merge", code=3)
+    assert "1 images explained" in said
+    index = pd.read_csv(out / "explanations.csv", dtype=str)
+    assert index["model"].tolist() == ["small"]
+    errors = pd.read_csv(out / "errors.csv")
+    assert Path(errors["file"][0]).name == "blind"
+    assert "'test_efficientnet' shrinks 32 px input to a single place" in errors["reason"][0]
+
+
 def test_a_report_shows_heatmaps_when_asked(home: Path, tmp_path: Path) -> None:
     def call(*words: object) -> None:
         result = CliRunner().invoke(app, [str(word) for word in words])

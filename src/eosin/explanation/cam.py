@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from eosin.errors import ModelError
+from eosin.errors import ModelError, NoMapError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,14 +48,14 @@ def respond(classifier: Classifier, pixels: Tensor) -> Response:
     Channels go last in memory, which convolutions are faster with on a CPU; no shape changes.
 
     Raises:
-        ModelError: the network has no spatial feature map, or it is a single place at this size.
+        NoMapError: the network has no spatial feature map, or it is a single place at this size.
     """
     pixels = pixels.contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
         feature_map = classifier.feature_map(pixels)
         height, width = feature_map.shape[2:]
         if height * width < 2:
-            raise ModelError(
+            raise NoMapError(
                 f"backbone {classifier.spec.name!r} shrinks {pixels.shape[-1]} px input to a "
                 "single place, which has no map; train it with an image size of at least "
                 f"{2 * pixels.shape[-1]}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from eosin.errors import ConfigError, DataError
 from eosin.explanation.heatmap import Explanation, Heatmap, on_image_grid, require_method
 from eosin.explanation.merge import merge_heatmaps
-from eosin.explanation.networks import open_networks
+from eosin.explanation.networks import open_networks, with_maps
 from eosin.inference.images import external_images, select_split
 from eosin.manifest import Manifest
 from eosin.pixels.preprocessing import prepare
@@ -100,7 +100,8 @@ def explain(
 
     Images are read, explained and handed over a batch at a time, so memory stays flat however many
     there are. Images of patients that a network was trained on are explained as well, to inspect
-    the training; each map says so.
+    the training; each map says so. Networks without a usable feature map are left out, each with
+    its reason, before the first image.
 
     Args:
         runs: finished Runs of the same classes.
@@ -108,14 +109,14 @@ def explain(
         options: what and how.
 
     Returns:
-        An iterator: for each image in order its explanation, or why it was left out.
+        An iterator: the folders of Runs that were left out, then for each image in order its
+        explanation or why it was left out.
 
     Raises:
         ConfigError: an unknown method or class, true labels or patients that nobody knows, or what
             an exported Run or the engine cannot do.
         DataError: no image at all, or Runs or manifest of different classes.
-        ModelError: weights that are missing or changed; while iterating, a network without a
-            usable feature map.
+        ModelError: weights that are missing or changed, or no network has a usable feature map.
     """
     options = options or ExplainOptions()
     method = require_method(options.method)
@@ -124,11 +125,12 @@ def explain(
     task = _shared_task(runs)
     chosen = _choose(runs[0], images, options.split)
     _require_target(options.target, task, chosen)
-    networks = open_networks(runs, method=method, device=options.device, engine=options.engine)
-    merging = len(networks) > 1 and (options.merge or len(networks) > len(runs))
+    opened = open_networks(runs, method=method, device=options.device, engine=options.engine)
+    networks, refused = with_maps(opened)
+    merging = len(networks) > 1 and (options.merge or len(opened) > len(runs))
     met = [_met(network.run, images, chosen) for network in networks]
     asked = _Asked(chosen, met, _sources(networks, chosen, options.workers), options)
-    explanations = _stream(networks, asked, merging=merging)
+    explanations = chain(refused, _stream(networks, asked, merging=merging))
     if options.score is None:
         return explanations
     from eosin.explanation.judging import judged, require_torch_networks

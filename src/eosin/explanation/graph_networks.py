@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eosin.errors import ConfigError, ModelError
+from eosin.errors import ConfigError, ModelError, NoMapError
 from eosin.evaluation.calibration import apply_temperature
 from eosin.inference.graphs import open_graph
 
@@ -62,7 +62,11 @@ class GraphNetwork:
     method: Method
 
     def answer(self, prepared: npt.NDArray[np.float32]) -> GraphAnswer:
-        """Run prepared input (N, 3, S, S) through the graph."""
+        """Run prepared input (N, 3, S, S) through the graph; NoMapError where it gives no maps."""
+        graph = self.run.record.graph
+        if graph is None or "maps" not in graph.outputs:
+            why = graph.no_maps if graph else "it is not an exported one"
+            raise NoMapError(f"{self.run.folder}: this exported Run gives no heatmaps: {why}")
         logits, maps = self.engine.maps(prepared)
         return GraphAnswer(
             probabilities=apply_temperature(logits, self.run.record.temperature),
@@ -78,7 +82,7 @@ def open_graph_network(
 
     Raises:
         ConfigError: the method needs PyTorch, or the engine cannot run this graph.
-        ModelError: files are missing or changed, or the graph gives no maps.
+        ModelError: files are missing or changed.
     """
     graph = run.record.graph
     if graph is None:
@@ -88,7 +92,5 @@ def open_graph_network(
             f"method {method!r} needs PyTorch and the original Run; {run.folder} is exported and "
             f"gives {' and '.join(_METHODS)}, which are the same map for it"
         )
-    if "maps" not in graph.outputs:
-        raise ModelError(f"{run.folder}: this exported Run gives no heatmaps: {graph.no_maps}")
     opened = open_graph(run, engine=engine, device=device)
     return GraphNetwork(name, run, opened, graph.family, method)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
+from eosin.errors import NoMapError
 from eosin.inference.engines import require_engine
+from eosin.pixels.reading import SkippedFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     import numpy.typing as npt
 
     from eosin.explanation.heatmap import FloatMap, Method
@@ -62,7 +65,7 @@ class Network(Protocol):
         ...
 
     def answer(self, prepared: npt.NDArray[np.float32]) -> Answer:
-        """Run prepared input (N, 3, S, S) through the network."""
+        """Run prepared input (N, 3, S, S) through the network; NoMapError where it has no map."""
         ...
 
 
@@ -74,8 +77,7 @@ def open_networks(
     Raises:
         ConfigError: the engine is unknown, not installed or not for these Runs, or an exported
             Run is to be explained by a method that needs PyTorch.
-        ModelError: networks or members are missing or changed, or an exported one has no maps;
-            the message names the folder.
+        ModelError: networks or members are missing or changed; the message names the folder.
     """
     require_engine(engine)
     inside = [(run, leaf) for run in runs for leaf in single_runs(run)]
@@ -96,6 +98,27 @@ def _open(run: Run, name: str, *, method: Method, device: str, engine: str) -> N
     from eosin.explanation.torch_networks import open_torch_network
 
     return open_torch_network(run, name, method=method, device=device)
+
+
+def with_maps(networks: Sequence[Network]) -> tuple[list[Network], list[SkippedFile]]:
+    """The networks that have a feature map to draw, tried on a blank image, and the others.
+
+    Raises:
+        NoMapError: none has one; what is wrong with the first.
+    """
+    usable: list[Network] = []
+    refused: list[tuple[Network, NoMapError]] = []
+    for network in networks:
+        size = network.run.record.preprocessing.size
+        try:
+            network.answer(np.zeros((1, 3, size, size), np.float32))
+        except NoMapError as error:
+            refused.append((network, error))
+        else:
+            usable.append(network)
+    if refused and not usable:
+        raise refused[0][1]
+    return usable, [SkippedFile(network.run.folder, str(error)) for network, error in refused]
 
 
 def network_names(inside: Sequence[tuple[Run, Run]]) -> list[str]:

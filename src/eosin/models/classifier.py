@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from eosin.errors import ModelError
+from eosin.errors import ModelError, NoMapError
 from eosin.files import replacing
 from eosin.models.backbones import INCEPTION_HER2, BackboneSpec, resolve_backbone
 from eosin.models.inception import InceptionHer2, inception_head
@@ -53,11 +53,11 @@ class Classifier(nn.Module):
         """The last map (N, C, h, w), after the last convolution, normalisation and activation.
 
         Raises:
-            ModelError: the backbone has none (a transformer's tokens, for one).
+            NoMapError: the backbone has none (a transformer's tokens, for one).
         """
         last: Tensor = self.backbone.forward_features(x)  # type: ignore[operator]  # as above
         if last.ndim != 4:
-            raise ModelError(
+            raise NoMapError(
                 f"backbone {self.spec.name!r} has no spatial feature map; use a convolutional one"
             )
         return last.permute(0, 3, 1, 2) if self._channels_at_end else last

@@ -88,7 +88,7 @@ class ImageFacts:
 
 @dataclass(frozen=True, slots=True)
 class SkippedFile:
-    """A file that was left out, and why."""
+    """A file, or the folder of a Run, that was left out, and why."""
 
     path: Path
     reason: str
