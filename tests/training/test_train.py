@@ -167,6 +167,30 @@ def test_an_unreadable_image_is_left_out_and_named(
     damaged = dataclasses.replace(divided, frame=divided.frame.assign(path=paths))
     trained = train(damaged, tmp_path / "run", small_probe)
     assert [item.path for item in trained.skipped] == [broken]
+    table = tmp_path / "run" / "errors.csv"
+    assert str(broken) in table.read_text()
+    assert "1 file could not be read and was left out of training." in trained.run.record.notes
+    assert train(damaged, tmp_path / "run", small_probe, resume=True).run == trained.run
+    assert str(broken) in table.read_text()
+
+
+@pytest.mark.parametrize("freeze", [True, False])
+def test_an_unreadable_image_does_not_estrange_a_run_from_its_own_test_split(
+    drawn_breakhis: Manifest, small_probe: TrainingConfig, tmp_path: Path, freeze: bool
+) -> None:
+    leaky = split_by_fractions(drawn_breakhis, (0.5, 0.25, 0.25), by="image", seed=0)
+    broken = tmp_path / "SOB_M_DC-14-9999-100-001.png"
+    broken.touch()
+    train_rows = np.flatnonzero(leaky.frame["split"] == "train")
+    frame = leaky.frame.copy()
+    frame.loc[train_rows[0], "path"] = str(broken)
+    damaged = dataclasses.replace(leaky, frame=frame)
+    config = small_probe.with_overrides({"freeze": freeze, "epochs": 1, "warmup_epochs": 0})
+    trained = train(damaged, tmp_path / "run", config)
+    scored = predict(trained.run, damaged).predictions
+    assert len(scored) == (leaky.frame["split"] == "test").sum()
+    assert scored.provenance.protocol.leaky
+    assert train(damaged, tmp_path / "run", config, resume=True).run == trained.run
     assert str(broken) in (tmp_path / "run" / "errors.csv").read_text()
 
 

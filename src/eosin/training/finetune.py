@@ -30,6 +30,7 @@ from eosin.pixels.views import Views
 from eosin.training.epochs import Epochs, reading_threads
 from eosin.training.history import EpochRow, best_epoch, write_history
 from eosin.training.learner import Learner
+from eosin.training.left_out import left_out_note
 from eosin.training.optimisation import smallest_batch
 from eosin.training.packing import packed_views
 from eosin.training.precision import fastest_convolutions
@@ -258,13 +259,7 @@ class _Training:
         )
 
     def _notes(self) -> Iterable[str]:
-        if self.skipped:
-            left = (
-                "1 file could not be read and was"
-                if len(self.skipped) == 1
-                else (f"{len(self.skipped)} files could not be read and were")
-            )
-            yield f"{left} left out of training."
+        yield from left_out_note(len(self.skipped))
         yield from fallback_notes(self.train, self.stains.train)
         for name, split in (("training", self.train), ("validation", self.val)):
             absent = sorted(set(split.task.classes) - set(split.frame["label"]))

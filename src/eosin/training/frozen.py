@@ -14,6 +14,7 @@ from eosin.models.classifier import Classifier, build_classifier, save_classifie
 from eosin.models.run import WEIGHTS_NAME, Run, RunRecord, write_run
 from eosin.models.weights import initialise
 from eosin.training.features import FeatureCache, Features, compute_features
+from eosin.training.left_out import left_out_note
 from eosin.training.probe import LinearHead, Probe, Weighing, fit_probe
 from eosin.training.provenance import software_versions
 from eosin.training.stain_fitting import fallback_notes, fit_stain_step, split_sources
@@ -125,6 +126,7 @@ def train_frozen(
     folder: Path,
     config: TrainingConfig,
     *,
+    whole: Manifest,
     fold: int | None = None,
 ) -> Run:
     """Fit the head on the train split and write the Run.
@@ -134,6 +136,8 @@ def train_frozen(
         split: ``images.manifest`` with its rows in splits; the test split is never read.
         folder: of the Run.
         config: the settings.
+        whole: the same splits with the files that could not be read: what the Run was asked to
+            train on, by whose fingerprint it knows its own test split again.
         fold: the fold held out, where there is one.
 
     Raises:
@@ -163,7 +167,10 @@ def train_frozen(
     _install_head(images.classifier, probe.head)
     folder.mkdir(parents=True, exist_ok=True)
     save_classifier(images.classifier, folder / WEIGHTS_NAME)
-    return write_run(folder, _record(images, split, config, probe=probe, fold=fold))
+    record = _record(images, split, config, probe=probe, fold=fold)
+    left_out = left_out_note(_learned_from(whole) - _learned_from(split))
+    record = replace(record, fingerprint=whole.fingerprint, notes=(*record.notes, *left_out))
+    return write_run(folder, record)
 
 
 def read_head(run: Run) -> LinearHead:
@@ -174,6 +181,10 @@ def read_head(run: Run) -> LinearHead:
     with safe_open(run.weights_path, framework="numpy") as tensors:
         weight, bias = tensors.get_tensor("head.weight"), tensors.get_tensor("head.bias")
     return LinearHead(weight.astype(np.float64), bias.astype(np.float64))
+
+
+def _learned_from(split: Manifest) -> int:
+    return int(split.frame["split"].isin(["train", "val"]).sum())
 
 
 def _install_head(classifier: Classifier, head: LinearHead) -> None:

@@ -86,7 +86,8 @@ def train(
         trained = _train_every_fold(trainer, manifest, folder, config)
     else:
         trained = Trained(trainer.train(folder, fold), tuple(trainer.skipped))
-    write_error_table(trained.skipped, folder / ERRORS_NAME)
+    if trained.skipped or not resume:  # what was finished before has its table
+        write_error_table(trained.skipped, folder / ERRORS_NAME)
     return trained
 
 

@@ -58,10 +58,10 @@ class FrozenTrainer:
     def train(self, folder: Path, fold: int | None) -> Run:
         """Fit the head with ``fold`` held out, or on the manifest's own splits."""
         images = self._images(fold)
-        split = self._split(images.manifest, fold)
-        identity = Identity.of(split, self.config, fold)
+        split, whole = (self._split(rows, fold) for rows in (images.manifest, self.manifest))
+        identity = Identity.of(whole, self.config, fold)
         finished = finished_run(folder, identity, resume=self.resume)
-        return finished or train_frozen(images, split, folder, self.config, fold=fold)
+        return finished or train_frozen(images, split, folder, self.config, whole=whole, fold=fold)
 
     def score_held_out(self, run: Run, fold: int) -> Predictions:
         """Predictions for the held-out fold, from the features already computed."""
