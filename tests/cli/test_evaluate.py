@@ -16,7 +16,9 @@ from eosin.tasks import Task
 TASK = Task("binary", ("benign", "malignant"), positive="malignant")
 
 
-def evaluated(folder: Path, rows: list[tuple[str, str, float]]) -> list[str]:
+def evaluated(
+    folder: Path, rows: list[tuple[str, str, float]], *, patients_known: bool = True
+) -> list[str]:
     """The lines that are said of (patient, label, p_malignant) at a locked threshold of 0.3."""
     p = np.array([row[2] for row in rows])
     images = pd.DataFrame(
@@ -36,7 +38,7 @@ def evaluated(folder: Path, rows: list[tuple[str, str, float]]) -> list[str]:
         provenance=Provenance(
             runs=("run",),
             dataset="breakhis",
-            protocol=Protocol(unit="patient", design="70/15/15"),
+            protocol=Protocol("patient", "70/15/15", patients_known=patients_known),
             split="test",
             threshold=0.3,
             notes=("Drawn, not seen.",),
@@ -68,3 +70,12 @@ def test_the_locked_threshold_stands_below_the_figures_it_decides(tmp_path: Path
     said = evaluated(tmp_path, rows)
     assert "sensitivity, specificity: at the locked threshold 0.3" in said
     assert said.count("Drawn, not seen.") == 1
+
+
+def test_patients_are_counted_where_they_are_known_and_only_there(tmp_path: Path) -> None:
+    rows = [(f"image-{n}", TASK.classes[n % 2], 0.1 + 0.1 * (n % 8)) for n in range(40)]
+    columns = "metric value 95 % interval images"
+    known = evaluated(tmp_path, rows)
+    unknown = evaluated(tmp_path, rows, patients_known=False)
+    assert [" ".join(line.split()) for line in known].count(f"{columns} patients") == 3
+    assert [" ".join(line.split()) for line in unknown].count(columns) == 3

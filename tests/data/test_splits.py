@@ -147,6 +147,20 @@ def test_a_class_without_images_is_no_hindrance() -> None:
     assert (table["other images"] == 0).all()
 
 
+def test_no_split_is_empty_where_every_class_has_one_patient() -> None:
+    subtypes = ("A", "F", "PT", "TA", "DC", "LC", "MC", "PC")
+    rows = {f"14-{n}": ("benign", 1 + n) for n in range(8)}
+    frame = manifest_of(rows).frame.assign(
+        label=[subtypes[int(patient[3:])] for patient in manifest_of(rows).frame["patient"]]
+    )
+    manifest = Manifest(frame, Task("subtype", subtypes), "breakhis")
+    for seed in range(5):
+        divided = split_by_fractions(manifest, (0.5, 0.2, 0.3), seed=seed)
+        assert set(divided.frame["split"]) == {"train", "val", "test"}
+        assert divided.crossing_patients() == ()
+        assert divided.frame["split"].value_counts().idxmax() == "train"
+
+
 def test_the_table_shows_the_images_at_each_magnification_where_there_are_several(
     twenty: Manifest,
 ) -> None:

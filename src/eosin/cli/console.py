@@ -65,7 +65,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
                 "value": _figure(estimate.value),
                 "95 % interval": _range(estimate.low, estimate.high),
                 "images": estimate.images,
-                "patients": estimate.patients,
+                **({"patients": estimate.patients} if evaluation.patient_table else {}),
             }
             for (metric, where), estimate in evaluation.estimates.items()
             if where == scope

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from eosin.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
 
 
 class By(StrEnum):
@@ -62,6 +67,15 @@ def split(
         else:
             divided = split_by_fractions(images, shares, by=by.value, seed=seed)
     divided.write(out)
-    print_frame(split_table(divided))
+    print_frame(_narrow(split_table(divided), divided.task.classes))
     print_protocol(divided.protocol, divided.notes)
     say(f"written: {out}")
+
+
+def _narrow(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """One column a class, ``images (patients)``: eight classes must fit on a screen."""
+    narrow = table.rename(columns={f"{name} images": name for name in classes})
+    for name in filter(lambda name: f"{name} patients" in table, classes):
+        patients = narrow.pop(f"{name} patients")
+        narrow[name] = [f"{n} ({m})" for n, m in zip(narrow[name], patients, strict=True)]
+    return narrow

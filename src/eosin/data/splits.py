@@ -201,7 +201,7 @@ def _allocate(
             break
         other = _greedy(features, np.asarray(fractions), rng)
         best = min(best, other, key=lambda drawn: _missing(presence, drawn, len(fractions)))
-    return best[codes]
+    return _with_none_empty(best, counts.sum(axis=1), len(fractions))[codes]
 
 
 def _strata_counts(
@@ -247,6 +247,22 @@ def _greedy(
         places[unit] = rng.choice(lowest)
         held[places[unit]] += shares[unit]
     return places
+
+
+def _with_none_empty(
+    places: npt.NDArray[np.int64], sizes: npt.NDArray[np.float64], n_places: int
+) -> npt.NDArray[np.int64]:
+    """The places, each that is empty given the smallest unit of the place with most units.
+
+    Where every class has one patient, the largest share is the best place for each.
+    """
+    import numpy as np
+
+    filled = places.copy()
+    for empty in np.setdiff1d(np.arange(n_places), places):
+        givers = np.flatnonzero(filled == np.bincount(filled).argmax())
+        filled[givers[sizes[givers].argmin()]] = empty
+    return filled
 
 
 def _missing(
