@@ -9,12 +9,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from eosin.cli.app import app
 from eosin.errors import ConfigError
+from eosin.inference.engines import TorchEngine
 from eosin.manifest import Manifest
 from eosin.study.config import Design, read_study
 from eosin.study.page import write_study
@@ -131,15 +133,90 @@ def test_each_protocol_has_panels_of_images_that_no_network_of_it_was_trained_on
     assert "yes" not in set(index["seen"])
 
 
+def test_the_models_of_each_protocol_are_compared_on_the_same_images(
+    whole: tuple[StudyResult, Path],
+) -> None:
+    found, folder = whole
+    names = [place.relative_to(folder).as_posix() for place in found.comparisons]
+    assert names == ["comparisons/image_3-fold/seed-7", "comparisons/patient_3-fold/seed-7"]
+    for place, protocol in zip(
+        found.comparisons, ("image-level (leaky)", "patient-level"), strict=True
+    ):
+        page = (place / "comparison.html").read_text(encoding="utf-8")
+        assert f"{protocol}, 3-fold" in page
+        models = pd.read_csv(place / "models.csv")
+        assert set(models["model"]) == {
+            "test_efficientnet",
+            "test_resnet",
+            "all soft",
+            "all weighted",
+        }
+    differences = pd.read_csv(found.comparisons[1] / "differences.csv")
+    overall = differences[(differences["metric"] == "accuracy") & (differences["scope"] == "all")]
+    table = table_of(folder).query("level == 'image' and protocol == 'patient-level, 3-fold'")
+    accuracy = table.set_index("model")["accuracy"]
+    for row in overall.itertuples():
+        assert row.difference == pytest.approx(accuracy[row.first] - accuracy[row.second])
+
+
+def test_heatmaps_and_comparisons_are_made_again_where_what_they_show_has_changed(
+    file: Path, images: Path, tmp_path: Path
+) -> None:
+    text = FILE.replace('"image 3-fold", ', "").replace('"soft", "weighted"', "")
+    file = tmp_path / "small.toml"
+    file.write_text(text)
+    first = run_study(read_study(file, root=images), tmp_path / "out")
+    stamps = [place / "made-from.json" for place in (*first.heatmaps, *first.comparisons)]
+    before = [stamp.stat().st_mtime_ns for stamp in stamps]
+    file.write_text(text.replace("heatmaps = 2", "heatmaps = 3"))
+    second = run_study(read_study(file, root=images), tmp_path / "out")
+    after = [stamp.stat().st_mtime_ns for stamp in stamps]
+    assert (after[0] != before[0], after[1] != before[1]) == (True, False)
+    assert len(list((second.heatmaps[0] / "panels").glob("*.png"))) == 3
+    file.write_text(text.replace("test_resnet", "test_efficientnet@stride8"))
+    run_study(read_study(file, root=images), tmp_path / "out")
+    models = pd.read_csv(second.comparisons[0] / "models.csv")["model"]
+    assert set(models) == {"test_efficientnet", "test_efficientnet@stride8"}
+
+
+def test_no_network_of_a_study_meets_an_image_twice_however_many_votes_share_it(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EOSIN_CACHE", str(tmp_path / "cache"))
+    met: list[int] = []
+    forward = TorchEngine.features
+
+    def counting(engine: TorchEngine, pixels: np.ndarray) -> np.ndarray:
+        met.append(len(pixels))
+        return forward(engine, pixels)
+
+    def refused(engine: TorchEngine, pixels: np.ndarray) -> np.ndarray:
+        raise AssertionError("an image went through a network without its features being kept")
+
+    monkeypatch.setattr(TorchEngine, "features", counting)
+    monkeypatch.setattr(TorchEngine, "logits", refused)
+    file = tmp_path / "votes.toml"
+    text = FILE.replace('"image 3-fold", "patient 3-fold"', '"patient 50/25/25"')
+    text = text.replace('"soft", "weighted"', '"soft", "hard", "weighted"')
+    file.write_text(text.replace("heatmaps = 2", ""))
+    found = run_study(read_study(file, root=images), tmp_path / "out")
+    assert (len(found.results), found.failures) == (2 + 3, ())
+    assert sum(met) == 2 * 48
+
+
 def test_a_second_run_does_nothing_again(
     whole: tuple[StudyResult, Path], file: Path, images: Path
 ) -> None:
     _, folder = whole
-    states = {path: path.stat().st_mtime_ns for path in folder.rglob("cell.json")}
+    table = (folder / "study.csv").read_bytes()
+    states = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
     began = time.monotonic()
-    run_study(read_study(file, root=images), folder)
-    assert {path: path.stat().st_mtime_ns for path in folder.rglob("cell.json")} == states
+    found = run_study(read_study(file, root=images), folder)
+    after = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    assert after == states  # no cell, no heatmap and no comparison is made again
     assert time.monotonic() - began < 5
+    write_study(found, folder)
+    assert (folder / "study.csv").read_bytes() == table  # its seconds too
 
 
 def test_a_changed_setting_redoes_the_cells_it_changes_and_no_other(

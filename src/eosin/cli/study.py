@@ -48,6 +48,8 @@ def study(
     page, table = write_study(found, out)
     say(f"table: {table}")
     say(f"page: [bold]{page}[/]")
+    for place in found.comparisons:
+        say(f"comparison: {place}")
     for place in found.heatmaps:
         say(f"heatmaps: {place}")
     if found.failures:

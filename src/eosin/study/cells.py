@@ -12,11 +12,11 @@ from eosin.data.splits import split_by_fractions, split_into_folds
 from eosin.evaluation.evaluate import evaluate_predictions
 from eosin.evaluation.evaluation import Evaluation, read_evaluation
 from eosin.files import write_json
-from eosin.inference.predict import predict
 from eosin.models.run import PREDICTIONS_NAME, Run, read_run
 from eosin.predictions import Predictions, read_predictions
 from eosin.study.stains import Staining
 from eosin.training.ensemble import make_ensemble
+from eosin.training.readings import predict_together
 from eosin.training.train import train
 
 if TYPE_CHECKING:
@@ -102,8 +102,8 @@ class Workshop:
         )
         predictions.write(folder / PREDICTIONS_NAME)
         self._evaluate(predictions, folder)
-        seconds = time.monotonic() - began
-        write_json(folder / _STATE, {"key": key, "done": True, "seconds": round(seconds, 1)})
+        seconds = round(time.monotonic() - began, 1)
+        write_json(folder / _STATE, {"key": key, "done": True, "seconds": seconds})
         return self._read(cell, folder, seconds)
 
     def _train(
@@ -125,7 +125,7 @@ class Workshop:
             progress=progress,
             on_files=on_files,
         )
-        return trained.predictions or predict(trained.run, images).predictions
+        return trained.predictions or _scored(trained.run, images)
 
     def _combine(self, cell: Cell, images: Manifest, folder: Path) -> Predictions:
         assert cell.vote is not None
@@ -135,7 +135,7 @@ class Workshop:
         table = folder / "run" / PREDICTIONS_NAME
         if table.is_file():
             return read_predictions(table)
-        return predict(run, images).predictions
+        return _scored(run, images)
 
     def _evaluate(self, predictions: Predictions, folder: Path) -> None:
         resamples = self.study.config.resamples
@@ -158,6 +158,11 @@ class Workshop:
             patient=read_evaluation(patient) if patient.is_file() else None,
             seconds=seconds,
         )
+
+
+def _scored(run: Run, images: Manifest) -> Predictions:
+    """The test split through the features on disk: no network of a study meets an image twice."""
+    return predict_together([run], images)[0].predictions
 
 
 def _some_patient_has_one_label(predictions: Predictions) -> bool:

@@ -50,6 +50,11 @@ class Design:
     keep_test: bool = False
     drop_test: bool = False
 
+    @property
+    def slug(self) -> str:
+        """The protocol as a folder's name, e.g. ``patient_5-fold``, ``image_70-15-15``."""
+        return self.text.replace(" ", "_").replace("/", "-")
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read ``"<unit> <N>-fold"`` or ``"<unit> <train>/<val>/<test>"`` in per cent.

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eosin.explanation.explain import ExplainOptions, explain
+from eosin.files import sha256_of
 from eosin.inference.images import select_split
+from eosin.models.run import RECORD_NAME
 from eosin.reporting.heatmap_folder import write_heatmaps
 from eosin.study.cells import divide
+from eosin.study.kept import make_once
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from eosin.manifest import Manifest
     from eosin.models.run import Run
     from eosin.study.cells import Result
+    from eosin.study.plan import Cell
 
     Group = tuple[str, int, str]
 
@@ -38,6 +42,8 @@ def draw_heatmaps(
 ) -> Path:
     """Write panels of ``images`` test images, the group's networks side by side, and merged maps.
 
+    What is drawn already is kept, unless a network or the number of images has changed.
+
     Where the protocol has folds, the networks that held out the first fold are drawn, on images of
     that fold: none of them was trained on these images.
 
@@ -52,14 +58,23 @@ def draw_heatmaps(
 
     """
     runs, cell = [_first_fold(result.run) for result in group], group[0].cell
+    out = (folder / cell.name).parent
+    records = {result.cell.name: sha256_of(result.run.folder / RECORD_NAME) for result in group}
+    make_once(
+        out,
+        {"runs": records, "images": images},
+        lambda: _draw(runs, cell, manifest, out, images=images),
+    )
+    return out
+
+
+def _draw(runs: Sequence[Run], cell: Cell, manifest: Manifest, out: Path, *, images: int) -> None:
     divided = divide(manifest, cell.design, cell.seed)
     chosen, _, _ = select_split(runs[0], divided, "test")
     rows = np.linspace(0, len(chosen) - 1, min(images, len(chosen))).astype(int)
     wanted = chosen.where(np.isin(np.arange(len(chosen)), rows))
     wanted = replace(wanted, frame=wanted.frame.assign(fold=""))  # their split is settled
-    out = (folder / cell.name).parent
     write_heatmaps(explain(runs, wanted, ExplainOptions(merge=len(runs) > 1, split="test")), out)
-    return out
 
 
 def _first_fold(run: Run) -> Run:

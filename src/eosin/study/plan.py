@@ -57,9 +57,8 @@ class Cell:
     @property
     def name(self) -> str:
         """Its place in the study's folder, e.g. ``patient_5-fold/seed-7/efficientnet_b0``."""
-        protocol = self.design.text.replace(" ", "_").replace("/", "-")
         stain = "" if self.stain == BASELINE else f"/{Staining.parse(self.stain).slug}"
-        return f"{protocol}/seed-{self.seed}{stain}/{self.model.replace(' ', '_')}"
+        return f"{self.design.slug}/seed-{self.seed}{stain}/{self.model.replace(' ', '_')}"
 
     def key(self, training: TrainingConfig, fingerprint: str, resamples: int) -> str:
         """What the cell's result depends on, as one hash: when it changes the cell is redone."""

@@ -13,11 +13,12 @@ from eosin.data.folder import read_folder
 from eosin.data.synthetic import SyntheticOptions, write_synthetic
 from eosin.errors import ConfigError, EosinError
 from eosin.study.cells import Result, Workshop
+from eosin.study.comparisons import compare_group, comparison_groups
 from eosin.study.heatmaps import draw_heatmaps, heatmap_groups
 from eosin.study.plan import Cell, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from eosin.data.scan import ReadDataset
@@ -54,6 +55,7 @@ class StudyResult:
         results: the finished cells, in the plan's order.
         failures: the cells that could not be done, with the reason.
         heatmaps: folders of heatmaps, where the study asks for them.
+        comparisons: folders of comparisons, one a protocol and seed with two models or more.
 
     """
 
@@ -63,6 +65,7 @@ class StudyResult:
     results: tuple[Result, ...]
     failures: tuple[tuple[Cell, str], ...]
     heatmaps: tuple[Path, ...] = ()
+    comparisons: tuple[Path, ...] = ()
 
 
 def read_images(study: StudyFile, folder: Path) -> ReadDataset:
@@ -157,16 +160,34 @@ def run_study(
         results.append(result)
         if watcher:
             watcher.ended(cell, result)
-    drawn: list[Path] = []
-    for group in heatmap_groups(results) if study.config.heatmaps else ():
-        try:
-            drawn.append(
-                draw_heatmaps(group, manifest, folder / "heatmaps", images=study.config.heatmaps)
-            )
-        except _FAULTS as error:
-            failures.append((group[0].cell, f"heatmaps: {type(error).__name__}: {error}"))
+    asked, resamples = study.config.heatmaps, study.config.resamples
+    drawn, undrawn = _for_each(
+        heatmap_groups(results) if asked else [],
+        lambda group: draw_heatmaps(group, manifest, folder / "heatmaps", images=asked),
+        what="heatmaps",
+    )
+    compared, uncompared = _for_each(
+        comparison_groups(results),
+        lambda group: compare_group(group, folder, resamples=resamples),
+        what="comparison",
+    )
+    failures += [*undrawn, *uncompared]
     known = manifest.protocol.patients_known
     patients = len(manifest.patients) if known else 0
     return StudyResult(
-        study, len(manifest), patients, tuple(results), tuple(failures), tuple(drawn)
+        study, len(manifest), patients, tuple(results), tuple(failures), drawn, compared
     )
+
+
+def _for_each(
+    groups: Sequence[list[Result]], make: Callable[[list[Result]], Path], *, what: str
+) -> tuple[tuple[Path, ...], list[tuple[Cell, str]]]:
+    """What ``make`` wrote for each group, and the faults of those for which it could not."""
+    made: list[Path] = []
+    failures: list[tuple[Cell, str]] = []
+    for group in groups:
+        try:
+            made.append(make(group))
+        except _FAULTS as error:
+            failures.append((group[0].cell, f"{what}: {type(error).__name__}: {error}"))
+    return tuple(made), failures
