@@ -1,0 +1,89 @@
+"""The shipped studies in miniature: their own files on synthetic images and tiny networks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from eosin.manifest import Manifest
+from eosin.study.config import StudyFile, read_study
+from eosin.study.page import write_study
+from eosin.study.plan import plan
+from eosin.study.study import StudyResult, run_study
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+def miniature(name: str, root: Path, *, size: int, **changes: object) -> StudyFile:
+    """A shipped study with its seeds, stain steps, votes and recipe, but of one epoch.
+
+    ``changes`` are of the study's own settings, e.g. its backbones.
+    """
+    study = read_study(CONFIGS / name, root=root)
+    small = {"weights": "none", "image_size": size, "epochs": 1, "batch_size": 16, "device": "cpu"}
+    config = study.config.model_copy(update={"heatmaps": 1, "resamples": 100, **changes})
+    return replace(study, config=config, training=study.training.with_overrides(small))
+
+
+def done(study: StudyFile, folder: Path) -> tuple[StudyResult, pd.DataFrame]:
+    """The study, and its table as written."""
+    found = run_study(study, folder)
+    write_study(found, folder)
+    return found, pd.read_csv(folder / "study.csv")
+
+
+@pytest.fixture
+def bci(tmp_path: Path) -> Path:
+    """``BCI_dataset`` in small: 24 training and 8 test fields, the four levels in turn."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 24), ("test", 8)):
+        folder = tmp_path / "BCI_dataset" / "HE" / part
+        folder.mkdir(parents=True)
+        for number in range(count):
+            level = ("0", "1+", "2+", "3+")[number % 4]
+            tone = np.array([150, 60 + 40 * (number % 4), 190])
+            pixels = np.clip(tone + rng.normal(0, 25, (96, 96, 3)), 0, 255).astype(np.uint8)
+            cv2.imwrite(str(folder / f"{number:05d}_{part}_{level}.png"), pixels)
+    return tmp_path / "BCI_dataset"
+
+
+def test_the_breakhis_study_runs_from_fine_tuning_to_every_ensemble_under_every_protocol(
+    drawn_breakhis: Manifest, tmp_path: Path
+) -> None:
+    root = drawn_breakhis.paths[0].parent
+    backbones = ("test_efficientnet", "test_efficientnet@stride8")
+    protocols = ("image 70/15/15", "patient 3-fold")  # the other fractions go the same way
+    study = miniature(
+        "study-breakhis.toml", root, size=32, backbones=backbones, protocols=protocols
+    )
+    found, table = done(study, tmp_path)
+    assert found.failures == ()
+    assert len(found.results) == len(plan(study)) == 2 * 2 * (2 + 4)
+    assert set(table["protocol"]) == {"image-level (leaky), 70/15/15", "patient-level, 3-fold"}
+    assert set(table["stain"]) == {"none", "vahadane"}
+    assert set(table["vote"].fillna("")) == {"", "soft", "hard", "weighted", "fusion"}
+    single = found.results[0].run
+    assert (single.folder / "history.csv").is_file()  # fine-tuned, by the published recipe
+    assert single.record.training["freeze"] is False
+    assert single.record.training["rotation_degrees"] == 36
+    assert (found.comparisons[0] / "learning.png").is_file()
+    assert len(found.comparisons) == 2
+    assert len(found.heatmaps) == 2 * 2
+
+
+def test_the_her2_study_leaves_out_and_then_scores_the_official_test_images(
+    bci: Path, tmp_path: Path
+) -> None:
+    found, table = done(miniature("study-her2.toml", bci, size=75, heatmaps=0), tmp_path / "out")
+    assert found.failures == ()
+    assert table["model"].tolist() == ["inception_her2"] * 2
+    published, official = found.results
+    assert not any("_test_" in path for path in published.predictions.frame["path"])
+    assert len(official.predictions) == 8
+    assert all("_test_" in path for path in official.predictions.frame["path"])
+    assert found.comparisons == ()  # one model: nothing to compare
