@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 from untrained import find_weights, prepared, untrained_run
 
-from eosin.bench.machine import cpu_model
+from eosin.bench.caption import cpu_model
 from eosin.bench.workers import Pace
 from eosin.export.export import export_run
 from eosin.inference.graphs import open_graph
