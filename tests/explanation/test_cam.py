@@ -165,6 +165,18 @@ def test_every_method_maps_every_kind_of_network(
     assert capfd.readouterr().err == ""  # no progress bars of the library
 
 
+@pytest.mark.parametrize("method", [m for m in METHODS if m != "scorecam"])
+def test_the_from_scratch_inception_is_mapped_too(method: str) -> None:
+    """Of 1,024 channels at 75 pixels; Score-CAM would run it 1,024 times."""
+    pytest.importorskip("pytorch_grad_cam")
+    classifier = build_classifier(INCEPTION_HER2, classes=4, seed=1).eval()
+    response = respond(classifier, photographs(1, 75))
+    maps = explain_targets(classifier, response, torch.tensor([3]), method=require_method(method))
+    assert maps.shape == (1, 2, 2)
+    assert maps.isfinite().all()
+    assert maps.max() > 0
+
+
 def test_a_transformer_is_refused_by_name() -> None:
     with pytest.raises(ModelError, match="'test_vit' has no spatial feature map"):
         respond(build_classifier("test_vit", classes=2).eval(), photographs(1, 160))
