@@ -10,6 +10,7 @@ import pytest
 from eosin.data.folder import read_folder
 from eosin.data.splits import split_by_fractions
 from eosin.errors import DataError, LeakageError, ModelError
+from eosin.evaluation.evaluate import evaluate_predictions
 from eosin.inference.predict import PredictOptions, predict
 from eosin.manifest import Manifest, read_manifest
 from eosin.models.run import Run, read_run
@@ -49,7 +50,17 @@ def test_seen_patients_scored_on_request_are_written_on_the_result(
     run: Run, divided: Manifest
 ) -> None:
     scored = predict(run, divided, PredictOptions(split="train", allow_seen=True))
-    assert scored.predictions.provenance.seen_allowed
+    provenance = scored.predictions.provenance
+    rows = divided.in_split("train")
+    met = f"on {len(rows.patients)} of these {len(rows.patients)} patients ({len(rows)} of"
+    assert provenance.seen_allowed
+    assert met in provenance.notes[0]
+    assert provenance.notes[0] in evaluate_predictions(scored.predictions, resamples=100).notes
+
+
+def test_a_permission_that_was_not_needed_leaves_no_note(run: Run, divided: Manifest) -> None:
+    with_it = predict(run, divided, PredictOptions(allow_seen=True)).predictions.provenance
+    assert with_it.notes == predict(run, divided).predictions.provenance.notes
 
 
 def test_bare_files_of_a_seen_patient_are_recognised_by_their_names(

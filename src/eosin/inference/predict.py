@@ -11,7 +11,7 @@ from eosin.inference.images import external_images, select_split
 from eosin.inference.members import open_scorer
 from eosin.inference.readings import gathered
 from eosin.inference.scoring import score_batches, with_notes
-from eosin.inference.seen import require_unseen
+from eosin.inference.seen import require_unseen, seen_note
 from eosin.manifest import Manifest
 from eosin.predictions import Predictions, Provenance, make_predictions
 
@@ -117,6 +117,7 @@ def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Readin
     if not len(found.places):
         reason = found.skipped[0].reason
         raise DataError(f"none of the {len(images)} images could be read: {reason}")
+    seen = seen_note(run, images) if options.allow_seen else ()
     provenance = Provenance(
         runs=(str(run.folder),),
         dataset=images.dataset,
@@ -125,7 +126,7 @@ def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Readin
         model=run.record.backbone,
         threshold=run.record.threshold,
         seen_allowed=options.allow_seen,
-        notes=tuple(dict.fromkeys((*run.record.notes, *images.notes))),
+        notes=tuple(dict.fromkeys((*seen, *run.record.notes, *images.notes))),
     )
     predictions = make_predictions(
         images.frame.iloc[found.places],

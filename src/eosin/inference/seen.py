@@ -24,13 +24,30 @@ def require_unseen(run: Run, images: Manifest, *, own_test_split: bool) -> None:
     """
     if own_test_split and run.record.protocol.leaky:
         return
-    met = sorted(run.record.seen_patients & set(images.patients))
+    met, count = _met(run, images)
     if not met:
         return
-    count = int(images.frame["patient"].isin(met).sum())
     shown = ", ".join(met[:10]) + (", ..." if len(met) > 10 else "")
     raise LeakageError(
         f"{run.folder} was trained or validated on {len(met)} of these patients "
         f"({count} images): {shown}. Score the test split, or other patients; "
         "--allow-seen scores them all the same and writes so on the result."
     )
+
+
+def seen_note(run: Run, images: Manifest) -> tuple[str, ...]:
+    """A sentence on the patients in ``images`` that ``run`` has met; none where it met none."""
+    met, count = _met(run, images)
+    if not met:
+        return ()
+    return (
+        f"Scored with --allow-seen: the model was trained or validated on {len(met)} of these "
+        f"{len(images.patients)} patients ({count} of {len(images)} images), so figures on them "
+        "do not speak of new patients.",
+    )
+
+
+def _met(run: Run, images: Manifest) -> tuple[list[str], int]:
+    """The patients of ``images`` that ``run`` has seen, sorted, and how many images they have."""
+    met = sorted(run.record.seen_patients & set(images.patients))
+    return met, int(images.frame["patient"].isin(met).sum())
