@@ -11,6 +11,17 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from eosin.machine import available_cores
+
+# Module: the package that holds it.
+_BASE = {
+    "numpy": "numpy",
+    "pandas": "pandas",
+    "cv2": "opencv-python-headless",
+    "PIL": "pillow",
+    "scipy": "scipy",
+    "matplotlib": "matplotlib",
+}
 # Module: the package that holds it, and the extra of eosin that installs it.
 _TRAINING = {
     "torch": ("torch", "train"),
@@ -20,9 +31,12 @@ _TRAINING = {
 }
 _ENGINES = {"onnxruntime": ("onnxruntime", "onnx"), "openvino": ("openvino", "openvino")}
 _OPTIONAL = {
+    "onnx": ("onnx", "export"),
     "onnxscript": ("onnxscript", "export"),
+    "nncf": ("nncf", "export"),
     "pytorch_grad_cam": ("grad-cam", "explain"),
     "tensorboard": ("tensorboard", "track"),
+    "mlflow": ("mlflow-skinny", "track"),
 }
 _GIB = 2**30
 
@@ -75,13 +89,15 @@ def examine(folder: Path | None = None) -> Sheet:
     PyTorch nor an engine lacks something vital.
     """
     folder = folder or Path.cwd()
+    base = [_package(module, name, "", vital=True) for module, name in _BASE.items()]
     engines = [_extra(module, *names) for module, names in _ENGINES.items()]
     runs_exports = any(engine.ok for engine in engines)
     training = [
         _package(module, *names, vital=not runs_exports) for module, names in _TRAINING.items()
     ]
     trains = all(package.ok for package in training)
-    findings = [_python(), *training, *engines, _device(), _threads(), _memory(), _disk(folder)]
+    machine = [_device(), _threads(), _memory(), _disk(folder)]
+    findings = [_python(), *base, *training, *engines, *machine]
     if trains:
         findings += [_weights(), *(_extra(module, *names) for module, names in _OPTIONAL.items())]
     return Sheet(tuple(findings), trains=trains, runs_exports=runs_exports)
@@ -94,7 +110,7 @@ def _python() -> Finding:
 
 
 def _package(module: str, package: str, extra: str, *, vital: bool) -> Finding:
-    fix = f'pip install "eosin[{extra}]"'
+    fix = f'pip install "eosin[{extra}]"' if extra else f"pip install --force-reinstall {package}"
     found = _version(module, package)
     if found is None:
         return Finding(package, "not installed", ok=False, fix=fix, vital=vital)
@@ -114,10 +130,10 @@ def _device() -> Finding:
 
 
 def _threads() -> Finding:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = available_cores()
     limit = os.environ.get("OMP_NUM_THREADS")
     value = f"{cores} cores" + (f", OMP_NUM_THREADS={limit}" if limit else "")
-    ok = limit is None or not limit.isdigit() or int(limit) <= (cores or 1)
+    ok = limit is None or not limit.isdigit() or int(limit) <= cores
     return Finding("threads", value, ok, "" if ok else f"export OMP_NUM_THREADS={cores}")
 
 

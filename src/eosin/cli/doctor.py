@@ -15,9 +15,10 @@ def doctor() -> None:
 
     sheet = examine()
     say(f"[bold]eosin {__version__}[/]")
+    width = max(len(finding.name) for finding in sheet.findings)
     for finding in sheet.findings:
         mark = "[green]✓[/]" if finding.ok else "[red]✗[/]" if finding.vital else "[yellow]·[/]"
-        say(f" {mark} {finding.name:<12} {escape(finding.value)}")
+        say(f" {mark} {finding.name:<{width}} {escape(finding.value)}")
         if finding.fix:
             say(f"   [bold]→ {escape(finding.fix)}[/]")
     if not sheet.ready:
