@@ -27,6 +27,7 @@ from eosin.reporting.overlay import (
     colour_bar,
     colour_of,
     draw_overlay,
+    enclosed,
     strongest,
 )
 from eosin.reporting.panel import Cell, draw_panel
@@ -128,6 +129,18 @@ def test_evidence_on_less_than_a_fifth_is_enclosed_alone() -> None:
     values[:10, :10] = 1.0
     np.testing.assert_array_equal(strongest(values), values > 0)
     assert not strongest(np.zeros((100, 100), np.float32)).any()
+
+
+def test_the_line_of_a_fine_map_encloses_a_fifth_in_few_pieces() -> None:
+    rows, columns = np.mgrid[0:460, 0:700]
+    broad = np.exp(-((rows - 230) ** 2 + (columns - 350) ** 2) / (2 * 150**2))
+    noise = np.random.default_rng(0).uniform(size=(29, 44)).repeat(16, 0).repeat(16, 1)
+    values = (0.5 * broad + 0.5 * noise[:460, :700]).astype(np.float32)
+    region = enclosed(values)
+    assert region.mean() == pytest.approx(0.2, abs=0.01)
+    assert region[230, 350]
+    pieces = [cv2.connectedComponents(r.astype(np.uint8))[0] for r in (region, strongest(values))]
+    assert pieces[0] < pieces[1] / 4
 
 
 def outline(values: np.ndarray) -> np.ndarray:

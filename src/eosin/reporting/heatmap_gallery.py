@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 _LEAD = (
     "{method}: the brighter, the more a place speaks for the class; the line encloses the "
-    "strongest fifth. Ask of each whether a pathologist would look there. A map shows where, not "
-    "why, and a plausible one can be false: eosin explain --score tells how far to believe it."
+    "strongest fifth, smoothed. Ask of each whether a pathologist would look there. A map shows "
+    "where, not why, and a plausible one can be false: eosin explain --score tells how far to "
+    "believe it."
 )
 
 

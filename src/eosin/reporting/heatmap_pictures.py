@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from eosin.pixels.reading import UInt8Image
 
 SEEN = "The network was trained or validated on this patient."
-_LINE = "line: the strongest 20 % of the picture"
+_LINE = "line: the strongest 20 % of the picture, smoothed"
 _MOST_DISAGREEMENT = 0.5  # of values 0 to 1, half of the weight at each end
 
 
