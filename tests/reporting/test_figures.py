@@ -113,3 +113,13 @@ def test_ids_inside_a_figure_carry_its_name(name: str) -> None:
     ids = [element.get("id") for element in root.iter() if element.get("id")]
     assert ids
     assert all(str(each).startswith(f"{name}-") for each in ids)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 30])
+def test_epochs_are_whole_numbers_on_the_axis_of_a_learning_figure(epochs: int) -> None:
+    history = {"epoch": np.arange(1.0, epochs + 1), "val_loss": np.linspace(0.7, 0.2, epochs)}
+    (axes,) = learning_figure({"Fold 1": history}, columns=("val_loss",), title="Loss").axes
+    low, high = axes.get_xlim()
+    ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
+    assert ticks
+    assert all(tick == round(tick) for tick in ticks)

@@ -75,7 +75,7 @@ def learning_figure(
                     markersize=3,
                 )
     axes.set(xlabel="Epoch", ylabel=title)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
     return figure
 
 

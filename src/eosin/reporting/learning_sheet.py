@@ -72,7 +72,7 @@ def _draw(
                 )
     epochs, most = _extent(everybody)
     axes.set(xlim=(0.5, epochs + 0.5), ylim=(0, 1.05 * most), xlabel="Epoch", ylabel="Loss")
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
 
 
 def _extent(everybody: Mapping[str, Mapping[str, History]]) -> tuple[float, float]:
