@@ -94,6 +94,7 @@ def _print_plan(plan: StudyFile, out: Path) -> None:
     estimate = estimate_study(plan, out)
     print_frame(estimate.frame)
     say(
-        f"{estimate.cells} cells, {estimate.trainings} trainings, about "
-        f"{estimate.seconds / 60:.0f} minutes here from nothing, by a measured forward pass"
+        f"{estimate.cells} cells, {estimate.trainings} trainings, at least "
+        f"{estimate.seconds / 60:.0f} min here from nothing: that is what the passes through the "
+        "networks take, as measured; small heads, votes and pictures come on top"
     )
