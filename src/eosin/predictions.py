@@ -210,6 +210,15 @@ def make_predictions(
     return Predictions(frame.assign(**columns), task, provenance or Provenance())
 
 
+def unscored_note(images: int) -> tuple[str, ...]:
+    """A sentence on images that no prediction could be made of; none where there are none."""
+    if not images:
+        return ()
+    if images == 1:
+        return ("1 image could not be read and is not scored.",)
+    return (f"{images} images could not be read and are not scored.",)
+
+
 def read_predictions(path: Path) -> Predictions:
     """Read predictions and their sidecar; DataError naming the file where either is wrong."""
     frame = read_table(path, what="predictions table", fix=_FIX)

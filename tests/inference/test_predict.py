@@ -144,6 +144,7 @@ def test_unreadable_files_are_set_aside_with_their_reason(
     assert len(scored.predictions) == 1
     assert [item.path for item in scored.skipped] == [empty]
     assert "empty" in scored.skipped[0].reason
+    assert "1 image could not be read and is not scored." in scored.predictions.provenance.notes
 
 
 def test_nothing_readable_is_an_error_with_the_first_reason(run: Run, tmp_path: Path) -> None:

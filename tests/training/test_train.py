@@ -174,6 +174,27 @@ def test_an_unreadable_image_is_left_out_and_named(
     assert str(broken) in table.read_text()
 
 
+def test_every_fold_and_every_figure_say_what_could_not_be_read(
+    drawn_breakhis: Manifest, small_probe: TrainingConfig, tmp_path: Path
+) -> None:
+    folds = split_into_folds(drawn_breakhis, 3, seed=0)
+    broken = tmp_path / "SOB_M_DC-14-9999-100-001.png"
+    broken.touch()
+    frame = folds.frame.copy()
+    frame.loc[0, "path"] = str(broken)
+    home = frame.loc[0, "fold"]
+    trained = train(
+        dataclasses.replace(folds, frame=frame), tmp_path / "run", small_probe, fold="all"
+    )
+    assert trained.predictions is not None
+    assert "1 image could not be read and is not scored." in trained.predictions.provenance.notes
+    left_out = "1 file could not be read and was left out of training."
+    others = [fold for fold in "123" if fold != home]
+    said = [note for note in trained.run.record.notes if left_out in note]
+    assert said == [f"Fold {fold}: {left_out}" for fold in others]
+    assert trained.run.record.notes[: len(folds.notes)] == folds.notes
+
+
 @pytest.mark.parametrize("freeze", [True, False])
 def test_an_unreadable_image_does_not_estrange_a_run_from_its_own_test_split(
     drawn_breakhis: Manifest, small_probe: TrainingConfig, tmp_path: Path, freeze: bool
@@ -189,6 +210,7 @@ def test_an_unreadable_image_does_not_estrange_a_run_from_its_own_test_split(
     trained = train(damaged, tmp_path / "run", config)
     scored = predict(trained.run, damaged).predictions
     assert len(scored) == (leaky.frame["split"] == "test").sum()
+    assert not any("not scored" in note for note in scored.provenance.notes)
     assert scored.provenance.protocol.leaky
     assert train(damaged, tmp_path / "run", config, resume=True).run == trained.run
     assert str(broken) in (tmp_path / "run" / "errors.csv").read_text()

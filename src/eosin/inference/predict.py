@@ -13,7 +13,7 @@ from eosin.inference.readings import gathered
 from eosin.inference.scoring import score_batches, with_notes
 from eosin.inference.seen import require_unseen, seen_note
 from eosin.manifest import Manifest
-from eosin.predictions import Predictions, Provenance, make_predictions
+from eosin.predictions import Predictions, Provenance, make_predictions, unscored_note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -126,7 +126,11 @@ def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Readin
         model=run.record.backbone,
         threshold=run.record.threshold,
         seen_allowed=options.allow_seen,
-        notes=tuple(dict.fromkeys((*seen, *run.record.notes, *images.notes))),
+        notes=tuple(
+            dict.fromkeys(
+                (*seen, *unscored_note(len(found.skipped)), *run.record.notes, *images.notes)
+            )
+        ),
     )
     predictions = make_predictions(
         images.frame.iloc[found.places],

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from eosin.models.run import PREDICTIONS_NAME, Run, members_of, write_run
-from eosin.predictions import Predictions, Provenance
+from eosin.predictions import Predictions, Provenance, unscored_note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,18 +52,31 @@ def gather_folds(
         choices={},
         weights_sha256="",
         members=members_of(folder, runs),
+        notes=_notes(manifest, runs),
     )
+    frame = _in_order(parts, manifest)
     provenance = Provenance(
         runs=(str(folder),),
         dataset=manifest.dataset,
         protocol=manifest.protocol,
         split="out-of-fold",
         model=record.backbone,
-        notes=manifest.notes,
+        notes=(*manifest.notes, *unscored_note(len(manifest) - len(frame))),
     )
-    predictions = Predictions(_in_order(parts, manifest), manifest.task, provenance)
+    predictions = Predictions(frame, manifest.task, provenance)
     predictions.write(folder / PREDICTIONS_NAME)
     return write_run(folder, record), predictions
+
+
+def _notes(manifest: Manifest, runs: Sequence[Run]) -> tuple[str, ...]:
+    """The manifest's notes, what every fold notes, and what one notes under its number."""
+    everywhere = set(runs[0].record.notes).intersection(*(run.record.notes for run in runs))
+    own = (
+        note if note in everywhere else f"Fold {run.record.fold}: {note}"
+        for run in runs
+        for note in run.record.notes
+    )
+    return tuple(dict.fromkeys((*manifest.notes, *own)))
 
 
 def _in_order(parts: Sequence[Predictions], manifest: Manifest) -> pd.DataFrame:
