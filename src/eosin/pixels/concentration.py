@@ -18,6 +18,8 @@ from eosin.pixels.optical_density import (
     as_floats,
     change_density,
     density_map,
+    linear_change,
+    strip_of_floats,
 )
 from eosin.pixels.reading import UInt8Image
 from eosin.pixels.tissue_sample import Reason, UnstainedError
@@ -126,8 +128,7 @@ def repaint_linear(image: UInt8Image, source: StainEstimate, target: StainEstima
     One 3 x 3 matrix does all of it (Macenko et al. 2009).
     """
     gain = least_squares(source.stain_matrix) @ _scaled_target(source, target)
-    affine = density_map(gain)
-    return change_density(image, lambda density: as_floats(cv2.transform(density, affine)))
+    return change_density(image, linear_change(gain))
 
 
 def repaint_nonnegative(
@@ -144,12 +145,14 @@ def repaint_nonnegative(
     alone = np.vstack([source.stain_matrix, nothing]).astype(np.float32)
     together = np.vstack([least_squares(source.stain_matrix).T, nothing]).astype(np.float32)
     affine = density_map(np.vstack([_scaled_target(source, target), nothing]))
+    first, second = strip_of_floats(), strip_of_floats()
 
     def change(density: FloatArray) -> FloatArray:
-        concentration = as_floats(cv2.transform(density, together))
-        cv2.min(concentration, cv2.transform(density, alone), dst=concentration)
+        concentration = cv2.transform(density, together, dst=first)
+        single = cv2.transform(density, alone, dst=second)
+        cv2.min(concentration, single, dst=concentration)
         cv2.threshold(concentration, 0, 0, cv2.THRESH_TOZERO, dst=concentration)
-        return as_floats(cv2.transform(concentration, affine))
+        return as_floats(cv2.transform(concentration, affine, dst=density))
 
     return change_density(image, change)
 

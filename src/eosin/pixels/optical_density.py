@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from functools import cache
 from typing import Final, TypeAlias
 
@@ -24,8 +23,7 @@ TISSUE_DENSITY: Final = 0.15  # below this a pixel is glass, not tissue (Macenko
 # Four values: what OpenCV subtracts from up to four channels.
 _BRIGHTEST_UNLIT: Final = np.full(4, LIGHT - 1)  # density 0: (239 + 1) / 240 = 1
 _LOG_WHITE: Final = math.log(256.0)
-_STRIP_PIXELS: Final = 1 << 15  # a strip and its floats stay in the processor's cache
-_FEWEST_STRIPS: Final = 2  # of a thread: fewer take less time than the thread's start
+_STRIP_PIXELS: Final = 1 << 16  # few enough for the processor's cache, enough to keep it busy
 
 
 def require_rgb_bytes(image: UInt8Image) -> UInt8Image:
@@ -62,45 +60,51 @@ def change_density(image: UInt8Image, change: Callable[[FloatArray], FloatArray]
     Args:
         image: (height, width, 3) RGB bytes.
         change: takes the densities of some pixels, (1, n, 3), and returns the new ones as log
-            light, ``ln(240) - density``, in the same shape.
+            light, ``ln(240) - density``, at most ``ln(256)``, in the same shape, in memory that
+            is written over.
 
     What is brighter than the light in all three channels is glare, no stain: it is taken off
     before the change and put back after it, so white stays exactly white.
     """
-    return in_strips(image, lambda strip: _change_strip(strip, change))
+    density = strip_of_floats()
+    return in_strips(image, lambda strip: _change_strip(strip, change, density))
 
 
 def in_strips(image: UInt8Image, paint: Callable[[UInt8Image], UInt8Image]) -> UInt8Image:
     """Apply ``paint``, (1, n, 3) to the same shape, to some pixels at a time; a new image.
 
-    Large images are shared among as many threads as OpenCV may use (``cv2.setNumThreads``). The
-    strips are the same for any number of threads, and so are the bytes.
-
     One row each: OpenCV takes an array of four rows and one column for four scalars.
     """
     row = image.reshape(1, -1, 3)
     painted = np.empty_like(row)
-
-    def paint_strips(starts: Iterable[int]) -> None:
-        for start in starts:
-            strip = slice(start, start + _STRIP_PIXELS)
-            painted[:, strip] = paint(row[:, strip])
-
-    _share_among_threads(range(0, row.shape[1], _STRIP_PIXELS), paint_strips)
+    for start in range(0, row.shape[1], _STRIP_PIXELS):
+        strip = slice(start, start + _STRIP_PIXELS)
+        painted[:, strip] = paint(row[:, strip])
     return painted.reshape(image.shape)
 
 
-def _share_among_threads(starts: range, work: Callable[[Iterable[int]], None]) -> None:
-    """Do all the work; its threads end with it, so that a forked process never waits for them."""
-    threads = min(cv2.getNumThreads(), len(starts) // _FEWEST_STRIPS)
-    if threads < 2:
-        work(starts)
-        return
-    with ThreadPoolExecutor(threads - 1) as pool:
-        others = [pool.submit(work, starts[first::threads]) for first in range(1, threads)]
-        work(starts[::threads])
-    for other in others:
-        other.result()
+def strip_of_floats() -> FloatArray:
+    """Memory for what is computed of one strip, (1, n, 3); to be had once for all of them.
+
+    OpenCV's ``dst``: where the last strip is shorter, OpenCV takes new memory, so only what it
+    returns counts. Memory asked for anew at each step would take as long as the steps.
+    """
+    return np.empty((1, _STRIP_PIXELS, 3), dtype=np.float32)
+
+
+def linear_change(gain: Matrix) -> Callable[[FloatArray], FloatArray]:
+    """For ``change_density``: ``new = density @ gain``, a (3, 3) matrix.
+
+    Clipped, for what overflows a byte by far would wrap round to black.
+    """
+    affine, memory = density_map(gain), strip_of_floats()
+
+    def change(density: FloatArray) -> FloatArray:
+        log_light = cv2.transform(density, affine, dst=memory)
+        cv2.threshold(log_light, _LOG_WHITE, 0, cv2.THRESH_TRUNC, dst=log_light)
+        return as_floats(log_light)
+
+    return change
 
 
 def density_map(gain: Matrix) -> FloatArray:
@@ -118,33 +122,33 @@ def along_each(rows: Matrix, density: FloatArray) -> FloatArray:
 
 
 def darkest_channel(image: UInt8Image) -> UInt8Image:
-    """The smallest of red, green and blue at each pixel, shape (height, width)."""
-    red, green, blue = cv2.split(image)
-    return np.minimum(np.minimum(red, green), blue)
+    """The smallest of red, green and blue at each pixel of a contiguous image; (height, width)."""
+    row = image.reshape(-1)
+    least = np.minimum(row[:-2], row[1:-1])  # of neighbours: every third is of one pixel
+    np.minimum(least, row[2:], out=least)
+    return np.ascontiguousarray(least[::3]).reshape(image.shape[:2])
 
 
-def _change_strip(strip: UInt8Image, change: Callable[[FloatArray], FloatArray]) -> UInt8Image:
-    if not _has_glare(strip):
-        return _light_to_bytes(change(optical_density(strip)))
-    excess = cv2.subtract(darkest_channel(strip), _BRIGHTEST_UNLIT)
-    glare = as_bytes(cv2.cvtColor(excess, cv2.COLOR_GRAY2RGB))
-    return as_bytes(cv2.add(_light_to_bytes(change(optical_density(strip - glare))), glare))
-
-
-def _has_glare(strip: UInt8Image) -> bool:
-    """Whether any pixel is brighter than the light; the look at single bytes is the quicker."""
-    return bool(strip.max() >= LIGHT and darkest_channel(strip).max() >= LIGHT)
+def _change_strip(
+    strip: UInt8Image, change: Callable[[FloatArray], FloatArray], density: FloatArray
+) -> UInt8Image:
+    darkest = darkest_channel(strip)
+    if darkest.max() < LIGHT:
+        return _light_to_bytes(change(as_floats(cv2.LUT(strip, density_table(), dst=density))))
+    glare = as_bytes(cv2.cvtColor(cv2.subtract(darkest, _BRIGHTEST_UNLIT), cv2.COLOR_GRAY2RGB))
+    lit = cv2.LUT(cv2.subtract(strip, glare), density_table(), dst=density)
+    return as_bytes(cv2.add(_light_to_bytes(change(as_floats(lit))), glare))
 
 
 def _light_to_bytes(log_light: FloatArray) -> UInt8Image:
-    """``exp(log_light) - 1``, rounded to the nearest byte.
+    """``exp(log_light) - 1``, rounded to the nearest byte; uses up its argument.
 
-    Clipped before the exponential: what overflows a byte by far would wrap round to black. No
-    less than one is left after it, so that the absolute value, which OpenCV takes, is the value.
+    No less than one is left by the exponential, so that the absolute value, which OpenCV takes, is
+    the value.
     """
-    light = cv2.threshold(log_light, 0, 0, cv2.THRESH_TOZERO)[1]
-    cv2.threshold(light, _LOG_WHITE, 0, cv2.THRESH_TRUNC, dst=light)
-    return as_bytes(cv2.convertScaleAbs(cv2.exp(light, dst=light), alpha=1, beta=-1))
+    cv2.threshold(log_light, 0, 0, cv2.THRESH_TOZERO, dst=log_light)
+    light = cv2.exp(log_light, dst=log_light)
+    return as_bytes(cv2.convertScaleAbs(light, alpha=1, beta=-1))
 
 
 def as_bytes(array: npt.NDArray[np.generic]) -> UInt8Image:

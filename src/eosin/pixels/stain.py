@@ -153,6 +153,7 @@ class Vahadane(_TwoStains):
     """
 
     method = "vahadane"
+    sample_pixels = 50_000  # its factors bear fewer than Macenko's percentiles
 
     def __init__(self, *, penalty: float = 0.005) -> None:
         super().__init__()

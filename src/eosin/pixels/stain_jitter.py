@@ -10,17 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-import cv2
 import numpy as np
 
 from eosin.errors import ConfigError
 from eosin.pixels.concentration import StainEstimate, least_squares, repaint_nonnegative
 from eosin.pixels.optical_density import (
-    FloatArray,
     Matrix,
-    as_floats,
     change_density,
-    density_map,
+    linear_change,
     require_rgb_bytes,
 )
 from eosin.pixels.reading import UInt8Image
@@ -67,12 +64,7 @@ def scale_stains(
         source: the stains of the image or its patient; by default the ``GENERAL_STAINS``.
     """
     gain = np.eye(3) + _change_of(_matrix(source), np.subtract(factors, 1.0))
-    affine = density_map(gain)
-
-    def change(density: FloatArray) -> FloatArray:
-        return as_floats(cv2.transform(density, affine))
-
-    return change_density(require_rgb_bytes(image), change)
+    return change_density(require_rgb_bytes(image), linear_change(gain))
 
 
 def jitter_stains(

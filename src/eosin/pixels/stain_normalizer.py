@@ -15,6 +15,7 @@ from eosin.pixels.optical_density import require_rgb_bytes
 from eosin.pixels.reading import UInt8Image
 from eosin.pixels.reinhard import ColourStatistics
 from eosin.pixels.tissue_sample import (
+    SAMPLE_PIXELS,
     Images,
     Reason,
     TissueSample,
@@ -43,6 +44,7 @@ class StainNormalizer(ABC):
     """Brings images to the look of a target; see ``Reinhard``, ``Macenko`` and ``Vahadane``."""
 
     method: ClassVar[str]
+    sample_pixels: ClassVar[int] = SAMPLE_PIXELS  # of one image, to estimate its stain from
 
     def __init__(self) -> None:
         self._target: Source | None = None
@@ -89,7 +91,7 @@ class StainNormalizer(ABC):
         Raises:
             DataError: not RGB bytes, or no image shows stained tissue (``UnstainedError``).
         """
-        return self._estimate(sample_tissue(images))
+        return self._estimate(sample_tissue(images, most=self.sample_pixels))
 
     def transform(self, image: UInt8Image, *, source: Source | None = None) -> UInt8Image:
         """The image in the target's stain, same shape; a plain copy where it shows no stain.

@@ -23,7 +23,7 @@ from eosin.pixels.reading import UInt8Image
 
 Images: TypeAlias = UInt8Image | Iterable[UInt8Image]
 
-_SAMPLE_PIXELS: Final = 100_000  # of one image
+SAMPLE_PIXELS: Final = 100_000  # of one image
 _SHARE_PIXELS: Final = 20_000  # of each of several
 _POOL_PIXELS: Final = 400_000  # of several images together
 _LOOK_PIXELS: Final = 4_096  # enough to tell what an image is
@@ -80,14 +80,21 @@ class TissueSample:
         return _absorbs(self.density)
 
 
-def sample_tissue(images: Images) -> TissueSample:
+def sample_tissue(images: Images, *, most: int = SAMPLE_PIXELS) -> TissueSample:
     """Spread-out pixels of an image, or of all usable ones of several.
+
+    Args:
+        images: (height, width, 3) RGB bytes, or an iterable of such.
+        most: about how many pixels to take of a single image.
 
     Raises:
         UnstainedError: no image shows stained tissue; carries the first image's reason.
         DataError: not RGB bytes, or no image at all.
     """
-    pixels = _pixels_of_one(images) if isinstance(images, np.ndarray) else _pixels_of_all(images)
+    if isinstance(images, np.ndarray):
+        pixels = _pixels_of_one(images, most=most)
+    else:
+        pixels = _pixels_of_all(images)
     return TissueSample(pixels=pixels, density=optical_density(pixels))
 
 
@@ -108,12 +115,12 @@ def spread_pixels(image: UInt8Image, *, most: int) -> UInt8Image:
     return np.ascontiguousarray(pixels[:, ::stride])
 
 
-def _pixels_of_one(image: UInt8Image) -> UInt8Image:
+def _pixels_of_one(image: UInt8Image, *, most: int) -> UInt8Image:
     image = require_rgb_bytes(image)
     reason = unstained_reason(image)
     if reason is not None:
         raise UnstainedError(reason)
-    return spread_pixels(image, most=_SAMPLE_PIXELS)
+    return spread_pixels(image, most=most)
 
 
 def _pixels_of_all(images: Iterable[UInt8Image]) -> UInt8Image:
