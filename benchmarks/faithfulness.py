@@ -1,11 +1,12 @@
-"""Which heatmap to believe: every method judged on the same images of one Run.
+"""Which heatmap to believe: every method judged on the same images of one Run, or of several.
 
-    python benchmarks/faithfulness.py RUN FOLDER_OF_IMAGES [--images 20] [--out rows.csv]
+    python benchmarks/faithfulness.py RUN [RUN ...] FOLDER_OF_IMAGES [--images 20] [--out rows.csv]
 
-Explains the predicted class. Images of patients that the Run never met are taken where there are
-enough; the heading says how many were met. Masks of synthetic images are found by themselves. The
-last two lines judge maps that know nothing of the network: how dark the tissue is, and one random
-map an image. Prints Markdown: means with 95 % intervals over patients.
+Explains the predicted class. Images of patients that a Run never met are taken where there are
+enough; the heading says how many were met. Of several Runs, such as the folds of one, each has its
+own images. Masks of synthetic images are found by themselves. The last two lines judge maps that
+know nothing of the network: how dark the tissue is, and one random map an image. Prints Markdown:
+means with 95 % intervals over patients, and each method less the first, paired by image.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from dataclasses import field as fresh
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,8 @@ from threadpoolctl import threadpool_limits
 
 from eosin.data.breakhis import BreakHisName
 from eosin.errors import DataError
+from eosin.evaluation.intervals import Bootstrap, patient_columns
+from eosin.evaluation.weights import Weights
 from eosin.explanation.blind_maps import smooth_random_map
 from eosin.explanation.heatmap import METHODS, require_method
 from eosin.explanation.perturbation import MapValues, PerturbationOptions
@@ -83,30 +87,49 @@ class Field:
 def main() -> None:
     """Judge every method on the same images and print the tables."""
     options = parse_options()
-    run = read_run(options.run)
-    classifier = load_classifier(run)
     torch.set_num_threads(options.cores)
+    found = Found()
     with threadpool_limits(options.cores):
-        fields, met = choose_fields(run, classifier, options)
-        rows: list[FaithfulnessRow] = []
-        seconds: dict[str, float] = {}
-        for method in (*options.methods, *BLIND):
-            start = time.perf_counter()
-            rows += judged(run, classifier, fields, method=method, options=options)
-            seconds[method] = (time.perf_counter() - start) / len(fields)
-    patients = [field.patient for _ in seconds for field in fields]
+        for folder in options.runs:
+            judge_run(read_run(folder), options, found)
     if options.out:
-        write_faithfulness(rows, options.out)
-    report(run, fields, rows, met=met, table=summarise(rows, patients), seconds=seconds)
+        write_faithfulness(found.rows, options.out)
+    report(found)
+
+
+@dataclass
+class Found:
+    """What all Runs came to: a row a map, the patient of each, and what it took."""
+
+    rows: list[FaithfulnessRow] = fresh(default_factory=list)
+    patients: list[str] = fresh(default_factory=list)
+    seconds: dict[str, float] = fresh(default_factory=dict)
+    met: int = 0
+    backbones: dict[str, None] = fresh(default_factory=dict)
+
+
+def judge_run(run: Run, options: argparse.Namespace, found: Found) -> None:
+    """Add the rows of every method on the images of one Run."""
+    classifier = load_classifier(run)
+    fields, met = choose_fields(run, classifier, options)
+    found.met += met
+    found.backbones[run.record.backbone] = None
+    for method in (*options.methods, *(() if options.skip_blind else BLIND)):
+        start = time.perf_counter()
+        found.rows += judged(run, classifier, fields, method=method, options=options)
+        found.patients += [field.patient for field in fields]
+        taken = time.perf_counter() - start
+        found.seconds[method] = found.seconds.get(method, 0.0) + taken
 
 
 def parse_options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path)
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--images", type=int, default=20)
+    parser.add_argument("--images", type=int, default=20, help="of each Run")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), type=require_method)
+    parser.add_argument("--skip-blind", action="store_true", help="no maps that know nothing")
     parser.add_argument("--fill", default="tissue")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--random-maps", type=int, default=5)
@@ -171,7 +194,8 @@ def judged(
     )
     scoring = ScoreOptions(perturbation, randomisations=options.randomisations)
     items = drawn(run, classifier, fields, method=method, remap=remap)
-    return list(score_maps(run, items, scoring, remap=remap, classifier=classifier))
+    scored = score_maps(run, items, scoring, remap=remap, classifier=classifier, model="all")
+    return list(scored)
 
 
 def drawn(
@@ -209,33 +233,62 @@ def chance_map(image: UInt8Image) -> MapValues:
     return smooth_random_map(blob, np.random.default_rng(seed))
 
 
-def report(
-    run: Run,
-    fields: Sequence[Field],
-    rows: Sequence[FaithfulnessRow],
-    *,
-    met: int,
-    table: pd.DataFrame,
-    seconds: dict[str, float],
-) -> None:
+def report(found: Found) -> None:
     """Print the tables as Markdown."""
-    patients = len({field.patient for field in fields})
+    rows, patients = found.rows, found.patients
+    table = summarise(rows, patients)
+    first = [row for row in rows if row.method == rows[0].method]
+    images = len(first)
     random_auc = np.mean([row.deletion_random for row in rows])
-    steady = sum("nothing" in row.verdict for row in rows[: len(fields)])
-    print(f"{run.record.backbone}, {len(fields)} images of {patients} patients, {met} of them of")
-    print(f"patients that the Run was trained on; mean area of random maps {random_auc:.2f};")
-    print(f"{steady} images leave nothing to explain.\n")
+    steady = sum("nothing" in row.verdict for row in first)
+    print(f"{', '.join(found.backbones)}, {images} images of {len(set(patients))} patients,")
+    print(
+        f"{found.met} of them of patients that their Run was trained on; mean area of random maps"
+    )
+    print(f"{random_auc:.2f}; {steady} images leave nothing to explain.\n")
     shown = [name for name in COLUMNS if (table["measure"] == name).any()]
     print("| method | " + " | ".join(COLUMNS[name] for name in shown) + " | s an image |")
     print("| --- |" + " --- |" * (len(shown) + 1))
     for method, lines in table.groupby("method", sort=False):
-        found = lines.set_index("measure")
-        cells = [interval(found.loc[name]) if name in found.index else "" for name in shown]
-        print(f"| {method} | " + " | ".join(cells) + f" | {seconds[str(method)]:.1f} |")
+        measured = lines.set_index("measure")
+        cells = [interval(measured.loc[name]) if name in measured.index else "" for name in shown]
+        print(
+            f"| {method} | " + " | ".join(cells) + f" | {found.seconds[str(method)] / images:.1f} |"
+        )
+    print_paired(rows, patients)
     print("\n| method | verdict | images |\n| --- | --- | --- |")
     reasons = pd.DataFrame({"method": [r.method for r in rows], "why": [why(r) for r in rows]})
     for (method, reason), count in reasons.groupby(["method", "why"], sort=False).size().items():
         print(f"| {method} | {reason} | {count} |")
+
+
+PAIRED = ("faithful", "gap", "deletion_auc", "insertion_auc")
+
+
+def print_paired(rows: Sequence[FaithfulnessRow], patients: Sequence[str]) -> None:
+    """Each method less the first on the same images, with intervals over patients."""
+    frame = pd.DataFrame([{"path": r.path, "method": r.method} for r in rows])
+    for name in PAIRED:
+        frame[name] = [float(getattr(row, name)) for row in rows]
+    frame["patient"] = patients
+    first = rows[0].method
+    print(f"\n| less {first} | " + " | ".join(COLUMNS[name] for name in PAIRED) + " |")
+    print("| --- |" + " --- |" * len(PAIRED))
+    base = frame[frame["method"] == first].reset_index(drop=True)
+    for method, lines in frame.groupby("method", sort=False):
+        other = lines.reset_index(drop=True)  # the images of every Run in the same order
+        if method != first:
+            cells = [difference(other[name] - base[name], base["patient"]) for name in PAIRED]
+            print(f"| {method} | " + " | ".join(cells) + " |")
+
+
+def difference(values: pd.Series, patients: pd.Series) -> str:
+    """A signed mean with its interval over patients."""
+    drawn, names = Bootstrap(), list(patients)
+    whose, place = patient_columns(names, names)
+    means = Weights(place, drawn.weights(whose)).mean(values.to_numpy())
+    found = drawn.interval(means)
+    return f"{values.mean():+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
 
 
 def interval(line: pd.Series) -> str:
