@@ -279,7 +279,7 @@ def test_pictures_that_cannot_be_drawn_do_not_lose_the_figures(
     found = run_study(read_study(file, root=images), tmp_path / "out")
     assert len(found.results) == 1
     (failure,) = found.failures
-    assert failure[1].startswith("heatmaps: ModelError")
+    assert failure[1].startswith("heatmaps: NoMapError")
     assert "test_vit" in failure[1]
 
 
