@@ -102,7 +102,8 @@ def enclosed(values: Values) -> npt.NDArray[np.bool_]:
 
     if np.count_nonzero(values > 0) <= TOP_SHARE * values.size:
         return strongest(values)
-    return strongest(cv2.GaussianBlur(values, (0, 0), _SMOOTHING * min(values.shape)))
+    smooth = cv2.GaussianBlur(values, (0, 0), _SMOOTHING * min(values.shape))
+    return strongest(np.asarray(smooth, np.float32))
 
 
 def draw_overlay(image: UInt8Image, values: Values, legend: Legend) -> UInt8Image:
