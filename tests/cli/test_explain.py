@@ -94,6 +94,7 @@ def test_scoring_writes_a_table_of_verdicts(
     assert summary.loc["faithful", "images"] == len(table)
     assert table["model"].tolist() == ["small"]
     assert f"{int(table['faithful'].sum())} of 1 maps are faithful" in said
+    assert "None" not in said  # of one patient there is no interval, and a dash says so
 
 
 def test_wrong_words_are_refused_with_what_is_right(

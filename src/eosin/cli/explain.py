@@ -119,7 +119,8 @@ def _conclude(written: HeatmapFolder) -> None:
     summary = summarise(written.scores, written.patients)
     with replacing(written.folder / "faithfulness-summary.csv") as draft:
         summary.to_csv(draft, index=False)
-    shown = summary[summary["measure"].isin(_SHOWN)].round(3)
+    shown = summary[summary["measure"].isin(_SHOWN)].round(3).astype(object)
+    shown = shown.where(shown.notna(), "–")  # one patient has no interval
     print_frame(shown, title="means over maps, 95 % intervals over patients")
     faithful = sum(row.faithful for row in written.scores)
     say(f"{faithful} of {len(written.scores)} maps are faithful; each with its reason: {path}")
