@@ -32,6 +32,7 @@ _ALONE = (
 _ON_IMAGES = (
     ("audit.py", "{data}/data/breakhis100x"),
     ("stain.py", "{data}/data/breakhis", "--rounds", "2", "--skip-tiatoolbox"),
+    ("stain_training.py", "{data}/data/breakhis100x"),
     ("cache.py", "{data}/data/breakhis"),
     ("inference.py", "{data}/data/breakhis", "--weights", "{data}/weights"),
     ("heatmaps.py", "{data}/data/breakhis", "--weights", "{data}/weights"),
