@@ -34,6 +34,8 @@ def bench(
 
     Engines take turns, each in a process of its own, on prepared input: reading files is left out.
     """
+    from rich.text import Text
+
     from eosin.bench.bench import BenchOptions, bench_run
     from eosin.cli.console import console, say
     from eosin.files import write_json
@@ -50,7 +52,7 @@ def bench(
         typer.echo(json.dumps(bench_run(read_run(run), options).to_dict(), indent=2))
         return
     with console().status("starting") as status:
-        found = bench_run(read_run(run), options, on_step=status.update)
+        found = bench_run(read_run(run), options, on_step=lambda step: status.update(Text(step)))
     _print(found)
     if out is not None:
         write_json(Path(out), found.to_dict())
@@ -58,20 +60,19 @@ def bench(
 
 
 def _print(found: Bench) -> None:
-    from rich.markup import escape
-
     from eosin.cli.console import print_frame, say
 
-    print_frame(found.frame(), title=escape(_what(found)))
+    print_frame(found.frame(), title=_what(found))
     say(
-        f"[dim]{escape(found.cpu)}, {found.threads} threads each; input: {escape(found.images)}; "
+        f"{found.cpu}, {found.threads} threads each; input: {found.images}; "
         "ms: medians over batches, p95: 19 batches in 20 keep within; core ms: work of all cores; "
-        "memory: peak of the engine's own process, its library included[/]"
+        "memory: peak of the engine's own process, its library included",
+        style="dim",
     )
     for note in found.notes:
-        say(f"[dim]{escape(note)}[/]")
+        say(note, style="dim")
     for engine, why in found.absent.items():
-        say(f"[yellow]{engine}: {escape(why)}[/]")
+        say(f"{engine}: {why}", style="yellow")
 
 
 def _what(found: Bench) -> str:

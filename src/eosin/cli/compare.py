@@ -75,21 +75,19 @@ def _found(run: str, table: Path) -> Path:
 def _print(comparison: Comparison) -> None:
     """Rankings, tests, and everything that must be said loudly."""
     import pandas as pd
-    from rich.markup import escape
 
     from eosin.cli.console import print_frame, print_protocol, say
     from eosin.reporting.comparison_tables import pair_table, ranking_table
 
     tables = [ranking_table(comparison, metric) for metric in _metrics(comparison)]
     for table in (*tables, pair_table(comparison, best_only=True)):
-        rows = [[escape(cell) for cell in row] for row in table.rows]
-        print_frame(pd.DataFrame(rows, columns=list(table.columns)), title=escape(table.caption))
+        print_frame(pd.DataFrame(table.rows, columns=list(table.columns)), title=table.caption)
     for warning in comparison.warnings:
-        say(f"[bold red]{escape(warning)}[/]")
+        say(warning, style="bold red")
     for protocol in dict.fromkeys(p.protocol for p in comparison.provenance.values()):
         print_protocol(protocol)
     for note in comparison.notes:
-        say(f"[dim]{escape(note)}[/]")
+        say(note, style="dim")
 
 
 def _metrics(comparison: Comparison) -> tuple[str, ...]:

@@ -32,20 +32,29 @@ def console() -> Console:
     return plain if plain.is_terminal else Console(highlight=False, width=120)
 
 
-def say(text: str) -> None:
-    """One line to standard output, its [markup] understood."""
-    console().print(text, soft_wrap=True)
+def say(*parts: str | tuple[str, str], style: str = "") -> None:
+    """One line to standard output, as it stands: brackets in a user's names are no markup.
+
+    Args:
+        parts: joined without a space; a pair is a text and its style, e.g. ``(name, "bold")``.
+        style: of the whole line.
+    """
+    from rich.text import Text
+
+    console().print(Text.assemble(*parts, style=style), soft_wrap=True)
 
 
 def print_frame(frame: pd.DataFrame, *, title: str = "") -> None:
-    """A small table; the first column is text, the others are right-aligned."""
+    """A small table; the first column is text, the others are right-aligned. No text is markup."""
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left", title_style="bold", box=None)
+    caption = Text(title, style="bold") if title else None
+    table = Table(title=caption, title_justify="left", box=None)
     for place, name in enumerate(frame.columns):
-        table.add_column(str(name), justify="left" if place == 0 else "right")
+        table.add_column(Text(str(name)), justify="left" if place == 0 else "right")
     for row in frame.itertuples(index=False, name=None):
-        table.add_row(*(str(value) for value in row))
+        table.add_row(*(Text(str(value)) for value in row))
     console().print(table)
 
 
@@ -55,7 +64,6 @@ def print_evaluation(evaluation: Evaluation) -> None:
     Below each table stands what must be known of its figures, once for those it is true of.
     """
     import pandas as pd
-    from rich.markup import escape
 
     scopes = [scope for scope in evaluation.scopes if scope == "all" or "," not in scope]
     for scope in scopes:
@@ -72,9 +80,9 @@ def print_evaluation(evaluation: Evaluation) -> None:
         ]
         print_frame(pd.DataFrame(rows), title=f"{evaluation.level} level, {scope}")
         for note, metrics in _notes(evaluation, scope).items():
-            say(f"[dim]  {escape(', '.join(metrics))}: {escape(note)}[/]")
+            say(f"  {', '.join(metrics)}: {note}", style="dim")
     for sentence in evaluation.notes:
-        say(f"[dim]{sentence}[/]")
+        say(sentence, style="dim")
 
 
 def _notes(evaluation: Evaluation, scope: str) -> dict[str, list[str]]:
@@ -96,13 +104,11 @@ def _range(low: float | None, high: float | None) -> str:
 
 def print_protocol(protocol: Protocol, notes: Sequence[str] = ()) -> None:
     """The protocol's name, its warning where it has one, and the notes."""
-    from rich.markup import escape
-
     colour = "red" if protocol.leaky else "yellow" if protocol.warning else "green"
-    say(f"protocol: [bold {colour}]{escape(protocol.name)}[/]")
+    say("protocol: ", (protocol.name, f"bold {colour}"))
     for sentence in (protocol.warning, *notes):
         if sentence:
-            say(f"[{colour if sentence == protocol.warning else 'dim'}]{escape(sentence)}[/]")
+            say(sentence, style=colour if sentence == protocol.warning else "dim")
 
 
 @contextmanager
@@ -149,12 +155,12 @@ def _bar() -> Progress:
 
     out = console()
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TextColumn("{task.fields[errors]}"),
+        TextColumn("{task.fields[rate]}", markup=False),
+        TextColumn("{task.fields[errors]}"),  # our own words, with a colour
         TimeRemainingColumn(),
     )
     return Progress(*columns, console=out, disable=not out.is_terminal)
@@ -169,9 +175,7 @@ def finish(skipped: Sequence[SkippedFile], table: Path) -> None:
     """Exit with code 3, saying how many files were skipped and where they are named."""
     if not skipped:
         return
-    from rich.markup import escape
-
-    say(f"[yellow]{len(skipped)} files were skipped; their names and reasons: {table}[/]")
+    say(f"{len(skipped)} files were skipped; their names and reasons: {table}", style="yellow")
     for item in skipped[:3]:
-        say(f"[dim]  {escape(str(item.path))}: {escape(item.reason)}[/]")
+        say(f"  {item.path}: {item.reason}", style="dim")
     raise typer.Exit(EXIT_SKIPPED)

@@ -148,7 +148,7 @@ def audit(
     images = read_manifest(manifest)
     with counting("looking", len(images)) as advance:
         found = audit_manifest(images, on_image=lambda _: advance(1))
-    say(f"[bold]{found.verdict}[/]")
+    say(found.verdict, style="bold")
     if found.duplicates:
         print_frame(_pairs(found), title=f"{len(found.duplicates)} pairs, the gravest first")
     if out is not None:
@@ -202,7 +202,7 @@ def _write(found: ReadDataset, out: Path) -> None:
     manifest = found.manifest
     manifest.write(out)
     write_error_table(found.skipped, error_table_path(out))
-    say(f"[bold]{manifest.dataset}[/]: {len(manifest)} images, {_patients(manifest)}")
+    say((manifest.dataset, "bold"), f": {len(manifest)} images, {_patients(manifest)}")
     print_frame(count_table(manifest).reset_index())
     print_protocol(manifest.protocol, manifest.notes)
     say(f"written: {out}")

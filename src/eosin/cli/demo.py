@@ -35,12 +35,13 @@ def demo(
         raise ConfigError(f"{out}: not empty; name another folder with --out, or remove it")
     began = time.monotonic()
     made = run_demo(
-        out, on_step=lambda text: say(f"[bold]{text}[/]"), progress=RichProgress(console())
+        out, on_step=lambda text: say(text, style="bold"), progress=RichProgress(console())
     )
     for metric in ("roc_auc", "accuracy", "balanced_accuracy", "sensitivity", "specificity"):
         figure = made.evaluation.value(metric)
         span = "" if figure.low is None else f" [{figure.low:.3f}, {figure.high:.3f}]"
         value = "undefined" if figure.value is None else f"{figure.value:.3f}"
         say(f"  {metric:<18} {value}{span}  {figure.images} images, {figure.patients} patients")
-    say(f"done in {time.monotonic() - began:.0f} s; the report: [bold]{made.report.resolve()}[/]")
+    seconds = time.monotonic() - began
+    say(f"done in {seconds:.0f} s; the report: ", (str(made.report.resolve()), "bold"))
     typer.echo(_NEXT)

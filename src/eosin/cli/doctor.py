@@ -7,25 +7,24 @@ import typer
 
 def doctor() -> None:
     """Check what this machine has; exit 1 if no Run could be used here."""
-    from rich.markup import escape
-
     from eosin import __version__
     from eosin.cli.console import say
     from eosin.doctor import examine
 
     sheet = examine()
-    say(f"[bold]eosin {__version__}[/]")
+    say(f"eosin {__version__}", style="bold")
     width = max(len(finding.name) for finding in sheet.findings)
     for finding in sheet.findings:
-        mark = "[green]✓[/]" if finding.ok else "[red]✗[/]" if finding.vital else "[yellow]·[/]"
-        say(f" {mark} {finding.name:<{width}} {escape(finding.value)}")
+        fault = ("✗", "red") if finding.vital else ("·", "yellow")
+        mark = ("✓", "green") if finding.ok else fault
+        say(" ", mark, f" {finding.name:<{width}} {finding.value}")
         if finding.fix:
-            say(f"   [bold]→ {escape(finding.fix)}[/]")
+            say("   ", (f"→ {finding.fix}", "bold"))
     if not sheet.ready:
-        say("[red]the main job cannot run here; see the arrows above[/]")
+        say("the main job cannot run here; see the arrows above", style="red")
         raise typer.Exit(1)
     if sheet.trains:
-        say("[green]ready[/]")
+        say("ready", style="green")
         return
-    say("[green]ready for exported Runs[/]: predict, explain, evaluate, report")
+    say(("ready for exported Runs", "green"), ": predict, explain, evaluate, report")
     say("no training or exporting here, and no Run with PyTorch weights: see the arrows above")

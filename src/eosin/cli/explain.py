@@ -77,8 +77,9 @@ def explain(
         _conclude(written)
     if written.seen:
         say(
-            f"[yellow]{written.seen} of {written.explained} images are of patients that a network "
-            "was trained or validated on: what it does there says little of new patients[/]"
+            f"{written.seen} of {written.explained} images are of patients that a network "
+            "was trained or validated on: what it does there says little of new patients",
+            style="yellow",
         )
     say(f"{written.explained} images explained, written: {out}")
     finish(written.skipped, out / "errors.csv")

@@ -64,7 +64,7 @@ def export(
     for name, graph in _graphs(exported, ""):
         say(f"{name}{_parity(graph)}")
         if graph.no_maps:
-            say(f"[yellow]{name}no heatmaps from this graph: {graph.no_maps}[/]")
+            say(f"{name}no heatmaps from this graph: {graph.no_maps}", style="yellow")
         if graph.int8:
             print_trial(graph.int8, name=name)
     say(f"exported Run written: {out} ({_megabytes(out):.1f} MB)")

@@ -24,24 +24,27 @@ def print_trial(trial: Int8Trial, *, name: str) -> None:
         trial: what became of it.
         name: of the member that the graph is of, with a colon; empty for a single Run.
     """
-    say(f"[bold]{name}8-bit integers, judged on {trial.judged_on}[/]")
+    say(f"{name}8-bit integers, judged on {trial.judged_on}", style="bold")
     print_frame(_figures(trial))
     say(
-        f"[dim]{name}ranges from {trial.calibrated_on}; speed on {trial.speed.engine}, "
+        f"{name}ranges from {trial.calibrated_on}; speed on {trial.speed.engine}, "
         f"{trial.speed.threads} threads, batch {trial.speed.batch}, {trial.speed.turns} turns; "
         f"probabilities differ by {trial.probabilities_mean:.4f} on the mean and "
         f"{trial.probabilities_most:.4f} at most; features are alike by a cosine of "
-        f"{trial.feature_cosine:.3f}[/]"
+        f"{trial.feature_cosine:.3f}",
+        style="dim",
     )
     if "validation" not in trial.judged_on:
         say(
-            f"[yellow]{name}this Run has no validation patients: both were judged on training "
-            "images, which flatter both[/]"
+            f"{name}this Run has no validation patients: both were judged on training "
+            "images, which flatter both",
+            style="yellow",
         )
     if trial.kept:
-        say(f"[green]{name}int8 kept[/]: every bar holds")
+        say((f"{name}int8 kept", "green"), ": every bar holds")
         return
-    say(f"[yellow]{name}int8 refused, FP32 written[/]: {'; '.join(trial.failed)}. {_ADVICE}")
+    refusal = (f"{name}int8 refused, FP32 written", "yellow")
+    say(refusal, f": {'; '.join(trial.failed)}. {_ADVICE}")
 
 
 def _figures(trial: Int8Trial) -> pd.DataFrame:

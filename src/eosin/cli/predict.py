@@ -85,7 +85,7 @@ def predict(
                 on_headway=follow,
             )
     except KeyboardInterrupt:
-        say(f"[yellow]stopped; {_kept(reached)}: run the same command with --resume[/]")
+        say(f"stopped; {_kept(reached)}: run the same command with --resume", style="yellow")
         raise typer.Exit(EXIT_STOPPED) from None
     provenance = scored.predictions.provenance
     print_protocol(provenance.protocol, provenance.notes)

@@ -60,14 +60,14 @@ def normalize(
         with counting("copies", len(images)) as on_files:
             stained = normalize_stains(images, out, options, on_files=on_files)
     except KeyboardInterrupt:
-        say("[yellow]stopped; the copies written are kept: run the same command again[/]")
+        say("stopped; the copies written are kept: run the same command again", style="yellow")
         raise typer.Exit(EXIT_STOPPED) from None
     stained.manifest.write(out / "manifest.csv")
     write_error_table(stained.skipped, out / ERRORS_NAME)
     notes = [note for note in stained.manifest.notes if note != stained.warning]
     print_protocol(stained.manifest.protocol, notes)
     if stained.warning:
-        say(f"[bold red]{stained.warning}[/]")
+        say(stained.warning, style="bold red")
     unchanged = int((~stained.manifest.frame["stain_note"].isin(["", "own-stain"])).sum())
     say(
         f"{len(stained.manifest)} copies ({stained.kept} were there already, {unchanged} show no "

@@ -41,19 +41,19 @@ def study(
     try:
         found = run_study(plan, out, watcher=_Printer())
     except KeyboardInterrupt:
-        say("[yellow]stopped; what is finished is kept: run the same command again[/]")
+        say("stopped; what is finished is kept: run the same command again", style="yellow")
         raise typer.Exit(EXIT_STOPPED) from None
     from eosin.study.page import write_study
 
     page, table = write_study(found, out)
     say(f"table: {table}")
-    say(f"page: [bold]{page}[/]")
+    say("page: ", (str(page), "bold"))
     for place in found.comparisons:
         say(f"comparison: {place}")
     for place in found.heatmaps:
         say(f"heatmaps: {place}")
     if found.failures:
-        say(f"[red]{len(found.failures)} cells failed; they are named on the page[/]")
+        say(f"{len(found.failures)} cells failed; they are named on the page", style="red")
         raise typer.Exit(1)
 
 
@@ -64,27 +64,23 @@ class _Printer:
         """Say which cell is taken up."""
         from eosin.cli.console import say
 
-        say(f"[dim]{number}/{of}[/] {cell.name}")
+        say((f"{number}/{of}", "dim"), f" {cell.name}")
 
     def ended(self, cell: Cell, result: Result) -> None:  # noqa: ARG002
         """Say what it found."""
-        from rich.markup import escape
-
         from eosin.cli.console import say
 
         accuracy = result.image.value("accuracy")
         span = "" if accuracy.low is None else f" [{accuracy.low:.3f}, {accuracy.high:.3f}]"
         shown = "undefined" if accuracy.value is None else f"{accuracy.value:.3f}"
         name = result.predictions.provenance.protocol.name
-        say(escape(f"      accuracy {shown}{span}  ({name}), {result.seconds:.0f} s"))
+        say(f"      accuracy {shown}{span}  ({name}), {result.seconds:.0f} s")
 
     def failed(self, cell: Cell, reason: str) -> None:  # noqa: ARG002
         """Say why it failed."""
-        from rich.markup import escape
-
         from eosin.cli.console import say
 
-        say(f"      [red]failed: {escape(reason)}[/]")
+        say("      ", (f"failed: {reason}", "red"))
 
 
 def _print_plan(plan: StudyFile, out: Path) -> None:

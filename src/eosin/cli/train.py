@@ -94,7 +94,7 @@ def train(
                 images, out, settings, fold=held, resume=resume, progress=RichProgress(console())
             )
     except KeyboardInterrupt:
-        say("[yellow]stopped; what is finished is kept: run the same command with --resume[/]")
+        say("stopped; what is finished is kept: run the same command with --resume", style="yellow")
         raise typer.Exit(EXIT_STOPPED) from None
     say(f"run written: {out}")
     if trained.predictions is not None:

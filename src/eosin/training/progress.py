@@ -62,9 +62,9 @@ class RichProgress:
         from rich.progress import Progress as Bar
 
         self._bar = Bar(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn("{task.fields[said]}"),
+            TextColumn("{task.fields[said]}", markup=False),
             TextColumn("{task.fields[rate]:.0f} images/s"),
             TimeRemainingColumn(compact=True),
             TextColumn("left"),
@@ -130,6 +130,7 @@ class RichProgress:
             f"balanced {row.val_balanced_accuracy:.3f}  {row.seconds:.0f} s"
             + ("  best so far" if best else ""),
             highlight=False,
+            markup=False,
         )
         self._bar.update(
             self._task,
