@@ -208,7 +208,7 @@ class Run:
         """The Runs inside this one; ModelError where one is missing or changed."""
         members = []
         for member in self.record.members:
-            folder = self.folder / member.path
+            folder = _tidied(self.folder / member.path)
             record = folder / RECORD_NAME
             if not record.is_file():
                 raise ModelError(f"{folder}: member of {self.folder} is missing; put it back")
@@ -219,6 +219,12 @@ class Run:
                 )
             members.append(read_run(folder))
         return tuple(members)
+
+
+def _tidied(folder: Path) -> Path:
+    """``a/fold-2/../../b`` as ``a/b``, unless a link on the way makes that another place."""
+    tidy = Path(os.path.normpath(folder))
+    return tidy if tidy.resolve() == folder.resolve() else folder
 
 
 def read_run(folder: Path) -> Run:
