@@ -6,7 +6,9 @@ Each side turns the same prepared images into one map an image, for the class wi
 logit (eosin has the maps of every class by then), in a process of its own that sleeps while the
 others have their turn, A B A B. The library runs as its documentation shows, at the last layer
 before pooling, with the same batches and, as most of its users run it, image by image. Reading and
-drawing are left out. "core ms" is the work of all cores together.
+drawing are left out. "core ms" is the work of all cores together. PyTorch's threads wait as PyTorch
+comes, by spinning for a moment; ``--wait sleep`` sends them to sleep at once, which costs the short
+steps of a forward pass more than the long ones of a backward pass.
 
 The bars are for the clock, against the library's batches, on a machine that does nothing else.
 Exit code 1 where one is missed.
@@ -31,7 +33,7 @@ from eosin.bench.workers import Pace
 from eosin.export.export import export_run
 from eosin.inference.graphs import open_graph
 from eosin.models.run import Run
-from inference import WORKER, ratios_of, take_all
+from inference import WAITS, WORKER, ratios_of, take_all
 
 Pixels = npt.NDArray[np.float32]
 
@@ -66,7 +68,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=8, help="turns of each")
     parser.add_argument("--seconds", type=float, default=0.4, help="of a turn, one batch at least")
     parser.add_argument("--cores", type=int, default=2, help="threads of every side")
-    parser.add_argument("--spin", action="store_true", help="PyTorch's threads wait by spinning")
+    parser.add_argument("--wait", choices=WAITS, default="pytorch", help="how its threads wait")
     return parser.parse_args()
 
 

@@ -7,8 +7,8 @@ A B A B, so that a busy machine slows all alike and no side's threads stand in a
 network, its weights and the number of threads are the same; loading and compiling are not timed.
 "core ms" is the work of all cores together, which other programs change less than the clock. For
 that, PyTorch's threads sleep while they wait, as no other side's spin either: where other programs
-want the cores, threads that spin double PyTorch's core time and the ratios with it. ``--spin`` lets
-them.
+want the cores, threads that spin double PyTorch's core time and the ratios with it. ``--wait
+pytorch`` leaves them as PyTorch comes: they spin for a moment, then sleep.
 
 The bars are for the clock, batch 16, two cores, on a machine that does nothing else: the fastest
 engine against timm eager as its documentation runs it, and logits with all class maps against a
@@ -33,6 +33,8 @@ from eosin.bench.workers import Pace, Worker, started, take_turns
 from eosin.errors import EosinError
 from eosin.export.export import export_run
 
+# How PyTorch's threads wait for work: at once asleep, or as PyTorch comes.
+WAITS: dict[str, dict[str, str]] = {"sleep": {"OMP_WAIT_POLICY": "passive"}, "pytorch": {}}
 WORKER = Path(__file__).with_name("inference_worker.py")
 BARS = {"efficientnet_b0": 3.0, "tf_efficientnetv2_b0": 1.9}
 MAPS_BAR = 1.10
@@ -73,7 +75,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=12, help="turns of each")
     parser.add_argument("--seconds", type=float, default=0.4, help="of a turn, one batch at least")
     parser.add_argument("--cores", type=int, default=2, help="threads of every side")
-    parser.add_argument("--spin", action="store_true", help="PyTorch's threads wait by spinning")
+    parser.add_argument("--wait", choices=WAITS, default="sleep", help="how its threads wait")
     parser.add_argument("--sides", default="", help="some of them, separated by semicolons")
     return parser.parse_args()
 
@@ -105,10 +107,7 @@ def on_graph(side: str) -> bool:
 
 def take_all(words: dict[str, tuple[str, ...]], options: argparse.Namespace) -> dict[str, Pace]:
     """Start every side, naming those that cannot, and time the others in turns."""
-    settings = {
-        "OMP_NUM_THREADS": str(options.cores),
-        "OMP_WAIT_POLICY": "active" if options.spin else "passive",
-    }
+    settings = {"OMP_NUM_THREADS": str(options.cores), **WAITS[options.wait]}
     with started(words, settings) as start:
         workers: list[Worker] = []
         for side in words:

@@ -9,7 +9,7 @@ alpha_ck = w_ck / (h w) and its map (eq. 2) is ReLU(sum_k alpha_ck A_k), without
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import nn
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from eosin.models.classifier import Classifier
+
+_AT_A_TIME: Final = 6  # images; at 224 px no map of theirs takes 32 MiB, which glibc never keeps
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,13 +48,16 @@ def respond(classifier: Classifier, pixels: Tensor) -> Response:
     """Run a network in ``eval`` mode on input (N, 3, S, S), keeping its last feature map.
 
     Channels go last in memory, which convolutions are faster with on a CPU; no shape changes.
+    There, few images go at a time: maps too large for their memory to be kept for the next ones
+    take longer than they save.
 
     Raises:
         NoMapError: the network has no spatial feature map, or it is a single place at this size.
     """
     pixels = pixels.contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
-        feature_map = classifier.feature_map(pixels)
+        few = _AT_A_TIME if pixels.device.type == "cpu" else len(pixels)
+        feature_map = torch.cat([classifier.feature_map(part) for part in torch.split(pixels, few)])
         height, width = feature_map.shape[2:]
         if height * width < 2:
             raise NoMapError(
