@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from eosin.data.breakhis import read_breakhis
 from eosin.data.folder import read_folder
 from eosin.data.splits import split_by_fractions
 from eosin.errors import DataError, LeakageError, ModelError
@@ -56,6 +58,34 @@ def test_seen_patients_scored_on_request_are_written_on_the_result(
     assert provenance.seen_allowed
     assert met in provenance.notes[0]
     assert provenance.notes[0] in evaluate_predictions(scored.predictions, resamples=100).notes
+
+
+def test_slides_whose_accession_number_is_seen_are_counted_where_slides_are_patients(
+    drawn_breakhis: Manifest, small_probe: TrainingConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "bh").mkdir()
+    for number, path in enumerate(drawn_breakhis.paths):  # two blocks of every accession number
+        name = re.sub(r"(14-\d+)[A-Z]*", rf"\1{('AB', 'CD')[number % 2]}", path.name)
+        (tmp_path / "bh" / name).write_bytes(path.read_bytes())
+    notes = {}
+    for patient in ("slide", "accession"):
+        manifest = read_breakhis(tmp_path / "bh", patient=patient).manifest
+        divided = split_by_fractions(manifest, (0.5, 0.25, 0.25), seed=0)
+        run = train(divided, tmp_path / patient, small_probe).run
+        notes[patient] = predict(run, divided).predictions.provenance.notes
+        if patient == "slide":
+            test = divided.in_split("test")
+            known = {slide[:-2] for slide in run.record.seen_patients}
+            met = [slide for slide in test.patients if slide[:-2] in known]
+            images = int(test.frame["patient"].isin(met).sum())
+            bare = predict(run, test.paths).predictions.provenance.notes
+    assert met
+    assert (
+        f"other slides of {len(met)} of these {len(test.patients)} patients "
+        f"({images} of {len(test)} images)"
+    ) in notes["slide"][0]
+    assert f"({images} of {len(test)} images)" in bare[0]
+    assert not any("other slides" in note for note in notes["accession"])
 
 
 def test_a_permission_that_was_not_needed_leaves_no_note(run: Run, divided: Manifest) -> None:

@@ -11,7 +11,7 @@ from eosin.inference.images import external_images, select_split
 from eosin.inference.members import open_scorer
 from eosin.inference.readings import gathered
 from eosin.inference.scoring import score_batches, with_notes
-from eosin.inference.seen import require_unseen, seen_note
+from eosin.inference.seen import require_unseen, seen_note, sibling_note
 from eosin.manifest import Manifest
 from eosin.predictions import Predictions, Provenance, make_predictions, unscored_note
 
@@ -118,6 +118,7 @@ def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Readin
         reason = found.skipped[0].reason
         raise DataError(f"none of the {len(images)} images could be read: {reason}")
     seen = seen_note(run, images) if options.allow_seen else ()
+    unscored = unscored_note(len(found.skipped))
     provenance = Provenance(
         runs=(str(run.folder),),
         dataset=images.dataset,
@@ -128,7 +129,7 @@ def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Readin
         seen_allowed=options.allow_seen,
         notes=tuple(
             dict.fromkeys(
-                (*seen, *unscored_note(len(found.skipped)), *run.record.notes, *images.notes)
+                (*seen, *sibling_note(run, images), *unscored, *run.record.notes, *images.notes)
             )
         ),
     )

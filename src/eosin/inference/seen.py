@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
 from eosin.errors import LeakageError
@@ -45,6 +46,31 @@ def seen_note(run: Run, images: Manifest) -> tuple[str, ...]:
         f"{len(images.patients)} patients ({count} of {len(images)} images), so figures on them "
         "do not speak of new patients.",
     )
+
+
+def sibling_note(run: Run, images: Manifest) -> tuple[str, ...]:
+    """A sentence on patients in ``images`` that ``run`` has met under another slide of BreakHis.
+
+    Where slides count as patients, 14-22549AB and 14-22549CD are two, and come from one person.
+    """
+    if run.record.dataset != "breakhis":
+        return ()
+    seen = run.record.seen_patients
+    numbers = {_accession(patient) for patient in seen}
+    met = [p for p in images.patients if p not in seen and _accession(p) in numbers]
+    if not met:
+        return ()
+    count = int(images.frame["patient"].isin(met).sum())
+    return (
+        "Slides count as patients here, not accession numbers: the model was trained or validated "
+        f"on other slides of {len(met)} of these {len(images.patients)} patients "
+        f"({count} of {len(images)} images), so figures on them do not speak of new people.",
+    )
+
+
+def _accession(patient: str) -> str:
+    """``14-22549`` of a slide ``14-22549AB``: without its block letters."""
+    return patient.rstrip(ascii_uppercase)
 
 
 def _met(run: Run, images: Manifest) -> tuple[list[str], int]:
