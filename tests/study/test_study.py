@@ -12,6 +12,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import timm
+import torch
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from eosin.cli.app import app
@@ -233,6 +236,39 @@ def test_a_changed_setting_redoes_the_cells_it_changes_and_no_other(
     small.write_text(one.replace("resamples = 200", "resamples = 300"))
     run_study(read_study(small, root=images), tmp_path / "out")
     assert all(path.stat().st_mtime_ns != stamp for path, stamp in before.items())
+
+
+def test_swapped_weights_redo_the_cells_that_start_from_them_and_no_other(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_weights(name: str, seed: int) -> None:
+        torch.manual_seed(seed)
+        save_file(timm.create_model(name).state_dict(), tmp_path / f"{name}.safetensors")
+
+    def redone() -> set[str]:
+        """The models whose cells the next run of the study writes anew."""
+        places = [tmp_path / "out" / "cells" / cell.name / "cell.json" for cell in plan(study)]
+        before = [path.stat().st_mtime_ns if path.is_file() else 0 for path in places]
+        assert run_study(study, tmp_path / "out").failures == ()
+        return {
+            path.parent.name
+            for path, stamp in zip(places, before, strict=True)
+            if path.stat().st_mtime_ns != stamp
+        }
+
+    file = tmp_path / "weights.toml"
+    text = FILE.replace('"image 3-fold", ', "").replace(', "weighted"', "")
+    file.write_text(text.replace('"none"', '"imagenet"').replace("heatmaps = 2", ""))
+    study = read_study(file, root=images)
+    monkeypatch.setenv("EOSIN_WEIGHTS", str(tmp_path))
+    for name in ("test_efficientnet", "test_resnet"):
+        write_weights(name, seed=1)
+    assert redone() == {"test_efficientnet", "test_resnet", "all_soft"}
+    assert redone() == set()
+    write_weights("test_resnet", seed=2)
+    assert redone() == {"test_resnet", "all_soft"}
+    monkeypatch.delenv("EOSIN_WEIGHTS")  # forgotten: what is finished is read all the same
+    assert redone() == set()
 
 
 def test_a_study_killed_half_way_ends_in_the_table_of_an_uninterrupted_one(

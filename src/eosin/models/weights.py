@@ -15,6 +15,7 @@ from eosin.models.backbones import INCEPTION_HER2
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from eosin.models.backbones import BackboneSpec
     from eosin.models.classifier import Classifier
 
 WEIGHTS_SETTING = "EOSIN_WEIGHTS"
@@ -56,19 +57,29 @@ def initialise(classifier: Classifier, source: str) -> WeightsReport:
     """
     if source == "none":
         return WeightsReport("random weights", loaded=0)
-    if source != "imagenet":
-        path = Path(source).expanduser()
-        return _fill(classifier, read_file(path), source=f"file {path.name}", place=str(path))
     name = classifier.spec.timm_name
-    if name == INCEPTION_HER2:
+    if source == "imagenet" and name == INCEPTION_HER2:
         raise ModelError(f"{name!r} has no ImageNet weights; train it from scratch: --weights none")
-    local = _local_file(name)
-    if local is not None:
-        found = f"ImageNet weights, file {local.name} of {WEIGHTS_SETTING}"
-        return _fill(classifier, read_file(local), source=found, place=str(local))
+    path = weights_file(classifier.spec, source)
+    if path is not None:
+        found = f"file {path.name}"
+        if source == "imagenet":
+            found = f"ImageNet weights, {found} of {WEIGHTS_SETTING}"
+        return _fill(classifier, read_file(path), source=found, place=str(path))
     tag = str(getattr(classifier.backbone, "pretrained_cfg", {}).get("tag", ""))
     found = f"ImageNet weights, timm hub, {name.partition('.')[0]}.{tag}"
     return _fill(classifier, _download(name), source=found, place=f"timm's hub ({name})")
+
+
+def weights_file(spec: BackboneSpec, source: str) -> Path | None:
+    """The file that ``initialise`` reads for a backbone; None for random weights or timm's hub.
+
+    Raises:
+        ModelError: EOSIN_WEIGHTS names no folder.
+    """
+    if source == "none":
+        return None
+    return _local_file(spec.timm_name) if source == "imagenet" else Path(source).expanduser()
 
 
 def read_file(path: Path) -> dict[str, torch.Tensor]:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 from eosin.data.splits import split_by_fractions, split_into_folds
 from eosin.evaluation.evaluate import evaluate_predictions
 from eosin.evaluation.evaluation import Evaluation, read_evaluation
-from eosin.files import write_json
+from eosin.files import sha256_of, write_json
+from eosin.models.backbones import resolve_backbone
 from eosin.models.run import PREDICTIONS_NAME, Run, read_run
+from eosin.models.weights import weights_file
 from eosin.predictions import Predictions, read_predictions
 from eosin.study.stains import Staining
 from eosin.training.ensemble import make_ensemble
@@ -20,7 +22,7 @@ from eosin.training.readings import predict_together
 from eosin.training.train import train
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from eosin.manifest import Manifest
@@ -88,12 +90,15 @@ class Workshop:
         folder = self.folder / "cells" / cell.name
         images = divide(self.manifest, cell.design, cell.seed)
         key = cell.key(self.study.training, images.fingerprint, self.study.config.resamples)
+        weights = self._weights(cell)
         state = _read_state(folder)
-        if state.get("key") == key and state.get("done"):
+        same = state.get("key") == key and _agree(state.get("weights"), weights)
+        if same and state.get("done"):
             return self._read(cell, folder, float(str(state["seconds"])))
-        if state and state.get("key") != key:
+        if state and not same:
             shutil.rmtree(folder)
-        write_json(folder / _STATE, {"key": key, "done": False})
+        facts = {"key": key, "weights": weights}
+        write_json(folder / _STATE, {**facts, "done": False})
         began = time.monotonic()
         predictions = (
             self._combine(cell, images, folder)
@@ -103,8 +108,14 @@ class Workshop:
         predictions.write(folder / PREDICTIONS_NAME)
         self._evaluate(predictions, folder)
         seconds = round(time.monotonic() - began, 1)
-        write_json(folder / _STATE, {"key": key, "done": True, "seconds": seconds})
+        write_json(folder / _STATE, {**facts, "done": True, "seconds": seconds})
         return self._read(cell, folder, seconds)
+
+    def _weights(self, cell: Cell) -> dict[str, str]:
+        """SHA-256 of the files that the cell's networks start from, by backbone, where found."""
+        source = self.study.training.weights
+        files = {name: weights_file(resolve_backbone(name), source) for name in cell.backbones}
+        return {name: sha256_of(file) for name, file in files.items() if file and file.is_file()}
 
     def _train(
         self,
@@ -158,6 +169,15 @@ class Workshop:
             patient=read_evaluation(patient) if patient.is_file() else None,
             seconds=seconds,
         )
+
+
+def _agree(kept: object, weights: Mapping[str, str]) -> bool:
+    """Whether no file is known to be another than the kept one; a file not found says nothing.
+
+    So finished cells are read, not lost, where EOSIN_WEIGHTS is not set.
+    """
+    then = kept if isinstance(kept, dict) else {}
+    return all(then.get(name, digest) == digest for name, digest in weights.items())
 
 
 def _scored(run: Run, images: Manifest) -> Predictions:
