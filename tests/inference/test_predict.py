@@ -60,16 +60,22 @@ def test_seen_patients_scored_on_request_are_written_on_the_result(
     assert provenance.notes[0] in evaluate_predictions(scored.predictions, resamples=100).notes
 
 
-def test_slides_whose_accession_number_is_seen_are_counted_where_slides_are_patients(
-    drawn_breakhis: Manifest, small_probe: TrainingConfig, tmp_path: Path
-) -> None:
-    (tmp_path / "bh").mkdir()
-    for number, path in enumerate(drawn_breakhis.paths):  # two blocks of every accession number
+@pytest.fixture(scope="module")
+def blocks(drawn_breakhis: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images of two blocks of every accession number."""
+    folder = tmp_path_factory.mktemp("blocks")
+    for number, path in enumerate(drawn_breakhis.paths):
         name = re.sub(r"(14-\d+)[A-Z]*", rf"\1{('AB', 'CD')[number % 2]}", path.name)
-        (tmp_path / "bh" / name).write_bytes(path.read_bytes())
+        (folder / name).write_bytes(path.read_bytes())
+    return folder
+
+
+def test_slides_whose_accession_number_is_seen_are_counted_where_slides_are_patients(
+    blocks: Path, small_probe: TrainingConfig, tmp_path: Path
+) -> None:
     notes = {}
     for patient in ("slide", "accession"):
-        manifest = read_breakhis(tmp_path / "bh", patient=patient).manifest
+        manifest = read_breakhis(blocks, patient=patient).manifest
         divided = split_by_fractions(manifest, (0.5, 0.25, 0.25), seed=0)
         run = train(divided, tmp_path / patient, small_probe).run
         notes[patient] = predict(run, divided).predictions.provenance.notes
@@ -86,6 +92,23 @@ def test_slides_whose_accession_number_is_seen_are_counted_where_slides_are_pati
     ) in notes["slide"][0]
     assert f"({images} of {len(test)} images)" in bare[0]
     assert not any("other slides" in note for note in notes["accession"])
+
+
+@pytest.mark.parametrize(("trained", "scored"), [("accession", "slide"), ("slide", "accession")])
+def test_a_person_is_known_again_where_the_other_side_counts_slides(
+    blocks: Path, small_probe: TrainingConfig, tmp_path: Path, trained: str, scored: str
+) -> None:
+    divided = split_by_fractions(
+        read_breakhis(blocks, patient=trained).manifest, (0.5, 0.25, 0.25), seed=0
+    )
+    run = train(divided, tmp_path / "run", small_probe).run
+    others = read_breakhis(blocks, patient=scored).manifest
+    numbers = {patient.rstrip("ABCD") for patient in run.record.seen_patients}
+    rows = np.array([patient.rstrip("ABCD") in numbers for patient in others.frame["patient"]])
+    with pytest.raises(LeakageError, match=rf"of these patients \({rows.sum()} images\)"):
+        predict(run, others)
+    if trained == "accession":
+        assert len(predict(run, others.where(~rows)).predictions.frame) == (~rows).sum()
 
 
 def test_a_permission_that_was_not_needed_leaves_no_note(run: Run, divided: Manifest) -> None:

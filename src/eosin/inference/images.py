@@ -105,7 +105,8 @@ def _patient_of(record: RunRecord, seen: frozenset[str], file: Path) -> str | No
         name = BreakHisName.parse(file.name)
     except DataError:
         return None
-    return name.slide if name.slide in seen else name.accession
+    slides_count = any(patient[-1:].isalpha() for patient in seen)  # accession numbers: digits
+    return name.slide if slides_count else name.accession
 
 
 def _image_of(seen: frozenset[str], file: Path) -> str | None:

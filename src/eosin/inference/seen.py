@@ -25,7 +25,7 @@ def require_unseen(run: Run, images: Manifest, *, own_test_split: bool) -> None:
     """
     if own_test_split and run.record.protocol.leaky:
         return
-    met, count = _met(run, images)
+    met, count = _met(run, images, other_units=not own_test_split)
     if not met:
         return
     shown = ", ".join(met[:10]) + (", ..." if len(met) > 10 else "")
@@ -38,7 +38,7 @@ def require_unseen(run: Run, images: Manifest, *, own_test_split: bool) -> None:
 
 def seen_note(run: Run, images: Manifest) -> tuple[str, ...]:
     """A sentence on the patients in ``images`` that ``run`` has met; none where it met none."""
-    met, count = _met(run, images)
+    met, count = _met(run, images, other_units=True)
     if not met:
         return ()
     return (
@@ -73,7 +73,19 @@ def _accession(patient: str) -> str:
     return patient.rstrip(ascii_uppercase)
 
 
-def _met(run: Run, images: Manifest) -> tuple[list[str], int]:
-    """The patients of ``images`` that ``run`` has seen, sorted, and how many images they have."""
-    met = sorted(run.record.seen_patients & set(images.patients))
+def _met(run: Run, images: Manifest, *, other_units: bool) -> tuple[list[str], int]:
+    """The patients of ``images`` that ``run`` has seen, sorted, and how many images they have.
+
+    Args:
+        run: the model.
+        images: what it would score.
+        other_units: whether to know patients of BreakHis again where the one side counts slides
+            and the other accession numbers.
+    """
+    seen = run.record.seen_patients
+    known = set(seen)
+    if other_units and run.record.dataset == "breakhis":
+        known |= {_accession(patient) for patient in seen}
+        known |= {patient for patient in images.patients if _accession(patient) in seen}
+    met = sorted(known & set(images.patients))
     return met, int(images.frame["patient"].isin(met).sum())
