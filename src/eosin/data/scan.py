@@ -134,21 +134,22 @@ def count_table(manifest: Manifest) -> pd.DataFrame:
     import pandas as pd
 
     frame, known = manifest.frame, manifest.protocol.patients_known
-    counts = []
+    levels, counts = magnifications(manifest), []
     for name in manifest.task.classes:
         rows = frame[frame["label"] == name]
         people = {"patients": rows["patient"].nunique()} if known else {}
-        at = {
-            f"{level}X": int((rows["magnification"] == level).sum())
-            for level in magnifications(manifest)
-        }
-        counts.append({"images": len(rows), **people, **at})
+        counts.append({"images": len(rows), **people, **counts_at(rows, levels)})
     return pd.DataFrame(counts, index=pd.Index(manifest.task.classes, name="class"))
 
 
 def magnifications(manifest: Manifest) -> list[str]:
     """The known magnifications of a manifest's images, from low to high."""
     return sorted({level for level in manifest.frame["magnification"] if level}, key=_as_number)
+
+
+def counts_at(images: pd.DataFrame, levels: Sequence[str]) -> dict[str, int]:
+    """How many images there are at each magnification, by ``"40X"``..."""
+    return {f"{level}X": int((images["magnification"] == level).sum()) for level in levels}
 
 
 def _as_number(level: str) -> tuple[float, str]:

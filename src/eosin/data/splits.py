@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, get_args
 
-from eosin.data.scan import magnifications
+from eosin.data.scan import counts_at, magnifications
 from eosin.errors import ConfigError, DataError
 from eosin.manifest import SPLITS, Manifest
 from eosin.protocol import Protocol
@@ -139,7 +139,7 @@ def split_table(manifest: Manifest) -> pd.DataFrame:
             of_class = _counts(inside[inside["label"] == label], patients=known)
             row |= {f"{label} {what}": count for what, count in of_class.items()}
         if len(levels) > 1:
-            row |= {f"{level}X": int((inside["magnification"] == level).sum()) for level in levels}
+            row |= counts_at(inside, levels)
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -10,7 +10,7 @@ import numpy as np
 from eosin.errors import DataError
 from eosin.evaluation.intervals import Bootstrap
 from eosin.evaluation.sample import image_sample
-from eosin.evaluation.scoring import MetricKey, score_headlines
+from eosin.evaluation.scoring import score_headlines
 from eosin.evaluation.weights import Weights
 
 if TYPE_CHECKING:
@@ -97,11 +97,12 @@ def measure_leakage(
         columns = np.array([place[name] for name in sample.patients], dtype=np.int64)
         weights = Weights(columns[sample.patient], rows)
         scored.append(score_headlines(sample, leaky.task, weights))
-    area = "roc_auc" if leaky.task.binary else "macro_roc_auc"
     found = []
-    for name in ("accuracy", area):
-        flattered, plain = (values[MetricKey(name)] for values in scored)
+    for key, flattered in scored[0].items():
+        plain = scored[1][key]
         interval = bootstrap.interval((flattered - plain)[1:])
         ends = (interval.low, interval.high)
-        found.append(Leakage(name, float(flattered[0]), float(plain[0]), *ends, len(patients)))
+        found.append(
+            Leakage(key.metric, float(flattered[0]), float(plain[0]), *ends, len(patients))
+        )
     return tuple(found)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from eosin.data.breakhis import BreakHisName
 from eosin.data.splits import hold_out
 from eosin.errors import DataError
+from eosin.inference.seen import counts_slides
 from eosin.manifest import COLUMNS, Manifest
 from eosin.pixels.reading import is_image_name
 from eosin.protocol import Protocol
@@ -68,7 +69,8 @@ def external_images(run: Run, places: Sequence[Path]) -> Manifest:
         shown = ", ".join(str(place) for place in places)
         raise DataError(f"{shown}: no image found (want .png, .jpg, .tif or .bmp files)")
     seen = run.record.seen_patients
-    named = [_patient_of(run.record, seen, file) for file in files]
+    slides = counts_slides(seen)
+    named = [_patient_of(run.record, seen, file, slides=slides) for file in files]
     rows = [
         {**dict.fromkeys(COLUMNS, ""), "path": str(file), "patient": patient or str(file)}
         for file, patient in zip(files, named, strict=True)
@@ -92,7 +94,7 @@ def _image_files(place: Path) -> list[Path]:
     return [place]
 
 
-def _patient_of(record: RunRecord, seen: frozenset[str], file: Path) -> str | None:
+def _patient_of(record: RunRecord, seen: frozenset[str], file: Path, *, slides: bool) -> str | None:
     """The patient that the name of a file gives; None where it gives none."""
     if record.patient_pattern:
         match = re.search(record.patient_pattern, file.name)
@@ -105,8 +107,7 @@ def _patient_of(record: RunRecord, seen: frozenset[str], file: Path) -> str | No
         name = BreakHisName.parse(file.name)
     except DataError:
         return None
-    slides_count = any(patient[-1:].isalpha() for patient in seen)  # accession numbers: digits
-    return name.slide if slides_count else name.accession
+    return name.slide if slides else name.accession
 
 
 def _image_of(seen: frozenset[str], file: Path) -> str | None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from eosin.errors import LeakageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from eosin.manifest import Manifest
     from eosin.models.run import Run
 
@@ -53,9 +55,9 @@ def sibling_note(run: Run, images: Manifest) -> tuple[str, ...]:
 
     Where slides count as patients, 14-22549AB and 14-22549CD are two, and come from one person.
     """
-    if run.record.dataset != "breakhis":
-        return ()
     seen = run.record.seen_patients
+    if run.record.dataset != "breakhis" or not counts_slides(seen):
+        return ()
     numbers = {_accession(patient) for patient in seen}
     met = [p for p in images.patients if p not in seen and _accession(p) in numbers]
     if not met:
@@ -66,6 +68,11 @@ def sibling_note(run: Run, images: Manifest) -> tuple[str, ...]:
         f"on other slides of {len(met)} of these {len(images.patients)} patients "
         f"({count} of {len(images)} images), so figures on them do not speak of new people.",
     )
+
+
+def counts_slides(patients: Iterable[str]) -> bool:
+    """Whether patients of BreakHis are slides: an accession number has no block letters."""
+    return any(_accession(patient) != patient for patient in patients)
 
 
 def _accession(patient: str) -> str:

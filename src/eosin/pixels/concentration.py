@@ -17,8 +17,8 @@ from eosin.pixels.optical_density import (
     along_each,
     as_floats,
     change_density,
+    change_density_linearly,
     density_map,
-    linear_change,
     strip_of_floats,
 )
 from eosin.pixels.reading import UInt8Image
@@ -128,7 +128,7 @@ def repaint_linear(image: UInt8Image, source: StainEstimate, target: StainEstima
     One 3 x 3 matrix does all of it (Macenko et al. 2009).
     """
     gain = least_squares(source.stain_matrix) @ _scaled_target(source, target)
-    return change_density(image, linear_change(gain))
+    return change_density_linearly(image, gain)
 
 
 def repaint_nonnegative(
@@ -145,7 +145,7 @@ def repaint_nonnegative(
     alone = np.vstack([source.stain_matrix, nothing]).astype(np.float32)
     together = np.vstack([least_squares(source.stain_matrix).T, nothing]).astype(np.float32)
     affine = density_map(np.vstack([_scaled_target(source, target), nothing]))
-    first, second = strip_of_floats(), strip_of_floats()
+    first, second = strip_of_floats(image), strip_of_floats(image)
 
     def change(density: FloatArray) -> FloatArray:
         concentration = cv2.transform(density, together, dst=first)

@@ -66,7 +66,7 @@ def change_density(image: UInt8Image, change: Callable[[FloatArray], FloatArray]
     What is brighter than the light in all three channels is glare, no stain: it is taken off
     before the change and put back after it, so white stays exactly white.
     """
-    density = strip_of_floats()
+    density = strip_of_floats(image)
     return in_strips(image, lambda strip: _change_strip(strip, change, density))
 
 
@@ -83,28 +83,29 @@ def in_strips(image: UInt8Image, paint: Callable[[UInt8Image], UInt8Image]) -> U
     return painted.reshape(image.shape)
 
 
-def strip_of_floats() -> FloatArray:
-    """Memory for what is computed of one strip, (1, n, 3); to be had once for all of them.
+def strip_of_floats(image: UInt8Image) -> FloatArray:
+    """Memory for what is computed of one strip, (1, n, 3); to be had once for all of an image.
 
     OpenCV's ``dst``: where the last strip is shorter, OpenCV takes new memory, so only what it
     returns counts. Memory asked for anew at each step would take as long as the steps.
     """
-    return np.empty((1, _STRIP_PIXELS, 3), dtype=np.float32)
+    pixels = min(image.shape[0] * image.shape[1], _STRIP_PIXELS)
+    return np.empty((1, pixels, 3), dtype=np.float32)
 
 
-def linear_change(gain: Matrix) -> Callable[[FloatArray], FloatArray]:
-    """For ``change_density``: ``new = density @ gain``, a (3, 3) matrix.
+def change_density_linearly(image: UInt8Image, gain: Matrix) -> UInt8Image:
+    """``change_density`` with ``new = density @ gain``, a (3, 3) matrix.
 
     Clipped, for what overflows a byte by far would wrap round to black.
     """
-    affine, memory = density_map(gain), strip_of_floats()
+    affine, memory = density_map(gain), strip_of_floats(image)
 
     def change(density: FloatArray) -> FloatArray:
         log_light = cv2.transform(density, affine, dst=memory)
         cv2.threshold(log_light, _LOG_WHITE, 0, cv2.THRESH_TRUNC, dst=log_light)
         return as_floats(log_light)
 
-    return change
+    return change_density(image, change)
 
 
 def density_map(gain: Matrix) -> FloatArray:

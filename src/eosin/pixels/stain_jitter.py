@@ -16,8 +16,7 @@ from eosin.errors import ConfigError
 from eosin.pixels.concentration import StainEstimate, least_squares, repaint_nonnegative
 from eosin.pixels.optical_density import (
     Matrix,
-    change_density,
-    linear_change,
+    change_density_linearly,
     require_rgb_bytes,
 )
 from eosin.pixels.reading import UInt8Image
@@ -64,7 +63,7 @@ def scale_stains(
         source: the stains of the image or its patient; by default the ``GENERAL_STAINS``.
     """
     gain = np.eye(3) + _change_of(_matrix(source), np.subtract(factors, 1.0))
-    return change_density(require_rgb_bytes(image), linear_change(gain))
+    return change_density_linearly(require_rgb_bytes(image), gain)
 
 
 def jitter_stains(

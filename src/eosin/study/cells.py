@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from eosin.data.splits import split_by_fractions, split_into_folds
@@ -73,6 +73,7 @@ class Workshop:
     study: StudyFile
     manifest: Manifest
     folder: Path
+    _digests: dict[Path, str] = field(default_factory=dict, init=False)  # many cells share a file
 
     def do(
         self,
@@ -115,7 +116,10 @@ class Workshop:
         """SHA-256 of the files that the cell's networks start from, by backbone, where found."""
         source = self.study.training.weights
         files = {name: weights_file(resolve_backbone(name), source) for name in cell.backbones}
-        return {name: sha256_of(file) for name, file in files.items() if file and file.is_file()}
+        found = {name: file for name, file in files.items() if file and file.is_file()}
+        for file in set(found.values()) - set(self._digests):
+            self._digests[file] = sha256_of(file)
+        return {name: self._digests[file] for name, file in found.items()}
 
     def _train(
         self,

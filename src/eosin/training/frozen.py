@@ -167,10 +167,7 @@ def train_frozen(
     _install_head(images.classifier, probe.head)
     folder.mkdir(parents=True, exist_ok=True)
     save_classifier(images.classifier, folder / WEIGHTS_NAME)
-    record = _record(images, split, config, probe=probe, fold=fold)
-    left_out = left_out_note(_learned_from(whole) - _learned_from(split))
-    record = replace(record, fingerprint=whole.fingerprint, notes=(*record.notes, *left_out))
-    return write_run(folder, record)
+    return write_run(folder, _record(images, split, config, whole=whole, probe=probe, fold=fold))
 
 
 def read_head(run: Run) -> LinearHead:
@@ -205,6 +202,7 @@ def _record(
     split: Manifest,
     config: TrainingConfig,
     *,
+    whole: Manifest,
     probe: Probe,
     fold: int | None,
 ) -> RunRecord:
@@ -218,7 +216,7 @@ def _record(
         backbone=images.classifier.spec.name,
         preprocessing=images.preprocessing,
         protocol=split.protocol,
-        fingerprint=split.fingerprint,
+        fingerprint=whole.fingerprint,
         fold=fold,
         train_patients=patients("train"),
         val_patients=patients("val"),
@@ -230,5 +228,9 @@ def _record(
         choices={"strength": probe.strength, "inner_log_loss": losses},
         initial_weights=images.initial_weights,
         versions=software_versions(),
-        notes=(*split.notes, *images.notes),
+        notes=(
+            *split.notes,
+            *images.notes,
+            *left_out_note(_learned_from(whole) - _learned_from(split)),
+        ),
     )
