@@ -17,9 +17,9 @@ from pathlib import Path
 import pandas as pd
 from draws_table import print_means
 
+from eosin.artefacts.predictions import Predictions, read_predictions
 from eosin.evaluation.draws import score_draws
-from eosin.models.run import Run, read_run
-from eosin.predictions import Predictions, read_predictions
+from eosin.networks.run import Run, read_run
 
 
 def main() -> None:

@@ -17,14 +17,14 @@ import numpy as np
 import numpy.typing as npt
 from draws_table import print_means
 
+from eosin.artefacts.manifest import Manifest
+from eosin.artefacts.predictions import Predictions, Provenance, make_predictions
 from eosin.data.breakhis import read_breakhis
 from eosin.data.folder import read_folder
 from eosin.data.splits import hold_out, split_into_folds
 from eosin.evaluation.calibration import apply_temperature
 from eosin.evaluation.draws import score_draws
-from eosin.manifest import Manifest
 from eosin.pixels.reading import read_image
-from eosin.predictions import Predictions, Provenance, make_predictions
 from eosin.training.probe import fit_probe
 
 Floats = npt.NDArray[np.float64]

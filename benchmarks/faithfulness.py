@@ -41,8 +41,8 @@ from eosin.explanation.scoring import (
     summarise,
     write_faithfulness,
 )
-from eosin.models.classifier import Classifier, load_classifier
-from eosin.models.run import Run, read_run
+from eosin.networks.classifier import Classifier, load_classifier
+from eosin.networks.run import Run, read_run
 from eosin.pixels.optical_density import optical_density
 from eosin.pixels.preprocessing import normalise, view
 from eosin.pixels.reading import UInt8Image, is_image_name, read_image

@@ -32,7 +32,7 @@ from eosin.bench.caption import cpu_model
 from eosin.bench.workers import Pace
 from eosin.export.export import export_run
 from eosin.inference.graphs import open_graph
-from eosin.models.run import Run
+from eosin.networks.run import Run
 from inference import WAITS, WORKER, ratios_of, take_all
 
 Pixels = npt.NDArray[np.float32]
@@ -107,7 +107,7 @@ def differences(run: Run, exported: Run, pixels: Pixels) -> dict[str, float]:
     from pytorch_grad_cam.utils.image import scale_cam_image
 
     from eosin.explanation.cam import class_maps
-    from eosin.models.classifier import load_classifier
+    from eosin.networks.classifier import load_classifier
 
     classifier, side = load_classifier(run), (pixels.shape[-1],) * 2
     logits, maps = class_maps(classifier, torch.from_numpy(pixels))

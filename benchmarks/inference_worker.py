@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eosin.bench.serving import serve
-from eosin.models.run import Run, read_run
+from eosin.networks.run import Run, read_run
 
 Pixels = npt.NDArray[np.float32]
 Job = Callable[[], object]
@@ -110,7 +110,7 @@ def closed_form_side(run: Run, pixels: Pixels, threads: int) -> Job:
     import torch
 
     from eosin.explanation.cam import class_maps
-    from eosin.models.classifier import load_classifier
+    from eosin.networks.classifier import load_classifier
 
     torch.set_num_threads(threads)
     classifier, batch = load_classifier(run), torch.from_numpy(pixels)
@@ -124,7 +124,7 @@ def library_side(*, at_once: bool) -> Side:
         import torch
         from pytorch_grad_cam import GradCAM
 
-        from eosin.models.classifier import load_classifier
+        from eosin.networks.classifier import load_classifier
 
         torch.set_num_threads(threads)
         classifier = load_classifier(run)

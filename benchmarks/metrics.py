@@ -19,10 +19,10 @@ import pandas as pd
 from bars import at_most
 from sklearn import metrics as sk
 
+from eosin.artefacts.predictions import Predictions, Provenance, make_predictions
 from eosin.evaluation.calibration import apply_temperature
 from eosin.evaluation.evaluate import evaluate_predictions
 from eosin.evaluation.intervals import patient_columns, resample_weights
-from eosin.predictions import Predictions, Provenance, make_predictions
 from eosin.protocol import Protocol
 from eosin.tasks import Task
 

@@ -16,8 +16,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from eosin.artefacts.predictions import read_predictions
 from eosin.evaluation.evaluation import Estimate, read_evaluation
-from eosin.predictions import read_predictions
 
 FOLDS, SEED = 5, 7
 

@@ -21,9 +21,9 @@ from bars import at_most
 from rich.console import Console
 from rich.table import Table
 
+from eosin.artefacts.manifest import Manifest
 from eosin.data.breakhis import read_breakhis
 from eosin.data.splits import split_by_fractions
-from eosin.manifest import Manifest
 from eosin.training.config import TrainingConfig
 from eosin.training.finetune import finetune
 from eosin.training.history import EpochRow

@@ -33,7 +33,7 @@ import sys
 from pathlib import Path
 from eosin.inference.predict import PredictOptions
 from eosin.inference.table import predict_to_table
-from eosin.models.run import read_run
+from eosin.networks.run import read_run
 run, images, out, engine = sys.argv[1:]
 options = PredictOptions(engine=engine, allow_seen=True)
 predict_to_table(read_run(Path(run)), [Path(images)], Path(out), options)
@@ -106,7 +106,7 @@ def _contestants(
     from eosin.inference.readings import BatchReadings, Networks
     from eosin.inference.scoring import reading_threads
     from eosin.inference.table import predict_to_table
-    from eosin.models.run import read_run
+    from eosin.networks.run import read_run
     from eosin.pixels.batches import View, read_views
 
     run, paths = read_run(options.run), sorted(images.iterdir())

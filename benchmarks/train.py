@@ -35,7 +35,7 @@ from timm.loss import LabelSmoothingCrossEntropy
 from timm.optim import create_optimizer_v2
 from timm.utils import ModelEmaV3, NativeScaler
 
-from eosin.models.classifier import build_classifier
+from eosin.networks.classifier import build_classifier
 from eosin.pixels.preprocessing import Preprocessing
 from eosin.training.config import TrainingConfig
 from eosin.training.learner import Learner

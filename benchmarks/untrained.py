@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from eosin.export.export import export_run
-from eosin.models.classifier import build_classifier, save_classifier
-from eosin.models.run import WEIGHTS_NAME, Run, RunRecord, write_run
-from eosin.models.weights import initialise
+from eosin.networks.classifier import build_classifier, save_classifier
+from eosin.networks.run import WEIGHTS_NAME, Run, RunRecord, write_run
+from eosin.networks.weights import initialise
 from eosin.pixels.preprocessing import Preprocessing, prepare
 from eosin.pixels.reading import read_image
 from eosin.protocol import Protocol

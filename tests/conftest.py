@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from eosin.artefacts.manifest import Manifest
 from eosin.data.breakhis import read_breakhis
 from eosin.data.synthetic import SyntheticOptions, write_synthetic
-from eosin.manifest import Manifest
 from eosin.training.config import TrainingConfig
 
 _DEFAULT = Path(__file__).resolve().parents[2] / "shared"

@@ -38,7 +38,7 @@ def test_reading_scoring_and_reporting_import_no_torch() -> None:
         "eosin.data.breakhis, eosin.data.bci, eosin.data.folder, eosin.data.splits, "
         "eosin.data.audit, eosin.data.synthetic, eosin.pixels.reading, "
         "eosin.pixels.preprocessing, eosin.evaluation.evaluate, eosin.evaluation.curves, "
-        "eosin.reporting.report, eosin.reporting.audit_page, eosin.models.run"
+        "eosin.reporting.report, eosin.reporting.audit_page, eosin.networks.run"
     )
     check = f"import sys, {rooms}\nassert 'torch' not in sys.modules and 'timm' not in sys.modules"
     done = subprocess.run(

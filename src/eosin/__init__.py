@@ -8,7 +8,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from eosin.version import __version__
+
 if TYPE_CHECKING:
+    from eosin.artefacts.manifest import Manifest, read_manifest
+    from eosin.artefacts.predictions import Predictions, read_predictions
     from eosin.data.audit import audit_manifest
     from eosin.data.bci import read_bci
     from eosin.data.breakhis import read_breakhis
@@ -24,9 +28,7 @@ if TYPE_CHECKING:
     from eosin.explanation.heatmap import Explanation, Heatmap
     from eosin.export.export import ExportOptions, export_run
     from eosin.inference.predict import predict
-    from eosin.manifest import Manifest, read_manifest
-    from eosin.models.run import Run, read_run
-    from eosin.predictions import Predictions, read_predictions
+    from eosin.networks.run import Run, read_run
     from eosin.protocol import Protocol
     from eosin.reporting.comparison_page import write_comparison
     from eosin.reporting.report import write_report
@@ -35,8 +37,6 @@ if TYPE_CHECKING:
     from eosin.training.ensemble import make_ensemble, make_ensembles
     from eosin.training.readings import predict_together
     from eosin.training.train import train
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Comparison",
@@ -97,9 +97,9 @@ _ROOMS = {
     "eosin.explanation.heatmap": ("Explanation", "Heatmap"),
     "eosin.export.export": ("ExportOptions", "export_run"),
     "eosin.inference.predict": ("predict",),
-    "eosin.manifest": ("Manifest", "read_manifest"),
-    "eosin.models.run": ("Run", "read_run"),
-    "eosin.predictions": ("Predictions", "read_predictions"),
+    "eosin.artefacts.manifest": ("Manifest", "read_manifest"),
+    "eosin.networks.run": ("Run", "read_run"),
+    "eosin.artefacts.predictions": ("Predictions", "read_predictions"),
     "eosin.protocol": ("Protocol",),
     "eosin.reporting.comparison_page": ("write_comparison",),
     "eosin.reporting.report": ("write_report",),

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from eosin.bench.bench import BenchOptions, bench_run
 from eosin.cli.app import app
 from eosin.errors import ConfigError, ModelError
-from eosin.models.run import Run, members_of, read_run, write_run
+from eosin.networks.run import Run, members_of, read_run, write_run
 
 QUICK = BenchOptions(batches=(2,), rounds=2, seconds=0.001, threads=1, device="cpu")
 

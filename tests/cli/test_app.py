@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from eosin.artefacts.manifest import Manifest, read_manifest
 from eosin.cli.app import app
-from eosin.manifest import Manifest, read_manifest
 
 PROBE = ["--freeze", "--backbone", "test_efficientnet", "--weights", "none", "--image-size", "32"]
 

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from eosin.artefacts.manifest import Manifest
 from eosin.cli.app import app
 from eosin.cli.console import print_frame, say
-from eosin.manifest import Manifest
 
 PROBE = ["--freeze", "--backbone", "test_efficientnet", "--weights", "none", "--image-size", "32"]
 CLASSES = ("0 [x]", "1")

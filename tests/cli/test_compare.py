@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from eosin.artefacts.predictions import Provenance, make_predictions
 from eosin.cli.app import app
 from eosin.errors import ConfigError, DataError
-from eosin.predictions import Provenance, make_predictions
 from eosin.protocol import Protocol
 from eosin.tasks import Task
 

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from eosin.artefacts.manifest import Manifest
 from eosin.cli.app import app
 from eosin.data.splits import split_by_fractions, split_into_folds
 from eosin.errors import DataError
-from eosin.manifest import Manifest
-from eosin.models.run import read_run
+from eosin.networks.run import read_run
 
 PROBE = ["--freeze", "--backbone", "test_efficientnet", "--weights", "none", "--image-size", "32"]
 

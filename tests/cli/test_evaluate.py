@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from typer.testing import CliRunner
 
+from eosin.artefacts.predictions import Provenance, make_predictions
 from eosin.cli.app import app
-from eosin.predictions import Provenance, make_predictions
 from eosin.protocol import Protocol
 from eosin.tasks import Task
 

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from eosin.artefacts.manifest import Manifest
 from eosin.cli.app import app
 from eosin.data.splits import split_by_fractions
 from eosin.errors import ConfigError, ModelError
-from eosin.manifest import Manifest
 from eosin.training.config import TrainingConfig
 from eosin.training.train import train
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from eosin.artefacts.manifest import Manifest
 from eosin.cli.app import app
 from eosin.data.splits import split_by_fractions
 from eosin.inference import journal as room
 from eosin.inference.journal import journal_path
-from eosin.manifest import Manifest
 from eosin.training.config import TrainingConfig
 from eosin.training.train import train
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from eosin.artefacts.manifest import Manifest, read_manifest
 from eosin.cli.app import app
 from eosin.data.splits import split_by_fractions
-from eosin.manifest import Manifest, read_manifest
 from eosin.pixels.reading import read_image
 
 PROBE = ["--freeze", "--backbone", "test_efficientnet", "--weights", "none", "--image-size", "32"]

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from eosin.artefacts.manifest import Manifest
 from eosin.data.audit import PAIR_COLUMNS, audit_manifest
-from eosin.manifest import Manifest
 from eosin.pixels.reading import UInt8Image
 from eosin.protocol import Protocol
 from eosin.tasks import Task

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
+from eosin.artefacts.manifest import read_manifest
 from eosin.data.breakhis import SUBTYPES, BreakHisName, read_breakhis
 from eosin.data.scan import count_table
 from eosin.errors import ConfigError, DataError
-from eosin.manifest import read_manifest
 
 # One name a line as in the full dataset; 14-13412 stands under DC and LC there, and the blocks of
 # 14-22549 are three slides of one accession number.

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
+from eosin.artefacts.manifest import read_manifest
 from eosin.data.folder import read_folder
 from eosin.data.scan import count_table
 from eosin.errors import ConfigError, DataError
-from eosin.manifest import read_manifest
 
 
 def draw(path: Path) -> None:

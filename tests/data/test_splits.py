@@ -7,10 +7,10 @@ import dataclasses
 import pandas as pd
 import pytest
 
+from eosin.artefacts.manifest import COLUMNS, Manifest
 from eosin.data.scan import count_table
 from eosin.data.splits import hold_out, split_by_fractions, split_into_folds, split_table
 from eosin.errors import ConfigError, DataError, LeakageError
-from eosin.manifest import COLUMNS, Manifest
 from eosin.protocol import Protocol
 from eosin.tasks import Task
 

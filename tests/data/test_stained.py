@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
+from eosin.artefacts.manifest import Manifest, read_manifest
 from eosin.data.splits import split_by_fractions
 from eosin.data.stained import StainOptions, normalize_stains
 from eosin.errors import ConfigError, DataError
-from eosin.manifest import Manifest, read_manifest
 from eosin.pixels.reading import read_image
 from eosin.pixels.stain import create_normalizer
 

@@ -20,6 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
+from eosin.artefacts.graph import GraphFormat
+from eosin.artefacts.predictions import Predictions, read_predictions
 from eosin.data.breakhis import read_breakhis
 from eosin.data.splits import split_by_fractions, split_into_folds
 from eosin.data.synthetic import SyntheticOptions, write_synthetic
@@ -27,8 +29,6 @@ from eosin.explanation.explain import ExplainOptions, explain
 from eosin.export.export import ExportOptions, export_run
 from eosin.inference.predict import PredictOptions
 from eosin.inference.table import predict_to_table
-from eosin.models.graph import GraphFormat
-from eosin.predictions import Predictions, read_predictions
 from eosin.reporting.heatmap_folder import write_heatmaps
 from eosin.training.config import TrainingConfig
 from eosin.training.train import train

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from eosin.artefacts.predictions import Predictions, Provenance, make_predictions
 from eosin.evaluation.calibration import apply_temperature
-from eosin.predictions import Predictions, Provenance, make_predictions
 from eosin.protocol import Protocol
 from eosin.tasks import Task
 

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from eosin.artefacts.predictions import Predictions, make_predictions
 from eosin.errors import DataError
 from eosin.evaluation.draws import score_draws
 from eosin.evaluation.evaluate import evaluate_predictions
-from eosin.predictions import Predictions, make_predictions
 from eosin.tasks import Task
 
 TASK = Task("binary", ("benign", "malignant"), positive="malignant")

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from eosin.artefacts.predictions import Predictions, make_predictions
 from eosin.errors import DataError
 from eosin.evaluation.effects import Effect, measure_effects
 from eosin.evaluation.evaluate import evaluate_predictions
-from eosin.predictions import Predictions, make_predictions
 from eosin.tasks import Task
 
 TASK = Task("binary", ("benign", "malignant"), positive="malignant")

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from eosin.artefacts.predictions import Predictions, make_predictions
 from eosin.errors import DataError
 from eosin.evaluation.leakage import measure_leakage
-from eosin.predictions import Predictions, make_predictions
 from eosin.tasks import Task
 
 TASK = Task("binary", ("benign", "malignant"), positive="malignant")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from eosin.artefacts.predictions import Provenance
 from eosin.evaluation.naming import model_names
-from eosin.predictions import Provenance
 
 
 def test_models_keep_their_plain_names_where_these_are_distinct():

@@ -13,9 +13,9 @@ from eosin.errors import ConfigError, ModelError
 from eosin.explanation.cam import class_maps, has_closed_form, respond
 from eosin.explanation.heatmap import METHODS, require_method
 from eosin.explanation.methods import explain_targets
-from eosin.models.backbones import INCEPTION_HER2
-from eosin.models.classifier import Classifier, build_classifier
-from eosin.models.weights import initialise
+from eosin.networks.backbones import INCEPTION_HER2
+from eosin.networks.classifier import Classifier, build_classifier
+from eosin.networks.weights import initialise
 from eosin.pixels.preprocessing import prepare
 from eosin.pixels.reading import read_image
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from eosin.artefacts.manifest import Manifest
 from eosin.data.splits import split_by_fractions, split_into_folds
 from eosin.errors import ConfigError, DataError
 from eosin.explanation.explain import ExplainOptions, explain
 from eosin.explanation.heatmap import Explanation
 from eosin.inference.predict import PredictOptions, predict
-from eosin.manifest import Manifest
-from eosin.models.run import Run
+from eosin.networks.run import Run
 from eosin.pixels.reading import SkippedFile, read_image
 from eosin.training.config import TrainingConfig
 from eosin.training.train import train

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from eosin.artefacts.manifest import Manifest
 from eosin.data.breakhis import read_breakhis
 from eosin.data.splits import split_by_fractions
 from eosin.data.synthetic import SyntheticOptions, write_synthetic
@@ -16,8 +17,7 @@ from eosin.explanation.explain import ExplainOptions, explain
 from eosin.explanation.heatmap import Explanation
 from eosin.explanation.localisation import Localisation, localisation
 from eosin.inference.predict import PredictOptions, predict
-from eosin.manifest import Manifest
-from eosin.models.run import Run
+from eosin.networks.run import Run
 from eosin.pixels.reading import read_image
 from eosin.training.config import TrainingConfig
 from eosin.training.train import train

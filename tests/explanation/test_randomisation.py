@@ -11,7 +11,7 @@ import torch
 from eosin.explanation.cam import class_maps
 from eosin.explanation.randomisation import mean_similarity, random_twins, surviving
 from eosin.explanation.ranks import Floats
-from eosin.models.classifier import Classifier, build_classifier
+from eosin.networks.classifier import Classifier, build_classifier
 
 
 @pytest.fixture(scope="module")

@@ -26,13 +26,13 @@ from eosin.explanation.scoring import (
     write_faithfulness,
 )
 from eosin.inference.predict import PredictOptions, predict
-from eosin.models.classifier import (
+from eosin.networks.classifier import (
     Classifier,
     build_classifier,
     load_classifier,
     save_classifier,
 )
-from eosin.models.run import Run, RunRecord, write_run
+from eosin.networks.run import Run, RunRecord, write_run
 from eosin.pixels.preprocessing import Preprocessing, prepare, resize
 from eosin.pixels.reading import read_image
 from eosin.protocol import Protocol

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from eosin.artefacts.manifest import Manifest
 from eosin.data.splits import split_by_fractions
 from eosin.export.export import ExportOptions, export_run
-from eosin.manifest import Manifest
-from eosin.models.run import Run
+from eosin.networks.run import Run
 from eosin.training.config import TrainingConfig
 from eosin.training.train import train
 
@@ -56,6 +56,6 @@ def copied(onnx: Run, tmp_path: Path) -> Run:
     """An export that a test may damage."""
     import shutil
 
-    from eosin.models.run import read_run
+    from eosin.networks.run import read_run
 
     return read_run(Path(shutil.copytree(onnx.folder, tmp_path / "copied")))

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from eosin.artefacts.graph import Parity
+from eosin.artefacts.manifest import Manifest
 from eosin.errors import ConfigError, DataError, ModelError
 from eosin.export import export as export_module
 from eosin.export.check_images import choose_images
@@ -19,10 +21,8 @@ from eosin.export.export import ExportOptions, export_run
 from eosin.export.folders import drafting
 from eosin.export.parity import map_difference, require_parity
 from eosin.inference.predict import predict
-from eosin.manifest import Manifest
-from eosin.models.classifier import load_classifier, save_classifier
-from eosin.models.graph import Parity
-from eosin.models.run import Run, RunRecord, members_of, read_run, write_run
+from eosin.networks.classifier import load_classifier, save_classifier
+from eosin.networks.run import Run, RunRecord, members_of, read_run, write_run
 
 
 def test_an_export_keeps_everything_that_the_run_knows(trained: Run, exported: Run) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eosin.artefacts.manifest import Manifest
 from eosin.export.export import export_run
 from eosin.inference.predict import predict
-from eosin.manifest import Manifest
-from eosin.models.run import Run, read_run
+from eosin.networks.run import Run, read_run
 from eosin.training.config import TrainingConfig
 from eosin.training.ensemble import make_ensemble
 from eosin.training.train import train

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from eosin.artefacts.manifest import Manifest
 from eosin.errors import ConfigError, ModelError
 from eosin.explanation.cam import class_maps
 from eosin.explanation.explain import ExplainOptions, explain
@@ -13,9 +14,8 @@ from eosin.explanation.heatmap import Explanation
 from eosin.explanation.scoring import ScoreOptions
 from eosin.inference.engines import TorchEngine, open_engine
 from eosin.inference.graphs import open_graph
-from eosin.manifest import Manifest
-from eosin.models.classifier import load_classifier
-from eosin.models.run import Run
+from eosin.networks.classifier import load_classifier
+from eosin.networks.run import Run
 from eosin.pixels.batches import read_batches
 
 ENGINES = ["onnxruntime", "openvino"]

@@ -12,6 +12,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from eosin.artefacts.int8 import Int8Trial, Quality, Speed
+from eosin.artefacts.manifest import Manifest
 from eosin.cli.app import app
 from eosin.errors import ConfigError, DataError, LeakageError
 from eosin.export import int8_gate, quantise
@@ -22,10 +24,8 @@ from eosin.export.int8_images import Int8Images, choose_int8_images
 from eosin.inference.graphs import GraphEngine, open_graph
 from eosin.inference.predict import PredictOptions, predict
 from eosin.inference.table import Headway, predict_to_table
-from eosin.manifest import Manifest
-from eosin.models.classifier import load_classifier, save_classifier
-from eosin.models.int8 import Int8Trial, Quality, Speed
-from eosin.models.run import Run, read_run, write_run
+from eosin.networks.classifier import load_classifier, save_classifier
+from eosin.networks.run import Run, read_run, write_run
 
 FAST = Speed("onnxruntime", 2, 16, 15, fp32=90.0, int8=167.0, ratio=1.86, low=1.8, high=1.9)
 SLOW = replace(FAST, int8=60.0, ratio=0.67, low=0.6, high=0.7)

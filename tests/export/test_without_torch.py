@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eosin.artefacts.manifest import Manifest
+from eosin.artefacts.predictions import read_predictions
 from eosin.explanation.explain import explain
 from eosin.explanation.heatmap import Explanation
 from eosin.inference.predict import predict
-from eosin.manifest import Manifest
-from eosin.models.run import Run
-from eosin.predictions import read_predictions
+from eosin.networks.run import Run
 
 _BLOCKED = """
 import sys

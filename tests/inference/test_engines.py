@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from eosin.artefacts.manifest import Manifest
 from eosin.data.splits import split_by_fractions
 from eosin.errors import ConfigError
 from eosin.inference import graphs
 from eosin.inference.engines import open_engine
 from eosin.inference.graphs import choose_runtime, open_session
 from eosin.machine import available_cores
-from eosin.manifest import Manifest
-from eosin.models.run import Run
+from eosin.networks.run import Run
 from eosin.training.config import TrainingConfig
 from eosin.training.train import train
 

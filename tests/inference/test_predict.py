@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eosin.artefacts.manifest import Manifest, read_manifest
 from eosin.data.breakhis import read_breakhis
 from eosin.data.folder import read_folder
 from eosin.data.splits import split_by_fractions
 from eosin.errors import DataError, LeakageError, ModelError
 from eosin.evaluation.evaluate import evaluate_predictions
 from eosin.inference.predict import PredictOptions, predict
-from eosin.manifest import Manifest, read_manifest
-from eosin.models.run import Run, read_run
+from eosin.networks.run import Run, read_run
 from eosin.training.config import TrainingConfig
 from eosin.training.train import train
 

@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eosin.artefacts.manifest import Manifest
+from eosin.artefacts.predictions import read_predictions
 from eosin.data.splits import split_by_fractions
 from eosin.errors import DataError, LeakageError
 from eosin.inference import journal as journal_room
@@ -21,11 +23,9 @@ from eosin.inference.engines import TorchEngine
 from eosin.inference.journal import journal_path
 from eosin.inference.predict import PredictOptions, predict
 from eosin.inference.table import Headway, predict_to_table
-from eosin.manifest import Manifest
-from eosin.models.run import Run
+from eosin.networks.run import Run
 from eosin.pixels import batches as batches_room
 from eosin.pixels.reading import error_table_path, read_image
-from eosin.predictions import read_predictions
 from eosin.training.config import TrainingConfig
 from eosin.training.ensemble import make_ensemble
 from eosin.training.train import train
@@ -39,7 +39,7 @@ from pathlib import Path
 from eosin.inference import journal
 from eosin.inference.predict import PredictOptions
 from eosin.inference.table import predict_to_table
-from eosin.models.run import read_run
+from eosin.networks.run import read_run
 append, count = journal.append_bytes, []
 def cut_short(file, data):
     count.append(1)

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eosin.models.run import Run, RunRecord, write_run
+from eosin.artefacts.predictions import Predictions, Provenance, make_predictions
+from eosin.networks.run import Run, RunRecord, write_run
 from eosin.pixels.preprocessing import Preprocessing
-from eosin.predictions import Predictions, Provenance, make_predictions
 from eosin.protocol import Protocol
 from eosin.tasks import Task
 

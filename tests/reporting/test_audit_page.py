@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from eosin.artefacts.manifest import Manifest
 from eosin.data.audit import Audit, audit_manifest
-from eosin.manifest import Manifest
 from eosin.protocol import Protocol
 from eosin.reporting.audit_page import audit_page, write_audit_page
 from eosin.tasks import Task

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from eosin.artefacts.predictions import Predictions, Provenance, make_predictions
 from eosin.evaluation.compare import compare_predictions
 from eosin.evaluation.comparison import Comparison
-from eosin.models.run import write_run
-from eosin.predictions import Predictions, Provenance, make_predictions
+from eosin.networks.run import write_run
 from eosin.protocol import Protocol
 from eosin.reporting.comparison_figures import learning_picture, measure_pictures
 from eosin.reporting.comparison_page import write_comparison

@@ -14,16 +14,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from eosin.artefacts.predictions import Provenance, make_predictions
 from eosin.errors import DataError
 from eosin.evaluation.evaluate import evaluate_predictions
-from eosin.predictions import Provenance, make_predictions
 from eosin.protocol import Protocol
 from eosin.reporting.galleries import Caption, Gallery, tiles_of
 from eosin.reporting.report import write_report
 from eosin.tasks import Task
 
 if TYPE_CHECKING:
-    from eosin.predictions import Predictions
+    from eosin.artefacts.predictions import Predictions
 
     from .conftest import Experiment
 

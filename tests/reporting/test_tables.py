@@ -10,7 +10,7 @@ import pytest
 
 from eosin.errors import ModelError
 from eosin.evaluation.evaluate import evaluate_predictions
-from eosin.models.run import Run, members_of, write_run
+from eosin.networks.run import Run, members_of, write_run
 from eosin.reporting.learning import describe_learning
 from eosin.reporting.measures import class_table, magnification_table, overall_table
 from eosin.reporting.tables import dataset_table, fold_table, patient_table

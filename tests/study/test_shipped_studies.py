@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eosin.manifest import Manifest
+from eosin.artefacts.manifest import Manifest
 from eosin.study.config import StudyFile, read_study
 from eosin.study.page import write_study
 from eosin.study.plan import plan

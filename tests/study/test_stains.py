@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from eosin.artefacts.manifest import Manifest
 from eosin.data.folder import read_folder
 from eosin.errors import ConfigError
-from eosin.manifest import Manifest
 from eosin.study.config import read_study
 from eosin.study.page import write_study
 from eosin.study.plan import Cell, plan

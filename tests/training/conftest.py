@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from eosin.manifest import COLUMNS, Manifest
+from eosin.artefacts.manifest import COLUMNS, Manifest
 from eosin.protocol import Protocol
 from eosin.tasks import Task
 from eosin.training.config import TrainingConfig

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from eosin.artefacts.manifest import Manifest
+from eosin.artefacts.predictions import read_predictions
 from eosin.data.splits import By, hold_out, split_by_fractions, split_into_folds
 from eosin.errors import ConfigError, DataError, LeakageError, ModelError
 from eosin.evaluation.evaluate import evaluate_predictions
 from eosin.inference.predict import PredictOptions, predict
 from eosin.inference.votes import Vote, fit_weights, hard_vote, soft_vote, weighted_vote
-from eosin.manifest import Manifest
-from eosin.models.run import Run, read_run
-from eosin.predictions import read_predictions
+from eosin.networks.run import Run, read_run
 from eosin.training.config import TrainingConfig
 from eosin.training.ensemble import EnsembleOptions, make_ensemble, make_ensembles
 from eosin.training.fusion import FusionOptions, fit_fusion

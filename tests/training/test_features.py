@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eosin.artefacts.manifest import Manifest
 from eosin.inference.engines import TorchEngine
-from eosin.manifest import Manifest
-from eosin.models.classifier import build_classifier
+from eosin.networks.classifier import build_classifier
 from eosin.pixels.preprocessing import Preprocessing
 from eosin.training.features import FeatureCache, compute_features
 

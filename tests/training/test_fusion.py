@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from eosin.errors import DataError
-from eosin.models.fusion import FusionHead
+from eosin.networks.fusion import FusionHead
 from eosin.training.fusion import FusionOptions, fit_fusion
 
 FEW = FusionOptions(epochs=12)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from eosin.errors import ConfigError
-from eosin.models.classifier import build_classifier
+from eosin.networks.classifier import build_classifier
 from eosin.pixels.preprocessing import Preprocessing, normalise
 from eosin.training.config import TrainingConfig
 from eosin.training.finetune import finetune

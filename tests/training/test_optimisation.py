@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from eosin.models.classifier import build_classifier
+from eosin.networks.classifier import build_classifier
 from eosin.pixels.preprocessing import Preprocessing
 from eosin.training.config import TrainingConfig
 from eosin.training.ema import MovingAverage

@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from eosin.models.run import HISTORY_NAME
+from eosin.networks.run import HISTORY_NAME
 from eosin.pixels import views as views_module
 from eosin.training.finetune import finetune
 from eosin.training.progress import RichProgress, Silent

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from eosin.errors import ConfigError, ModelError
-from eosin.models.run import HISTORY_NAME, RECORD_NAME, write_run
+from eosin.networks.run import HISTORY_NAME, RECORD_NAME, write_run
 from eosin.training.finetune import finetune
 from eosin.training.progress import Silent
 from eosin.training.resume import STATE_NAME, Identity, finished_run
@@ -25,7 +25,7 @@ SOURCE = Path(__file__).resolve().parents[2] / "src"
 TRAIN = """
 import sys, torch
 from pathlib import Path
-from eosin.manifest import read_manifest
+from eosin.artefacts.manifest import read_manifest
 from eosin.training.config import config_from_dict
 from eosin.training.finetune import finetune
 import json

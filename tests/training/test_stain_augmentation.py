@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from eosin.artefacts.manifest import Manifest
 from eosin.data.splits import split_by_fractions
 from eosin.errors import ConfigError
-from eosin.manifest import Manifest
 from eosin.pixels.preprocessing import Preprocessing
 from eosin.pixels.reading import read_image
 from eosin.pixels.stain import create_normalizer

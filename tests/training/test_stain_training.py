@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 import pytest
 
+from eosin.artefacts.manifest import Manifest
+from eosin.artefacts.predictions import read_predictions
 from eosin.data.splits import split_by_fractions, split_into_folds
 from eosin.errors import ConfigError, DataError, LeakageError
 from eosin.inference.predict import predict
-from eosin.manifest import Manifest
-from eosin.models.run import read_run
+from eosin.networks.run import read_run
 from eosin.pixels.reading import read_image
 from eosin.pixels.stain import create_normalizer
-from eosin.predictions import read_predictions
 from eosin.training.config import TrainingConfig
 from eosin.training.frozen import freeze_images
 from eosin.training.stain_fitting import fit_stain_step

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eosin.artefacts.manifest import Manifest
+from eosin.artefacts.predictions import read_predictions
 from eosin.data.splits import split_by_fractions, split_into_folds
 from eosin.errors import ConfigError, LeakageError
 from eosin.inference.predict import PredictOptions, predict
-from eosin.manifest import Manifest
-from eosin.models.run import read_run
-from eosin.predictions import read_predictions
+from eosin.networks.run import read_run
 from eosin.training.config import TrainingConfig
 from eosin.training.train import train
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from eosin.bench.workers import Pace, Worker
-    from eosin.models.run import Run
+    from eosin.networks.run import Run
 
     OnStep = Callable[[str], None]
 
@@ -236,7 +236,7 @@ class _Timing:
 
 
 def _precision(engine: str, folder: Path) -> str:
-    from eosin.models.run import read_run
+    from eosin.networks.run import read_run
 
     if engine == "torch":
         return "fp32"

@@ -19,12 +19,12 @@ from eosin.bench.serving import serve
 from eosin.errors import ConfigError
 from eosin.inference.engines import TorchEngine, open_engine
 from eosin.inference.members import open_scorer
-from eosin.models.run import read_run
+from eosin.networks.run import read_run
 
 if TYPE_CHECKING:
     from eosin.bench.serving import Job
     from eosin.inference.engines import Engine
-    from eosin.models.run import Run
+    from eosin.networks.run import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def open_network(network: Run, settings: WorkerSettings) -> Engine:
         import torch
     except ModuleNotFoundError as error:
         raise ConfigError(f'{error.name} is not installed: pip install "eosin[train]"') from error
-    from eosin.models.classifier import build_classifier
+    from eosin.networks.classifier import build_classifier
 
     torch.set_num_threads(settings.threads)
     record = network.record

@@ -12,7 +12,6 @@ from typing import Annotated
 
 import typer
 
-from eosin import __version__
 from eosin.cli import (
     bench,
     compare,
@@ -31,6 +30,7 @@ from eosin.cli import (
     train,
 )
 from eosin.errors import EosinError
+from eosin.version import __version__
 
 app = typer.Typer(
     name="eosin",

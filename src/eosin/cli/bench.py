@@ -39,7 +39,7 @@ def bench(
     from eosin.bench.bench import BenchOptions, bench_run
     from eosin.cli.console import console, say
     from eosin.files import write_json
-    from eosin.models.run import read_run
+    from eosin.networks.run import read_run
 
     options = BenchOptions(
         engines=None if engines == "all" else tuple(_words(engines)),

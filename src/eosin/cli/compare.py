@@ -10,8 +10,8 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from eosin.artefacts.predictions import Predictions
     from eosin.evaluation.comparison import Comparison
-    from eosin.predictions import Predictions
 
 
 def compare(
@@ -27,9 +27,9 @@ def compare(
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
 ) -> None:
     """Compare models on the same images: paired intervals, exact tests, shared mistakes, ranks."""
+    from eosin.artefacts.predictions import read_predictions
     from eosin.cli.console import say
     from eosin.evaluation.compare import compare_predictions
-    from eosin.predictions import read_predictions
     from eosin.reporting.comparison_page import write_comparison
 
     tables = [read_predictions(path) for path in predictions]
@@ -63,7 +63,7 @@ def _names(tables: Sequence[Predictions], given: Sequence[str]) -> tuple[str, ..
 
 def _found(run: str, table: Path) -> Path:
     """A Run folder as it was named, else beside the table, else the table's own folder."""
-    from eosin.models.run import RECORD_NAME
+    from eosin.networks.run import RECORD_NAME
 
     asked = Path(run)
     places = [asked, table.parent / asked, table.parent / asked.name]

@@ -11,9 +11,9 @@ import typer
 if TYPE_CHECKING:
     import pandas as pd
 
+    from eosin.artefacts.manifest import Manifest
     from eosin.data.audit import Audit
     from eosin.data.scan import ReadDataset
-    from eosin.manifest import Manifest
 
 app = typer.Typer(no_args_is_help=True, help="Read datasets into manifests; audit them.")
 
@@ -139,9 +139,9 @@ def audit(
 
     Unreadable files are listed in M.audit.errors.csv.
     """
+    from eosin.artefacts.manifest import read_manifest
     from eosin.cli.console import counting, finish, print_frame, say
     from eosin.data.audit import audit_manifest
-    from eosin.manifest import read_manifest
     from eosin.pixels.reading import write_error_table
     from eosin.reporting.audit_page import write_audit_page
 

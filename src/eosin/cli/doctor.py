@@ -7,9 +7,9 @@ import typer
 
 def doctor() -> None:
     """Check what this machine has; exit 1 if no Run could be used here."""
-    from eosin import __version__
     from eosin.cli.console import say
     from eosin.doctor import examine
+    from eosin.version import __version__
 
     sheet = examine()
     say(f"eosin {__version__}", style="bold")

@@ -38,9 +38,9 @@ def ensemble(
 
     Runs of folds are combined fold by fold, with out-of-fold predictions.
     """
+    from eosin.artefacts.manifest import read_manifest
     from eosin.cli.console import counting, finish, print_protocol, say
-    from eosin.manifest import read_manifest
-    from eosin.models.run import ERRORS_NAME, PREDICTIONS_NAME, read_run
+    from eosin.networks.run import ERRORS_NAME, PREDICTIONS_NAME, read_run
     from eosin.training.ensemble import EnsembleOptions, make_ensembles
     from eosin.training.fusion import FusionOptions
 

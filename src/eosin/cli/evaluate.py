@@ -24,9 +24,9 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
 ) -> None:
     """Score predictions; every metric has a 95 % interval that resamples patients."""
+    from eosin.artefacts.predictions import read_predictions
     from eosin.cli.console import print_evaluation, print_protocol, say
     from eosin.evaluation.evaluate import evaluate_predictions
-    from eosin.predictions import read_predictions
 
     table = read_predictions(predictions)
     evaluation = evaluate_predictions(table, level=level.value, resamples=resamples, seed=seed)

@@ -54,7 +54,7 @@ def explain(
     from eosin.cli.sources import read_source
     from eosin.explanation.explain import ExplainOptions
     from eosin.explanation.explain import explain as explain_images
-    from eosin.models.run import read_run
+    from eosin.networks.run import read_run
     from eosin.pixels.reading import write_error_table
     from eosin.reporting.heatmap_folder import write_heatmaps
 
@@ -96,7 +96,7 @@ _SHOWN = ("faithful", "gap", "deletion_auc", "insertion_auc", "mask_auc")
 
 def _told_apart(places: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     """Run folders and images; ConfigError where either is missing."""
-    from eosin.models.run import RECORD_NAME
+    from eosin.networks.run import RECORD_NAME
 
     runs = [place for place in places if (place / RECORD_NAME).is_file()]
     images = [place for place in places if place not in runs]

@@ -11,8 +11,8 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from eosin.models.graph import Graph
-    from eosin.models.run import Run
+    from eosin.artefacts.graph import Graph
+    from eosin.networks.run import Run
 
 
 def export(
@@ -42,12 +42,12 @@ def export(
     ] = False,
 ) -> None:
     """Write a Run as graphs for ONNX Runtime or OpenVINO, checked against PyTorch on images."""
+    from eosin.artefacts.manifest import read_manifest
     from eosin.cli.console import say
     from eosin.cli.int8 import print_trial
     from eosin.cli.sources import read_source
     from eosin.export.export import ExportOptions, export_run
-    from eosin.manifest import read_manifest
-    from eosin.models.run import read_run
+    from eosin.networks.run import read_run
 
     options = ExportOptions(
         format=form,

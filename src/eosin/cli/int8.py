@@ -9,7 +9,7 @@ from eosin.cli.console import print_frame, say
 if TYPE_CHECKING:
     import pandas as pd
 
-    from eosin.models.int8 import Int8Trial
+    from eosin.artefacts.int8 import Int8Trial
 
 _ADVICE = (
     "Keep FP32, or try again with more validation images, the other --format, a machine that is "

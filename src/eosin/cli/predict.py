@@ -53,7 +53,7 @@ def predict(
     from eosin.cli.sources import read_source
     from eosin.inference.predict import PredictOptions
     from eosin.inference.table import predict_to_table
-    from eosin.models.run import read_run
+    from eosin.networks.run import read_run
     from eosin.pixels.reading import error_table_path
 
     if resume and overwrite:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from eosin.models.run import Run
-    from eosin.predictions import Predictions
+    from eosin.artefacts.predictions import Predictions
+    from eosin.networks.run import Run
     from eosin.reporting.galleries import Gallery
 
 
@@ -28,9 +28,9 @@ def report(
     ] = "auto",
 ) -> None:
     """Write a self-contained HTML report: verdict, intervals, curves, mistakes, limits."""
+    from eosin.artefacts.predictions import read_predictions
     from eosin.cli.console import say
-    from eosin.models.run import read_run
-    from eosin.predictions import read_predictions
+    from eosin.networks.run import read_run
     from eosin.reporting.report import write_report
 
     trained, scored = read_run(run), read_predictions(predictions)

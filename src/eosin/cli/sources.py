@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from eosin.manifest import Manifest
+    from eosin.artefacts.manifest import Manifest
 
 
 def read_source(places: Sequence[Path], *, option: str = "") -> Manifest | Sequence[Path]:
@@ -19,7 +19,7 @@ def read_source(places: Sequence[Path], *, option: str = "") -> Manifest | Seque
     Raises:
         ConfigError: a manifest among others; the message names it, and the option if there is one.
     """
-    from eosin.manifest import read_manifest
+    from eosin.artefacts.manifest import read_manifest
 
     tables = [path for path in places if path.suffix.lower() == ".csv"]
     if tables and len(places) > 1:

@@ -47,9 +47,9 @@ def split(
     Stratified by class and magnification as far as whole patients allow. `--by image` is the
     published BreakHis protocol; where it puts a patient on both sides its name says so.
     """
+    from eosin.artefacts.manifest import read_manifest
     from eosin.cli.console import print_frame, print_protocol, say
     from eosin.data.splits import split_by_fractions, split_into_folds, split_table
-    from eosin.manifest import read_manifest
 
     if folds is not None and (fractions is not None or keep_test):
         raise ConfigError("give either --folds or --fractions (with --keep-test), not both")

@@ -48,10 +48,10 @@ def normalize(
     Without --target that is the median stain of the training split. Stopped by Ctrl-C or a crash,
     the same command goes on where it was. To train on one stain, `eosin train --stain` is enough.
     """
+    from eosin.artefacts.manifest import read_manifest
     from eosin.cli.console import EXIT_STOPPED, counting, finish, print_protocol, say
     from eosin.data.stained import StainOptions, normalize_stains
-    from eosin.manifest import read_manifest
-    from eosin.models.run import ERRORS_NAME
+    from eosin.networks.run import ERRORS_NAME
     from eosin.pixels.reading import write_error_table
 
     images = read_manifest(manifest)

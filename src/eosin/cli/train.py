@@ -54,9 +54,9 @@ def train(
 
     Ctrl-C or a crash loses at most the running epoch: run the same command with --resume.
     """
+    from eosin.artefacts.manifest import read_manifest
     from eosin.cli.console import EXIT_STOPPED, console, counting, finish, print_protocol, say
-    from eosin.manifest import read_manifest
-    from eosin.models.run import ERRORS_NAME
+    from eosin.networks.run import ERRORS_NAME
     from eosin.training.config import TrainingConfig, read_config
     from eosin.training.progress import RichProgress
     from eosin.training.train import train as train_run

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from eosin.manifest import Manifest
+    from eosin.artefacts.manifest import Manifest
     from eosin.protocol import Protocol
 
 _UNMOVED = 0.97  # share in common above which a shift is no more than the rounding of small images

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-    from eosin.manifest import Manifest
+    from eosin.artefacts.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)

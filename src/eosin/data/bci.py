@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from eosin.artefacts.manifest import Manifest
 from eosin.data.scan import (
     ReadDataset,
     find_images,
@@ -15,7 +16,6 @@ from eosin.data.scan import (
     sorted_by_path,
 )
 from eosin.errors import DataError
-from eosin.manifest import Manifest
 from eosin.pixels.reading import SkippedFile
 from eosin.protocol import Protocol
 from eosin.tasks import Task

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
+from eosin.artefacts.manifest import Manifest
 from eosin.data.breakhis_folds import OfficialFold, place_images
 from eosin.data.scan import (
     ReadDataset,
@@ -18,7 +19,6 @@ from eosin.data.scan import (
     sorted_by_path,
 )
 from eosin.errors import ConfigError, DataError
-from eosin.manifest import Manifest
 from eosin.pixels.reading import SkippedFile
 from eosin.tasks import Task
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from eosin.manifest import Manifest
+    from eosin.artefacts.manifest import Manifest
 
 _GROUPS = ("train", "test")
 _CSV_COLUMNS = ("fold", "grp", "filename")

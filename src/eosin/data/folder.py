@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from eosin.artefacts.manifest import Manifest
 from eosin.data.scan import (
     ReadDataset,
     find_images,
@@ -15,7 +16,6 @@ from eosin.data.scan import (
     sorted_by_path,
 )
 from eosin.errors import ConfigError, DataError
-from eosin.manifest import Manifest
 from eosin.pixels.reading import SkippedFile
 from eosin.protocol import UNKNOWN, UNSPLIT
 from eosin.tasks import Task

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eosin.artefacts.manifest import COLUMNS
 from eosin.errors import DataError
-from eosin.manifest import COLUMNS
 from eosin.pixels.reading import (
     DEFAULT_LIMITS,
     ReadLimits,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from eosin.manifest import Manifest
+    from eosin.artefacts.manifest import Manifest
 
 _THREADS = 8  # headers are small: a few threads hide the latency of a network disk
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, get_args
 
+from eosin.artefacts.manifest import SPLITS, Manifest
 from eosin.data.scan import counts_at, magnifications
 from eosin.errors import ConfigError, DataError
-from eosin.manifest import SPLITS, Manifest
 from eosin.protocol import Protocol
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from eosin.pixels.stain_step import StainStep
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from eosin.manifest import Manifest
+    from eosin.artefacts.manifest import Manifest
     from eosin.pixels.reading import SkippedFile
     from eosin.pixels.stain_sources import Sources
     from eosin.pixels.stain_step import Per

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from eosin.predictions import Predictions
+    from eosin.artefacts.predictions import Predictions
 
 _MUST_AGREE = ("label", "patient", "magnification")
 

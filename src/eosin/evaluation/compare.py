@@ -28,8 +28,8 @@ from eosin.evaluation.weights import Bools, Floats, Weights
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from eosin.artefacts.predictions import Predictions
     from eosin.evaluation.evaluation import Estimate
-    from eosin.predictions import Predictions
     from eosin.tasks import Task
 
     Scores = Mapping[MetricKey, Floats]

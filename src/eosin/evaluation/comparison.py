@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from eosin.artefacts.predictions import Provenance
     from eosin.evaluation.evaluation import Estimate
     from eosin.evaluation.mistakes import Mistakes
-    from eosin.predictions import Provenance
     from eosin.tasks import Task
 
 FORMAT_VERSION = 1

@@ -15,7 +15,7 @@ from eosin.evaluation.weights import Bools, Floats, Weights
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from eosin.predictions import Predictions
+    from eosin.artefacts.predictions import Predictions
 
     _Height = Callable[[Floats, Floats, Floats], Floats]
 

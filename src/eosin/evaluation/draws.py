@@ -23,7 +23,7 @@ from eosin.evaluation.weights import Floats, Weights
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from eosin.predictions import Predictions
+    from eosin.artefacts.predictions import Predictions
     from eosin.tasks import Task
 
 

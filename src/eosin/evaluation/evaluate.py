@@ -19,7 +19,7 @@ from eosin.evaluation.weights import Floats, Ints, Weights
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from eosin.predictions import Predictions
+    from eosin.artefacts.predictions import Predictions
     from eosin.tasks import Task
 
 AT_THRESHOLD = (MetricKey("sensitivity"), MetricKey("specificity"))

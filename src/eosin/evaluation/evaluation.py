@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, cast, get_args
 
-from eosin.artefacts import require_format, section, text_list
+from eosin.artefacts.predictions import Provenance
+from eosin.artefacts.tables import require_format, section, text_list
 from eosin.errors import DataError
 from eosin.evaluation.sample import Level
 from eosin.files import read_json, write_json
-from eosin.predictions import Provenance
 from eosin.tasks import Task
 
 if TYPE_CHECKING:

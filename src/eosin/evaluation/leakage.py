@@ -14,7 +14,7 @@ from eosin.evaluation.scoring import score_headlines
 from eosin.evaluation.weights import Weights
 
 if TYPE_CHECKING:
-    from eosin.predictions import Predictions
+    from eosin.artefacts.predictions import Predictions
 
 
 @dataclass(frozen=True, slots=True)

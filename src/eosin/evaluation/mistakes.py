@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from eosin.predictions import Predictions
+    from eosin.artefacts.predictions import Predictions
 
 
 @dataclass(frozen=True)

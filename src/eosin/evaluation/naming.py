@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eosin.predictions import Provenance
+    from eosin.artefacts.predictions import Provenance
 
 
 def model_names(provenances: Sequence[Provenance]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from eosin.evaluation.intervals import patient_columns
 from eosin.evaluation.weights import Bools, Floats, Ints, Weights
 
 if TYPE_CHECKING:
-    from eosin.predictions import Predictions
+    from eosin.artefacts.predictions import Predictions
     from eosin.tasks import Task
 
 Level = Literal["image", "patient"]

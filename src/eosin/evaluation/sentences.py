@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from eosin.artefacts.predictions import Predictions
     from eosin.evaluation.intervals import Interval
     from eosin.evaluation.sample import Sample
     from eosin.evaluation.scoring import MetricKey
-    from eosin.predictions import Predictions
     from eosin.tasks import Task
 
 NEEDS_EVERY_CLASS = ("balanced_accuracy", "macro_")

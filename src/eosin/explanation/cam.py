@@ -19,7 +19,7 @@ from eosin.errors import ModelError, NoMapError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from eosin.models.classifier import Classifier
+    from eosin.networks.classifier import Classifier
 
 _AT_A_TIME: Final = 6  # images; at 224 px no map of theirs takes 32 MiB, which glibc never keeps
 

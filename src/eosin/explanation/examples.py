@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from eosin.artefacts.manifest import COLUMNS, Manifest
 from eosin.explanation.explain import ExplainOptions, explain
 from eosin.explanation.heatmap import Explanation
 from eosin.explanation.networks import single_runs
-from eosin.manifest import COLUMNS, Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from eosin.models.run import Run
-    from eosin.predictions import Predictions
+    from eosin.artefacts.predictions import Predictions
+    from eosin.networks.run import Run
 
 
 def explain_examples(

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eosin.artefacts.manifest import Manifest
 from eosin.errors import ConfigError, DataError
 from eosin.explanation.heatmap import Explanation, Heatmap, on_image_grid, require_method
 from eosin.explanation.merge import merge_heatmaps
 from eosin.explanation.networks import open_networks, with_maps
 from eosin.inference.images import external_images, select_split
-from eosin.manifest import Manifest
 from eosin.pixels.preprocessing import prepare
 from eosin.pixels.read_ahead import read_ahead
 from eosin.pixels.reading import SkippedFile, read_image
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from eosin.explanation.heatmap import FloatMap
     from eosin.explanation.networks import Answer, Network
     from eosin.explanation.scoring import ScoreOptions
-    from eosin.models.run import Run
+    from eosin.networks.run import Run
     from eosin.pixels.preprocessing import Preprocessing
     from eosin.pixels.reading import UInt8Image
     from eosin.pixels.stain_sources import Sources

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from eosin.explanation.heatmap import FloatMap, Method
     from eosin.inference.engines import MapEngine
-    from eosin.models.run import Run
+    from eosin.networks.run import Run
 
 # The gradient of a logit is the same at every place of a channel where the closed form holds, so
 # HiResCAM (Draelos & Carin 2020) and Grad-CAM are one map here.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from eosin.explanation.cam import Response
     from eosin.explanation.heatmap import FloatMap, Method
-    from eosin.models.classifier import Classifier
+    from eosin.networks.classifier import Classifier
 
 _BATCH = 32  # forward passes at a time of the methods that need hundreds an image
 

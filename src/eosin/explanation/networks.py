@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from eosin.explanation.heatmap import FloatMap, Method
-    from eosin.models.run import Run
+    from eosin.networks.run import Run
 
 
 class Answer(Protocol):

@@ -18,14 +18,14 @@ import numpy as np
 
 from eosin.explanation.perturbation import MapValues, on_grid
 from eosin.explanation.ranks import rank_correlation
-from eosin.models.classifier import build_classifier
+from eosin.networks.classifier import build_classifier
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
-    from eosin.models.classifier import Classifier
+    from eosin.networks.classifier import Classifier
 
 
 @dataclass(frozen=True)

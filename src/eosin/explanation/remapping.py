@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from eosin.explanation.heatmap import FloatMap, Method
     from eosin.explanation.scoring import Remap
-    from eosin.models.classifier import Classifier
+    from eosin.networks.classifier import Classifier
     from eosin.pixels.preprocessing import Preprocessing
     from eosin.pixels.reading import UInt8Image
 

@@ -30,8 +30,8 @@ from eosin.pixels.reading import UInt8Image, read_image
 
 if TYPE_CHECKING:
     from eosin.explanation.ranks import Floats
-    from eosin.models.classifier import Classifier
-    from eosin.models.run import Run
+    from eosin.networks.classifier import Classifier
+    from eosin.networks.run import Run
     from eosin.pixels.stain_normalizer import Source
 
 __all__ = [
@@ -127,7 +127,7 @@ def score_maps(
     """
     options = options or ScoreOptions()
     if classifier is None:
-        from eosin.models.classifier import load_classifier
+        from eosin.networks.classifier import load_classifier
 
         classifier = load_classifier(run)
     judged = _Judged(run, classifier, options, remap)

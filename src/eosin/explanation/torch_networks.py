@@ -10,16 +10,16 @@ import torch
 from eosin.evaluation.calibration import apply_temperature
 from eosin.explanation.cam import Response, respond
 from eosin.explanation.methods import explain_targets
-from eosin.models.classifier import load_classifier
-from eosin.models.device import choose_device
+from eosin.networks.classifier import load_classifier
+from eosin.networks.device import choose_device
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     from eosin.explanation.heatmap import FloatMap, Method
-    from eosin.models.classifier import Classifier
-    from eosin.models.run import Run
+    from eosin.networks.classifier import Classifier
+    from eosin.networks.run import Run
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eosin.artefacts.manifest import Manifest
 from eosin.errors import DataError
-from eosin.manifest import Manifest
-from eosin.models.run import PREDICTIONS_NAME
+from eosin.networks.run import PREDICTIONS_NAME
 from eosin.pixels.preprocessing import prepare
 from eosin.pixels.reading import is_image_name, read_image
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from eosin.models.run import Run
+    from eosin.networks.run import Run
     from eosin.pixels.preprocessing import Preprocessing
     from eosin.pixels.reading import UInt8Image
 
@@ -82,7 +82,7 @@ def _image_files(places: Sequence[Path]) -> list[Path]:
 def _scored_paths(run: Run) -> list[Path]:
     from pathlib import Path
 
-    from eosin.artefacts import read_table
+    from eosin.artefacts.tables import read_table
 
     table = run.folder / PREDICTIONS_NAME
     if not table.is_file():

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from eosin.artefacts.graph import GRAPH_NAMES, Graph, GraphFormat
 from eosin.errors import ConfigError
 from eosin.export.check_images import choose_images
 from eosin.export.folders import drafting, require_free
@@ -16,19 +17,18 @@ from eosin.export.quantise import require_quantiser
 from eosin.files import sha256_of
 from eosin.inference.engines import require_torch
 from eosin.inference.graphs import GraphEngine, choose_runtime, open_session
-from eosin.models.graph import GRAPH_NAMES, Graph, GraphFormat
-from eosin.models.run import HISTORY_NAME, WEIGHTS_NAME, members_of, read_run, write_run
+from eosin.networks.run import HISTORY_NAME, WEIGHTS_NAME, members_of, read_run, write_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from eosin.artefacts.graph import Parity
+    from eosin.artefacts.int8 import Int8Trial
+    from eosin.artefacts.manifest import Manifest
     from eosin.export.check_images import CheckImages
     from eosin.export.graph_module import GraphModule
-    from eosin.manifest import Manifest
-    from eosin.models.graph import Parity
-    from eosin.models.int8 import Int8Trial
-    from eosin.models.run import Run
+    from eosin.networks.run import Run
 
     OnNetwork = Callable[[Run], None]
 
@@ -127,7 +127,7 @@ class _Exporter:
         from eosin.export.formats import library_versions
         from eosin.export.graph_module import GraphModule, examine
         from eosin.export.parity import require_parity
-        from eosin.models.classifier import load_classifier
+        from eosin.networks.classifier import load_classifier
 
         size = run.record.preprocessing.size
         classifier = load_classifier(run)

@@ -9,13 +9,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from eosin.errors import ConfigError, ModelError
-from eosin.models.run import RECORD_NAME, read_run
+from eosin.networks.run import RECORD_NAME, read_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from eosin.models.run import Run
+    from eosin.networks.run import Run
 
 
 def require_free(run: Run, folder: Path, *, overwrite: bool) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from eosin.artefacts.graph import INPUT_NAME
 from eosin.errors import ConfigError, ModelError
 from eosin.inference.openvino_library import import_openvino
 from eosin.machine import installed_versions
-from eosin.models.graph import INPUT_NAME
 
 if TYPE_CHECKING:
     from pathlib import Path

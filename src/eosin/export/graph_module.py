@@ -12,7 +12,7 @@ from eosin.errors import ModelError
 from eosin.explanation.cam import has_closed_form, respond
 
 if TYPE_CHECKING:
-    from eosin.models.classifier import Classifier
+    from eosin.networks.classifier import Classifier
 
 
 @dataclass(frozen=True, slots=True)

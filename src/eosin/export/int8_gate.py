@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eosin.artefacts.int8 import Int8Trial, Quality, Speed
+from eosin.artefacts.predictions import make_predictions
 from eosin.errors import DataError
 from eosin.evaluation.calibration import apply_temperature, expected_calibration_error
 from eosin.export.int8_images import calibration_pixels, prepared
 from eosin.export.quantise import method_of, quantise
 from eosin.inference.graphs import GraphEngine, choose_runtime, open_session
 from eosin.machine import available_cores
-from eosin.models.int8 import Int8Trial, Quality, Speed
-from eosin.predictions import make_predictions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from eosin.artefacts.graph import GraphFormat
+    from eosin.artefacts.manifest import Manifest
     from eosin.export.int8_images import Int8Images
-    from eosin.manifest import Manifest
-    from eosin.models.graph import GraphFormat
-    from eosin.models.run import RunRecord
+    from eosin.networks.run import RunRecord
 
     Pixels = npt.NDArray[np.float32]
     Floats = npt.NDArray[np.float64]

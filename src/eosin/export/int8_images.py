@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from eosin.manifest import Manifest
-    from eosin.models.run import Run
+    from eosin.artefacts.manifest import Manifest
+    from eosin.networks.run import Run
     from eosin.pixels.batches import Batch
     from eosin.pixels.preprocessing import Preprocessing
 

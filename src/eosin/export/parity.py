@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from eosin.artefacts.graph import Parity
 from eosin.errors import ModelError
 from eosin.evaluation.calibration import apply_temperature
-from eosin.models.graph import Parity
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -13,9 +13,9 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from eosin.artefacts.graph import INPUT_NAME
 from eosin.errors import ConfigError, ModelError
 from eosin.inference.openvino_library import import_openvino, without_telemetry
-from eosin.models.graph import INPUT_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from eosin.models.graph import GraphFormat
+    from eosin.artefacts.graph import GraphFormat
 
     Pixels = npt.NDArray[np.float32]
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from eosin.models.run import Run
+    from eosin.networks.run import Run
 
     Pixels = npt.NDArray[np.float32]
     Floats = npt.NDArray[np.float64]
@@ -81,7 +81,7 @@ def _open_torch(run: Run, engine: str, device: str) -> TorchEngine:
             "open each of its members"
         )
     require_torch(run, engine=engine)
-    from eosin.models.classifier import load_classifier
+    from eosin.networks.classifier import load_classifier
 
     return TorchEngine(load_classifier(run), device=device)
 

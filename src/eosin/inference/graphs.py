@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from eosin.models.graph import GraphFormat
-    from eosin.models.run import Run
+    from eosin.artefacts.graph import GraphFormat
+    from eosin.networks.run import Run
 
     Pixels = npt.NDArray[np.float32]
     Floats = npt.NDArray[np.float64]

@@ -7,18 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eosin.artefacts.manifest import COLUMNS, Manifest
 from eosin.data.breakhis import BreakHisName
 from eosin.data.splits import hold_out
 from eosin.errors import DataError
 from eosin.inference.seen import counts_slides
-from eosin.manifest import COLUMNS, Manifest
 from eosin.pixels.reading import is_image_name
 from eosin.protocol import Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eosin.models.run import Run, RunRecord
+    from eosin.networks.run import Run, RunRecord
 
 
 def select_split(run: Run, manifest: Manifest, split: str | None) -> tuple[Manifest, str, bool]:

@@ -7,18 +7,18 @@ import json
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Self
 
-from eosin import __version__
-from eosin.artefacts import require_format
+from eosin.artefacts.tables import require_format
 from eosin.errors import DataError
 from eosin.files import sha256_of
-from eosin.models.run import RECORD_NAME
+from eosin.networks.run import RECORD_NAME
+from eosin.version import __version__
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from eosin.artefacts.manifest import Manifest
     from eosin.inference.predict import Chosen, PredictOptions
-    from eosin.manifest import Manifest
-    from eosin.models.run import Run
+    from eosin.networks.run import Run
 
 FORMAT_VERSION = 1
 _KIND = "prediction journal"

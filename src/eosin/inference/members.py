@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from eosin.inference.readings import Readings
-    from eosin.models.fusion_weights import FusionWeights
-    from eosin.models.run import Run
+    from eosin.networks.fusion_weights import FusionWeights
+    from eosin.networks.run import Run
     from eosin.pixels.reading import SkippedFile
 
     Floats = npt.NDArray[np.float64]
@@ -97,7 +97,7 @@ def open_scorer(run: Run) -> Scorer:
     members = tuple(open_scorer(member) for member in run.open_members())
     if not fusion:
         return Scorer(run, members)
-    from eosin.models.fusion_weights import load_fusion
+    from eosin.networks.fusion_weights import load_fusion
 
     return Scorer(run, members, load_fusion(run))
 

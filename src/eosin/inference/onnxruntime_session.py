@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from eosin.artefacts.graph import INPUT_NAME
 from eosin.errors import ConfigError, ModelError
-from eosin.models.graph import INPUT_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

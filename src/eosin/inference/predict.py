@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eosin.artefacts.manifest import Manifest
+from eosin.artefacts.predictions import Predictions, Provenance, make_predictions, unscored_note
 from eosin.errors import DataError
 from eosin.inference.images import external_images, select_split
 from eosin.inference.members import open_scorer
 from eosin.inference.readings import gathered
 from eosin.inference.scoring import score_batches, with_notes
 from eosin.inference.seen import require_unseen, seen_note, sibling_note
-from eosin.manifest import Manifest
-from eosin.predictions import Predictions, Provenance, make_predictions, unscored_note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from eosin.inference.readings import Reading, Readings
-    from eosin.models.run import Run
+    from eosin.networks.run import Run
     from eosin.pixels.reading import SkippedFile
 
     OnFiles = Callable[[int], None]

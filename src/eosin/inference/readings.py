@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from eosin.inference.engines import Engine
-    from eosin.models.run import Run
+    from eosin.networks.run import Run
     from eosin.pixels.batches import Batch
     from eosin.pixels.preprocessing import Preprocessing
     from eosin.pixels.reading import SkippedFile

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from pathlib import Path
 
+    from eosin.artefacts.manifest import Manifest
     from eosin.inference.members import Scorer
     from eosin.inference.predict import PredictOptions
     from eosin.inference.readings import Reading, Readings
-    from eosin.manifest import Manifest
-    from eosin.models.run import Run
+    from eosin.networks.run import Run
 
 
 def score_batches(

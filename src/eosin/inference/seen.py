@@ -10,8 +10,8 @@ from eosin.errors import LeakageError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from eosin.manifest import Manifest
-    from eosin.models.run import Run
+    from eosin.artefacts.manifest import Manifest
+    from eosin.networks.run import Run
 
 
 def require_unseen(run: Run, images: Manifest, *, own_test_split: bool) -> None:

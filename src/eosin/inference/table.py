@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from eosin.manifest import Manifest
-    from eosin.models.run import Run
+    from eosin.artefacts.manifest import Manifest
+    from eosin.networks.run import Run
 
 
 @dataclass(frozen=True, slots=True)

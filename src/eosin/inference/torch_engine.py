@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from eosin.models.classifier import Classifier
+    from eosin.networks.classifier import Classifier
 
 
 class TorchEngine:
@@ -17,7 +17,7 @@ class TorchEngine:
     name = "torch"
 
     def __init__(self, classifier: Classifier, *, device: str = "auto") -> None:
-        from eosin.models.device import choose_device
+        from eosin.networks.device import choose_device
 
         self.device = choose_device(device)
         self.classifier = classifier.to(self.device).eval()

@@ -239,7 +239,7 @@ def _decoders() -> dict[str, str]:
     import numpy as np
     import PIL
 
-    from eosin import __version__
+    from eosin.version import __version__
 
     versions = {"eosin": __version__, "opencv": cv2.__version__}
     return {**versions, "pillow": PIL.__version__, "numpy": np.__version__, "layout": _LAYOUT}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from eosin.errors import EosinError
 from eosin.evaluation.glossary import GLOSSARY
 from eosin.files import replacing, write_text
-from eosin.models.run import read_run
+from eosin.networks.run import read_run
 from eosin.reporting.comparison_figures import (
     learning_drawings,
     learning_picture,

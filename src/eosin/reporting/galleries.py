@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from eosin.predictions import Predictions
+    from eosin.artefacts.predictions import Predictions
 
     Picture = Path | npt.NDArray[np.uint8]
 

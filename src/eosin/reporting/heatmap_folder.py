@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eosin.artefacts import write_table
+from eosin.artefacts.tables import write_table
 from eosin.explanation.heatmap import Explanation
 from eosin.explanation.merge import MERGED
 from eosin.files import replacing

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from eosin.artefacts.predictions import Predictions
     from eosin.explanation.heatmap import Explanation
     from eosin.pixels.reading import UInt8Image
-    from eosin.predictions import Predictions
     from eosin.reporting.galleries import Tile
 
     Explanations = Mapping[tuple[Path, str], Explanation]

@@ -6,7 +6,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-import eosin
+from eosin.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +22,7 @@ def render(template: str, facts: Mapping[str, object]) -> str:
     """
     style = files("eosin.reporting").joinpath("templates", "style.css").read_text("utf-8")
     page = _environment().get_template(template)
-    return page.render(version=eosin.__version__, style=style, **facts)
+    return page.render(version=__version__, style=style, **facts)
 
 
 def css_text(text: str) -> Markup:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from eosin.errors import ModelError
-from eosin.models.run import HISTORY_NAME
+from eosin.networks.run import HISTORY_NAME
 from eosin.reporting.canvas import Drawing, as_drawing
 from eosin.reporting.curves import learning_figure
 from eosin.reporting.tables import Table
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from eosin.models.run import Run
+    from eosin.networks.run import Run
 
     History = Mapping[str, npt.NDArray[np.float64]]
 

@@ -13,9 +13,9 @@ from eosin.reporting.reliability import reliability_figure
 from eosin.reporting.wording import number, with_interval
 
 if TYPE_CHECKING:
+    from eosin.artefacts.predictions import Predictions
     from eosin.evaluation.curves import CurveBand
     from eosin.evaluation.evaluation import Estimate, Evaluation
-    from eosin.predictions import Predictions
 
 BAND_RESAMPLES = 1000
 

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from eosin.artefacts.predictions import Predictions
     from eosin.evaluation.evaluation import Evaluation
-    from eosin.models.run import Run
-    from eosin.predictions import Predictions
+    from eosin.networks.run import Run
 
 _CONTENTS = (
     ("verdict", "Verdict"),

@@ -9,9 +9,9 @@ from eosin.evaluation.glossary import GLOSSARY
 from eosin.reporting.wording import counted, interval, number, per_cent, whole
 
 if TYPE_CHECKING:
+    from eosin.artefacts.predictions import Predictions
     from eosin.evaluation.evaluation import Estimate, Evaluation
-    from eosin.models.run import Run
-    from eosin.predictions import Predictions
+    from eosin.networks.run import Run
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from eosin.artefacts.predictions import Predictions, read_predictions
 from eosin.data.splits import split_by_fractions, split_into_folds
 from eosin.evaluation.evaluate import evaluate_predictions
 from eosin.evaluation.evaluation import Evaluation, read_evaluation
 from eosin.files import sha256_of, write_json
-from eosin.models.backbones import resolve_backbone
-from eosin.models.run import PREDICTIONS_NAME, Run, read_run
-from eosin.models.weights import weights_file
-from eosin.predictions import Predictions, read_predictions
+from eosin.networks.backbones import resolve_backbone
+from eosin.networks.run import PREDICTIONS_NAME, Run, read_run
+from eosin.networks.weights import weights_file
 from eosin.study.stains import Staining
 from eosin.training.ensemble import make_ensemble
 from eosin.training.readings import predict_together
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from eosin.manifest import Manifest
+    from eosin.artefacts.manifest import Manifest
     from eosin.study.config import Design, StudyFile
     from eosin.study.plan import Cell
     from eosin.training.progress import Progress

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from eosin.evaluation.compare import compare_predictions
 from eosin.files import sha256_of
-from eosin.models.run import PREDICTIONS_NAME
+from eosin.networks.run import PREDICTIONS_NAME
 from eosin.reporting.comparison_page import write_comparison
 from eosin.study.kept import make_once
 from eosin.study.table import title_of

@@ -86,7 +86,7 @@ def _seconds_an_image(study: StudyFile, backbone: str) -> float:
     import numpy as np
 
     from eosin.inference.engines import TorchEngine
-    from eosin.models.classifier import build_classifier
+    from eosin.networks.classifier import build_classifier
 
     classifier = build_classifier(backbone, classes=2)
     spec = classifier.spec.preprocessing(size=study.training.image_size)

@@ -10,7 +10,7 @@ import numpy as np
 from eosin.explanation.explain import ExplainOptions, explain
 from eosin.files import sha256_of
 from eosin.inference.images import select_split
-from eosin.models.run import RECORD_NAME
+from eosin.networks.run import RECORD_NAME
 from eosin.reporting.heatmap_folder import write_heatmaps
 from eosin.study.cells import divide
 from eosin.study.kept import make_once
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from eosin.manifest import Manifest
-    from eosin.models.run import Run
+    from eosin.artefacts.manifest import Manifest
+    from eosin.networks.run import Run
     from eosin.study.cells import Result
     from eosin.study.plan import Cell
 

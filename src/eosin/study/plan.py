@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Self
 
-from eosin.models.backbones import resolve_backbone
+from eosin.networks.backbones import resolve_backbone
 from eosin.study.config import Design
 from eosin.study.stains import BASELINE, Staining
 

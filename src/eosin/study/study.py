@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from eosin.artefacts.manifest import Manifest
     from eosin.data.scan import ReadDataset
-    from eosin.manifest import Manifest
     from eosin.study.config import StudyFile
     from eosin.training.progress import Progress
 

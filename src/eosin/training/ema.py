@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from eosin.models.classifier import Classifier
+    from eosin.networks.classifier import Classifier
 
 
 class MovingAverage:

@@ -6,13 +6,14 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, get_args
 
+from eosin.artefacts.manifest import COLUMNS, Manifest
+from eosin.artefacts.predictions import Predictions, read_predictions
 from eosin.data.splits import hold_out
 from eosin.errors import ConfigError, DataError, ModelError
 from eosin.inference.predict import PredictOptions, predict
 from eosin.inference.votes import Vote
-from eosin.manifest import COLUMNS, Manifest
-from eosin.models.fusion import save_fusion
-from eosin.models.run import (
+from eosin.networks.fusion import save_fusion
+from eosin.networks.run import (
     ERRORS_NAME,
     PREDICTIONS_NAME,
     RECORD_NAME,
@@ -22,7 +23,6 @@ from eosin.models.run import (
     write_run,
 )
 from eosin.pixels.reading import SkippedFile, write_error_table
-from eosin.predictions import Predictions, read_predictions
 from eosin.training.ensemble_record import Place, common_place, ensemble_record
 from eosin.training.folds import gather_folds
 from eosin.training.fusion import FusionOptions

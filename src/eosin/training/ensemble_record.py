@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from eosin.models.run import RunRecord
+from eosin.networks.run import RunRecord
 from eosin.training.provenance import software_versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from eosin.inference.votes import Vote
-    from eosin.models.run import Run
+    from eosin.networks.run import Run
     from eosin.protocol import Protocol
     from eosin.training.voting import FittedVote
 

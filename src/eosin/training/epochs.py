@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from eosin.manifest import Manifest
+    from eosin.artefacts.manifest import Manifest
     from eosin.pixels.reading import SkippedFile, UInt8Image
     from eosin.pixels.views import ViewBatch, Views
     from eosin.training.config import TrainingConfig

@@ -14,9 +14,9 @@ import torch
 
 from eosin.errors import ConfigError, EosinError
 from eosin.evaluation.calibration import apply_temperature, choose_threshold, fit_temperature
-from eosin.models.classifier import Classifier, build_classifier, read_weights, save_classifier
-from eosin.models.device import choose_device
-from eosin.models.run import (
+from eosin.networks.classifier import Classifier, build_classifier, read_weights, save_classifier
+from eosin.networks.device import choose_device
+from eosin.networks.run import (
     ERRORS_NAME,
     HISTORY_NAME,
     WEIGHTS_NAME,
@@ -24,7 +24,7 @@ from eosin.models.run import (
     RunRecord,
     write_run,
 )
-from eosin.models.weights import initialise
+from eosin.networks.weights import initialise
 from eosin.pixels.reading import SkippedFile, write_error_table
 from eosin.pixels.views import Views
 from eosin.training.epochs import Epochs, reading_threads
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from eosin.manifest import Manifest
+    from eosin.artefacts.manifest import Manifest
     from eosin.pixels.stain_step import StainStep
     from eosin.training.config import TrainingConfig
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from eosin.models.run import PREDICTIONS_NAME, Run, members_of, write_run
-from eosin.predictions import Predictions, Provenance, unscored_note
+from eosin.artefacts.predictions import Predictions, Provenance, unscored_note
+from eosin.networks.run import PREDICTIONS_NAME, Run, members_of, write_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from eosin.manifest import Manifest
+    from eosin.artefacts.manifest import Manifest
 
 
 def gather_folds(

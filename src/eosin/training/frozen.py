@@ -10,9 +10,9 @@ import numpy as np
 from eosin.errors import DataError, ModelError
 from eosin.inference.engines import TorchEngine
 from eosin.inference.readings import noted
-from eosin.models.classifier import Classifier, build_classifier, save_classifier
-from eosin.models.run import WEIGHTS_NAME, Run, RunRecord, write_run
-from eosin.models.weights import initialise
+from eosin.networks.classifier import Classifier, build_classifier, save_classifier
+from eosin.networks.run import WEIGHTS_NAME, Run, RunRecord, write_run
+from eosin.networks.weights import initialise
 from eosin.training.features import FeatureCache, Features, compute_features
 from eosin.training.left_out import left_out_note
 from eosin.training.probe import LinearHead, Probe, Weighing, fit_probe
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from eosin.manifest import Manifest
+    from eosin.artefacts.manifest import Manifest
     from eosin.pixels.preprocessing import Preprocessing
     from eosin.pixels.reading import SkippedFile
     from eosin.pixels.stain_sources import ImageStains

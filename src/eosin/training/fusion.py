@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from eosin.models.fusion import FusionHead
+    from eosin.networks.fusion import FusionHead
 
     Floats = npt.NDArray[np.float64]
     Ints = npt.NDArray[np.int64]
@@ -128,7 +128,7 @@ def _fit(
     """A new head after each epoch; the same object, so use it before asking for the next."""
     import torch
 
-    from eosin.models.fusion import FusionHead
+    from eosin.networks.fusion import FusionHead
 
     head = FusionHead(features.shape[1], classes)
     optimizer = torch.optim.AdamW(

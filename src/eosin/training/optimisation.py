@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from eosin.models.classifier import Classifier
+    from eosin.networks.classifier import Classifier
     from eosin.training.config import TrainingConfig
 
 

@@ -11,7 +11,7 @@ _LIBRARIES = ("torch", "torchvision", "timm", "numpy", "opencv-python-headless",
 
 def software_versions() -> dict[str, str]:
     """Versions of eosin, Python and the libraries that a Run's numbers depend on."""
-    from eosin import __version__
+    from eosin.version import __version__
 
     own = {"eosin": __version__, "python": platform.python_version()}
     return own | installed_versions(_LIBRARIES)

@@ -10,7 +10,7 @@ import numpy as np
 from eosin.inference.engines import TorchEngine
 from eosin.inference.predict import PredictOptions, Scored, predict
 from eosin.inference.readings import Reading, noted
-from eosin.models.classifier import load_classifier
+from eosin.networks.classifier import load_classifier
 from eosin.pixels.stain_sources import patient_sources
 from eosin.training.features import FeatureCache, compute_features
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from eosin.manifest import Manifest
-    from eosin.models.run import Run
+    from eosin.artefacts.manifest import Manifest
+    from eosin.networks.run import Run
     from eosin.pixels.reading import SkippedFile
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from eosin.errors import ConfigError, ModelError
 from eosin.files import replacing
-from eosin.models.run import RECORD_NAME, Run, read_run
+from eosin.networks.run import RECORD_NAME, Run, read_run
 from eosin.pixels.reading import SkippedFile
 from eosin.training.config import TrainingConfig
 from eosin.training.history import EpochRow
@@ -17,7 +17,7 @@ from eosin.training.history import EpochRow
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from eosin.manifest import Manifest
+    from eosin.artefacts.manifest import Manifest
 
 STATE_NAME = "resume.pt"
 # These say where and how fast a training runs, not what it learns.

@@ -23,7 +23,7 @@ from eosin.training.stain_augmentation import StainAugmentation
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from eosin.manifest import Manifest
+    from eosin.artefacts.manifest import Manifest
     from eosin.pixels.preprocessing import Preprocessing
     from eosin.training.config import TrainingConfig
 

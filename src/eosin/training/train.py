@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from eosin.artefacts.predictions import Predictions, read_predictions
 from eosin.errors import ConfigError
-from eosin.models.run import ERRORS_NAME, PREDICTIONS_NAME, Run
+from eosin.networks.run import ERRORS_NAME, PREDICTIONS_NAME, Run
 from eosin.pixels.reading import write_error_table
-from eosin.predictions import Predictions, read_predictions
 from eosin.training.folds import gather_folds
 from eosin.training.resume import Identity, finished_run
 from eosin.training.trainers import FineTuneTrainer, FrozenTrainer, Trainer
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from eosin.manifest import Manifest
+    from eosin.artefacts.manifest import Manifest
     from eosin.pixels.reading import SkippedFile
     from eosin.training.config import TrainingConfig
     from eosin.training.progress import Progress

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from eosin.artefacts.predictions import Predictions, make_predictions
 from eosin.data.splits import hold_out
 from eosin.evaluation.calibration import apply_temperature
 from eosin.inference.predict import PredictOptions, predict
-from eosin.predictions import Predictions, make_predictions
 from eosin.training.finetune import finetune
 from eosin.training.frozen import FrozenImages, freeze_images, read_head, train_frozen
 from eosin.training.resume import Identity, finished_run
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from eosin.manifest import Manifest
-    from eosin.models.run import Run
+    from eosin.artefacts.manifest import Manifest
+    from eosin.networks.run import Run
     from eosin.pixels.reading import SkippedFile
     from eosin.pixels.stain_sources import ImageStains
     from eosin.training.config import TrainingConfig

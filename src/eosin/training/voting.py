@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from eosin.artefacts.manifest import Manifest
     from eosin.data.splits import By
     from eosin.inference.readings import Readings
     from eosin.inference.votes import Vote
-    from eosin.manifest import Manifest
-    from eosin.models.fusion import FusionHead
-    from eosin.models.run import Run
+    from eosin.networks.fusion import FusionHead
+    from eosin.networks.run import Run
 
     Floats = npt.NDArray[np.float64]
     Ints = npt.NDArray[np.int64]

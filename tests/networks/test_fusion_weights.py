@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from eosin.models.fusion import FusionHead
-from eosin.models.fusion_weights import FusionWeights
+from eosin.networks.fusion import FusionHead
+from eosin.networks.fusion_weights import FusionWeights
 
 
 def test_logits_are_those_of_the_head_that_was_fitted() -> None:

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from eosin.artefacts.predictions import Predictions, Provenance, make_predictions, read_predictions
 from eosin.errors import DataError
-from eosin.predictions import Predictions, Provenance, make_predictions, read_predictions
 from eosin.protocol import Protocol
 from eosin.tasks import Task
 

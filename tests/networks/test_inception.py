@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from eosin.models.classifier import build_classifier
-from eosin.models.inception import InceptionBlock
+from eosin.networks.classifier import build_classifier
+from eosin.networks.inception import InceptionBlock
 
 
 def convolutions(network: nn.Module) -> list[tuple[int, int, int]]:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from eosin.errors import ModelError
-from eosin.models.backbones import INCEPTION_HER2
+from eosin.networks.backbones import INCEPTION_HER2
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from eosin.models.backbones import BackboneSpec
-    from eosin.models.classifier import Classifier
+    from eosin.networks.backbones import BackboneSpec
+    from eosin.networks.classifier import Classifier
 
 WEIGHTS_SETTING = "EOSIN_WEIGHTS"
 _PICKLES = {".pth", ".pt", ".bin", ".ckpt", ".pkl", ".tar"}

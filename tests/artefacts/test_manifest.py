@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from eosin.artefacts.manifest import Manifest, read_manifest
 from eosin.errors import DataError, LeakageError
-from eosin.manifest import Manifest, read_manifest
 from eosin.protocol import Protocol
 from eosin.tasks import Task
 

@@ -6,8 +6,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from eosin.errors import ModelError
-from eosin.models.classifier import build_classifier
-from eosin.models.weights import initialise
+from eosin.networks.classifier import build_classifier
+from eosin.networks.weights import initialise
 
 TINY = "test_efficientnet"
 

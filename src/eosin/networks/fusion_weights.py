@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from eosin.models.run import Run
+    from eosin.networks.run import Run
 
     Floats = npt.NDArray[np.float64]
     Tensors = Mapping[str, npt.NDArray[np.float32]]

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
 
-from eosin.artefacts import section, text_list
+from eosin.artefacts.int8 import Int8Trial
+from eosin.artefacts.tables import section, text_list
 from eosin.errors import ModelError
 from eosin.files import sha256_of
-from eosin.models.int8 import Int8Trial
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,9 +6,9 @@ from safetensors.torch import save_file
 
 from eosin.errors import ModelError
 from eosin.explanation.cam import class_maps
-from eosin.models.backbones import resolve_backbone
-from eosin.models.classifier import build_classifier
-from eosin.models.weights import initialise
+from eosin.networks.backbones import resolve_backbone
+from eosin.networks.classifier import build_classifier
+from eosin.networks.weights import initialise
 
 
 def test_a_cut_backbone_is_named_by_alias_or_timm_name_with_the_stride_of_its_last_map():

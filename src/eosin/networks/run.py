@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from eosin.artefacts import require_format, section, text_list
+from eosin.artefacts.graph import Graph, require_files
+from eosin.artefacts.tables import require_format, section, text_list
 from eosin.errors import EosinError, ModelError
 from eosin.files import read_json, sha256_of, write_json
-from eosin.models.graph import Graph, require_files
 from eosin.pixels.preprocessing import Preprocessing
 from eosin.protocol import Protocol
 from eosin.tasks import Task

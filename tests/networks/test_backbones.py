@@ -3,7 +3,7 @@
 import pytest
 
 from eosin.errors import ConfigError, ModelError
-from eosin.models.backbones import STUDY_BACKBONES, resolve_backbone
+from eosin.networks.backbones import STUDY_BACKBONES, resolve_backbone
 
 
 @pytest.mark.parametrize(

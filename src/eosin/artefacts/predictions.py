@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eosin.artefacts import read_sidecar, read_table, section, text_list, write_table
+from eosin.artefacts.tables import read_sidecar, read_table, section, text_list, write_table
 from eosin.errors import DataError
 from eosin.protocol import UNKNOWN, Protocol
 from eosin.tasks import Task

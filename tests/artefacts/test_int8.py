@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from eosin.models.graph import Graph, Parity
-from eosin.models.int8 import Int8Trial, Quality, Speed
+from eosin.artefacts.graph import Graph, Parity
+from eosin.artefacts.int8 import Int8Trial, Quality, Speed
 
 TRIAL = Int8Trial(
     method="NNCF, mixed preset 3.4.0",

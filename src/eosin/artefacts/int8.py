@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from eosin.artefacts import section, text_list
+from eosin.artefacts.tables import section, text_list
 
 
 @dataclass(frozen=True, slots=True)

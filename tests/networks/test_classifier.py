@@ -6,8 +6,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from eosin.errors import ModelError
-from eosin.models.classifier import build_classifier, load_classifier, save_classifier
-from eosin.models.run import WEIGHTS_NAME, RunRecord, members_of, write_run
+from eosin.networks.classifier import build_classifier, load_classifier, save_classifier
+from eosin.networks.run import WEIGHTS_NAME, RunRecord, members_of, write_run
 from eosin.protocol import Protocol
 from eosin.tasks import Task
 

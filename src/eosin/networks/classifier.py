@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from eosin.errors import ModelError, NoMapError
 from eosin.files import replacing
-from eosin.models.backbones import INCEPTION_HER2, BackboneSpec, resolve_backbone
-from eosin.models.inception import InceptionHer2, inception_head
+from eosin.networks.backbones import INCEPTION_HER2, BackboneSpec, resolve_backbone
+from eosin.networks.inception import InceptionHer2, inception_head
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from eosin.models.run import Run
+    from eosin.networks.run import Run
 
 
 class Classifier(nn.Module):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from eosin.errors import DataError
-from eosin.models.stain_tensor import normalize_tensor
+from eosin.networks.stain_tensor import normalize_tensor
 from eosin.pixels.stain import create_normalizer
 
 STAINS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]])

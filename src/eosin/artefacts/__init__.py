@@ -1,0 +1,1 @@
+"""The artefacts that join the rooms: strict models of everything on disk, and their files."""
