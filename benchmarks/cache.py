@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from eosin.pixels.cache import PixelCache
-from eosin.pixels.preprocessing import Preprocessing
+from eosin.artefacts.preprocessing import Preprocessing
 from eosin.pixels.reading import UInt8Image, read_image
 from eosin.pixels.views import Views, view_batches
 from eosin.training.augmentation import augment, draws

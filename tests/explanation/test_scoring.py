@@ -33,7 +33,8 @@ from eosin.networks.classifier import (
     save_classifier,
 )
 from eosin.networks.run import Run, RunRecord, write_run
-from eosin.pixels.preprocessing import Preprocessing, prepare, resize
+from eosin.artefacts.preprocessing import Preprocessing
+from eosin.pixels.preprocessing import prepare, resize
 from eosin.pixels.reading import read_image
 from eosin.protocol import Protocol
 from eosin.tasks import Task

@@ -13,10 +13,11 @@ import pytest
 
 from eosin.errors import ConfigError
 from eosin.pixels.batches import read_batches
-from eosin.pixels.preprocessing import Preprocessing, normalise, prepare, resize, view
+from eosin.artefacts.preprocessing import Preprocessing
+from eosin.pixels.preprocessing import normalise, prepare, resize, view
 from eosin.pixels.stain import NORMALIZERS, UnstainedError, create_normalizer
 from eosin.pixels.stain_sources import ImageStains, patient_sources, pooled_sources
-from eosin.pixels.stain_step import StainStep
+from eosin.artefacts.preprocessing import StainStep
 
 Image = np.ndarray
 Tissue = Callable[..., Image]

@@ -12,7 +12,7 @@ import pytest
 
 from eosin.artefacts.predictions import Predictions, Provenance, make_predictions
 from eosin.networks.run import Run, RunRecord, write_run
-from eosin.pixels.preprocessing import Preprocessing
+from eosin.artefacts.preprocessing import Preprocessing
 from eosin.protocol import Protocol
 from eosin.tasks import Task
 

@@ -10,7 +10,8 @@ import torch
 
 from eosin.errors import ConfigError
 from eosin.networks.classifier import build_classifier
-from eosin.pixels.preprocessing import Preprocessing, normalise
+from eosin.artefacts.preprocessing import Preprocessing
+from eosin.pixels.preprocessing import normalise
 from eosin.training.config import TrainingConfig
 from eosin.training.finetune import finetune
 from eosin.training.learner import Learner
