@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from eosin.artefacts.codec import with_changes
 from eosin.artefacts.manifest import Manifest
 from eosin.data.splits import split_by_fractions, split_into_folds
 from eosin.errors import ConfigError, DataError
@@ -58,7 +59,7 @@ def explanations(stream: Iterator[Explanation | SkippedFile]) -> list[Explanatio
 def test_a_map_stands_on_the_images_own_grid_and_the_probability_is_the_calibrated_one(
     run: Run, divided: Manifest
 ) -> None:
-    sharper = replace(run, record=replace(run.record, temperature=0.5))
+    sharper = replace(run, record=with_changes(run.record, temperature=0.5))
     scored = predict(sharper, divided).predictions
     found = explanations(explain([sharper], divided, ExplainOptions(batch_size=5)))
     assert [str(item.path) for item in found] == scored.frame["path"].tolist()
@@ -166,7 +167,7 @@ def test_explanations_are_handed_over_and_forgotten(
 
 def test_runs_of_different_classes_are_refused(run: Run, divided: Manifest) -> None:
     task = replace(run.record.task, classes=("benign", "malign"), positive="malign")
-    other = replace(run, record=replace(run.record, task=task))
+    other = replace(run, record=with_changes(run.record, task=task))
     with pytest.raises(DataError, match="one at a time"):
         explain([run, other], divided)
 
