@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from eosin.artefacts.manifest import COLUMNS, Manifest
 from eosin.artefacts.names import PatientPattern, valid_text
-from eosin.errors import ConfigError
+from eosin.artefacts.run import read_record
+from eosin.errors import ConfigError, ModelError
 from eosin.tasks import Task
 
+RUNS = Path(__file__).parent / "written_by_0_1_0" / "runs"
 NAMES = (
     "8863_idx5_x1001_y951_class0.png",
     "TCGA-A1-A0SB-01Z_3.tif",
@@ -72,6 +76,15 @@ def test_a_manifest_does_not_take_a_pattern_that_cannot_be_used() -> None:
     frame = pd.DataFrame([dict.fromkeys(COLUMNS, "") | {"path": "/x/a.png"}])
     with pytest.raises(ConfigError, match="has no group"):
         Manifest(frame, Task("t", ("0", "1")), "x", patient_pattern="x")
+
+
+def test_a_run_does_not_take_a_pattern_that_cannot_be_used(tmp_path: Path) -> None:
+    fields = json.loads((RUNS / "trained" / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps({**fields, "patient_pattern": r"(\d+)(?=_)"}))
+    with pytest.raises(ModelError, match=r"run\.json: patient pattern .*\(\?=_\).* look-around"):
+        read_record(tmp_path / "run.json")
+    (tmp_path / "run.json").write_text(json.dumps({**fields, "patient_pattern": r"^(\d+)_"}))
+    assert read_record(tmp_path / "run.json").patient_pattern == r"^(\d+)_"
 
 
 def test_stray_bytes_of_a_name_become_escapes_and_valid_names_stay() -> None:

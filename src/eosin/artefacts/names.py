@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from eosin.errors import ConfigError
 
@@ -69,6 +72,15 @@ class PatientPattern:
 def patient_pattern(text: str) -> PatientPattern:
     """The pattern of this text, compiled once; errors as ``PatientPattern``."""
     return PatientPattern(text)
+
+
+def _usable(text: str) -> str:
+    if text:
+        patient_pattern(text)
+    return text
+
+
+PatternText = Annotated[str, AfterValidator(_usable)]  # of an artefact: empty, or a usable pattern
 
 
 def _as_re2(text: str) -> str:
