@@ -165,7 +165,7 @@ def test_images_to_check_on_are_those_asked_for_or_drawn(
     drawn = choose_images(trained, None)
     assert (len(drawn.images), drawn.source) == (16, "synthetic tissue")
     assert drawn.prepared(trained.record.preprocessing).shape == (16, 3, 64, 64)
-    with pytest.raises(DataError, match="no image to check"):
+    with pytest.raises(DataError, match="no image found"):
         choose_images(trained, [tmp_path])
 
 
