@@ -14,11 +14,11 @@ from eosin.artefacts.tables import (
     require_cells,
     require_columns,
     require_folds,
-    valid_text,
     write_table,
 )
 from eosin.artefacts.values import Count, NamedProtocol, Sha256
 from eosin.errors import DataError, LeakageError
+from eosin.files import legible
 from eosin.protocol import UNSPLIT, Protocol
 from eosin.tasks import Task
 
@@ -175,7 +175,7 @@ class Manifest:
     def write(self, path: Path) -> None:
         """Write the CSV (paths relative to its folder where they can be) and its sidecar."""
         fields = {
-            "dataset": valid_text(self.dataset),
+            "dataset": legible(self.dataset),
             "task": self.task,
             "protocol": self.protocol,
             "notes": self.notes,
@@ -227,7 +227,7 @@ def read_manifest(path: Path) -> Manifest:
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     if not table.unchanged and manifest.fingerprint != known.fingerprint:
-        edited = f"Rows of {valid_text(path.name)} were edited after eosin wrote them."
+        edited = f"Rows of {legible(path.name)} were edited after eosin wrote them."
         return replace(manifest, notes=tuple(dict.fromkeys((*known.notes, edited))))
     return manifest
 

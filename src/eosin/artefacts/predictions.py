@@ -16,11 +16,11 @@ from eosin.artefacts.tables import (
     require_folds,
     section,
     text_list,
-    valid_text,
     write_table,
 )
 from eosin.artefacts.values import NamedProtocol, Share
 from eosin.errors import DataError
+from eosin.files import legible
 from eosin.protocol import UNKNOWN, Protocol
 from eosin.tasks import Task
 
@@ -192,8 +192,8 @@ class Predictions:
     def write(self, path: Path) -> None:
         """Write the CSV (paths relative to its folder where they can be) and its sidecar."""
         known = {name: getattr(self.provenance, name) for name in _PROVENANCE}
-        runs = tuple(map(valid_text, self.provenance.runs))
-        dataset = valid_text(self.provenance.dataset)
+        runs = tuple(map(legible, self.provenance.runs))
+        dataset = legible(self.provenance.dataset)
         fields = {**known, "task": self.task, "runs": runs, "dataset": dataset}
         write_table(self.frame, path, PredictionsSidecar, fields)
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 from eosin.artefacts.codec import Artefact, read_artefact, write_artefact
 from eosin.artefacts.values import Count, Sha256
 from eosin.errors import DataError
-from eosin.files import replacing, sha256_of
+from eosin.files import legible, replacing, sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -82,11 +82,6 @@ def companion(table: Path, suffix: str) -> Path:
     return table.with_name(table.name + suffix)
 
 
-def valid_text(name: str) -> str:
-    r"""A file's name as text that can be written as UTF-8; any other byte becomes ``\xfc``."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
 def relative_paths(paths: Iterable[str], folder: Path) -> list[str]:
     """Paths relative to ``folder`` where they can be, with forward slashes."""
     home = folder.resolve()
@@ -112,7 +107,7 @@ def write_table(
     """
     with replacing(path) as draft:
         _write_rows(frame.assign(path=relative_paths(frame["path"], path.parent)), draft)
-        own = {"table": valid_text(path.name), "rows": len(frame), "sha256": sha256_of(draft)}
+        own = {"table": legible(path.name), "rows": len(frame), "sha256": sha256_of(draft)}
         sidecar = model.model_validate({**fields, **own})
         _remove_companions(path)  # a crash now leaves a table without a sidecar, never with another
     write_artefact(sidecar, companion(path, SIDECAR))
@@ -135,7 +130,7 @@ def read_table(path: Path, model: type[S], *, fix: str) -> StoredTable[S]:
         raise DataError(f"{path}: cannot be read ({fault.strerror}); {fix}") from fault
     frame = _parsed(data, path, kind=kind, fix=fix)
     own = {
-        "table": valid_text(path.name),
+        "table": legible(path.name),
         "rows": len(frame),
         "sha256": hashlib.sha256(data).hexdigest(),
     }

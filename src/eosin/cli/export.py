@@ -72,7 +72,9 @@ def export(
 
 
 def _graphs(run: Run, name: str) -> Iterator[tuple[str, Graph]]:
-    if run.record.graph is not None:
+    from eosin.artefacts.run import ExportedRun
+
+    if isinstance(run.record, ExportedRun):
         yield name, run.record.graph
     for member in run.open_members():
         yield from _graphs(member, f"{member.folder.name}: ")

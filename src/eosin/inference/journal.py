@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from pydantic import field_validator
 
-from eosin.artefacts.codec import Fields, Strict, parse_fields
-from eosin.artefacts.tables import JOURNAL, companion, valid_text
+from eosin.artefacts.codec import Fields, Strict, parse_fields, sealed
+from eosin.artefacts.tables import JOURNAL, companion
 from eosin.artefacts.values import Share
 from eosin.errors import DataError
+from eosin.files import legible
+from eosin.inference.journal_head import require_same
 from eosin.inference.readings import Reading
 from eosin.pixels.reading import SkippedFile
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import TracebackType
 
-    from eosin.inference.journal_head import Head
+    from eosin.artefacts.journal import JournalHead
 
 _SYNC_EVERY = 5.0  # seconds; only a power cut loses what is not yet synced
 _ANEW = "start anew with --overwrite"
@@ -63,14 +65,14 @@ class Journal:
             os.ftruncate(self._file, end)
 
     @classmethod
-    def begin(cls, path: Path, head: Head, paths: Sequence[Path]) -> Self:
+    def begin(cls, path: Path, head: JournalHead, paths: Sequence[Path]) -> Self:
         """A new journal in place of any that lies there."""
         journal = cls(path, paths)
-        journal._write([head.to_dict()])
+        journal._write([sealed(head)])
         return journal
 
     @classmethod
-    def resume(cls, path: Path, head: Head, paths: Sequence[Path], *, classes: int) -> Self:
+    def resume(cls, path: Path, head: JournalHead, paths: Sequence[Path], *, classes: int) -> Self:
         """Go on with the journal that lies there, or begin one.
 
         Args:
@@ -86,7 +88,7 @@ class Journal:
         found = _read(path, classes=classes)
         if not found.rows:
             return cls.begin(path, head, paths)
-        head.require_same(found.head, path)
+        require_same(head, found.head, path)
         rows = found.rows[: len(paths)]
         whole = len(rows) // head.batch_size * head.batch_size  # only the last batch may be less
         done = len(rows) if len(rows) == len(paths) else whole
@@ -104,11 +106,11 @@ class Journal:
         for place in range(self.done, self.done + len(rows) + len(reasons)):
             file, row = self._paths[place], rows.get(place)
             said = (
-                {"p": None, "words": valid_text(reasons[file])}
+                {"p": None, "words": legible(reasons[file])}
                 if row is None
                 else {"p": part.values[row].tolist(), "words": part.notes[row]}
             )
-            lines.append({"file": valid_text(str(file)), "stamp": _stamp(file), **said})
+            lines.append({"file": legible(str(file)), "stamp": _stamp(file), **said})
         self._write(lines)
         self.done += len(lines)
         self._scored += len(rows)
@@ -193,7 +195,7 @@ class _Row(Strict):
 
     def require_unchanged(self, file: Path, journal: Path) -> None:
         """DataError where ``file`` is not what this row was made from."""
-        if self.file != valid_text(str(file)) or list(self.stamp) != _stamp(file):
+        if self.file != legible(str(file)) or list(self.stamp) != _stamp(file):
             raise DataError(
                 f"{file}: has changed since it was scored; {journal} cannot go on: {_ANEW}"
             )
