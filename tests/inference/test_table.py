@@ -16,6 +16,7 @@ import pytest
 
 from eosin.artefacts.manifest import Manifest
 from eosin.artefacts.predictions import read_predictions
+from eosin.artefacts.tables import SIDECAR, companion
 from eosin.data.splits import split_by_fractions
 from eosin.errors import DataError, LeakageError
 from eosin.inference import journal as journal_room
@@ -94,7 +95,7 @@ def stop_after(files: int, run: Run, images: Path, out: Path) -> None:
 
 def written(out: Path) -> tuple[bytes, bytes, bytes]:
     """The table, its sidecar and its errors, to the byte."""
-    return out.read_bytes(), out.with_suffix(".meta.json").read_bytes(), errors_of(out)
+    return out.read_bytes(), companion(out, SIDECAR).read_bytes(), errors_of(out)
 
 
 def errors_of(out: Path) -> bytes:
@@ -149,7 +150,7 @@ def test_another_run_is_refused_on_resume(
 ) -> None:
     stop_after(8, run, images, tmp_path / "p.csv")
     other = train(divided, tmp_path / "other", small_probe.with_overrides({"seed": 5})).run
-    with pytest.raises(DataError, match=r"p\.partial\.jsonl: was begun with another Run"):
+    with pytest.raises(DataError, match=r"p\.csv\.partial\.jsonl: was begun with another Run"):
         predict_to_table(other, [images], tmp_path / "p.csv", SMALL, resume=True)
 
 
@@ -191,7 +192,7 @@ def test_a_full_disk_is_named_and_what_is_scored_is_kept(
     with monkeypatch.context() as patch:
         patch.setattr(journal_room, "append_bytes", filling_up)
         with pytest.raises(
-            DataError, match=r"No space left on device.*--resume.*p\.partial\.jsonl"
+            DataError, match=r"No space left on device.*--resume.*p\.csv\.partial\.jsonl"
         ):
             predict_to_table(run, [images], out, SMALL)
     met: list[Headway] = []

@@ -42,6 +42,7 @@ class ManifestSidecar(Sidecar):
     task: Task
     protocol: NamedProtocol
     notes: tuple[str, ...]
+    images: Count
     patients: Count
     fingerprint: Sha256
     patient_pattern: str
@@ -178,7 +179,8 @@ class Manifest:
             "dataset": legible(self.dataset),
             "task": self.task,
             "protocol": self.protocol,
-            "notes": self.notes,
+            "notes": tuple(map(legible, self.notes)),
+            "images": len(self),
             "patients": len(self.patients),
             "fingerprint": self.fingerprint,
             "patient_pattern": self.patient_pattern,

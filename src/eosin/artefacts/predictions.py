@@ -18,7 +18,7 @@ from eosin.artefacts.tables import (
     text_list,
     write_table,
 )
-from eosin.artefacts.values import NamedProtocol, Share
+from eosin.artefacts.values import Count, NamedProtocol, Share
 from eosin.errors import DataError
 from eosin.files import legible
 from eosin.protocol import UNKNOWN, Protocol
@@ -50,6 +50,7 @@ class PredictionsSidecar(Sidecar):
     threshold: Share | None
     seen_allowed: bool
     notes: tuple[str, ...]
+    images: Count
 
 
 @dataclass(frozen=True)
@@ -191,10 +192,15 @@ class Predictions:
 
     def write(self, path: Path) -> None:
         """Write the CSV (paths relative to its folder where they can be) and its sidecar."""
-        known = {name: getattr(self.provenance, name) for name in _PROVENANCE}
-        runs = tuple(map(legible, self.provenance.runs))
-        dataset = legible(self.provenance.dataset)
-        fields = {**known, "task": self.task, "runs": runs, "dataset": dataset}
+        known = self.provenance
+        fields = {
+            **{name: getattr(known, name) for name in _PROVENANCE},
+            "task": self.task,
+            "runs": tuple(map(legible, known.runs)),
+            "dataset": legible(known.dataset),
+            "notes": tuple(map(legible, known.notes)),
+            "images": len(self),
+        }
         write_table(self.frame, path, PredictionsSidecar, fields)
 
     def _index_of(self, column: str) -> npt.NDArray[np.int64]:
@@ -298,7 +304,8 @@ def _require_choices(path: Path, frame: pd.DataFrame, known: PredictionsSidecar)
         require(named, f"is none of {list(task.classes)}", column)
     values = frame[chances].to_numpy(np.float64)
     require(np.abs(values.sum(axis=1) - 1) <= _TOLERANCE, "do not sum to 1", *chances)
-    said = values[np.arange(len(frame)), [task.index(name) for name in frame["predicted"]]]
+    index = np.array([task.index(name) for name in frame["predicted"]], dtype=np.int64)
+    said = values[np.arange(len(frame)), index]
     require(said == values.max(axis=1), "is not the most probable class", "predicted", *chances)
     if not task.binary:
         require(frame["decision"] == frame["predicted"], "differ", "predicted", "decision")

@@ -245,7 +245,7 @@ def _upgraded(fields: Fields, own: Mapping[str, object], place: Path) -> Fields:
             "the sidecar of another table; write the table again, or correct the number if rows "
             "were dropped by hand"
         )
-    return {**{name: fields[name] for name in fields if name != "images"}, **own}
+    return {**fields, **own}
 
 
 def _remove_companions(table: Path) -> None:
