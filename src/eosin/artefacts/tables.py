@@ -134,25 +134,11 @@ def read_table(path: Path, model: type[S], *, fix: str) -> StoredTable[S]:
         "rows": len(frame),
         "sha256": hashlib.sha256(data).hexdigest(),
     }
-    place = companion(path, SIDECAR)
-    old = _former(path) if not os.path.lexists(place) else None
-    if old:
-        place = old
-        sidecar = read_artefact(
-            model, place, fix=fix, upgrade=lambda fields: _upgraded(fields, own, place)
-        )
-    else:
-        sidecar = read_artefact(model, place, fix=fix)
-        frame = frame.rename(columns=_as_meant).map(_as_meant) if b"'" in data else frame
-    unchanged = sidecar.sha256 == own["sha256"]
-    if not unchanged and sidecar.table != own["table"]:
-        raise DataError(
-            f"{place}: belongs to another table, {sidecar.table!r}; give both files their own "
-            f"names again, or {fix}"
-        )
-    if unchanged and sidecar.rows != own["rows"]:
-        raise DataError(f"{place}: rows = {sidecar.rows}, but the table has {own['rows']}; {fix}")
-    return StoredTable(_with_paths(frame, path), sidecar, None if old else unchanged)
+    sidecar, old = _read_sidecar(path, model, own, fix=fix)
+    if not old and b"'" in data:
+        frame = frame.rename(columns=_as_meant).map(_as_meant)
+    unchanged = None if old else sidecar.sha256 == own["sha256"]
+    return StoredTable(_with_paths(frame, path), sidecar, unchanged)
 
 
 def require_columns(frame: pd.DataFrame, wanted: Sequence[str], *, what: str) -> None:
@@ -225,15 +211,32 @@ def _with_paths(frame: pd.DataFrame, table: Path) -> pd.DataFrame:
     fine = [bool(path) and "\0" not in path for path in frame["path"]]
     require_cells(table, frame, fine, "names no file; correct it or drop the row", columns=["path"])
     frame = frame.assign(path=[os.path.normpath(home / path) for path in frame["path"]])
-    repeated = frame["path"].duplicated()
-    require_cells(
-        table,
-        frame,
-        ~repeated,
-        "stands in an earlier row too; keep one of the two",
-        columns=["path"],
-    )
+    once, why = ~frame["path"].duplicated(), "stands in an earlier row too; keep one of the two"
+    require_cells(table, frame, once, why, columns=["path"])
     return frame
+
+
+def _read_sidecar(
+    table: Path, model: type[S], own: Mapping[str, object], *, fix: str
+) -> tuple[S, bool]:
+    """The sidecar of a table and whether it is of format 1; DataError where it is another's.
+
+    ``own`` is what it should say of the table.
+    """
+    place, old = companion(table, SIDECAR), _former(table)
+    if old is None or os.path.lexists(place):
+        found = read_artefact(model, place, fix=fix)
+    else:
+        place = old
+        found = read_artefact(model, old, fix=fix, upgrade=lambda known: _upgraded(known, own, old))
+    if found.sha256 != own["sha256"] and found.table != own["table"]:
+        raise DataError(
+            f"{place}: belongs to another table, {found.table!r}; give both files their own names "
+            f"again, or {fix}"
+        )
+    if found.sha256 == own["sha256"] and found.rows != own["rows"]:
+        raise DataError(f"{place}: rows = {found.rows}, but the table has {own['rows']}; {fix}")
+    return found, place == old
 
 
 def _upgraded(fields: Fields, own: Mapping[str, object], place: Path) -> Fields:

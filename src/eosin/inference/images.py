@@ -34,6 +34,7 @@ def select_split(run: Run, manifest: Manifest, split: str | None) -> tuple[Manif
 
     Raises:
         DataError: the task differs, or the split has no images.
+        LeakageError: patients cross splits under a name that hides it.
 
     """
     if manifest.task.classes != run.record.task.classes:
@@ -41,6 +42,7 @@ def select_split(run: Run, manifest: Manifest, split: str | None) -> tuple[Manif
             f"the manifest's classes {list(manifest.task.classes)} are not those of "
             f"{run.folder}: {list(run.record.task.classes)}"
         )
+    manifest.require_honest_name()
     if manifest.folds and run.record.fold is not None:
         manifest = hold_out(manifest, run.record.fold, validation=bool(run.record.val_patients))
     if split is None and not manifest.frame["split"].any():
