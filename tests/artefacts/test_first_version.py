@@ -15,7 +15,7 @@ from eosin.errors import DataError
 from eosin.protocol import Protocol
 from eosin.tasks import Task
 
-WRITTEN = Path(__file__).parent / "written_by_0_1_0"
+WRITTEN = Path(__file__).parent / "written_by_0_1_0" / "tables"
 BINARY = Task("binary", ("benign", "malignant"), positive="malignant")
 NOTE = "A patient is an accession number: the slide name without its block letters."
 
