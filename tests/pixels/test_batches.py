@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
+from eosin.artefacts.preprocessing import Preprocessing
 from eosin.pixels import batches as room
 from eosin.pixels.batches import View, read_batches, read_views
-from eosin.artefacts.preprocessing import Preprocessing
 from eosin.pixels.preprocessing import normalise, prepare
 from eosin.pixels.reading import read_image
 
