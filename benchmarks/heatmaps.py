@@ -31,7 +31,7 @@ from untrained import find_weights, prepared, untrained_run
 from eosin.bench.caption import cpu_model
 from eosin.bench.workers import Pace
 from eosin.export.export import export_run
-from eosin.inference.graphs import open_graph
+from eosin.networks.graphs import open_graph
 from eosin.networks.run import Run
 from inference import WAITS, WORKER, ratios_of, take_all
 
@@ -106,7 +106,7 @@ def differences(run: Run, exported: Run, pixels: Pixels) -> dict[str, float]:
     from pytorch_grad_cam import GradCAM
     from pytorch_grad_cam.utils.image import scale_cam_image
 
-    from eosin.explanation.cam import class_maps
+    from eosin.networks.cam import class_maps
     from eosin.networks.classifier import load_classifier
 
     classifier, side = load_classifier(run), (pixels.shape[-1],) * 2

@@ -93,7 +93,7 @@ def logits_graph_side(engine: str) -> Side:
     def prepare(run: Run, pixels: Pixels, threads: int) -> Job:
         from onnx.utils import extract_model
 
-        from eosin.inference.graphs import open_session
+        from eosin.networks.graphs import open_session
 
         assert run.record.graph is not None
         whole = run.folder / run.record.graph.file
@@ -109,7 +109,7 @@ def closed_form_side(run: Run, pixels: Pixels, threads: int) -> Job:
     """Grad-CAM in PyTorch as eosin has it: every class map from one forward pass."""
     import torch
 
-    from eosin.explanation.cam import class_maps
+    from eosin.networks.cam import class_maps
     from eosin.networks.classifier import load_classifier
 
     torch.set_num_threads(threads)

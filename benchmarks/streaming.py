@@ -31,7 +31,7 @@ _SIDE = 64  # of the small images, pixels
 _SCORE = """
 import sys
 from pathlib import Path
-from eosin.inference.predict import PredictOptions
+from eosin.inference.scoring import PredictOptions
 from eosin.inference.table import predict_to_table
 from eosin.networks.run import read_run
 run, images, out, engine = sys.argv[1:]
@@ -102,9 +102,8 @@ def _contestants(
 ) -> Mapping[str, Callable[[], None]]:
     """Decoding, inference and prediction of a folder of images, each by the code of `predict`."""
     from eosin.inference.members import open_scorer
-    from eosin.inference.predict import PredictOptions
     from eosin.inference.readings import BatchReadings, Networks
-    from eosin.inference.scoring import reading_threads
+    from eosin.inference.scoring import PredictOptions, reading_threads
     from eosin.inference.table import predict_to_table
     from eosin.networks.run import read_run
     from eosin.pixels.batches import View, read_views

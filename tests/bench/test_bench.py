@@ -68,7 +68,7 @@ def test_folds_run_all_their_networks(
     inside = []
     for number in (1, 2):
         folder = Path(shutil.copytree(small_export.folder, tmp_path / "folds" / f"fold-{number}"))
-        inside.append(read_run(folder))
+        inside.append(write_run(folder, with_changes(small_export.record, fold=number)))
     folder = tmp_path / "folds"
     folds = write_run(folder, folds_of(folder, inside))
     found = bench_run(folds, replace(QUICK, engines=("onnxruntime",)))

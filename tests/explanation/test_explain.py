@@ -16,7 +16,8 @@ from eosin.data.splits import split_by_fractions, split_into_folds
 from eosin.errors import ConfigError, DataError
 from eosin.explanation.explain import ExplainOptions, explain
 from eosin.explanation.heatmap import Explanation
-from eosin.inference.predict import PredictOptions, predict
+from eosin.inference.predict import predict
+from eosin.inference.scoring import PredictOptions
 from eosin.networks.run import Run
 from eosin.pixels.reading import SkippedFile, read_image
 from eosin.training.config import TrainingConfig

@@ -12,10 +12,9 @@ import pytest
 from eosin.artefacts.manifest import Manifest
 from eosin.data.splits import split_by_fractions
 from eosin.errors import ConfigError
-from eosin.inference import graphs
-from eosin.inference.engines import open_engine
-from eosin.inference.graphs import choose_runtime, open_session
 from eosin.machine import available_cores
+from eosin.networks import graphs
+from eosin.networks.graphs import choose_runtime, open_session
 from eosin.networks.run import Run
 from eosin.training.config import TrainingConfig
 from eosin.training.train import train
@@ -39,14 +38,14 @@ def without(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
 
 
 def test_weights_run_in_pytorch_and_an_engine_asks_for_an_export(run: Run) -> None:
-    assert open_engine(run).name == "torch"
+    assert run.networks()[0].engine.name == "torch"
     with pytest.raises(ConfigError, match=f"export it first: eosin export {run.folder}"):
-        open_engine(run, engine="onnxruntime")
+        run.networks(engine="onnxruntime")
 
 
 def test_an_unknown_engine_names_the_known_ones(run: Run) -> None:
     with pytest.raises(ConfigError, match=r"'tensorrt' is unknown; want one of \['auto', 'torch'"):
-        open_engine(run, engine="tensorrt")
+        run.networks(engine="tensorrt")
 
 
 def test_without_onnx_runtime_openvino_reads_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,10 +69,9 @@ def test_an_engine_asked_for_that_is_not_installed_names_its_extra(
 def test_the_graph_engines_import_no_torch_and_no_telemetry() -> None:
     check = (
         "import sys\n"
-        "from eosin.inference.openvino_library import import_openvino\n"
-        "import eosin.inference.engines, eosin.inference.graphs, eosin.inference.members\n"
-        "import eosin.explanation.explain, eosin.explanation.graph_networks\n"
-        "import eosin.inference.onnxruntime_session, eosin.inference.openvino_session\n"
+        "from eosin.networks.openvino_session import import_openvino\n"
+        "import eosin.networks.network, eosin.networks.onnxruntime_session\n"
+        "import eosin.inference.members, eosin.explanation.explain\n"
         "assert import_openvino().Core\n"
         "found = [m for m in ('torch', 'timm', 'openvino_telemetry') if m in sys.modules]\n"
         "assert not found, found"
