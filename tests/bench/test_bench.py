@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from eosin.artefacts.codec import with_changes
 from eosin.artefacts.run import FoldsRun
 from eosin.bench.bench import BenchOptions, bench_run
 from eosin.cli.app import app
