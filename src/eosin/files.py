@@ -28,9 +28,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` (UTF-8) to ``path`` in one step, making its folder."""
+    r"""Write ``text`` (UTF-8) to ``path`` in one step, making its folder.
+
+    The surrogates of a path that is not UTF-8 become ``\udce9``, which JSON reads back as it was.
+    """
     with replacing(path) as draft:
-        draft.write_text(text, encoding="utf-8")
+        draft.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, fields: Mapping[str, object]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -136,6 +137,18 @@ def test_files_of_unknown_name_have_unknown_patients(run: Run, tmp_path: Path) -
     Image.new("RGB", (64, 64), "pink").save(tmp_path / "slide 7.png")
     (item,) = explanations(explain([run], [tmp_path]))
     assert item.seen is None
+
+
+def test_a_pipe_is_named_before_the_images_and_a_name_that_is_not_utf8_is_explained(
+    run: Run, tmp_path: Path
+) -> None:
+    strange = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png"))
+    Image.new("RGB", (64, 64), "pink").save(strange)
+    os.mkfifo(tmp_path / "pipe.png")
+    pipe, item = explain([run], [tmp_path])
+    assert pipe == SkippedFile(tmp_path / "pipe.png", "is a pipe, not a file; remove it")
+    assert isinstance(item, Explanation)
+    assert (item.path, item.seen) == (strange, None)
 
 
 def test_corrupt_and_tiny_images_are_named_and_the_others_explained(

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from eosin.artefacts.int8 import Int8Trial
-from eosin.artefacts.values import Count, Sha256, Share
+from eosin.artefacts.values import Count, NotNegative, Sha256, Share
 from eosin.errors import ModelError
 
 GraphFormat = Literal["onnx", "openvino"]
@@ -42,7 +42,7 @@ class Parity:
     source: str
     engine: str
     probabilities: Share
-    maps: Share | None = None
+    maps: NotNegative | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eosin.artefacts.names import patient_pattern
 from eosin.artefacts.tables import read_sidecar, read_table, section, text_list, write_table
-from eosin.errors import DataError, LeakageError
+from eosin.errors import DataError, EosinError, LeakageError
 from eosin.protocol import UNSPLIT, Protocol
 from eosin.tasks import Task
 
@@ -65,6 +66,8 @@ class Manifest:
         repeated = self.frame["path"][self.frame["path"].duplicated()]
         if len(repeated):
             raise DataError(f"{repeated.iloc[0]}: listed twice in the manifest; keep one row")
+        if self.patient_pattern:
+            patient_pattern(self.patient_pattern)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -112,7 +115,8 @@ class Manifest:
             "\t".join((Path(path).relative_to(top).as_posix(), *rest))
             for path, *rest in self.frame[list(COLUMNS)].itertuples(index=False, name=None)
         )
-        return hashlib.sha256("\n".join([str(self.task.to_dict()), *rows]).encode()).hexdigest()
+        text = "\n".join([str(self.task.to_dict()), *rows])
+        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
     def where(self, mask: Sequence[bool] | npt.NDArray[np.bool_] | pd.Series) -> Manifest:
         """The rows where ``mask`` (shape (n,)) is true; DataError where none is."""
@@ -194,5 +198,5 @@ def read_manifest(path: Path) -> Manifest:
             notes=text_list(meta, "notes"),
             patient_pattern=str(meta.get("patient_pattern", "")),
         )
-    except DataError as error:
+    except EosinError as error:
         raise type(error)(f"{path}: {error}") from error

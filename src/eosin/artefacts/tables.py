@@ -25,7 +25,7 @@ def write_table(frame: pd.DataFrame, path: Path, *, meta: Mapping[str, object]) 
     home = path.parent.resolve()
     relative = frame.assign(path=[_relative(place, home) for place in frame["path"]])
     with replacing(path) as draft:
-        relative.to_csv(draft, index=False)
+        relative.to_csv(draft, index=False, errors="surrogateescape")
     write_json(sidecar_path(path), meta)
 
 
@@ -34,7 +34,9 @@ def read_table(path: Path, *, what: str, fix: str) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        frame = pd.read_csv(
+            path, dtype=str, keep_default_na=False, encoding_errors="surrogateescape"
+        )
     except FileNotFoundError:
         raise DataError(f"{path}: no such file ({what}); {fix}") from None
     except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors

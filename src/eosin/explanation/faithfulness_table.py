@@ -86,7 +86,8 @@ def write_faithfulness(rows: Sequence[FaithfulnessRow], path: Path) -> None:
     """
     frame = _frame(rows)
     with replacing(path) as draft:
-        frame.to_csv(draft, index=False, float_format="%.6g", lineterminator="\n")
+        form = {"float_format": "%.6g", "lineterminator": "\n", "errors": "surrogateescape"}
+        frame.to_csv(draft, index=False, **form)
 
 
 def summarise(

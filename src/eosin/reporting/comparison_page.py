@@ -282,4 +282,4 @@ def _relative(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
 def _write_csv(frame: pd.DataFrame, path: Path) -> None:
     with replacing(path) as draft:
-        frame.to_csv(draft, index=False)
+        frame.to_csv(draft, index=False, errors="surrogateescape")
