@@ -50,6 +50,20 @@ def test_patients_that_the_run_has_seen_are_refused_by_name(
         predict(run, divided, PredictOptions(split=split))
 
 
+def test_a_leaky_table_moved_over_an_honest_one_is_not_scored_under_its_name(
+    divided: Manifest, small_probe: TrainingConfig, tmp_path: Path
+) -> None:
+    leaky = split_by_fractions(divided, (0.5, 0.25, 0.25), by="image", seed=0)
+    run = train(leaky, tmp_path / "run", small_probe).run
+    leaky.write(tmp_path / "leaky.csv")
+    divided.write(tmp_path / "honest.csv")
+    (tmp_path / "leaky.csv").replace(tmp_path / "honest.csv")
+    moved = read_manifest(tmp_path / "honest.csv")
+    assert moved.fingerprint == run.record.fingerprint
+    with pytest.raises(LeakageError, match=r"stand in more than one split .* 'patient-level"):
+        predict(run, moved)
+
+
 def test_seen_patients_scored_on_request_are_written_on_the_result(
     run: Run, divided: Manifest
 ) -> None:

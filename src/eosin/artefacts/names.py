@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from eosin.errors import ConfigError
+from eosin.files import valid_text
 
 _TOKEN = re.compile(r"\\.|[\[\]]|\{,(?=\d+\})", re.DOTALL)
 _SPACE = r"\s\v\p{Z}"
@@ -18,15 +19,6 @@ _OUTSIDE = {
     **{r"\d": r"\p{Nd}", r"\D": r"\P{Nd}", r"\Z": r"\z", "{,": "{0,"},
     **{r"\w": f"[{_WORD}]", r"\W": f"[^{_WORD}]", r"\s": f"[{_SPACE}]", r"\S": f"[^{_SPACE}]"},
 }
-
-
-def valid_text(name: str) -> str:
-    r"""A path or a part of one as text that every file and page can hold.
-
-    A name that is not UTF-8 keeps its stray bytes as surrogates, which no encoding has; here they
-    become escapes: the byte E9 of an old encoding is ``\xe9``. Other names stay as they are.
-    """
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 class PatientPattern:

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from eosin.artefacts.tables import read_sidecar, read_table, section, text_list, write_table
+from eosin.artefacts.tables import (
+    Sidecar,
+    read_table,
+    require_cells,
+    require_columns,
+    require_folds,
+    section,
+    text_list,
+    write_table,
+)
+from eosin.artefacts.values import Count, NamedProtocol, Share
 from eosin.errors import DataError
+from eosin.files import valid_text
 from eosin.protocol import UNKNOWN, Protocol
 from eosin.tasks import Task
 
@@ -18,9 +31,26 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-FORMAT_VERSION = 1
 COLUMNS = ("path", "patient", "magnification", "label", "fold", "predicted", "decision")
 _FIX = "write it again with `eosin predict` or `eosin train --fold all`"
+_PLAIN = re.compile(r"[0-9.eE+-]+")
+_TOLERANCE = 1e-3  # of the sum of a row's probabilities
+
+
+class PredictionsSidecar(Sidecar):
+    """What the sidecar of a predictions table says: the task, and the fields of its Provenance."""
+
+    kind: Literal["predictions"] = "predictions"
+    task: Task
+    runs: tuple[str, ...]
+    dataset: str
+    protocol: NamedProtocol
+    split: str
+    model: str
+    threshold: Share | None
+    seen_allowed: bool
+    notes: tuple[str, ...]
+    images: Count
 
 
 @dataclass(frozen=True)
@@ -77,6 +107,9 @@ class Provenance:
         )
 
 
+_PROVENANCE = tuple(Provenance.__dataclass_fields__)
+
+
 @dataclass(frozen=True)
 class Predictions:
     """A predictions table.
@@ -97,9 +130,7 @@ class Predictions:
 
     def __post_init__(self) -> None:
         wanted = [*COLUMNS, *self.probability_columns]
-        missing = [name for name in wanted if name not in self.frame.columns]
-        if missing:
-            raise DataError(f"a predictions table needs the columns {wanted}; missing: {missing}")
+        require_columns(self.frame, wanted, what="a predictions table")
         if self.frame.empty:
             raise DataError("a predictions table needs at least one image; this one has none")
         strange = sorted(set(self.frame["label"]) - {*self.task.classes, ""})
@@ -161,14 +192,16 @@ class Predictions:
 
     def write(self, path: Path) -> None:
         """Write the CSV (paths relative to its folder where they can be) and its sidecar."""
-        meta = {
-            "format_version": FORMAT_VERSION,
-            "kind": "predictions",
-            "task": self.task.to_dict(),
-            **self.provenance.to_dict(),
+        known = self.provenance
+        fields = {
+            **{name: getattr(known, name) for name in _PROVENANCE},
+            "task": self.task,
+            "runs": tuple(map(valid_text, known.runs)),
+            "dataset": valid_text(known.dataset),
+            "notes": tuple(map(valid_text, known.notes)),
             "images": len(self),
         }
-        write_table(self.frame, path, meta=meta)
+        write_table(self.frame, path, PredictionsSidecar, fields)
 
     def _index_of(self, column: str) -> npt.NDArray[np.int64]:
         import numpy as np
@@ -220,26 +253,73 @@ def unscored_note(images: int) -> tuple[str, ...]:
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Read predictions and their sidecar; DataError naming the file where either is wrong."""
-    frame = read_table(path, what="predictions table", fix=_FIX)
-    meta = read_sidecar(path, kind="predictions", newest=FORMAT_VERSION, fix=_FIX)
+    """Read predictions and their sidecar.
+
+    Raises:
+        DataError: the table was changed, a row of it contradicts itself, the task or the
+            threshold, or the sidecar is wrong; names the file, the row and the fix.
+    """
+    table = read_table(path, PredictionsSidecar, fix=_FIX)
+    task, known = table.sidecar.task, table.sidecar
+    columns = [f"p_{name}" for name in task.classes]
+    require_columns(table.frame, [*COLUMNS, *columns], what=f"{path}: a predictions table")
+    frame = table.frame.assign(**{name: table.frame[name].map(_number) for name in columns})
+    for name in columns:
+        fine = frame[name] >= 0
+        require_cells(path, table.frame, fine, f"is no probability; {_FIX}", columns=[name])
+    _require_choices(path, frame, known)
+    if table.unchanged is False:
+        raise DataError(
+            f"{path}: was changed after it was written (its sidecar has another SHA-256); "
+            "predict again"
+        )
+    provenance = Provenance(**{name: getattr(known, name) for name in _PROVENANCE})
     try:
-        task = Task.from_dict(section(meta, "task"))
-        numbers = {
-            name: frame[name].astype(float)
-            for name in (f"p_{label}" for label in task.classes)
-            if name in frame.columns
-        }
-        return Predictions(frame.assign(**numbers), task, Provenance.from_dict(meta))
-    except (DataError, ValueError) as error:
+        return Predictions(frame.reset_index(drop=True), task, provenance)
+    except DataError as error:
         raise DataError(f"{path}: {error}") from error
+
+
+def _number(cell: str) -> float:
+    """A plain number; NaN where the cell is none."""
+    try:
+        return float(cell) if _PLAIN.fullmatch(cell) else math.nan
+    except ValueError:
+        return math.nan
+
+
+def _require_choices(path: Path, frame: pd.DataFrame, known: PredictionsSidecar) -> None:
+    """DataError, naming the row, where labels, probabilities and choices contradict each other."""
+    import numpy as np
+
+    task, threshold = known.task, known.threshold
+    chances = [f"p_{name}" for name in task.classes]
+
+    def require(fine: npt.ArrayLike, why: str, *columns: str) -> None:
+        require_cells(path, frame, fine, f"{why}; {_FIX}", columns=columns)
+
+    require_folds(path, frame)
+    for column, allowed in (("label", ("",)), ("predicted", ()), ("decision", ())):
+        named = frame[column].isin([*task.classes, *allowed])
+        require(named, f"is none of {list(task.classes)}", column)
+    values = frame[chances].to_numpy(np.float64)
+    require(np.abs(values.sum(axis=1) - 1) <= _TOLERANCE, "do not sum to 1", *chances)
+    index = np.array([task.index(name) for name in frame["predicted"]], dtype=np.int64)
+    said = values[np.arange(len(frame)), index]
+    require(said == values.max(axis=1), "is not the most probable class", "predicted", *chances)
+    if not task.binary:
+        require(frame["decision"] == frame["predicted"], "differ", "predicted", "decision")
+    elif threshold is not None:
+        positive = values[:, task.positive_index] >= threshold
+        why = f"is not the choice at the threshold of {threshold!r}"
+        require(positive == (frame["decision"] == task.positive), why, "decision", *chances)
 
 
 def _require_probabilities(values: npt.NDArray[np.float64], paths: pd.Series) -> None:
     import numpy as np
 
     bad = ~np.isfinite(values).all(axis=1) | (values < 0).any(axis=1)
-    bad |= np.abs(values.sum(axis=1) - 1) > 1e-3
+    bad |= np.abs(values.sum(axis=1) - 1) > _TOLERANCE
     if bad.any():
         row = int(bad.argmax())
         raise DataError(

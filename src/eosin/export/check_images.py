@@ -73,13 +73,12 @@ def choose_images(run: Run, asked: Manifest | Sequence[Path] | None) -> CheckIma
 def _scored_paths(run: Run) -> list[Path]:
     from pathlib import Path
 
-    from eosin.artefacts.tables import read_table
+    from eosin.artefacts.predictions import read_predictions
 
     table = run.folder / PREDICTIONS_NAME
     if not table.is_file():
         return []
-    frame = read_table(table, what="predictions table", fix="give images with --check")
-    return [path for path in map(Path, frame["path"]) if path.is_file()]
+    return [path for path in map(Path, read_predictions(table).frame["path"]) if path.is_file()]
 
 
 def _read(paths: Sequence[Path], source: str) -> CheckImages:

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.manifest import COLUMNS, Manifest
-from eosin.artefacts.names import valid_text
 from eosin.data.splits import hold_out
 from eosin.errors import DataError
+from eosin.files import valid_text
 from eosin.inference.seen import identity_of
 from eosin.pixels.image_files import find_image_files
 from eosin.protocol import Protocol
@@ -33,6 +33,7 @@ def select_split(run: Run, manifest: Manifest, split: str | None) -> tuple[Manif
 
     Raises:
         DataError: the task differs, or the split has no images.
+        LeakageError: patients cross splits under a name that hides it.
 
     """
     if manifest.task.classes != run.record.task.classes:
@@ -40,6 +41,7 @@ def select_split(run: Run, manifest: Manifest, split: str | None) -> tuple[Manif
             f"the manifest's classes {list(manifest.task.classes)} are not those of "
             f"{run.folder}: {list(run.record.task.classes)}"
         )
+    manifest.require_honest_name()
     if manifest.folds and run.record.fold is not None:
         manifest = hold_out(manifest, run.record.fold, validation=bool(run.record.val_patients))
     if split is None and not manifest.frame["split"].any():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import stat
 import struct
@@ -18,8 +17,8 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+from eosin.artefacts.tables import ERRORS, companion, write_csv
 from eosin.errors import DataError
-from eosin.files import replacing
 from eosin.pixels.completeness import (
     IncompleteError,
     png_chunks,
@@ -148,8 +147,8 @@ def read_image(path: Path, *, limits: ReadLimits = DEFAULT_LIMITS) -> UInt8Image
 
 
 def error_table_path(table: Path) -> Path:
-    """Where the skipped files of a table are listed: ``bh.csv`` has ``bh.errors.csv``."""
-    return table.with_suffix(".errors.csv")
+    """Where the skipped files of a table are listed: ``bh.csv`` has ``bh.csv.errors.csv``."""
+    return companion(table, ERRORS)
 
 
 def write_error_table(skipped: Sequence[SkippedFile], path: Path) -> None:
@@ -160,13 +159,10 @@ def write_error_table(skipped: Sequence[SkippedFile], path: Path) -> None:
     if not skipped:
         path.unlink(missing_ok=True)
         return
-    with (
-        replacing(path) as draft,
-        draft.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream,
-    ):
-        rows = csv.writer(stream, lineterminator="\n")
-        rows.writerow(("file", "reason"))
-        rows.writerows((str(item.path), item.reason) for item in skipped)
+    import pandas as pd
+
+    rows = [(str(item.path), item.reason) for item in skipped]
+    write_csv(pd.DataFrame(rows, columns=["file", "reason"]), path)
 
 
 def kind_of_file(mode: int) -> str:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eosin.artefacts.names import valid_text
-from eosin.artefacts.tables import write_table
+from eosin.artefacts.tables import ExplanationsSidecar, write_table
 from eosin.explanation.heatmap import Explanation
 from eosin.explanation.merge import MERGED
-from eosin.files import replacing
+from eosin.files import replacing, valid_text
 from eosin.reporting.heatmap_pictures import draw_heatmap, draw_merged, draw_models
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from eosin.explanation.heatmap import FloatMap, Heatmap
     from eosin.pixels.reading import SkippedFile, UInt8Image
 
-FORMAT_VERSION = 1
 INDEX_NAME = "explanations.csv"
 
 
@@ -79,14 +77,9 @@ class HeatmapFolder:
         import pandas as pd
 
         path = self.folder / INDEX_NAME
-        meta = {
-            "format_version": FORMAT_VERSION,
-            "kind": "explanations",
-            "images": self.explained,
-            "seen": self.seen,
-            "skipped": len(self.skipped),
-        }
-        write_table(pd.DataFrame(self._rows, columns=list(_COLUMNS)), path, meta=meta)
+        counts = {"images": self.explained, "seen": self.seen, "skipped": len(self.skipped)}
+        frame = pd.DataFrame(self._rows, columns=list(_COLUMNS))
+        write_table(frame, path, ExplanationsSidecar, counts)
         return path
 
     def _index(

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eosin.artefacts.names import valid_text
 from eosin.explanation.heatmap import METHOD_NAMES
 from eosin.explanation.merge import family_means
+from eosin.files import valid_text
 from eosin.reporting.overlay import (
     BAD,
     GOOD,

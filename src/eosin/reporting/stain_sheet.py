@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from eosin.artefacts.names import valid_text
 from eosin.errors import DataError
+from eosin.files import valid_text
 from eosin.pixels.image_files import find_image_files
 from eosin.pixels.reading import SkippedFile, UInt8Image, read_image
 from eosin.pixels.stain import NORMALIZERS, StainEstimate, StainNormalizer, create_normalizer
