@@ -21,11 +21,12 @@ from eosin.artefacts.tables import SIDECAR, companion
 from eosin.data.splits import split_by_fractions
 from eosin.errors import DataError, LeakageError
 from eosin.inference import journal as journal_room
-from eosin.inference.engines import TorchEngine
 from eosin.inference.journal import journal_path
-from eosin.inference.predict import PredictOptions, predict
+from eosin.inference.predict import predict
+from eosin.inference.scoring import PredictOptions
 from eosin.inference.table import Headway, predict_to_table
 from eosin.networks.run import Run
+from eosin.networks.torch_engine import TorchEngine
 from eosin.pixels import batches as batches_room
 from eosin.pixels.reading import error_table_path, read_image
 from eosin.training.config import TrainingConfig
@@ -39,7 +40,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from eosin.inference import journal
-from eosin.inference.predict import PredictOptions
+from eosin.inference.scoring import PredictOptions
 from eosin.inference.table import predict_to_table
 from eosin.networks.run import read_run
 append, count = journal.append_bytes, []

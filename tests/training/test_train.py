@@ -12,7 +12,8 @@ from eosin.artefacts.manifest import Manifest
 from eosin.artefacts.predictions import read_predictions
 from eosin.data.splits import split_by_fractions, split_into_folds
 from eosin.errors import ConfigError, LeakageError
-from eosin.inference.predict import PredictOptions, predict
+from eosin.inference.predict import predict
+from eosin.inference.scoring import PredictOptions
 from eosin.networks.run import read_run
 from eosin.training.config import TrainingConfig
 from eosin.training.train import train

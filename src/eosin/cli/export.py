@@ -72,10 +72,8 @@ def export(
 
 
 def _graphs(run: Run, name: str) -> Iterator[tuple[str, Graph]]:
-    from eosin.artefacts.run import ExportedRun
-
-    if isinstance(run.record, ExportedRun):
-        yield name, run.record.graph
+    if run.graph:
+        yield name, run.graph
     for member in run.open_members():
         yield from _graphs(member, f"{member.folder.name}: ")
 

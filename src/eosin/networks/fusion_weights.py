@@ -67,7 +67,7 @@ def load_fusion(run: Run) -> FusionWeights:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    run.require_intact()
+    run.require_files()
     classes = len(run.record.task.classes)
     try:
         head = FusionWeights.of(load_file(run.weights_path))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from eosin.artefacts.preprocessing import Preprocessing
-    from eosin.inference.engines import TorchEngine
+    from eosin.networks.torch_engine import TorchEngine
     from eosin.pixels.reading import SkippedFile
     from eosin.pixels.stain_normalizer import Source
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from eosin.artefacts.run import TrainedRun
 from eosin.errors import DataError, ModelError
-from eosin.inference.engines import TorchEngine
 from eosin.inference.readings import noted
 from eosin.networks.classifier import Classifier, build_classifier, save_classifier
 from eosin.networks.run import WEIGHTS_NAME, Run, weights_digest, write_run
+from eosin.networks.torch_engine import TorchEngine
 from eosin.networks.weights import initialise
 from eosin.training.features import FeatureCache, Features, compute_features
 from eosin.training.left_out import left_out_note
