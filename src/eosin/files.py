@@ -28,9 +28,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` (UTF-8) to ``path`` in one step, making its folder."""
+    r"""Write ``text`` (UTF-8) to ``path`` in one step, making its folder.
+
+    The surrogates of a path that is not UTF-8 become ``\udce9``, which JSON reads back as it was.
+    """
     with replacing(path) as draft:
-        draft.write_text(text, encoding="utf-8")
+        draft.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, fields: Mapping[str, object]) -> None:
@@ -52,9 +55,13 @@ def read_json(path: Path, *, what: str, fix: str) -> dict[str, object]:
     return fields
 
 
-def legible(text: str) -> str:
-    """A name as valid text: bytes that are no UTF-8 as backslash, x and two digits."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+def valid_text(name: str) -> str:
+    r"""A path or a part of one as text that every file and page can hold.
+
+    A name that is not UTF-8 keeps its stray bytes as surrogates, which no encoding has; here they
+    become escapes: the byte E9 of an old encoding is ``\xe9``. Other names stay as they are.
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def sha256_of(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -173,6 +174,44 @@ def test_without_known_patients_the_very_images_of_the_training_are_recognised(
         predict(run, [seen, *divided.in_split("test").paths])
     scored = predict(run, divided.in_split("test").paths).predictions
     assert "patients unknown" in scored.provenance.protocol.name
+
+
+@pytest.mark.parametrize("pattern", [r"^([\d-]+)_", None])
+def test_converted_images_of_the_training_are_recognised(
+    class_folders: Path, small_probe: TrainingConfig, tmp_path: Path, pattern: str | None
+) -> None:
+    manifest = read_folder(class_folders, patient=pattern).manifest
+    divided = split_by_fractions(manifest, (0.5, 0.25, 0.25), seed=0)
+    run = train(divided, tmp_path / "run", small_probe).run
+    seen = divided.in_split("train").paths[0]
+    for parent in (seen.parent.name, "other"):
+        converted = tmp_path / parent / f"{seen.stem}.JPEG"
+        converted.parent.mkdir()
+        converted.write_bytes(seen.read_bytes())
+    with pytest.raises(LeakageError, match="1 of these patients"):
+        predict(run, [tmp_path / seen.parent.name])
+    if pattern is None:  # the same name in another class is another image
+        assert len(predict(run, [tmp_path / "other"]).predictions) == 1
+
+
+def test_a_folder_that_is_scored_holds_what_the_reader_counts_there(
+    run: Run, class_folders: Path, tmp_path: Path
+) -> None:
+    top = tmp_path / "tiles"
+    (top / ".old").mkdir(parents=True)
+    for folder in class_folders.iterdir():
+        (top / folder.name).symlink_to(folder)
+    images = sorted(class_folders.rglob("*.png"))
+    (top / ".old" / "x.png").write_bytes(images[0].read_bytes())
+    (top / "z again.png").symlink_to(images[0])
+    os.mkfifo(top / "pipe.png")
+    read, scored = read_folder(top), predict(run, [top])
+    assert len(scored.predictions) == len(read.manifest) == len(images)
+    assert scored.skipped == read.skipped
+    assert [item.path.name for item in scored.skipped] == ["pipe.png", "z again.png"]
+    assert "Left out beside the images: 2; the error table names each with its reason." in (
+        scored.predictions.provenance.notes
+    )
 
 
 def test_bare_files_of_new_patients_are_external_and_have_no_label(

@@ -187,6 +187,25 @@ def test_resuming_where_nothing_was_begun_begins(run: Run, images: Path, tmp_pat
     assert len(scored.predictions) + len(scored.skipped) == len(list(images.iterdir()))
 
 
+def test_a_name_that_is_not_utf8_is_scored_and_a_stopped_prediction_of_it_ends(
+    run: Run, images: Path, tmp_path: Path
+) -> None:
+    first, damaged = (sorted(images.iterdir())[row] for row in (0, 9))
+    strange = Path(os.fsdecode(os.fsencode(images) + b"/caf\xe9"))
+    first.rename(strange.with_suffix(".png"))
+    damaged.rename(strange.with_suffix(".tif"))
+    out = tmp_path / "p.csv"
+    whole = unbroken(run, images, out)
+    stop_after(len(list(images.iterdir())), run, images, out)
+    predict_to_table(run, [images], out, SMALL, resume=True)
+    assert written(out) == whole
+    (row,) = (row for row in read_predictions(out).frame.itertuples() if "caf" in row.path)
+    assert Path(row.path) == strange.with_suffix(".png")
+    assert Path(row.path).is_file()
+    assert row.patient == str(images / r"caf\xe9.png")
+    assert b'/caf\xe9.tif,"truncated' in errors_of(out)
+
+
 def test_a_full_disk_is_named_and_what_is_scored_is_kept(
     run: Run, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

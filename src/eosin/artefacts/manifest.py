@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from eosin.artefacts.names import patient_pattern
 from eosin.artefacts.tables import (
     Sidecar,
     read_table,
@@ -17,8 +18,8 @@ from eosin.artefacts.tables import (
     write_table,
 )
 from eosin.artefacts.values import Count, NamedProtocol, Sha256
-from eosin.errors import DataError, LeakageError
-from eosin.files import legible
+from eosin.errors import DataError, EosinError, LeakageError
+from eosin.files import valid_text
 from eosin.protocol import UNSPLIT, Protocol
 from eosin.tasks import Task
 
@@ -85,6 +86,8 @@ class Manifest:
         repeated = self.frame["path"][self.frame["path"].duplicated()]
         if len(repeated):
             raise DataError(f"{repeated.iloc[0]}: listed twice in the manifest; keep one row")
+        if self.patient_pattern:
+            patient_pattern(self.patient_pattern)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -176,10 +179,10 @@ class Manifest:
     def write(self, path: Path) -> None:
         """Write the CSV (paths relative to its folder where they can be) and its sidecar."""
         fields = {
-            "dataset": legible(self.dataset),
+            "dataset": valid_text(self.dataset),
             "task": self.task,
             "protocol": self.protocol,
-            "notes": tuple(map(legible, self.notes)),
+            "notes": tuple(map(valid_text, self.notes)),
             "images": len(self),
             "patients": len(self.patients),
             "fingerprint": self.fingerprint,
@@ -226,10 +229,10 @@ def read_manifest(path: Path) -> Manifest:
             notes=known.notes,
             patient_pattern=known.patient_pattern,
         )
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
+    except EosinError as error:
+        raise type(error)(f"{path}: {error}") from error
     if not table.unchanged and manifest.fingerprint != known.fingerprint:
-        edited = f"Rows of {legible(path.name)} were edited after eosin wrote them."
+        edited = f"Rows of {valid_text(path.name)} were edited after eosin wrote them."
         return replace(manifest, notes=tuple(dict.fromkeys((*known.notes, edited))))
     return manifest
 

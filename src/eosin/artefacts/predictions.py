@@ -20,7 +20,7 @@ from eosin.artefacts.tables import (
 )
 from eosin.artefacts.values import Count, NamedProtocol, Share
 from eosin.errors import DataError
-from eosin.files import legible
+from eosin.files import valid_text
 from eosin.protocol import UNKNOWN, Protocol
 from eosin.tasks import Task
 
@@ -196,9 +196,9 @@ class Predictions:
         fields = {
             **{name: getattr(known, name) for name in _PROVENANCE},
             "task": self.task,
-            "runs": tuple(map(legible, known.runs)),
-            "dataset": legible(known.dataset),
-            "notes": tuple(map(legible, known.notes)),
+            "runs": tuple(map(valid_text, known.runs)),
+            "dataset": valid_text(known.dataset),
+            "notes": tuple(map(valid_text, known.notes)),
             "images": len(self),
         }
         write_table(self.frame, path, PredictionsSidecar, fields)

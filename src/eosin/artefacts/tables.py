@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 from eosin.artefacts.codec import Artefact, read_artefact, write_artefact
 from eosin.artefacts.values import Count, Sha256
 from eosin.errors import DataError
-from eosin.files import legible, replacing, sha256_of
+from eosin.files import replacing, sha256_of, valid_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -108,7 +108,7 @@ def write_table(
     """
     with replacing(path) as draft:
         _write_rows(frame.assign(path=relative_paths(frame["path"], path.parent)), draft)
-        own = {"table": legible(path.name), "rows": len(frame), "sha256": sha256_of(draft)}
+        own = {"table": valid_text(path.name), "rows": len(frame), "sha256": sha256_of(draft)}
         sidecar = model.model_validate({**fields, **own})
         _remove_companions(path)  # a crash now leaves a table without a sidecar, never with another
     write_artefact(sidecar, companion(path, SIDECAR))
@@ -131,7 +131,7 @@ def read_table(path: Path, model: type[S], *, fix: str) -> StoredTable[S]:
         raise DataError(f"{path}: cannot be read ({fault.strerror}); {fix}") from fault
     frame = _parsed(data, path, kind=kind, fix=fix)
     own = {
-        "table": legible(path.name),
+        "table": valid_text(path.name),
         "rows": len(frame),
         "sha256": hashlib.sha256(data).hexdigest(),
     }

@@ -23,7 +23,7 @@ from eosin.artefacts.codec import Fields, Strict, parse_fields, sealed
 from eosin.artefacts.tables import JOURNAL, companion
 from eosin.artefacts.values import Share
 from eosin.errors import DataError
-from eosin.files import legible
+from eosin.files import valid_text
 from eosin.inference.journal_head import require_same
 from eosin.inference.readings import Reading
 from eosin.pixels.reading import SkippedFile
@@ -106,11 +106,11 @@ class Journal:
         for place in range(self.done, self.done + len(rows) + len(reasons)):
             file, row = self._paths[place], rows.get(place)
             said = (
-                {"p": None, "words": legible(reasons[file])}
+                {"p": None, "words": valid_text(reasons[file])}
                 if row is None
                 else {"p": part.values[row].tolist(), "words": part.notes[row]}
             )
-            lines.append({"file": legible(str(file)), "stamp": _stamp(file), **said})
+            lines.append({"file": valid_text(str(file)), "stamp": _stamp(file), **said})
         self._write(lines)
         self.done += len(lines)
         self._scored += len(rows)
@@ -195,7 +195,7 @@ class _Row(Strict):
 
     def require_unchanged(self, file: Path, journal: Path) -> None:
         """DataError where ``file`` is not what this row was made from."""
-        if self.file != legible(str(file)) or list(self.stamp) != _stamp(file):
+        if self.file != valid_text(str(file)) or list(self.stamp) != _stamp(file):
             raise DataError(
                 f"{file}: has changed since it was scored; {journal} cannot go on: {_ANEW}"
             )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from eosin.artefacts.codec import parse_artefact
 from eosin.artefacts.journal import JournalHead
 from eosin.errors import DataError
-from eosin.files import legible
+from eosin.files import valid_text
 from eosin.version import __version__
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _CALLED = {
 def head_of(run: Run, chosen: Chosen, options: PredictOptions) -> JournalHead:
     """The head of this prediction's journal."""
     return JournalHead(
-        run=legible(str(run.folder)),
+        run=valid_text(str(run.folder)),
         run_sha256=run.sha256,
         images=len(chosen.images),
         images_sha256=_images_sha256(chosen.images),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import stat
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,7 +152,10 @@ def error_table_path(table: Path) -> Path:
 
 
 def write_error_table(skipped: Sequence[SkippedFile], path: Path) -> None:
-    """Write ``file,reason`` rows; where nothing was skipped, remove an older table instead."""
+    """Write ``file,reason`` rows; where nothing was skipped, remove an older table instead.
+
+    A name that is not UTF-8 is written as the bytes that it is.
+    """
     if not skipped:
         path.unlink(missing_ok=True)
         return
@@ -161,13 +165,20 @@ def write_error_table(skipped: Sequence[SkippedFile], path: Path) -> None:
     write_csv(pd.DataFrame(rows, columns=["file", "reason"]), path)
 
 
+def kind_of_file(mode: int) -> str:
+    """What a file is by its ``st_mode``: nothing for a regular one, which alone may be opened."""
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    return "" if stat.S_ISREG(mode) else kinds.get(stat.S_IFMT(mode), "a device")
+
+
 def _size(path: Path, limits: ReadLimits) -> int:
     try:
-        size = path.stat().st_size
+        facts = path.stat()
     except OSError as fault:
         raise DataError(f"{path}: cannot be opened ({fault.strerror}); correct the path") from fault
-    if path.is_dir():
-        raise DataError(f"{path}: is a folder, not an image; name a file")
+    size, kind = facts.st_size, kind_of_file(facts.st_mode)
+    if kind:
+        raise DataError(f"{path}: is {kind}, not an image; name a file")
     if size == 0:
         raise DataError(f"{path}: is empty (0 bytes); {_COPY_AGAIN}")
     if size > limits.max_bytes:
