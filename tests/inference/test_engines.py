@@ -7,15 +7,17 @@ import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from eosin.artefacts.manifest import Manifest
 from eosin.data.splits import split_by_fractions
-from eosin.errors import ConfigError
+from eosin.errors import ConfigError, ModelError
 from eosin.inference import graphs
-from eosin.inference.engines import open_engine
+from eosin.inference.engines import TorchEngine, open_engine
 from eosin.inference.graphs import choose_runtime, open_session
 from eosin.machine import available_cores
+from eosin.networks.classifier import build_classifier
 from eosin.networks.run import Run
 from eosin.training.config import TrainingConfig
 from eosin.training.train import train
@@ -86,3 +88,15 @@ def test_the_graph_engines_import_no_torch_and_no_telemetry() -> None:
 
 def test_there_is_at_least_one_core() -> None:
     assert available_cores() >= 1
+
+
+def test_a_size_that_a_network_cannot_take_and_answers_without_a_number_are_each_one_sentence() -> (
+    None
+):
+    rigid = TorchEngine(build_classifier("test_vit3", classes=2), device="cpu")
+    with pytest.raises(ConfigError, match=r"'test_vit3' cannot take images of 64 pixels"):
+        rigid.logits(np.zeros((1, 3, 64, 64), np.float32))
+    broken = build_classifier("test_efficientnet", classes=2)
+    broken.head.bias.data.fill_(float("inf"))
+    with pytest.raises(ModelError, match="'test_efficientnet' answers with values that are not"):
+        TorchEngine(broken, device="cpu").logits(np.zeros((1, 3, 32, 32), np.float32))
