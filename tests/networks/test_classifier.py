@@ -12,6 +12,7 @@ from eosin.networks.classifier import (
     require_size,
     save_classifier,
 )
+from eosin.networks.device import choose_device
 from eosin.networks.run import WEIGHTS_NAME, weights_digest, write_run
 
 TINY = "test_efficientnet"
@@ -104,10 +105,10 @@ def test_a_run_made_of_members_has_no_network_of_its_own(tmp_path, kept, folds_o
 
 def test_an_image_size_that_a_network_cannot_take_is_one_sentence_with_one_that_it_can():
     network = build_classifier("inception_v3", classes=2).eval()
-    with pytest.raises(ConfigError, match=r"inception_v3.*64 pixels \(.*native size of 299"):
+    with pytest.raises(ConfigError, match=r"inception_v3.*64 pixels \(.*native size is 299"):
         require_size(network, 64)
     require_size(network, 96)
-    with pytest.raises(ConfigError, match=r"test_vit3.* 64 pixels \(.*native size of 160"):
+    with pytest.raises(ConfigError, match=r"test_vit3.* 64 pixels \(.*native size is 160"):
         require_size(build_classifier("test_vit3", classes=2).eval(), 64)
 
 
@@ -147,3 +148,14 @@ def test_a_map_whose_places_are_taken_for_channels_is_not_drawn():
     misread._channels_at_end = False
     with torch.inference_mode(), pytest.raises(NoMapError):
         misread.feature_map(images(1, side=96))
+
+
+def test_a_device_that_is_not_there_or_is_none_is_refused_by_name(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert choose_device("cuda:0") == torch.device("cuda", 0)
+    with pytest.raises(ConfigError, match="'cuda:1': PyTorch sees 1 GPU here"):
+        choose_device("cuda:1")
+    for name in ("cuda:x", "cudah", "mps", "cuda:"):
+        with pytest.raises(ConfigError, match=f"device '{name}' is unknown"):
+            choose_device(name)

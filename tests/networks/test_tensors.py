@@ -102,8 +102,8 @@ def test_every_missing_unknown_and_unlike_tensor_is_listed(saved: Path) -> None:
     tensors["backbone.bn1.weight"] = tensors["backbone.bn1.weight"].to(torch.int8)
     save_file(tensors, saved)
     said = (
-        r"\(missing head\.weight; unknown head\.waist; of another shape head\.bias \(3,\) for "
-        r"\(2,\); of another type backbone\.bn1\.weight torch\.int8 for torch\.float32\)"
+        r"\(missing head\.weight; unknown head\.waist; unlike backbone\.bn1\.weight "
+        r"torch\.int8\[24\] for float\[24\], head\.bias float\[3\] for float\[2\]\)"
     )
     with pytest.raises(ModelError, match=rf"{saved}: not the weights of '{TINY}' {said}"):
         read_weights(build_classifier(TINY, classes=2), saved)

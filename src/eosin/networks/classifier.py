@@ -164,9 +164,9 @@ def taking(classifier: Classifier, size: int) -> Iterator[None]:
     except Exception as error:  # RuntimeError, AssertionError, IndexError: each design its own
         spec = classifier.spec
         reason = shorten(str(error), 160) or type(error).__name__
-        fix = f"take its native size of {spec.size}, or another that it can divide"
+        fix = f"leave the image size out: its native size is {spec.size}"
         if size == spec.size:
-            fix = "that is its native size, so use another backbone"
+            fix = "which is its native size: use another backbone"
         raise ConfigError(
             f"backbone {spec.name!r} cannot take images of {size} pixels ({reason}); {fix}"
         ) from error

@@ -77,12 +77,13 @@ def set_tensors(
             contradict each other that the network ties.
     """
     wanted = network.state_dict()
+    kinds = {key: (_kind(tensors[key]), _kind(wanted[key])) for key in wanted if key in tensors}
     faults = {
         "missing": wanted.keys() - tensors.keys(),
         "unknown": tensors.keys() - wanted.keys(),
-        **_unlike(wanted, tensors),
+        "unlike": [f"{key} {own} for {want}" for key, (own, want) in kinds.items() if own != want],
     }
-    found = "; ".join(f"{fault} {listed(names)}" for fault, names in faults.items() if names)
+    found = "; ".join(f"{fault} {_listed(names)}" for fault, names in faults.items() if names)
     if found:
         raise ModelError(f"{place}: not the weights of {name!r} ({found}); {fix}")
     values = {key: tensors[key].to(tensor.dtype) for key, tensor in wanted.items()}
@@ -92,7 +93,7 @@ def set_tensors(
     if wrong:
         raise ModelError(
             f"{place}: {name!r} has one tensor under several names, and the file differs in "
-            f"{listed(wrong)}; {fix}"
+            f"{_listed(wrong)}; {fix}"
         )
 
 
@@ -105,28 +106,6 @@ def own_tensors(network: nn.Module) -> dict[str, Tensor]:
     return {key: state[key].detach() for key in once.values()}
 
 
-def listed(names: Collection[str], *, most: int = 5) -> str:
-    """The first names in order, and how many more there are."""
-    shown = ", ".join(sorted(names)[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
-
-
-def _unlike(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> dict[str, list[str]]:
-    """The tensors that have no place in the network, by what is wrong with them."""
-    both = [(key, found[key], wanted[key]) for key in sorted(wanted.keys() & found.keys())]
-    shapes = [
-        f"{key} {tuple(tensor.shape)} for {tuple(own.shape)}"
-        for key, tensor, own in both
-        if tensor.shape != own.shape
-    ]
-    types = [
-        f"{key} {tensor.dtype} for {own.dtype}"
-        for key, tensor, own in both
-        if tensor.is_floating_point() != own.is_floating_point()
-    ]
-    return {"of another shape": shapes, "of another type": types}
-
-
 def require_sound(tensors: Mapping[str, Tensor], place: object, *, fix: str) -> None:
     """ModelError naming the first tensor with a value that is not finite or a variance below 0."""
     for name, tensor in tensors.items():
@@ -137,3 +116,13 @@ def require_sound(tensors: Mapping[str, Tensor], place: object, *, fix: str) -> 
             raise ModelError(f"{place}: {name} holds values that are not finite; {fix}")
         if low < 0 and name.endswith("running_var"):
             raise ModelError(f"{place}: {name} holds a variance below 0 ({low:g}); {fix}")
+
+
+def _listed(names: Collection[str], *, most: int = 5) -> str:
+    shown = ", ".join(sorted(names)[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def _kind(tensor: Tensor) -> str:
+    """Its shape, and whether it holds numbers with a point: one precision stands for another."""
+    return f"{'float' if tensor.is_floating_point() else tensor.dtype}{list(tensor.shape)}"
