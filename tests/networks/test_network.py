@@ -17,12 +17,13 @@ from eosin.artefacts.codec import with_changes
 from eosin.artefacts.manifest import Manifest
 from eosin.artefacts.run import FoldsRun
 from eosin.data.splits import split_by_fractions
-from eosin.errors import ConfigError, NoMapError
+from eosin.errors import ConfigError, ModelError, NoMapError
 from eosin.files import sha256_of
 from eosin.inference.predict import predict
 from eosin.inference.scoring import PredictOptions
 from eosin.machine import available_cores
 from eosin.networks import graphs
+from eosin.networks.classifier import build_classifier
 from eosin.networks.graphs import choose_runtime, open_session
 from eosin.networks.run import Run, read_run, write_run
 from eosin.networks.torch_engine import TorchEngine
@@ -165,3 +166,15 @@ def test_the_graph_engines_import_no_torch_and_no_telemetry() -> None:
 
 def test_there_is_at_least_one_core() -> None:
     assert available_cores() >= 1
+
+
+def test_a_size_that_a_network_cannot_take_and_answers_without_a_number_are_each_one_sentence() -> (
+    None
+):
+    rigid = TorchEngine(build_classifier("test_vit3", classes=2), device="cpu")
+    with pytest.raises(ConfigError, match=r"'test_vit3' cannot take images of 64 pixels"):
+        rigid.logits(np.zeros((1, 3, 64, 64), np.float32))
+    broken = build_classifier("test_efficientnet", classes=2)
+    broken.head.bias.data.fill_(float("inf"))
+    with pytest.raises(ModelError, match="'test_efficientnet' answers with values that are not"):
+        TorchEngine(broken, device="cpu").logits(np.zeros((1, 3, 32, 32), np.float32))

@@ -85,8 +85,11 @@ class TorchEngine:
         """Logits (n, classes) of pooled features (n, channels)."""
         import torch
 
+        from eosin.networks.classifier import require_finite
+
         with torch.inference_mode():
             scores = self.classifier.head(torch.from_numpy(features).to(self._device))
+            require_finite(self.classifier, scores)
             result: npt.NDArray[np.float64] = scores.double().cpu().numpy()
         return result
 
@@ -101,9 +104,13 @@ class TorchEngine:
     def _apply(self, batch: npt.NDArray[np.float32], *, features: bool) -> npt.NDArray[np.float64]:
         import torch
 
+        from eosin.networks.classifier import require_finite, taking
+
         with torch.inference_mode():
             pixels = torch.from_numpy(batch).to(self._device)
             pixels = pixels.contiguous(memory_format=torch.channels_last)
-            values = self.classifier.features(pixels) if features else self.classifier(pixels)
+            with taking(self.classifier, batch.shape[-1]):
+                values = self.classifier.features(pixels) if features else self.classifier(pixels)
+            require_finite(self.classifier, values)
             result: npt.NDArray[np.float64] = values.double().cpu().numpy()
         return result
