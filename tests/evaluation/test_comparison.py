@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from eosin.artefacts.predictions import Predictions
+from eosin.artefacts.rank_groups import rank_in_groups
 from eosin.errors import DataError
 from eosin.evaluation.compare import compare_predictions
 from eosin.evaluation.evaluate import evaluate_predictions
-from eosin.evaluation.rank_groups import rank_in_groups
 from eosin.protocol import Protocol
 from eosin.tasks import Task
 

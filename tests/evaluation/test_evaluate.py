@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
+from eosin.artefacts.evaluation import read_evaluation
 from eosin.errors import ConfigError, DataError
 from eosin.evaluation.evaluate import evaluate_predictions
-from eosin.evaluation.evaluation import read_evaluation
 from eosin.protocol import UNKNOWN
 
 FOUR_PATIENTS = [

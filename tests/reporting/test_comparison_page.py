@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from eosin.artefacts.comparison import Comparison
 from eosin.artefacts.predictions import Predictions, Provenance, make_predictions
 from eosin.evaluation.compare import compare_predictions
-from eosin.evaluation.comparison import Comparison
 from eosin.networks.run import write_run
 from eosin.protocol import Protocol
 from eosin.reporting.comparison_figures import learning_picture, measure_pictures

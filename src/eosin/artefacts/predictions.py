@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.tables import read_sidecar, read_table, section, text_list, write_table
+from eosin.artefacts.values import NamedProtocol
 from eosin.errors import DataError
 from eosin.protocol import UNKNOWN, Protocol
 from eosin.tasks import Task
@@ -41,7 +42,7 @@ class Provenance:
 
     runs: tuple[str, ...] = ()
     dataset: str = "files"
-    protocol: Protocol = UNKNOWN
+    protocol: NamedProtocol = UNKNOWN
     split: str = "files"
     model: str = ""
     threshold: float | None = None

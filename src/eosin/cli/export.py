@@ -61,19 +61,19 @@ def export(
         options,
         on_network=lambda each: say(f"exporting {normpath(each.folder)}"),
     )
-    for name, graph in _graphs(exported, ""):
+    for name, part, graph in _graphs(exported, ""):
         say(f"{name}{_parity(graph)}")
         if graph.no_maps:
             say(f"{name}no heatmaps from this graph: {graph.no_maps}", style="yellow")
         if graph.int8:
-            print_trial(graph.int8, name=name)
+            print_trial(graph.int8, name=name, validated=bool(part.record.val_patients))
     say(f"exported Run written: {out} ({_megabytes(out):.1f} MB)")
     say(f"next: eosin predict {out} FILES... -o P.csv")
 
 
-def _graphs(run: Run, name: str) -> Iterator[tuple[str, Graph]]:
+def _graphs(run: Run, name: str) -> Iterator[tuple[str, Run, Graph]]:
     if run.record.graph is not None:
-        yield name, run.record.graph
+        yield name, run, run.record.graph
     for member in run.open_members():
         yield from _graphs(member, f"{member.folder.name}: ")
 

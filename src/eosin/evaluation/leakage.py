@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eosin.artefacts.estimate import Estimate
+from eosin.artefacts.glossary import GLOSSARY
 from eosin.errors import DataError
 from eosin.evaluation.intervals import Bootstrap
 from eosin.evaluation.sample import image_sample
 from eosin.evaluation.scoring import score_headlines
-from eosin.evaluation.weights import Weights
+from eosin.evaluation.sentences import about_interval
+from eosin.evaluation.weights import Floats, Weights
 
 if TYPE_CHECKING:
     from eosin.artefacts.predictions import Predictions
@@ -22,34 +25,32 @@ class Leakage:
     """One metric of one model under two protocols.
 
     Attributes:
-        metric: its name.
-        leaky: under the leaky protocol.
-        honest: under the patient-level protocol.
-        low: of the difference's 95 % interval; None where it has none.
-        high: of the same.
-        patients: how many were resampled.
-
+        added: what the leaky protocol adds, with its 95 % interval; its images are those that the
+            leaky protocol scored, its patients those of both, who were resampled.
+        leaky: under the leaky protocol; None where the metric has no meaning there.
+        honest: under the patient-level protocol; likewise.
     """
 
-    metric: str
-    leaky: float
-    honest: float
-    low: float | None
-    high: float | None
-    patients: int
+    added: Estimate
+    leaky: float | None
+    honest: float | None
 
     @property
-    def difference(self) -> float:
-        """What the leaky protocol adds."""
-        return self.leaky - self.honest
+    def flatters(self) -> bool:
+        """Whether the leak adds something beyond chance."""
+        return self.added.excludes_zero and (self.added.value or 0) > 0
 
     @property
     def sentence(self) -> str:
         """The difference in words, e.g. ``"this protocol flatters by 0.40 accuracy"``."""
-        name = {"roc_auc": "AUC", "macro_roc_auc": "macro AUC"}.get(self.metric, self.metric)
-        if self.low is not None and self.low > 0:
-            return f"this protocol flatters by {self.difference:.2f} {name}"
-        return f"no difference beyond chance in {name} ({self.difference:+.2f})"
+        name, value = GLOSSARY[self.added.metric].name, self.added.value
+        if value is None:
+            return f"no difference in {name}: {self.added.note}"
+        if self.flatters:
+            return f"this protocol flatters by {value:.2f} {name}"
+        if self.added.excludes_zero:
+            return f"this protocol takes away {-value:.2f} {name}"
+        return f"no difference beyond chance in {name} ({value:+.2f})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +98,29 @@ def measure_leakage(
         columns = np.array([place[name] for name in sample.patients], dtype=np.int64)
         weights = Weights(columns[sample.patient], rows)
         scored.append(score_headlines(sample, leaky.task, weights))
-    found = []
-    for key, flattered in scored[0].items():
-        plain = scored[1][key]
-        interval = bootstrap.interval((flattered - plain)[1:])
-        ends = (interval.low, interval.high)
-        found.append(
-            Leakage(key.metric, float(flattered[0]), float(plain[0]), *ends, len(patients))
-        )
-    return tuple(found)
+    counts = {"images": len(tables[0]), "patients": len(patients)}
+    return tuple(
+        _leakage(key.metric, flattered, scored[1][key], bootstrap, **counts)
+        for key, flattered in scored[0].items()
+    )
+
+
+def _leakage(
+    metric: str,
+    leaky: Floats,
+    honest: Floats,
+    bootstrap: Bootstrap,
+    *,
+    images: int,
+    patients: int,
+) -> Leakage:
+    """From values whose first is of the tables themselves, the rest of resamples."""
+    value, first, second = (
+        float(rows[0]) if np.isfinite(rows[0]) else None for rows in (leaky - honest, leaky, honest)
+    )
+    low = high = None
+    note = "undefined: a class has no image under one of the protocols"
+    if value is not None:
+        interval = bootstrap.interval((leaky - honest)[1:])
+        low, high, note = interval.low, interval.high, "; ".join(about_interval(interval, value))
+    return Leakage(Estimate(value, low, high, images, patients, metric, note=note), first, second)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from eosin.artefacts.glossary import GLOSSARY
 from eosin.evaluation import metrics
 from eosin.evaluation.calibration import expected_calibration_error
-from eosin.evaluation.glossary import GLOSSARY
 from eosin.evaluation.ranking import average_precision, micro_roc_auc, roc_auc
 
 if TYPE_CHECKING:

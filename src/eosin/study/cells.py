@@ -8,10 +8,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from eosin.artefacts.evaluation import Evaluation, read_evaluation
 from eosin.artefacts.predictions import Predictions, read_predictions
 from eosin.data.splits import split_by_fractions, split_into_folds
 from eosin.evaluation.evaluate import evaluate_predictions
-from eosin.evaluation.evaluation import Evaluation, read_evaluation
 from eosin.files import sha256_of, write_json
 from eosin.networks.backbones import resolve_backbone
 from eosin.networks.run import PREDICTIONS_NAME, Run, read_run

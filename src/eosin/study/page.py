@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from eosin.files import replacing
 from eosin.reporting.draws_section import draws_frame
 from eosin.reporting.stain_effects import stain_frame
-from eosin.reporting.study_page import StudyFacts, write_study_page
-from eosin.study.table import draws_rows, leakage_rows, result_frame, stain_rows
+from eosin.reporting.study_page import StudyFacts, result_frame, write_study_page
+from eosin.study.table import draws_rows, leakage_rows, result_rows, stain_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,9 +25,9 @@ def write_study(found: StudyResult, folder: Path) -> tuple[Path, Path]:
     ``draws.csv``.
     """
     config = found.study.config
-    frame = result_frame(found.results)
+    results = result_rows(found.results)
     table = folder / "study.csv"
-    _write_frame(frame, table)
+    _write_frame(result_frame(results), table)
     stains = stain_rows(found.results, resamples=config.resamples)
     if stains:
         _write_frame(stain_frame(stains), folder / "stain-effects.csv")
@@ -45,7 +45,9 @@ def write_study(found: StudyResult, folder: Path) -> tuple[Path, Path]:
         failures=tuple((cell.name, reason) for cell, reason in found.failures),
     )
     meter = leakage_rows(found.results, resamples=config.resamples)
-    page = write_study_page(facts, meter, frame, folder / "study.html", stains=stains, draws=draws)
+    page = write_study_page(
+        facts, meter, results, folder / "study.html", stains=stains, draws=draws
+    )
     return page, table
 
 

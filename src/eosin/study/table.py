@@ -10,28 +10,26 @@ from eosin.evaluation.effects import measure_effects
 from eosin.evaluation.leakage import MeterRow, measure_leakage
 from eosin.reporting.draws_section import DrawsRow
 from eosin.reporting.stain_effects import StainRow
-from eosin.study.stains import BASELINE
+from eosin.reporting.study_page import ResultRow
+from eosin.study.stains import BASELINE, Staining
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    import pandas as pd
-
-    from eosin.evaluation.evaluation import Evaluation
+    from eosin.artefacts.evaluation import Evaluation
     from eosin.study.cells import Result
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1")
 
 
-def result_frame(results: Sequence[Result]) -> pd.DataFrame:
-    """One row a model, protocol and level: every headline figure with its interval and n.
-
-    Columns: model, vote, stain, protocol, leaky, seed, level, images, patients, seconds, then
-    for each metric its value, ``<metric> low`` and ``<metric> high``.
-    """
-    import pandas as pd
-
-    return pd.DataFrame(list(_rows(results)))
+def result_rows(results: Sequence[Result]) -> tuple[ResultRow, ...]:
+    """One row a model, protocol and level: every headline figure."""
+    return tuple(
+        _row(result, evaluation)
+        for result in results
+        for evaluation in (result.image, result.patient)
+        if evaluation is not None
+    )
 
 
 def leakage_rows(results: Sequence[Result], *, resamples: int = 2000) -> tuple[MeterRow, ...]:
@@ -77,6 +75,8 @@ def stain_rows(results: Sequence[Result], *, resamples: int = 2000) -> tuple[Sta
             StainRow(
                 model=cell.model,
                 stain=cell.stain,
+                step=Staining.parse(cell.stain).step,
+                drawn=Staining.parse(cell.stain).method == BASELINE,
                 protocol=protocol.name,
                 leaky=protocol.leaky,
                 seed=cell.seed,
@@ -130,30 +130,19 @@ def title_of(result: Result) -> str:
     return f"{cell.model}{stain}"
 
 
-def _rows(results: Sequence[Result]) -> Iterator[dict[str, object]]:
-    for result in results:
-        for evaluation in (result.image, result.patient):
-            if evaluation is not None:
-                yield _row(result, evaluation)
-
-
-def _row(result: Result, evaluation: Evaluation) -> dict[str, object]:
+def _row(result: Result, evaluation: Evaluation) -> ResultRow:
     cell, protocol = result.cell, result.predictions.provenance.protocol
-    row: dict[str, object] = {
-        "model": cell.model,
-        "vote": cell.vote or "",
-        "stain": cell.stain,
-        "protocol": protocol.name,
-        "leaky": protocol.leaky,
-        "seed": cell.seed,
-        "level": evaluation.level,
-        "images": evaluation.images,
-        "patients": evaluation.patients,
-        "seconds": result.seconds,
-    }
     area = "roc_auc" if evaluation.task.binary else "macro_roc_auc"
-    for metric in (area, *METRICS):
-        estimate = evaluation.value(metric)
-        row |= {metric: estimate.value, f"{metric} low": estimate.low}
-        row[f"{metric} high"] = estimate.high
-    return row
+    return ResultRow(
+        model=cell.model,
+        vote=cell.vote or "",
+        stain=cell.stain,
+        protocol=protocol.name,
+        leaky=protocol.leaky,
+        seed=cell.seed,
+        level=evaluation.level,
+        images=evaluation.images,
+        patients=evaluation.patients,
+        seconds=result.seconds,
+        figures=tuple(evaluation.value(metric) for metric in (area, *METRICS)),
+    )
