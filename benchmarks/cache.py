@@ -25,8 +25,8 @@ from bars import at_least
 from rich.console import Console
 from rich.table import Table
 
+from eosin.artefacts.preprocessing import Preprocessing
 from eosin.pixels.cache import PixelCache
-from eosin.pixels.preprocessing import Preprocessing
 from eosin.pixels.reading import UInt8Image, read_image
 from eosin.pixels.views import Views, view_batches
 from eosin.training.augmentation import augment, draws

@@ -35,8 +35,8 @@ from timm.loss import LabelSmoothingCrossEntropy
 from timm.optim import create_optimizer_v2
 from timm.utils import ModelEmaV3, NativeScaler
 
+from eosin.artefacts.preprocessing import Preprocessing
 from eosin.networks.classifier import build_classifier
-from eosin.pixels.preprocessing import Preprocessing
 from eosin.training.config import TrainingConfig
 from eosin.training.learner import Learner
 from eosin.training.precision import fastest_convolutions

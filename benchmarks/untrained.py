@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from eosin.artefacts.preprocessing import Preprocessing
 from eosin.export.export import export_run
 from eosin.networks.classifier import build_classifier, save_classifier
 from eosin.networks.run import WEIGHTS_NAME, Run, RunRecord, write_run
 from eosin.networks.weights import initialise
-from eosin.pixels.preprocessing import Preprocessing, prepare
+from eosin.pixels.preprocessing import prepare
 from eosin.pixels.reading import read_image
 from eosin.protocol import Protocol
 from eosin.tasks import Task

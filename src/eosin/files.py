@@ -52,6 +52,11 @@ def read_json(path: Path, *, what: str, fix: str) -> dict[str, object]:
     return fields
 
 
+def legible(text: str) -> str:
+    """A name as valid text: bytes that are no UTF-8 as backslash, x and two digits."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     with path.open("rb") as stream:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from eosin.artefacts.preprocessing import Preprocessing
 from eosin.export.export import export_run
 from eosin.networks.classifier import build_classifier, save_classifier
 from eosin.networks.run import WEIGHTS_NAME, Run, RunRecord, write_run
-from eosin.pixels.preprocessing import Preprocessing
 from eosin.protocol import Protocol
 from eosin.tasks import Task
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from eosin.artefacts.preprocessing import Preprocessing
 from eosin.data.breakhis import BreakHisName
 from eosin.data.synthetic import SyntheticOptions, mask_path, write_synthetic
 from eosin.errors import ConfigError, DataError
@@ -33,7 +34,7 @@ from eosin.networks.classifier import (
     save_classifier,
 )
 from eosin.networks.run import Run, RunRecord, write_run
-from eosin.pixels.preprocessing import Preprocessing, prepare, resize
+from eosin.pixels.preprocessing import prepare, resize
 from eosin.pixels.reading import read_image
 from eosin.protocol import Protocol
 from eosin.tasks import Task

@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
+from eosin.artefacts.preprocessing import Preprocessing
 from eosin.pixels import batches as room
 from eosin.pixels.batches import View, read_batches, read_views
-from eosin.pixels.preprocessing import Preprocessing, normalise, prepare
+from eosin.pixels.preprocessing import normalise, prepare
 from eosin.pixels.reading import read_image
 
 LARGE, SMALL = Preprocessing(size=32), Preprocessing(size=16, fit="crop")

@@ -18,15 +18,15 @@ import cv2
 import numpy as np
 import pytest
 
+from eosin.artefacts.preprocessing import Preprocessing, StainStep
 from eosin.errors import DataError
 from eosin.pixels import cache as cache_module
 from eosin.pixels import views as views_module
 from eosin.pixels.cache import CacheError, PixelCache
 from eosin.pixels.pixel_store import INDEX_NAME, PIXELS_NAME
-from eosin.pixels.preprocessing import Preprocessing, view
+from eosin.pixels.preprocessing import view
 from eosin.pixels.reading import read_image
 from eosin.pixels.stain import create_normalizer
-from eosin.pixels.stain_step import StainStep
 from eosin.pixels.views import Views, view_batches
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
@@ -37,7 +37,7 @@ import sys, time
 from pathlib import Path
 from eosin.pixels import views
 from eosin.pixels.cache import PixelCache
-from eosin.pixels.preprocessing import Preprocessing
+from eosin.artefacts.preprocessing import Preprocessing
 from eosin.pixels.reading import read_image
 def slowly(path):
     time.sleep(0.005)

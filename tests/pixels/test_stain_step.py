@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 import pytest
 
+from eosin.artefacts.preprocessing import Preprocessing, StainStep
 from eosin.errors import ConfigError
 from eosin.pixels.batches import read_batches
-from eosin.pixels.preprocessing import Preprocessing, normalise, prepare, resize, view
+from eosin.pixels.preprocessing import normalise, prepare, resize, view
 from eosin.pixels.stain import NORMALIZERS, UnstainedError, create_normalizer
 from eosin.pixels.stain_sources import ImageStains, patient_sources, pooled_sources
-from eosin.pixels.stain_step import StainStep
 
 Image = np.ndarray
 Tissue = Callable[..., Image]

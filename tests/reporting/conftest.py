@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from eosin.artefacts.predictions import Predictions, Provenance, make_predictions
+from eosin.artefacts.preprocessing import Preprocessing
 from eosin.networks.run import Run, RunRecord, write_run
-from eosin.pixels.preprocessing import Preprocessing
 from eosin.protocol import Protocol
 from eosin.tasks import Task
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from eosin.artefacts.manifest import Manifest
+from eosin.artefacts.preprocessing import Preprocessing
 from eosin.inference.engines import TorchEngine
 from eosin.networks.classifier import build_classifier
-from eosin.pixels.preprocessing import Preprocessing
 from eosin.training.features import FeatureCache, compute_features
 
 SPEC = Preprocessing(size=32)

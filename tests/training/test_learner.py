@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from eosin.artefacts.preprocessing import Preprocessing
 from eosin.errors import ConfigError
 from eosin.networks.classifier import build_classifier
-from eosin.pixels.preprocessing import Preprocessing, normalise
+from eosin.pixels.preprocessing import normalise
 from eosin.training.config import TrainingConfig
 from eosin.training.finetune import finetune
 from eosin.training.learner import Learner

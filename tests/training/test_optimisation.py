@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from eosin.artefacts.preprocessing import Preprocessing
 from eosin.networks.classifier import build_classifier
-from eosin.pixels.preprocessing import Preprocessing
 from eosin.training.config import TrainingConfig
 from eosin.training.ema import MovingAverage
 from eosin.training.learner import Learner

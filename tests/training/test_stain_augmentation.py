@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file
 
 from eosin.artefacts.manifest import Manifest
+from eosin.artefacts.preprocessing import Preprocessing
 from eosin.data.splits import split_by_fractions
 from eosin.errors import ConfigError
-from eosin.pixels.preprocessing import Preprocessing
 from eosin.pixels.reading import read_image
 from eosin.pixels.stain import create_normalizer
 from eosin.pixels.stain_jitter import restain, scale_stains

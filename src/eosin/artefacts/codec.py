@@ -6,6 +6,7 @@ all there. What JSON lets through is refused here: doubled keys, NaN, deep nesti
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
@@ -53,8 +54,7 @@ def read_artefact(
     """Read one artefact from a JSON file.
 
     Args:
-        model: of the artefact; a union is given as a model with the union as its field, or read
-            with ``parse_artefact``.
+        model: of the artefact.
         path: the file.
         fix: what the user can do where the file will not do, e.g. ``"train the Run again"``.
         upgrade: from the fields of format 1 to those of format 2; None where there was no format 1.
@@ -83,6 +83,8 @@ def parse_artefact(
             f"{place}: written in format {version}; this eosin reads up to {FORMAT_VERSION}: "
             "update eosin"
         )
+    said = fields.get("checksum")
+    fields = {name: value for name, value in fields.items() if name != "checksum"}
     if version < FORMAT_VERSION:
         if upgrade is None:
             raise error(f"{place}: written in format {version}, which is not read any more; {fix}")
@@ -90,7 +92,10 @@ def parse_artefact(
             fields = {**upgrade(fields), "format_version": FORMAT_VERSION}
         except (KeyError, TypeError, AttributeError) as fault:
             raise error(f"{place}: not whole ({fault!r} in format {version}); {fix}") from fault
-    return validated(model, fields, place, fix=fix, error=error)
+    found = validated(model, fields, place, fix=fix, error=error)
+    if version == FORMAT_VERSION and said != _checksum(fields):
+        raise error(f"{place}: its checksum is not that of its fields: changed by hand? {fix}")
+    return found
 
 
 def validated(
@@ -123,9 +128,25 @@ def plain(value: Strict) -> Fields:
     return fields
 
 
+def sealed(value: Artefact) -> Fields:
+    """The artefact as plain JSON values, with a checksum of them all.
+
+    Types and ranges cannot tell a field that was changed to another sound value, or a threshold
+    that was taken away where None is one; the checksum can.
+    """
+    fields = plain(value)
+    return {**fields, "checksum": _checksum(fields)}
+
+
+def with_changes(value: Model, **changes: object) -> Model:
+    """A copy with other values in some fields, validated again; ValueError where they are wrong."""
+    return type(value).model_validate({**dict(value), **changes})
+
+
 def write_artefact(value: Artefact, path: Path) -> None:
-    """Write an artefact as indented JSON, in one step."""
-    write_text(path, json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write an artefact as indented JSON with its checksum, in one step."""
+    text = json.dumps(sealed(value), indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
 
 
 def read_fields(path: Path, *, fix: str, error: type[EosinError] = DataError) -> Fields:
@@ -157,6 +178,11 @@ def parse_fields(
     if _depth(fields) > DEEPEST:
         raise error(f"{place}: nested more than {DEEPEST} deep; {fix}")
     return fields
+
+
+def _checksum(fields: Fields) -> str:
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _sentence(fault: ErrorDetails) -> str:

@@ -6,20 +6,24 @@ An exported Run has ``model.onnx``, or ``model.xml`` and ``model.bin``, where a 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Literal, get_args
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
 
 from eosin.artefacts.int8 import Int8Trial
-from eosin.artefacts.tables import section, text_list
+from eosin.artefacts.values import Count, Sha256, Share
 from eosin.errors import ModelError
 from eosin.files import sha256_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 GraphFormat = Literal["onnx", "openvino"]
 Precision = Literal["fp32", "int8"]
+Output = Literal["logits", "features", "maps"]
+
+Side = Annotated[int, Field(ge=1)]
 
 INPUT_NAME = "pixels"
 GRAPH_NAMES: dict[str, str] = {"onnx": "model.onnx", "openvino": "model.xml"}
@@ -38,11 +42,11 @@ class Parity:
             where the graph gives no maps.
     """
 
-    images: int
+    images: Count
     source: str
     engine: str
-    probabilities: float
-    maps: float | None = None
+    probabilities: Share
+    maps: Share | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ class Graph:
     Attributes:
         format: ``"onnx"`` or ``"openvino"``.
         precision: of its weights and arithmetic, ``"fp32"`` or ``"int8"``.
-        files: SHA-256 of each file by name; the first is the one to open.
+        files: SHA-256 of every file that is loaded, by name, those with external data included.
         outputs: ``"logits"`` (N, C), ``"features"`` (N, K) and, where the network has a closed
             form, ``"maps"`` (N, C, h, w), its Grad-CAM maps.
         map_size: h and w of the last feature map; None where the network has none.
@@ -65,56 +69,30 @@ class Graph:
 
     format: GraphFormat
     precision: Precision
-    files: dict[str, str]
-    outputs: tuple[str, ...]
-    map_size: tuple[int, int] | None
+    files: dict[str, Sha256]
+    outputs: tuple[Output, ...]
+    map_size: tuple[Side, Side] | None
     no_maps: str
     family: str
     parity: Parity
     versions: dict[str, str] = field(default_factory=dict)
     int8: Int8Trial | None = None
 
+    def __post_init__(self) -> None:
+        for name in self.files:
+            if not name.strip(".") or not set(name).isdisjoint("/\\:\0"):
+                raise ModelError(f"graph.files: {name!r} is no file in the Run's own folder")
+        if self.file not in self.files:
+            raise ModelError(f"graph.files = {list(self.files)} lack {self.file}")
+        if self.outputs[:2] != ("logits", "features") or len(set(self.outputs)) < len(self.outputs):
+            raise ModelError(f"graph.outputs = {self.outputs}: want logits, features, maybe maps")
+        if ("maps" in self.outputs) == bool(self.no_maps):
+            raise ModelError(f"graph.no_maps = {self.no_maps!r} contradicts {self.outputs}")
+
     @property
     def file(self) -> str:
         """Name of the file that an engine opens."""
-        return next(iter(self.files))
-
-    def to_dict(self) -> dict[str, object]:
-        """The graph as plain JSON values."""
-        plain = {
-            **asdict(self),
-            "outputs": list(self.outputs),
-            "map_size": list(self.map_size) if self.map_size else None,
-            "int8": self.int8.to_dict() if self.int8 else None,
-        }
-        return {name: value for name, value in plain.items() if name != "int8" or self.int8}
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, object]) -> Graph:
-        """Read what ``to_dict`` wrote; ModelError where it is no graph that this eosin knows."""
-        try:
-            parity = section(fields, "parity")
-            maps, size = parity.get("maps"), fields.get("map_size")
-            return cls(
-                format=_one_of(fields["format"], get_args(GraphFormat)),  # type: ignore[arg-type]
-                precision=_one_of(fields["precision"], get_args(Precision)),  # type: ignore[arg-type]
-                files=_hashes(section(fields, "files")),
-                outputs=text_list(fields, "outputs"),
-                map_size=(int(size[0]), int(size[1])) if isinstance(size, list) else None,
-                no_maps=str(fields.get("no_maps", "")),
-                family=str(fields.get("family", "")),
-                parity=Parity(
-                    images=int(str(parity["images"])),
-                    source=str(parity["source"]),
-                    engine=str(parity["engine"]),
-                    probabilities=float(str(parity["probabilities"])),
-                    maps=None if maps is None else float(str(maps)),
-                ),
-                versions={name: str(value) for name, value in section(fields, "versions").items()},
-                int8=Int8Trial.from_dict(section(fields, "int8")) if fields.get("int8") else None,
-            )
-        except (KeyError, ValueError, IndexError) as error:
-            raise ModelError(f"not a graph ({error!r}); export the Run again") from error
+        return GRAPH_NAMES[self.format]
 
 
 def require_files(folder: Path, graph: Graph) -> None:
@@ -126,17 +104,3 @@ def require_files(folder: Path, graph: Graph) -> None:
             raise ModelError(f"{path}: missing; {fix}")
         if sha256_of(path) != digest:
             raise ModelError(f"{path}: changed since run.json was written; {fix}")
-
-
-def _hashes(files: Mapping[str, object]) -> dict[str, str]:
-    """File names and digests; a name that leads out of the folder is none."""
-    outside = [name for name in files if "/" in name or "\\" in name or name in ("", ".", "..")]
-    if outside or not files:
-        raise ValueError(f"files {outside or 'of the graph'} are not in its folder")
-    return {name: str(digest) for name, digest in files.items()}
-
-
-def _one_of(value: object, known: tuple[str, ...]) -> str:
-    if value not in known:
-        raise ValueError(f"{value!r} is unknown; want one of {list(known)}")
-    return str(value)

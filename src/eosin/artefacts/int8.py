@@ -5,9 +5,12 @@ An exported Run keeps this whether the 8-bit graph was kept or not. No torch is 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import Annotated
 
-from eosin.artefacts.tables import section, text_list
+from pydantic import Field
+
+from eosin.artefacts.values import Count, Positive, Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +22,8 @@ class Quality:
         calibration_error: expected calibration error in [0, 1] (Guo et al. 2017).
     """
 
-    accuracy: float
-    calibration_error: float
+    accuracy: Share
+    calibration_error: Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +43,14 @@ class Speed:
     """
 
     engine: str
-    threads: int
-    batch: int
-    turns: int
-    fp32: float
-    int8: float
-    ratio: float
-    low: float
-    high: float
+    threads: Count
+    batch: Count
+    turns: Count
+    fp32: Positive
+    int8: Positive
+    ratio: Positive
+    low: Positive
+    high: Positive
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,51 +76,12 @@ class Int8Trial:
     judged_on: str
     fp32: Quality
     int8: Quality
-    probabilities_mean: float
-    probabilities_most: float
-    feature_cosine: float
+    probabilities_mean: Share
+    probabilities_most: Share
+    feature_cosine: Annotated[float, Field(ge=-1.001, le=1.001)]
     speed: Speed
 
     @property
     def kept(self) -> bool:
         """Whether the 8-bit graph passed every bar and took the place of the FP32 one."""
         return not self.failed
-
-    def to_dict(self) -> dict[str, object]:
-        """The trial as plain JSON values."""
-        return {**asdict(self), "failed": list(self.failed)}
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, object]) -> Int8Trial:
-        """Read what ``to_dict`` wrote; KeyError or ValueError where it is no trial."""
-        speed = section(fields, "speed")
-        return cls(
-            method=str(fields["method"]),
-            failed=text_list(fields, "failed"),
-            calibrated_on=str(fields["calibrated_on"]),
-            judged_on=str(fields["judged_on"]),
-            fp32=_quality(section(fields, "fp32")),
-            int8=_quality(section(fields, "int8")),
-            probabilities_mean=_number(fields, "probabilities_mean"),
-            probabilities_most=_number(fields, "probabilities_most"),
-            feature_cosine=_number(fields, "feature_cosine"),
-            speed=Speed(
-                engine=str(speed["engine"]),
-                threads=int(_number(speed, "threads")),
-                batch=int(_number(speed, "batch")),
-                turns=int(_number(speed, "turns")),
-                fp32=_number(speed, "fp32"),
-                int8=_number(speed, "int8"),
-                ratio=_number(speed, "ratio"),
-                low=_number(speed, "low"),
-                high=_number(speed, "high"),
-            ),
-        )
-
-
-def _quality(fields: dict[str, object]) -> Quality:
-    return Quality(_number(fields, "accuracy"), _number(fields, "calibration_error"))
-
-
-def _number(fields: dict[str, object], name: str) -> float:
-    return float(str(fields[name]))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eosin.artefacts.run import ExportedRun
 from eosin.bench.caption import cpu_model, engine_versions
 from eosin.bench.engine_worker import WorkerSettings
 from eosin.bench.speeds import Bench, EngineSpeed
@@ -240,8 +241,9 @@ def _precision(engine: str, folder: Path) -> str:
 
     if engine == "torch":
         return "fp32"
-    graphs = [network.record.graph for network in open_scorer(read_run(folder)).networks]
-    return " and ".join(sorted({graph.precision for graph in graphs if graph is not None}))
+    records = [network.record for network in read_run(folder).leaves()]
+    graphs = {each.graph.precision for each in records if isinstance(each, ExportedRun)}
+    return " and ".join(sorted(graphs))
 
 
 def _reasons(absent: Mapping[str, str]) -> str:

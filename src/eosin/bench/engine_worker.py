@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eosin.artefacts.run import ExportedRun
 from eosin.bench.serving import serve
 from eosin.errors import ConfigError
 from eosin.inference.engines import TorchEngine, open_engine
@@ -94,7 +95,7 @@ def open_network(network: Run, settings: WorkerSettings) -> Engine:
 
     torch.set_num_threads(settings.threads)
     record = network.record
-    if record.graph is None:
+    if not isinstance(record, ExportedRun):
         return open_engine(network, engine="torch", device=settings.device)
     blank = build_classifier(record.backbone, classes=len(record.task.classes))
     return TorchEngine(blank, device=settings.device)

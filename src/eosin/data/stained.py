@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eosin.artefacts.preprocessing import StainStep
 from eosin.errors import ConfigError, DataError
 from eosin.pixels.stain import create_normalizer
 from eosin.pixels.stain_copies import claim_folder, copy_names, write_copies
@@ -15,15 +16,15 @@ from eosin.pixels.stain_sources import (
     fit_to_median,
     pooled_sources,
 )
-from eosin.pixels.stain_step import StainStep
+from eosin.pixels.stain_step import normalizer_of, step_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from eosin.artefacts.manifest import Manifest
+    from eosin.artefacts.preprocessing import Per
     from eosin.pixels.reading import SkippedFile
     from eosin.pixels.stain_sources import Sources
-    from eosin.pixels.stain_step import Per
 
     OnFiles = Callable[[int], None]
 
@@ -136,7 +137,7 @@ def _fitted(manifest: Manifest, options: StainOptions) -> tuple[StainStep, str, 
                 "image, or normalise inside training with `eosin train --stain`."
             )
     said = f"Images were brought to one stain, {target}, by {options.method}, per {options.per}."
-    return StainStep(normalizer, options.per), said, warning
+    return step_of(normalizer, options.per), said, warning
 
 
 def _seen_target(manifest: Manifest, target: Path) -> str:
@@ -154,4 +155,4 @@ def _sources(manifest: Manifest, step: StainStep, workers: int) -> Sources | Non
         return None
     rows = zip(manifest.frame["patient"], manifest.frame["split"], strict=True)
     groups = [f"{patient}\t{split}" for patient, split in rows]
-    return pooled_sources(manifest.paths, groups, step.normalizer, workers=workers)
+    return pooled_sources(manifest.paths, groups, normalizer_of(step), workers=workers)

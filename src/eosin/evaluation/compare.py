@@ -27,7 +27,7 @@ from eosin.evaluation.evaluate import (
 from eosin.evaluation.intervals import Bootstrap
 from eosin.evaluation.paired_tests import holm, mcnemar_p, sign_flip_p
 from eosin.evaluation.sample import Sample, image_sample
-from eosin.evaluation.scoring import MetricKey, score_sample
+from eosin.evaluation.scoring import MetricKey, less, score_sample
 from eosin.evaluation.weights import Bools, Floats, Weights
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _differences(
             second,
             estimate_of(
                 key,
-                rows - scores[second][key],
+                less(rows, scores[second][key]),
                 sample,
                 task,
                 bootstrap=bootstrap,

@@ -17,7 +17,7 @@ from eosin.evaluation.alignment import align
 from eosin.evaluation.evaluate import estimate_of, one_blas_thread, patients_known
 from eosin.evaluation.intervals import Bootstrap
 from eosin.evaluation.sample import Sample, image_sample, patients_of_one_label
-from eosin.evaluation.scoring import MetricKey, score_headlines
+from eosin.evaluation.scoring import MetricKey, less, score_headlines
 from eosin.evaluation.weights import Floats, Weights
 
 if TYPE_CHECKING:
@@ -87,7 +87,10 @@ class ScoredDraws:
             own.tables,
             self.bootstrap,
             {
-                level: (sample, {key: v - other.parts[level][1][key] for key, v in scores.items()})
+                level: (
+                    sample,
+                    {key: less(v, other.parts[level][1][key]) for key, v in scores.items()},
+                )
                 for level, (sample, scores) in own.parts.items()
                 if level in other.parts
             },

@@ -9,7 +9,7 @@ from eosin.evaluation.alignment import align
 from eosin.evaluation.evaluate import estimate_of, one_blas_thread, patients_known
 from eosin.evaluation.intervals import Bootstrap
 from eosin.evaluation.sample import Sample, image_sample, patients_of_one_label
-from eosin.evaluation.scoring import MetricKey, score_headlines
+from eosin.evaluation.scoring import MetricKey, less, score_headlines
 from eosin.evaluation.weights import Weights
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _effects(
         changed, baseline = (score_headlines(each, task, weights) for each in pair)
     found = []
     for key in map(MetricKey, metrics):
-        rows = changed[key] - baseline[key]
+        rows = less(changed[key], baseline[key])
         change = estimate_of(key, rows, sample, task, bootstrap=bootstrap)
         before = None if change.value is None else float(baseline[key][0])
         found.append(Effect(change, before))

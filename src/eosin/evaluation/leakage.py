@@ -12,7 +12,7 @@ from eosin.artefacts.glossary import GLOSSARY
 from eosin.errors import DataError
 from eosin.evaluation.intervals import Bootstrap
 from eosin.evaluation.sample import image_sample
-from eosin.evaluation.scoring import score_headlines
+from eosin.evaluation.scoring import less, score_headlines
 from eosin.evaluation.sentences import about_interval
 from eosin.evaluation.weights import Floats, Weights
 
@@ -115,12 +115,13 @@ def _leakage(
     patients: int,
 ) -> Leakage:
     """From values whose first is of the tables themselves, the rest of resamples."""
+    rows = less(leaky, honest)
     value, first, second = (
-        float(rows[0]) if np.isfinite(rows[0]) else None for rows in (leaky - honest, leaky, honest)
+        float(each[0]) if np.isfinite(each[0]) else None for each in (rows, leaky, honest)
     )
     low = high = None
     note = "undefined: a class has no image under one of the protocols"
     if value is not None:
-        interval = bootstrap.interval((leaky - honest)[1:])
+        interval = bootstrap.interval(rows[1:])
         low, high, note = interval.low, interval.high, "; ".join(about_interval(interval, value))
     return Leakage(Estimate(value, low, high, images, patients, metric, note=note), first, second)

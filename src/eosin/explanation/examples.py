@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from eosin.artefacts.manifest import COLUMNS, Manifest
 from eosin.explanation.explain import ExplainOptions, explain
 from eosin.explanation.heatmap import Explanation
-from eosin.explanation.networks import single_runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +44,7 @@ def explain_examples(
     """
     options = options or ExplainOptions()
     patients = dict(zip(predictions.frame["path"], predictions.frame["patient"], strict=True))
-    networks = single_runs(run)
+    networks = run.leaves()
     groups: dict[tuple[int, str], set[str]] = {}
     for path, target in dict.fromkeys(wanted):
         speaker = _first_stranger(networks, patients[str(path)])

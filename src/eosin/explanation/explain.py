@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from eosin.artefacts.preprocessing import Preprocessing
     from eosin.explanation.heatmap import FloatMap
     from eosin.explanation.networks import Answer, Network
     from eosin.explanation.scoring import ScoreOptions
     from eosin.networks.run import Run
-    from eosin.pixels.preprocessing import Preprocessing
     from eosin.pixels.reading import UInt8Image
     from eosin.pixels.stain_sources import Sources
     from eosin.tasks import Task

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eosin.artefacts.run import ExportedRun
 from eosin.errors import ConfigError, ModelError, NoMapError
 from eosin.evaluation.calibration import apply_temperature
 from eosin.inference.graphs import open_graph
@@ -63,9 +64,9 @@ class GraphNetwork:
 
     def answer(self, prepared: npt.NDArray[np.float32]) -> GraphAnswer:
         """Run prepared input (N, 3, S, S) through the graph; NoMapError where it gives no maps."""
-        graph = self.run.record.graph
-        if graph is None or "maps" not in graph.outputs:
-            why = graph.no_maps if graph else "it is not an exported one"
+        record = self.run.record
+        if isinstance(record, ExportedRun) and record.graph.no_maps:
+            why = record.graph.no_maps
             raise NoMapError(f"{self.run.folder}: this exported Run gives no heatmaps: {why}")
         logits, maps = self.engine.maps(prepared)
         return GraphAnswer(
@@ -84,8 +85,7 @@ def open_graph_network(
         ConfigError: the method needs PyTorch, or the engine cannot run this graph.
         ModelError: files are missing or changed.
     """
-    graph = run.record.graph
-    if graph is None:
+    if not isinstance(run.record, ExportedRun):
         raise ModelError(f"{run.folder}: not an exported Run of one network; see `eosin export`")
     if method not in _METHODS:
         raise ConfigError(
@@ -93,4 +93,4 @@ def open_graph_network(
             f"gives {' and '.join(_METHODS)}, which are the same map for it"
         )
     opened = open_graph(run, engine=engine, device=device)
-    return GraphNetwork(name, run, opened, graph.family, method)
+    return GraphNetwork(name, run, opened, run.record.graph.family, method)

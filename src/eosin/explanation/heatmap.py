@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from eosin.artefacts.preprocessing import Fit
     from eosin.explanation.faithfulness_table import FaithfulnessRow
-    from eosin.pixels.preprocessing import Fit
     from eosin.pixels.reading import UInt8Image
 
 FloatMap = npt.NDArray[np.float32]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from eosin.artefacts.run import ExportedRun
 from eosin.errors import NoMapError
 from eosin.inference.engines import require_engine
 from eosin.pixels.reading import SkippedFile
@@ -80,7 +81,7 @@ def open_networks(
         ModelError: networks or members are missing or changed; the message names the folder.
     """
     require_engine(engine)
-    inside = [(run, leaf) for run in runs for leaf in single_runs(run)]
+    inside = [(run, leaf) for run in runs for leaf in run.leaves()]
     return tuple(
         _open(leaf, name, method=method, device=device, engine=engine)
         for name, (_, leaf) in zip(network_names(inside), inside, strict=True)
@@ -88,7 +89,7 @@ def open_networks(
 
 
 def _open(run: Run, name: str, *, method: Method, device: str, engine: str) -> Network:
-    if run.record.graph is not None:
+    if isinstance(run.record, ExportedRun):
         from eosin.explanation.graph_networks import open_graph_network
 
         return open_graph_network(run, name, method=method, device=device, engine=engine)
@@ -140,10 +141,3 @@ def network_names(inside: Sequence[tuple[Run, Run]]) -> list[str]:
             for name, parts in zip(names, folders, strict=True)
         ]
     return [name if names.index(name) == n else f"{name} ({n + 1})" for n, name in enumerate(names)]
-
-
-def single_runs(run: Run) -> list[Run]:
-    """The Runs with a network of their own inside ``run``, which may be the only one itself."""
-    if not run.record.members:
-        return [run]
-    return [leaf for member in run.open_members() for leaf in single_runs(member)]

@@ -15,10 +15,10 @@ from eosin.pixels.preprocessing import prepare
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from eosin.artefacts.preprocessing import Preprocessing
     from eosin.explanation.heatmap import FloatMap, Method
     from eosin.explanation.scoring import Remap
     from eosin.networks.classifier import Classifier
-    from eosin.pixels.preprocessing import Preprocessing
     from eosin.pixels.reading import UInt8Image
 
 

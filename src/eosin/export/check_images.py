@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from eosin.artefacts.preprocessing import Preprocessing
     from eosin.networks.run import Run
-    from eosin.pixels.preprocessing import Preprocessing
     from eosin.pixels.reading import UInt8Image
 
     Pixels = npt.NDArray[np.float32]

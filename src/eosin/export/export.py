@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from eosin.artefacts.codec import with_changes
 from eosin.artefacts.graph import GRAPH_NAMES, Graph, GraphFormat
+from eosin.artefacts.run import ExportedRun
 from eosin.errors import ConfigError
 from eosin.export.check_images import choose_images
 from eosin.export.folders import drafting, require_free
@@ -17,7 +19,7 @@ from eosin.export.quantise import require_quantiser
 from eosin.files import sha256_of
 from eosin.inference.engines import require_torch
 from eosin.inference.graphs import GraphEngine, choose_runtime, open_session
-from eosin.networks.run import HISTORY_NAME, WEIGHTS_NAME, members_of, read_run, write_run
+from eosin.networks.run import HISTORY_NAME, WEIGHTS_NAME, read_run, take_in, write_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -111,7 +113,7 @@ class _Exporter:
         folder.mkdir(parents=True, exist_ok=True)
         if (run.folder / HISTORY_NAME).is_file():
             shutil.copyfile(run.folder / HISTORY_NAME, folder / HISTORY_NAME)
-        if not run.record.members:
+        if not run.record.inside:
             self.on_network(run)
             return self._single(run, folder)
         run.require_intact()
@@ -121,7 +123,7 @@ class _Exporter:
         ]
         if run.record.owns_weights:
             shutil.copyfile(run.weights_path, folder / WEIGHTS_NAME)
-        return write_run(folder, replace(run.record, members=members_of(folder, inside)))
+        return write_run(folder, with_changes(run.record, members=take_in(folder, inside)))
 
     def _single(self, run: Run, folder: Path) -> Run:
         from eosin.export.formats import library_versions
@@ -141,7 +143,7 @@ class _Exporter:
         graph = Graph(
             format=self.format,
             precision="int8" if kept else "fp32",
-            files={path.name: sha256_of(path) for path in files},
+            files={path.name: sha256_of(path) for path in sorted(folder.glob("model.*"))},
             outputs=module.outputs,
             map_size=anatomy.map_size,
             no_maps=anatomy.no_maps,
@@ -150,7 +152,8 @@ class _Exporter:
             versions=library_versions(),
             int8=trial,
         )
-        return write_run(folder, replace(run.record, graph=graph))
+        fields = {**dict(run.record), "kind": "run/exported", "graph": graph}
+        return write_run(folder, ExportedRun.model_validate(fields))
 
     def _parity(self, run: Run, path: Path, module: GraphModule) -> Parity:
         from eosin.export.parity import measure_parity
@@ -192,26 +195,24 @@ class _Exporter:
 
 def _require_weights(run: Run) -> None:
     """ConfigError where ``run``, or a Run in it, is exported already."""
-    if run.record.graph is not None:
-        raise ConfigError(
-            f"{run.folder}: exported already, as {run.record.graph.format}; give the Run that it "
-            "was exported from"
-        )
-    for member in run.open_members():
-        _require_weights(member)
+    for each in run.leaves():
+        if isinstance(each.record, ExportedRun):
+            raise ConfigError(
+                f"{each.folder}: exported already, as {each.record.graph.format}; give the Run "
+                "that it was exported from"
+            )
 
 
 def _require_judgeable(run: Run, manifest: Manifest) -> None:
     """ConfigError or DataError where int8 of a network in ``run`` cannot be judged by images."""
-    if run.record.kind == "ensemble" and run.record.vote == "fusion":
-        raise ConfigError(
-            f"{run.folder}: its fusion head was fitted to features that int8 changes, and int8 is "
-            "judged one network at a time; export it without int8"
-        )
-    if not run.record.members:
-        choose_int8_images(run, manifest)
-    for member in run.open_members():
-        _require_judgeable(member, manifest)
+    for each in run.walk():
+        if not each.record.inside:
+            choose_int8_images(each, manifest)
+        elif each.record.owns_weights:
+            raise ConfigError(
+                f"{each.folder}: its fusion head was fitted to features that int8 changes, and "
+                "int8 is judged one network at a time; export it without int8"
+            )
 
 
 def _member_name(number: int, member: Run) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from eosin.errors import ConfigError, ModelError
@@ -71,8 +70,8 @@ def drafting(folder: Path) -> Iterator[Path]:
 
 def _same(export: Run, run: Run) -> bool:
     """Whether ``export`` was made from ``run`` as it is now."""
-    bare = replace(export.record, graph=None, members=())
-    if bare != replace(run.record, graph=None, members=()):
+    own = {"kind", "graph", "members"}
+    if export.record.model_dump(exclude=own) != run.record.model_dump(exclude=own):
         return False
     inside, wanted = export.open_members(), run.open_members()
     return len(inside) == len(wanted) and all(map(_same, inside, wanted))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from eosin.artefacts.graph import Output
 from eosin.errors import ModelError
 from eosin.explanation.cam import has_closed_form, respond
 
@@ -54,7 +55,7 @@ class GraphModule(nn.Module):
     def __init__(self, classifier: Classifier, *, anatomy: Anatomy) -> None:
         super().__init__()
         self.classifier = classifier
-        self.outputs: tuple[str, ...] = ("logits", "features")
+        self.outputs: tuple[Output, ...] = ("logits", "features")
         if not anatomy.no_maps and anatomy.map_size and isinstance(classifier.head, nn.Linear):
             self.outputs = (*self.outputs, "maps")
             places = anatomy.map_size[0] * anatomy.map_size[1]

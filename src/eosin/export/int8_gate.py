@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from eosin.artefacts.graph import GraphFormat
     from eosin.artefacts.manifest import Manifest
+    from eosin.artefacts.run import RunRecord
     from eosin.export.int8_images import Int8Images
-    from eosin.networks.run import RunRecord
 
     Pixels = npt.NDArray[np.float32]
     Floats = npt.NDArray[np.float64]

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from eosin.artefacts.manifest import Manifest
+    from eosin.artefacts.preprocessing import Preprocessing
     from eosin.networks.run import Run
     from eosin.pixels.batches import Batch
-    from eosin.pixels.preprocessing import Preprocessing
 
     Pixels = npt.NDArray[np.float32]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
+from eosin.artefacts.run import ExportedRun
 from eosin.errors import ConfigError, ModelError
 from eosin.inference.torch_engine import TorchEngine
 
@@ -61,7 +62,7 @@ def open_engine(
         ModelError: the network is missing or changed.
     """
     require_engine(engine)
-    if run.record.graph is None:
+    if not isinstance(run.record, ExportedRun):
         return _open_torch(run, engine, device)
     from eosin.inference.graphs import open_graph
 
@@ -75,9 +76,9 @@ def require_engine(engine: str) -> None:
 
 
 def _open_torch(run: Run, engine: str, device: str) -> TorchEngine:
-    if run.record.members:
+    if run.record.inside:
         raise ModelError(
-            f"{run.folder}: made of {len(run.record.members)} Runs and has no network of its own; "
+            f"{run.folder}: made of {len(run.record.inside)} Runs and has no network of its own; "
             "open each of its members"
         )
     require_torch(run, engine=engine)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from eosin.artefacts.run import ExportedRun
 from eosin.errors import ConfigError, ModelError
 from eosin.machine import available_cores
 
@@ -97,9 +98,9 @@ def open_graph(
         ConfigError: the engine is not installed, or does not read this graph or use this device.
         ModelError: the Run has no graph, or its files are missing or changed.
     """
-    graph = run.record.graph
-    if graph is None:
+    if not isinstance(run.record, ExportedRun):
         raise ModelError(f"{run.folder}: not an exported Run of one network; see `eosin export`")
+    graph = run.record.graph
     run.require_intact()
     path = run.folder / graph.file
     if engine == "torch":

@@ -18,7 +18,8 @@ from eosin.protocol import Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eosin.networks.run import Run, RunRecord
+    from eosin.artefacts.run import RunRecord
+    from eosin.networks.run import Run
 
 
 def select_split(run: Run, manifest: Manifest, split: str | None) -> tuple[Manifest, str, bool]:

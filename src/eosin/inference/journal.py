@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from eosin.artefacts.codec import sealed
 from eosin.errors import DataError
+from eosin.inference.journal_head import require_same
 from eosin.inference.readings import Reading
 from eosin.pixels.reading import SkippedFile
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import TracebackType
 
-    from eosin.inference.journal_head import Head
+    from eosin.artefacts.journal import JournalHead
 
 _SYNC_EVERY = 5.0  # seconds; only a power cut loses what is not yet synced
 _ANEW = "start anew with --overwrite"
@@ -57,14 +59,14 @@ class Journal:
             os.ftruncate(self._file, rows[-1].end if rows else 0)
 
     @classmethod
-    def begin(cls, path: Path, head: Head, paths: Sequence[Path]) -> Self:
+    def begin(cls, path: Path, head: JournalHead, paths: Sequence[Path]) -> Self:
         """A new journal in place of any that lies there."""
         journal = cls(path, paths, ())
-        journal._write([head.to_dict()])
+        journal._write([sealed(head)])
         return journal
 
     @classmethod
-    def resume(cls, path: Path, head: Head, paths: Sequence[Path]) -> Self:
+    def resume(cls, path: Path, head: JournalHead, paths: Sequence[Path]) -> Self:
         """Go on with the journal that lies there, or begin one.
 
         Raises:
@@ -74,7 +76,7 @@ class Journal:
         found = _read(path)
         if not found.rows:
             return cls.begin(path, head, paths)
-        head.require_same(found.head, path)
+        require_same(head, found.head, path)
         complete = len(found.rows) == len(paths)
         rows = found.rows[
             : None if complete else len(found.rows) // head.batch_size * head.batch_size

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from eosin.artefacts.tables import require_format
+from eosin.artefacts.codec import parse_artefact
+from eosin.artefacts.journal import JournalHead
 from eosin.errors import DataError
-from eosin.files import sha256_of
-from eosin.networks.run import RECORD_NAME
+from eosin.files import legible
 from eosin.version import __version__
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from eosin.artefacts.codec import Fields
     from eosin.artefacts.manifest import Manifest
     from eosin.inference.predict import Chosen, PredictOptions
     from eosin.networks.run import Run
 
-FORMAT_VERSION = 1
-_KIND = "prediction journal"
 # Of each value that must be the same again: what it is called.
 _CALLED = {
     "run_sha256": "another Run",
@@ -35,78 +33,46 @@ _CALLED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What decides the numbers of a prediction.
+def head_of(run: Run, chosen: Chosen, options: PredictOptions) -> JournalHead:
+    """The head of this prediction's journal."""
+    return JournalHead(
+        run=legible(str(run.folder)),
+        run_sha256=run.sha256,
+        images=len(chosen.images),
+        images_sha256=_images_sha256(chosen.images),
+        split=chosen.split,
+        allow_seen=options.allow_seen,
+        device=options.device,
+        engine=options.engine,
+        batch_size=options.batch_size,
+        eosin=__version__,
+    )
 
-    Attributes:
-        run: the Run's folder, to be named; not compared.
-        run_sha256: of its ``run.json``, which holds the SHA-256 of weights and members.
-        images: how many; told, not compared.
-        images_sha256: of all that is known of them, in order.
-        split: that is scored.
-        allow_seen: whether patients may be scored that the Run has seen.
-        device: as asked for.
-        engine: as asked for.
-        batch_size: images a forward pass; the last digits can depend on it.
-        eosin: the version.
+
+def require_same(head: JournalHead, fields: Fields, path: Path) -> None:
+    """DataError, naming what differs, where the journal ``path`` began with something else.
+
+    Args:
+        head: of the prediction that wants to go on.
+        fields: the head that the journal holds.
+        path: the journal.
     """
-
-    run: str
-    run_sha256: str
-    images: int
-    images_sha256: str
-    split: str
-    allow_seen: bool
-    device: str
-    engine: str
-    batch_size: int
-    eosin: str = __version__
-
-    @classmethod
-    def of(cls, run: Run, chosen: Chosen, options: PredictOptions) -> Self:
-        """The head of this prediction's journal."""
-        return cls(
-            run=str(run.folder),
-            run_sha256=sha256_of(run.folder / RECORD_NAME),
-            images=len(chosen.images),
-            images_sha256=_images_sha256(chosen.images),
-            split=chosen.split,
-            allow_seen=options.allow_seen,
-            device=options.device,
-            engine=options.engine,
-            batch_size=options.batch_size,
-        )
-
-    def to_dict(self) -> dict[str, object]:
-        """The head as plain JSON values."""
-        plain = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {"kind": _KIND, "format_version": FORMAT_VERSION, **plain}
-
-    def require_same(self, found: dict[str, object], path: Path) -> None:
-        """DataError, naming what differs, where the journal ``path`` began with something else.
-
-        Args:
-            found: the head that it holds.
-            path: the journal.
-        """
-        require_format(found, path, kind=_KIND, newest=FORMAT_VERSION)
-        now = self.to_dict()
-        for name, called in _CALLED.items():
-            if found.get(name) != now[name]:
-                raise DataError(
-                    f"{path}: was begun with {called} ({_shown(name, found)} then, "
-                    f"{_shown(name, now)} now); give the same again to go on with --resume, or "
-                    "start anew with --overwrite"
-                )
+    found = parse_artefact(JournalHead, fields, path, fix="start anew with --overwrite")
+    for name, called in _CALLED.items():
+        if getattr(found, name) != getattr(head, name):
+            raise DataError(
+                f"{path}: was begun with {called} ({_shown(name, found)} then, "
+                f"{_shown(name, head)} now); give the same again to go on with --resume, or "
+                "start anew with --overwrite"
+            )
 
 
-def _shown(name: str, head: dict[str, object]) -> str:
+def _shown(name: str, head: JournalHead) -> str:
     if name == "run_sha256":
-        return f"{head.get('run')}, run.json {str(head.get(name))[:12]}"
+        return f"{head.run}, run.json {head.run_sha256[:12]}"
     if name == "images_sha256":
-        return f"{head.get('images')} images, fingerprint {str(head.get(name))[:12]}"
-    return str(head.get(name))
+        return f"{head.images} images, fingerprint {head.images_sha256[:12]}"
+    return str(getattr(head, name))
 
 
 def _images_sha256(images: Manifest) -> str:

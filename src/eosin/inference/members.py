@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
+from eosin.artefacts.run import EnsembleRun, Vote
 from eosin.errors import ModelError
 from eosin.evaluation.calibration import apply_temperature
 from eosin.inference.readings import Reading
-from eosin.inference.votes import Vote, hard_vote, soft_vote, weighted_vote
+from eosin.inference.votes import hard_vote, soft_vote, weighted_vote
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,8 +68,11 @@ class Scorer:
         places, values, skipped = _stacked(parts)
         if not len(places):
             return Reading(places, np.empty((0, 0)), skipped)
-        vote = "soft" if record.kind == "folds" else record.vote
-        return Reading(places, cast_votes(values, vote, _weights(self.run)), skipped)
+        if isinstance(record, EnsembleRun):
+            values = cast_votes(values, record.vote, record.weights)
+        else:
+            values = soft_vote(values)
+        return Reading(places, values, skipped)
 
     def stain_notes(self, readings: Readings) -> dict[Path, str]:
         """What the stain steps of the networks noted of files that were scored."""
@@ -91,11 +95,8 @@ class Scorer:
 def open_scorer(run: Run) -> Scorer:
     """The Run with all that is inside it; ModelError where a member is missing or changed."""
     record = run.record
-    if record.kind == "single":
-        return Scorer(run)
-    fusion = record.kind == "ensemble" and record.vote == "fusion"
     members = tuple(open_scorer(member) for member in run.open_members())
-    if not fusion:
+    if not members or not record.owns_weights:
         return Scorer(run, members)
     from eosin.networks.fusion_weights import load_fusion
 
@@ -129,10 +130,10 @@ def member_features(members: Sequence[Run], readings: Readings) -> Reading:
         ModelError: a member is itself made of Runs and so has no features of its own.
     """
     for run in members:
-        if run.record.kind != "single":
+        if run.record.inside:
             raise ModelError(
-                f"{run.folder}: a {run.record.kind} Run has no features of its own to fuse; name "
-                "its members instead, or use another vote"
+                f"{run.folder}: a Run of {len(run.record.inside)} members has no features of its "
+                "own to fuse; name its members instead, or use another vote"
             )
     places, parts, skipped = _aligned([readings.features(run) for run in members])
     return Reading(places, np.concatenate(parts, axis=1), skipped)
@@ -159,8 +160,3 @@ def _aligned(
     skipped = {item.path: item for reading in readings for item in reading.skipped}
     rows = [reading.values[np.isin(reading.places, places)] for reading in readings]
     return places, rows, tuple(skipped.values())
-
-
-def _weights(run: Run) -> tuple[float, ...]:
-    found = run.record.choices.get("weights", ())
-    return tuple(float(weight) for weight in found) if isinstance(found, list | tuple) else ()

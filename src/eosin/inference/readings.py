@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from eosin.artefacts.preprocessing import Preprocessing
     from eosin.inference.engines import Engine
     from eosin.networks.run import Run
     from eosin.pixels.batches import Batch
-    from eosin.pixels.preprocessing import Preprocessing
     from eosin.pixels.reading import SkippedFile
 
     Floats = npt.NDArray[np.float64]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from eosin.inference.journal import Journal, journal_path, keeping, require_none_begun
-from eosin.inference.journal_head import Head
+from eosin.inference.journal_head import head_of
 from eosin.inference.predict import PredictOptions, Scored, choose, make_scored
 from eosin.inference.readings import gathered
 from eosin.inference.scoring import score_batches
@@ -70,7 +70,7 @@ def predict_to_table(
     options = options or PredictOptions()
     chosen = choose(run, images, options)
     paths, path = chosen.images.paths, journal_path(out)
-    head = Head.of(run, chosen, options)
+    head = head_of(run, chosen, options)
     if not resume and not overwrite:
         require_none_begun(path)
     opened = Journal.resume if resume and not overwrite else Journal.begin

@@ -6,7 +6,7 @@ shape (n, classes).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
     Ints = npt.NDArray[np.int64]
 
-Vote = Literal["soft", "hard", "weighted", "fusion"]
 TIE_SHARE = 1e-6  # of a vote; far below 1 / members, far above a CSV's rounding
 _FLOOR = 1e-12
 _STEPS = 20_000

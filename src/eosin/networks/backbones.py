@@ -11,8 +11,8 @@ import difflib
 import re
 from dataclasses import dataclass, replace
 
+from eosin.artefacts.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Fit, Preprocessing
 from eosin.errors import ConfigError, ModelError
-from eosin.pixels.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Fit, Preprocessing
 
 INCEPTION_HER2 = "inception_her2"
 _CUT = re.compile(r"(?P<whole>.+)@stride(?P<stride>\d+)", re.IGNORECASE)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from eosin.artefacts.run import ExportedRun
 from eosin.errors import ModelError, NoMapError
 from eosin.files import replacing
 from eosin.networks.backbones import INCEPTION_HER2, BackboneSpec, resolve_backbone
@@ -156,12 +157,12 @@ def load_classifier(run: Run, *, device: str | torch.device = "cpu") -> Classifi
         ModelError: the Run is made of members or exported, or its weights are missing, changed or
             do not fit; the message names the folder.
     """
-    if run.record.members:
+    if run.record.inside:
         raise ModelError(
-            f"{run.folder}: made of {len(run.record.members)} Runs and has no weights of its own; "
+            f"{run.folder}: made of {len(run.record.inside)} Runs and has no weights of its own; "
             "load each of its members"
         )
-    if run.record.graph is not None:
+    if isinstance(run.record, ExportedRun):
         raise ModelError(
             f"{run.folder}: an exported Run, a graph without PyTorch weights; give the Run that it "
             "was exported from"

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from eosin.artefacts.preprocessing import Preprocessing
 from eosin.errors import DataError
-from eosin.pixels.preprocessing import Preprocessing, normalise, view_with_note
+from eosin.pixels.preprocessing import normalise, view_with_note
 from eosin.pixels.read_ahead import read_ahead
 from eosin.pixels.reading import SkippedFile, read_image
 

@@ -17,14 +17,15 @@ import hashlib
 import json
 import shutil
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
+from eosin.artefacts.preprocessing import Preprocessing
 from eosin.errors import ConfigError, DataError
 from eosin.files import sha256_of
 from eosin.pixels.pixel_store import PixelStore, Row, append_lines, is_sound, read_lines
-from eosin.pixels.preprocessing import Preprocessing
 from eosin.pixels.read_ahead import read_ahead
+from eosin.pixels.stain_normalizer import source_key
 from eosin.pixels.views import Views
 
 if TYPE_CHECKING:
@@ -222,15 +223,12 @@ def _read_known(path: Path) -> dict[str, str]:
 
 def _source_key(views: Views, place: int) -> str:
     """What of an image's key comes from the stain it is brought from."""
-    source = views.sources[place] if views.sources else None
-    if source is None:
-        return ""
-    return "+" + hashlib.sha256(json.dumps(source.to_dict(), sort_keys=True).encode()).hexdigest()
+    return source_key(views.sources[place] if views.sources else None)
 
 
 def _bytes_of(spec: Preprocessing) -> dict[str, object]:
     """The settings that decide about bytes: mean and std come after them."""
-    return {key: value for key, value in spec.to_dict().items() if key not in ("mean", "std")}
+    return {key: value for key, value in asdict(spec).items() if key not in ("mean", "std")}
 
 
 def _decoders() -> dict[str, str]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final
 
 import cv2
 import numpy as np
 
-from eosin.errors import ConfigError
+from eosin.artefacts.preprocessing import FEWEST_DEGREES, LEAST_CONCENTRATION
 from eosin.pixels.optical_density import (
     FloatArray,
     Matrix,
@@ -27,8 +27,6 @@ from eosin.pixels.tissue_sample import Reason, UnstainedError
 _PSEUDO_MAXIMUM: Final = 99.0  # percentile (Macenko et al. 2009)
 _LOOK_STRIDE: Final = 16
 _LOOK_MARGIN: Final = 3.0  # percent
-_FEWEST_DEGREES: Final = 2.0  # stains closer than this cannot be told apart
-_LEAST_CONCENTRATION: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,33 +40,6 @@ class StainEstimate:
 
     stain_matrix: Matrix
     max_concentration: Matrix
-
-    def to_dict(self) -> dict[str, object]:
-        """The estimate as plain JSON values."""
-        return {
-            "stain_matrix": self.stain_matrix.tolist(),
-            "max_concentration": self.max_concentration.tolist(),
-        }
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, object]) -> Self:
-        """Read what ``to_dict`` wrote; ConfigError where it is not two separable stains."""
-        matrix = read_array(fields, "stain_matrix", (2, 3))
-        most = read_array(fields, "max_concentration", (2,))
-        if not _is_usable(matrix, most):
-            raise ConfigError(f"not two separable stains: {dict(fields)}")
-        return cls(stain_matrix=matrix, max_concentration=most)
-
-
-def read_array(fields: Mapping[str, object], key: str, shape: tuple[int, ...]) -> Matrix:
-    """The finite float64 array of that shape under ``key``; ConfigError where there is none."""
-    try:
-        values = np.array(fields[key], dtype=np.float64)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"stain step has no numbers under {key!r}: {dict(fields)}") from error
-    if values.shape != shape or not np.isfinite(values).all():
-        raise ConfigError(f"stain step's {key!r} must be finite, of shape {shape}: {values}")
-    return values
 
 
 def estimate_from_matrix(density: FloatArray, stain_matrix: Matrix) -> StainEstimate:
@@ -167,8 +138,8 @@ def _is_separable(stain_matrix: Matrix) -> bool:
     if not (np.abs(lengths - 1.0) <= 1e-3).all():
         return False
     cosine = float(stain_matrix[0] @ stain_matrix[1])
-    return cosine < math.cos(math.radians(_FEWEST_DEGREES))
+    return cosine < math.cos(math.radians(FEWEST_DEGREES))
 
 
 def _is_usable(stain_matrix: Matrix, most: Matrix) -> bool:
-    return _is_separable(stain_matrix) and bool((most >= _LEAST_CONCENTRATION).all())
+    return _is_separable(stain_matrix) and bool((most >= LEAST_CONCENTRATION).all())

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Final, Self
+from typing import Final
 
 import cv2
 import numpy as np
 
-from eosin.errors import ConfigError
-from eosin.pixels.concentration import read_array
 from eosin.pixels.optical_density import (
     TISSUE_DENSITY,
     FloatArray,
@@ -38,18 +36,6 @@ class ColourStatistics:
 
     mean: Matrix
     spread: Matrix
-
-    def to_dict(self) -> dict[str, object]:
-        """The statistics as plain JSON values."""
-        return {"mean": self.mean.tolist(), "spread": self.spread.tolist()}
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, object]) -> Self:
-        """Read what ``to_dict`` wrote; ConfigError where a spread is not positive."""
-        mean, spread = read_array(fields, "mean", (3,)), read_array(fields, "spread", (3,))
-        if spread.min() <= 0:
-            raise ConfigError(f"colour spread must be positive in every channel: {spread}")
-        return cls(mean=mean, spread=spread)
 
 
 def reinhard_estimate(sample: TissueSample) -> ColourStatistics:

@@ -13,6 +13,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, Self
 
+import numpy as np
+
+from eosin.artefacts.preprocessing import (
+    ColourTarget,
+    MacenkoStep,
+    Per,
+    ReinhardStep,
+    StainStep,
+    StainTarget,
+    Triple,
+    VahadaneStep,
+)
 from eosin.errors import ConfigError
 from eosin.pixels.concentration import (
     StainEstimate,
@@ -46,7 +58,7 @@ __all__ = [
     "UnstainedError",
     "Vahadane",
     "create_normalizer",
-    "normalizer_from_dict",
+    "normalizer_of_step",
 ]
 
 
@@ -65,18 +77,18 @@ class Reinhard(StainNormalizer):
         """(3,) standard deviations of the same."""
         return _colours(self.target_).spread
 
-    def settings(self) -> dict[str, float]:
-        """None: the method has nothing to set."""
-        return {}
+    def step(self, per: Per = "image") -> StainStep:
+        """The target as a Run keeps it; ConfigError before ``fit``."""
+        found = _colours(self.target_)
+        return ReinhardStep(ColourTarget(_triple(found.mean), _triple(found.spread)), per)
 
     @classmethod
-    def _from_settings(cls, fields: Mapping[str, object]) -> Self:
-        del fields  # nothing to read
-        return cls()
-
-    @staticmethod
-    def _read_target(fields: Mapping[str, object]) -> Source:
-        return ColourStatistics.from_dict(fields)
+    def of_step(cls, step: StainStep) -> Self:
+        """The fitted normalizer that ``step`` gave; ConfigError where it is of another method."""
+        if not isinstance(step, ReinhardStep):
+            raise ConfigError(f"not a step of {cls.method}: {step}")
+        mean, spread = np.array(step.target.mean), np.array(step.target.spread)
+        return cls().fit_target(ColourStatistics(mean=mean, spread=spread))
 
     @staticmethod
     def _median(estimates: Sequence[Source]) -> Source:
@@ -104,10 +116,6 @@ class _TwoStains(StainNormalizer):
         return _stains(self.target_).max_concentration
 
     @staticmethod
-    def _read_target(fields: Mapping[str, object]) -> Source:
-        return StainEstimate.from_dict(fields)
-
-    @staticmethod
     def _median(estimates: Sequence[Source]) -> Source:
         return median_estimate([_stains(estimate) for estimate in estimates])
 
@@ -127,13 +135,16 @@ class Macenko(_TwoStains):
         self.beta = _between(beta, 0.0, 1.0, name="beta")
         self.alpha = _between(alpha, 0.0, 25.0, name="alpha")
 
-    def settings(self) -> dict[str, float]:
-        """The constructor's keywords and their values."""
-        return {"beta": self.beta, "alpha": self.alpha}
+    def step(self, per: Per = "image") -> StainStep:
+        """Settings and target as a Run keeps them; ConfigError before ``fit``."""
+        return MacenkoStep(_target(self.target_), self.beta, self.alpha, per)
 
     @classmethod
-    def _from_settings(cls, fields: Mapping[str, object]) -> Self:
-        return cls(beta=_number(fields, "beta"), alpha=_number(fields, "alpha"))
+    def of_step(cls, step: StainStep) -> Self:
+        """The fitted normalizer that ``step`` gave; ConfigError where it is of another method."""
+        if not isinstance(step, MacenkoStep):
+            raise ConfigError(f"not a step of {cls.method}: {step}")
+        return cls(beta=step.beta, alpha=step.alpha).fit_target(_estimate(step.target))
 
     def _estimate(self, sample: TissueSample) -> Source:
         return macenko_estimate(sample, beta=self.beta, alpha=self.alpha)
@@ -159,13 +170,16 @@ class Vahadane(_TwoStains):
         super().__init__()
         self.penalty = _between(penalty, 0.0, 1.0, name="penalty")
 
-    def settings(self) -> dict[str, float]:
-        """The constructor's keywords and their values."""
-        return {"penalty": self.penalty}
+    def step(self, per: Per = "image") -> StainStep:
+        """Settings and target as a Run keeps them; ConfigError before ``fit``."""
+        return VahadaneStep(_target(self.target_), self.penalty, per)
 
     @classmethod
-    def _from_settings(cls, fields: Mapping[str, object]) -> Self:
-        return cls(penalty=_number(fields, "penalty"))
+    def of_step(cls, step: StainStep) -> Self:
+        """The fitted normalizer that ``step`` gave; ConfigError where it is of another method."""
+        if not isinstance(step, VahadaneStep):
+            raise ConfigError(f"not a step of {cls.method}: {step}")
+        return cls(penalty=step.penalty).fit_target(_estimate(step.target))
 
     def _estimate(self, sample: TissueSample) -> Source:
         return vahadane_estimate(sample, penalty=self.penalty)
@@ -185,9 +199,9 @@ def create_normalizer(method: str) -> StainNormalizer:
     return _kind(method)()
 
 
-def normalizer_from_dict(fields: Mapping[str, object]) -> StainNormalizer:
-    """The fitted normalizer of any method that ``to_dict`` wrote; ConfigError where it is none."""
-    return _kind(fields.get("method")).from_dict(fields)
+def normalizer_of_step(step: StainStep) -> StainNormalizer:
+    """The fitted normalizer that a Run's step stands for."""
+    return _kind(step.method).of_step(step)
 
 
 def _kind(method: object) -> type[StainNormalizer]:
@@ -208,11 +222,20 @@ def _colours(source: Source) -> ColourStatistics:
     return source
 
 
-def _number(fields: Mapping[str, object], key: str) -> float:
-    value = fields.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ConfigError(f"stain setting {key!r} must be a number, got {value!r}")
-    return float(value)
+def _target(source: Source) -> StainTarget:
+    found = _stains(source)
+    haematoxylin, eosin = found.stain_matrix
+    first, second = found.max_concentration.tolist()
+    return StainTarget((_triple(haematoxylin), _triple(eosin)), (first, second))
+
+
+def _estimate(target: StainTarget) -> StainEstimate:
+    return StainEstimate(np.array(target.stain_matrix), np.array(target.max_concentration))
+
+
+def _triple(values: Matrix) -> Triple:
+    red, green, blue = values.tolist()
+    return red, green, blue
 
 
 def _between(value: float, low: float, high: float, *, name: str) -> float:

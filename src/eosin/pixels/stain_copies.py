@@ -7,17 +7,33 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final, Literal
 
+from pydantic import Field
+
+from eosin.artefacts.codec import Artefact, Fields, read_artefact, write_artefact
+from eosin.artefacts.preprocessing import StainStep
 from eosin.errors import ConfigError, DataError
-from eosin.files import read_json, replacing, write_json
+from eosin.files import replacing
 from eosin.pixels.reading import SkippedFile, UInt8Image, read_image
 from eosin.pixels.stain_normalizer import Source
-from eosin.pixels.stain_step import StainStep
+from eosin.pixels.stain_step import apply_stain, stain_note
 
 SETTINGS_NAME: Final = "stain.json"
 _NOTE: Final = "eosin-stain-note"  # PNG text that lets a continued job know what it noted before
 _COMPRESSION: Final = 3  # of zlib: half the time of its default, a few per cent more bytes
+
+
+class StainCopies(Artefact):
+    """What a folder of copies was made by."""
+
+    kind: Literal["stain copies"] = "stain copies"
+    step: Annotated[StainStep, Field(discriminator="method")]
+
+
+def _from_0_1_0(fields: Fields) -> Fields:
+    step = {name: fields[name] for name in fields if name not in ("format_version", "kind")}
+    return {"kind": fields["kind"], "step": step}
 
 
 @dataclass(frozen=True)
@@ -58,9 +74,10 @@ def claim_folder(folder: Path, step: StainStep) -> None:
         ConfigError: the folder holds copies made by another step, or something else.
     """
     path = folder / SETTINGS_NAME
-    wanted: dict[str, object] = {"format_version": 1, "kind": "stain copies", **step.to_dict()}
+    wanted = StainCopies(step=step)
     if path.is_file():
-        if read_json(path, what="stain step", fix="remove the folder") != wanted:
+        fix = "remove the folder"
+        if read_artefact(StainCopies, path, fix=fix, upgrade=_from_0_1_0) != wanted:
             raise ConfigError(
                 f"{folder}: holds copies of another method, target or images; name another folder "
                 "or remove it"
@@ -68,7 +85,7 @@ def claim_folder(folder: Path, step: StainStep) -> None:
         return
     if folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"{folder}: holds files and no {SETTINGS_NAME}; name a new folder")
-    write_json(path, wanted)
+    write_artefact(wanted, path)
 
 
 def write_copies(
@@ -122,10 +139,10 @@ def _copy(
     if before is not None:
         return before, True
     try:
-        result = step.apply(read_image(path), source=source)
+        result = apply_stain(step, read_image(path), source=source)
     except DataError as error:
         return SkippedFile.from_error(path, error), False
-    note = step.note(result, source=source)
+    note = stain_note(step, result, source=source)
     _write_png(result.image, copy, note)
     return note, False
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self, TypeAlias
 
 import numpy as np
 
+from eosin.artefacts.preprocessing import Per, StainStep
 from eosin.errors import ConfigError
 from eosin.pixels.concentration import StainEstimate
 from eosin.pixels.optical_density import require_rgb_bytes
@@ -25,6 +27,14 @@ from eosin.pixels.tissue_sample import (
 )
 
 Source: TypeAlias = StainEstimate | ColourStatistics
+
+
+def source_key(source: Source | None) -> str:
+    """What tells one source from another in the key of a cache; empty for an image's own stain."""
+    if source is None:
+        return ""
+    arrays = [getattr(source, name) for name in source.__dataclass_fields__]
+    return "+" + hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,6 +95,11 @@ class StainNormalizer(ABC):
         self._target = self._median(estimates)
         return self
 
+    def fit_target(self, target: Source) -> Self:
+        """Take what ``estimate`` gave as the target."""
+        self._target = target
+        return self
+
     def estimate(self, images: Images) -> Source:
         """The stain of one image, or of all pixels of several together, such as a patient's.
 
@@ -120,31 +135,14 @@ class StainNormalizer(ABC):
             return StainResult(image=image.copy(), reason=error.reason)
         return StainResult(image=self._repaint(image, known, target), reason=None)
 
-    def to_dict(self) -> dict[str, object]:
-        """Method, settings and target as plain JSON values; ConfigError before ``fit``."""
-        return {"method": self.method, **self.settings(), "target": self.target_.to_dict()}
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, object]) -> Self:
-        """The fitted normalizer that ``to_dict`` wrote; ConfigError where it is not one."""
-        target = fields.get("target")
-        if fields.get("method") != cls.method or not isinstance(target, Mapping):
-            raise ConfigError(f"not a fitted {cls.method} stain step: {dict(fields)}")
-        normalizer = cls._from_settings(fields)
-        normalizer._target = cls._read_target(target)
-        return normalizer
-
     @abstractmethod
-    def settings(self) -> dict[str, float]:
-        """The constructor's keywords and their values."""
+    def step(self, per: Per = "image") -> StainStep:
+        """Method, settings and target as a Run keeps them; ConfigError before ``fit``."""
 
     @classmethod
     @abstractmethod
-    def _from_settings(cls, fields: Mapping[str, object]) -> Self: ...
-
-    @staticmethod
-    @abstractmethod
-    def _read_target(fields: Mapping[str, object]) -> Source: ...
+    def of_step(cls, step: StainStep) -> Self:
+        """The fitted normalizer that ``step`` gave; ConfigError where it is of another method."""
 
     @staticmethod
     @abstractmethod

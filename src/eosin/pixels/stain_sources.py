@@ -7,10 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeAlias
 
+from eosin.artefacts.preprocessing import Preprocessing
 from eosin.errors import ConfigError, DataError
-from eosin.pixels.preprocessing import Preprocessing
 from eosin.pixels.reading import UInt8Image, read_image
 from eosin.pixels.stain_normalizer import Source, StainNormalizer
+from eosin.pixels.stain_step import normalizer_of
 
 Sources: TypeAlias = tuple[Source | None, ...]
 
@@ -124,7 +125,7 @@ def patient_sources(
             "the stain step estimates one stain a patient, but the patients of these images are "
             "not known; give a manifest that names them, or train with stain_per = 'image'"
         )
-    return pooled_sources(paths, patients, spec.stain.normalizer, workers=workers)
+    return pooled_sources(paths, patients, normalizer_of(spec.stain), workers=workers)
 
 
 def _readable(paths: Sequence[Path]) -> Iterator[UInt8Image]:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eosin.artefacts.preprocessing import Preprocessing
 from eosin.errors import DataError
-from eosin.pixels.preprocessing import Preprocessing, view
+from eosin.pixels.preprocessing import view
 from eosin.pixels.read_ahead import read_ahead
 from eosin.pixels.reading import SkippedFile, UInt8Image, read_image
 

@@ -111,7 +111,7 @@ def _choices(run: Run) -> tuple[str, ...]:
     strength, losses = run.record.choices.get("strength"), run.record.choices[_PROBE]
     if not isinstance(losses, dict) or not isinstance(strength, int | float):
         raise ModelError(f"{run.folder}: the choices of its probe cannot be read; train it again")
-    tried = ", ".join(f"{name}: {float(loss):.3f}" for name, loss in losses.items())
+    tried = ", ".join(f"{name}: {float(str(loss)):.3f}" for name, loss in losses.items())
     threshold = run.record.threshold
     return f"{strength:g}", tried, number(run.record.temperature), number(threshold)
 

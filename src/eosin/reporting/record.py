@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eosin.artefacts.run import EnsembleRun, ExportedRun, FoldsRun
 from eosin.reporting.wording import counted
 
 if TYPE_CHECKING:
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from eosin.artefacts.evaluation import Evaluation
     from eosin.artefacts.graph import Graph
     from eosin.artefacts.predictions import Predictions
+    from eosin.artefacts.run import RunRecord
     from eosin.networks.run import Run
 
     Facts = tuple[tuple[str, str, bool], ...]  # name, value, whether it is set as code
@@ -33,7 +36,7 @@ def settings_of(run: Run, predictions: Predictions) -> tuple[tuple[str, Facts], 
     """Groups of facts under their headings: model, predictions, training, files, versions."""
     record, provenance = run.record, predictions.provenance
     model = [
-        ("Kind of Run", record.kind, False),
+        ("Kind of Run", record.kind.removeprefix("run/"), False),
         ("Backbone", record.backbone, True),
         ("Started from", record.initial_weights or "not recorded", False),
         ("Temperature", f"{record.temperature:.4g}", False),
@@ -43,9 +46,9 @@ def settings_of(run: Run, predictions: Predictions) -> tuple[tuple[str, Facts], 
         ("Validated on", f"{len(record.val_patients):,} patients", False),
         ("Training protocol", record.protocol.name, False),
     ]
-    if record.vote:
+    if isinstance(record, FoldsRun | EnsembleRun) and record.vote:
         model.append(("Vote", record.vote, False))
-    if record.graph is not None:
+    if isinstance(record, ExportedRun):
         model.append(("Exported as", _graph(record.graph), False))
     scored = [
         ("Scored", provenance.split, False),
@@ -56,14 +59,14 @@ def settings_of(run: Run, predictions: Predictions) -> tuple[tuple[str, Facts], 
     prints = [("Training manifest", record.fingerprint or "not recorded", True)]
     if record.weights_sha256:
         prints.append(("model.safetensors", record.weights_sha256, True))
-    if record.graph is not None:
+    if isinstance(record, ExportedRun):
         prints += [(name, sha256, True) for name, sha256 in record.graph.files.items()]
-    prints += [(f"Member {member.path}", member.sha256, True) for member in record.members]
+    prints += [(f"Member {member.path}", member.sha256, True) for member in record.inside]
     groups = (
         ("Model", tuple(model)),
         ("Predictions", tuple(scored)),
-        ("Preprocessing", _plain(record.preprocessing.to_dict())),
-        ("Chosen in training", _plain(record.choices)),
+        ("Preprocessing", _plain(asdict(record.preprocessing))),
+        ("Chosen in training", _plain({**record.choices, **_weights(record)})),
         ("Training settings", _plain(record.training)),
         ("Fingerprints (SHA-256)", tuple(prints)),
         ("Versions", _plain(record.versions)),
@@ -79,6 +82,11 @@ def limits_of(run: Run, predictions: Predictions, evaluation: Evaluation) -> tup
         found.insert(1, protocol.warning)
     found += [*evaluation.notes, *predictions.provenance.notes, *run.record.notes]
     return tuple(dict.fromkeys(found))
+
+
+def _weights(record: RunRecord) -> dict[str, object]:
+    weighted = isinstance(record, EnsembleRun) and record.weights
+    return {"weights": weighted} if weighted else {}
 
 
 def _graph(graph: Graph) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from eosin.artefacts.codec import with_changes, write_artefact
 from eosin.artefacts.evaluation import Evaluation, read_evaluation
 from eosin.artefacts.predictions import Predictions, read_predictions
+from eosin.artefacts.study import CellState, read_cell_state
 from eosin.data.splits import split_by_fractions, split_into_folds
 from eosin.evaluation.evaluate import evaluate_predictions
-from eosin.files import sha256_of, write_json
+from eosin.files import sha256_of
 from eosin.networks.backbones import resolve_backbone
 from eosin.networks.run import PREDICTIONS_NAME, Run, read_run
 from eosin.networks.weights import weights_file
@@ -92,14 +93,13 @@ class Workshop:
         images = divide(self.manifest, cell.design, cell.seed)
         key = cell.key(self.study.training, images.fingerprint, self.study.config.resamples)
         weights = self._weights(cell)
-        state = _read_state(folder)
-        same = state.get("key") == key and _agree(state.get("weights"), weights)
-        if same and state.get("done"):
-            return self._read(cell, folder, float(str(state["seconds"])))
-        if state and not same:
+        state = read_cell_state(folder / _STATE)
+        if state and not (state.key == key and _agree(state.weights, weights)):
             shutil.rmtree(folder)
-        facts = {"key": key, "weights": weights}
-        write_json(folder / _STATE, {**facts, "done": False})
+        elif state and state.seconds is not None and state.done:
+            return self._read(cell, folder, state.seconds)
+        begun = CellState(key=key, weights=weights, done=False, seconds=None)
+        write_artefact(begun, folder / _STATE)
         began = time.monotonic()
         predictions = (
             self._combine(cell, images, folder)
@@ -109,7 +109,7 @@ class Workshop:
         predictions.write(folder / PREDICTIONS_NAME)
         self._evaluate(predictions, folder)
         seconds = round(time.monotonic() - began, 1)
-        write_json(folder / _STATE, {**facts, "done": True, "seconds": seconds})
+        write_artefact(with_changes(begun, done=True, seconds=seconds), folder / _STATE)
         return self._read(cell, folder, seconds)
 
     def _weights(self, cell: Cell) -> dict[str, str]:
@@ -175,12 +175,11 @@ class Workshop:
         )
 
 
-def _agree(kept: object, weights: Mapping[str, str]) -> bool:
+def _agree(then: Mapping[str, str], weights: Mapping[str, str]) -> bool:
     """Whether no file is known to be another than the kept one; a file not found says nothing.
 
     So finished cells are read, not lost, where EOSIN_WEIGHTS is not set.
     """
-    then = kept if isinstance(kept, dict) else {}
     return all(then.get(name, digest) == digest for name, digest in weights.items())
 
 
@@ -191,11 +190,3 @@ def _scored(run: Run, images: Manifest) -> Predictions:
 
 def _some_patient_has_one_label(predictions: Predictions) -> bool:
     return bool((predictions.frame.groupby("patient")["label"].nunique() == 1).any())
-
-
-def _read_state(folder: Path) -> dict[str, object]:
-    path = folder / _STATE
-    if not path.is_file():
-        return {}
-    state: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
-    return state

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from eosin.artefacts.run import Vote
 from eosin.errors import ConfigError
-from eosin.inference.votes import Vote
 from eosin.settings import read_flat_toml, validated
 from eosin.study.stains import BASELINE, Staining
 from eosin.training.config import TrainingConfig, read_config

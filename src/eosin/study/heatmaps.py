@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eosin.artefacts.run import FoldsRun
 from eosin.explanation.explain import ExplainOptions, explain
-from eosin.files import sha256_of
 from eosin.inference.images import select_split
-from eosin.networks.run import RECORD_NAME
 from eosin.reporting.heatmap_folder import write_heatmaps
 from eosin.study.cells import divide
 from eosin.study.kept import make_once
@@ -59,7 +58,7 @@ def draw_heatmaps(
     """
     runs, cell = [_first_fold(result.run) for result in group], group[0].cell
     out = (folder / cell.name).parent
-    records = {result.cell.name: sha256_of(result.run.folder / RECORD_NAME) for result in group}
+    records = {result.cell.name: result.run.sha256 for result in group}
     make_once(
         out,
         {"runs": records, "images": images},
@@ -78,4 +77,4 @@ def _draw(runs: Sequence[Run], cell: Cell, manifest: Manifest, out: Path, *, ima
 
 
 def _first_fold(run: Run) -> Run:
-    return run.open_members()[0] if run.record.kind == "folds" else run
+    return run.open_members()[0] if isinstance(run.record, FoldsRun) else run

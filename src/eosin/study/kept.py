@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
-from eosin.files import write_json
+from eosin.artefacts.codec import write_artefact
+from eosin.artefacts.study import MadeFrom, read_made_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,9 +28,10 @@ def make_once(folder: Path, facts: Mapping[str, object], make: Callable[[], obje
         whether it had to be made.
     """
     stamp = folder / _STAMP
-    if stamp.is_file() and json.loads(stamp.read_text(encoding="utf-8")) == facts:
+    made_from = MadeFrom.model_validate({"facts": dict(facts)})
+    if read_made_from(stamp) == made_from:
         return False
     stamp.unlink(missing_ok=True)
     make()
-    write_json(stamp, facts)
+    write_artefact(made_from, stamp)
     return True

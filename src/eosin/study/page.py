@@ -35,7 +35,9 @@ def write_study(found: StudyResult, folder: Path) -> tuple[Path, Path]:
     if draws:
         _write_frame(draws_frame(draws), folder / "draws.csv")
     settings = {**config.model_dump(mode="json", exclude={"root"})}
-    settings |= {f"training: {k}": v for k, v in found.study.training.to_dict().items()}
+    settings |= {
+        f"training: {k}": v for k, v in found.study.training.model_dump(mode="json").items()
+    }
     facts = StudyFacts(
         title=config.title,
         dataset=config.dataset,

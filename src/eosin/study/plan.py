@@ -14,7 +14,7 @@ from eosin.study.stains import BASELINE, Staining
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from eosin.inference.votes import Vote
+    from eosin.artefacts.run import Vote
     from eosin.study.config import StudyConfig, StudyFile
     from eosin.training.config import TrainingConfig
 
@@ -68,7 +68,7 @@ class Cell:
             "backbones": self.backbones,
             "stain": self.stain,
             "vote": self.vote,
-            "training": training.to_dict(),
+            "training": training.model_dump(mode="json"),
             "images": fingerprint,
             "resamples": resamples,
         }

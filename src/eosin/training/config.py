@@ -138,10 +138,6 @@ class TrainingConfig(BaseModel):
         given = {key: value for key, value in overrides.items() if value is not None}
         return validated(TrainingConfig, {**self.model_dump(), **given}, place="options")
 
-    def to_dict(self) -> dict[str, object]:
-        """The settings as plain JSON values, as a Run keeps them."""
-        return self.model_dump(mode="json")
-
 
 def read_config(path: Path) -> TrainingConfig:
     """Read a flat TOML file; keys left out keep their defaults.
@@ -151,8 +147,3 @@ def read_config(path: Path) -> TrainingConfig:
             names the file, the key, the value and what is wanted.
     """
     return validated(TrainingConfig, read_flat_toml(path), place=str(path))
-
-
-def config_from_dict(fields: Mapping[str, object], *, place: str) -> TrainingConfig:
-    """Read what ``to_dict`` wrote; ConfigError naming ``place`` where it will not do."""
-    return validated(TrainingConfig, fields, place=place)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, get_args
 
 from eosin.artefacts.manifest import COLUMNS, Manifest
 from eosin.artefacts.predictions import Predictions, read_predictions
+from eosin.artefacts.run import FoldsRun, Vote
 from eosin.data.splits import hold_out
 from eosin.errors import ConfigError, DataError, ModelError
 from eosin.inference.predict import PredictOptions, predict
-from eosin.inference.votes import Vote
 from eosin.networks.fusion import save_fusion
 from eosin.networks.run import (
     ERRORS_NAME,
@@ -19,7 +19,8 @@ from eosin.networks.run import (
     RECORD_NAME,
     WEIGHTS_NAME,
     Run,
-    members_of,
+    take_in,
+    weights_digest,
     write_run,
 )
 from eosin.pixels.reading import SkippedFile, write_error_table
@@ -109,7 +110,7 @@ def make_ensembles(
     if manifest is not None:
         manifest.require_honest_name()
     maker = _Maker(tuple(runs), options, on_files)
-    folded = any(run.record.kind == "folds" for run in runs)
+    folded = any(isinstance(run.record, FoldsRun) for run in runs)
     made = maker.by_folds(folders, manifest) if folded else maker.at_once(folders, manifest)
     for vote, folder in folders.items():
         write_error_table(made[vote].skipped, folder / ERRORS_NAME)
@@ -189,17 +190,20 @@ class _Maker:
         place: Place,
     ) -> Run:
         fitted = fit_vote(vote, members, validation, fusion=self.options.fusion)
-        record = ensemble_record(members, vote, fitted, place=place)
-        if vote == "fusion":
-            record = replace(
-                record, seed=self.options.fusion.seed, training=asdict(self.options.fusion)
-            )
+        fused = fitted.head is not None
         if fitted.head is not None:
             save_fusion(fitted.head, folder / WEIGHTS_NAME)
-        if validation is not None:
-            patients = {*record.val_patients, *validation.images.patients}
-            record = replace(record, val_patients=tuple(sorted(patients)))
-        return write_run(folder, replace(record, members=members_of(folder, members)))
+        record = ensemble_record(
+            members,
+            vote,
+            fitted,
+            place=place,
+            members=take_in(folder, members),
+            validated_on=validation.images.patients if validation else (),
+            fusion=self.options.fusion if fused else None,
+            weights_sha256=weights_digest(folder) if fused else None,
+        )
+        return write_run(folder, record)
 
     def _readings(self) -> SharedReadings:
         options = PredictOptions(device=self.options.device, batch_size=self.options.batch_size)
@@ -223,7 +227,7 @@ def _manifest_of_folds(runs: Sequence[Run], manifest: Manifest | None) -> Manife
     """The manifest with the folds that all ``runs`` were trained on."""
     first = runs[0]
     for run in runs[1:]:
-        alike = {run.record.kind, first.record.kind} == {"folds"}
+        alike = all(isinstance(each.record, FoldsRun) for each in (run, first))
         if not alike or run.record.fingerprint != first.record.fingerprint:
             raise ModelError(
                 f"{first.folder} and {run.folder} are not Runs of the same folds; train all "
@@ -258,7 +262,7 @@ def _require_members(runs: Sequence[Run]) -> None:
         if run.record.task != first.record.task:
             raise ModelError(
                 f"{first.folder} and {run.folder} are of different tasks: "
-                f"{first.record.task.to_dict()} and {run.record.task.to_dict()}; members of an "
+                f"{first.record.task} and {run.record.task}; members of an "
                 "ensemble must agree"
             )
     for run in runs:

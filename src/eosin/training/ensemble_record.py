@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from eosin.networks.run import RunRecord
+from eosin.artefacts.run import EnsembleRun
 from eosin.training.provenance import software_versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from eosin.inference.votes import Vote
+    from pydantic import JsonValue
+
+    from eosin.artefacts.run import Member, Vote
     from eosin.networks.run import Run
     from eosin.protocol import Protocol
+    from eosin.training.fusion import FusionOptions
     from eosin.training.voting import FittedVote
 
 _NAMED = 3  # as many members stand in the ensemble's name; more are counted
@@ -48,17 +51,36 @@ def common_place(runs: Sequence[Run]) -> Place:
 
 
 def ensemble_record(
-    runs: Sequence[Run], vote: Vote, fitted: FittedVote, *, place: Place
-) -> RunRecord:
-    """The record of an ensemble, its members not yet named.
+    runs: Sequence[Run],
+    vote: Vote,
+    fitted: FittedVote,
+    *,
+    place: Place,
+    members: tuple[Member, ...],
+    validated_on: Iterable[str],
+    fusion: FusionOptions | None,
+    weights_sha256: str | None,
+) -> EnsembleRun:
+    """The record of an ensemble.
 
     Its preprocessing is the first member's, for those who want to know roughly what it sees; each
     member uses its own, and the choices say so where their input sizes differ.
+
+    Args:
+        runs: the members.
+        vote: how they are combined.
+        fitted: what the vote learnt.
+        place: in a protocol.
+        members: the Runs as the ensemble's folder names them.
+        validated_on: the patients that the vote learnt from.
+        fusion: how a fusion head was fitted, and
+        weights_sha256: of its file; None for every other vote.
     """
     records = [run.record for run in runs]
     sizes = [record.preprocessing.size for record in records]
-    differing = {"input_sizes": sizes} if len(set(sizes)) > 1 else {}
-    return RunRecord(
+    differing: dict[str, JsonValue] = {"input_sizes": [*sizes]} if len(set(sizes)) > 1 else {}
+    val_patients = {*validated_on, *_union(record.val_patients for record in records)}
+    return EnsembleRun(
         task=records[0].task,
         dataset=" + ".join(dict.fromkeys(record.dataset for record in records)),
         backbone=ensemble_name(vote, [record.backbone for record in records]),
@@ -67,15 +89,20 @@ def ensemble_record(
         fingerprint=place.fingerprint,
         fold=place.fold,
         train_patients=_union(record.train_patients for record in records),
-        val_patients=_union(record.val_patients for record in records),
+        val_patients=tuple(sorted(val_patients)),
         patient_pattern=_shared(record.patient_pattern for record in records),
         temperature=fitted.temperature,
         threshold=fitted.threshold,
+        seed=fusion.seed if fusion else 0,
+        training=asdict(fusion) if fusion else {},
         choices={**fitted.choices, **differing},
+        initial_weights="",
         versions=software_versions(),
         notes=tuple(dict.fromkeys(note for record in records for note in record.notes)),
-        kind="ensemble",
+        weights_sha256=weights_sha256,
         vote=vote,
+        weights=fitted.weights,
+        members=members,
     )
 
 

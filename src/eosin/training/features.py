@@ -7,7 +7,7 @@ import json
 import os
 import uuid
 import zipfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,14 +16,15 @@ import numpy as np
 
 from eosin.files import replacing, sha256_of
 from eosin.pixels.batches import read_batches
+from eosin.pixels.stain_normalizer import source_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
+    from eosin.artefacts.preprocessing import Preprocessing
     from eosin.inference.engines import TorchEngine
-    from eosin.pixels.preprocessing import Preprocessing
     from eosin.pixels.reading import SkippedFile
     from eosin.pixels.stain_normalizer import Source
 
@@ -83,7 +84,7 @@ class FeatureCache:
         cls, engine: TorchEngine, spec: Preprocessing, *, root: Path | None = None
     ) -> FeatureCache:
         """The cache for this network (its tensors, not its name) and preprocessing."""
-        digest = hashlib.sha256(json.dumps(spec.to_dict(), sort_keys=True).encode())
+        digest = hashlib.sha256(json.dumps(asdict(spec), sort_keys=True).encode())
         for name, tensor in sorted(engine.backbone_state().items()):
             digest.update(name.encode())
             digest.update(np.ascontiguousarray(tensor).tobytes())
@@ -131,7 +132,7 @@ def compute_features(
     are as in ``read_batches``; what comes of another source is kept apart.
     """
     keys = [
-        _content(path) + _source_key(source)
+        _content(path) + source_key(source)
         for path, source in zip(paths, sources or repeat(None), strict=sources is not None)
     ]
     known = cache.read()
@@ -166,13 +167,6 @@ def compute_features(
 
 def _content(path: Path) -> str:
     return sha256_of(path) if path.is_file() else str(path)
-
-
-def _source_key(source: Source | None) -> str:
-    if source is None:
-        return ""
-    said = json.dumps(source.to_dict(), sort_keys=True)
-    return "+" + hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
 def _parts(places: Sequence[int]) -> Iterator[Sequence[int]]:

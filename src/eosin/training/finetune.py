@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from eosin.artefacts.run import TrainedRun
 from eosin.errors import ConfigError, EosinError
 from eosin.evaluation.calibration import apply_temperature, choose_threshold, fit_temperature
 from eosin.networks.classifier import Classifier, build_classifier, read_weights, save_classifier
@@ -21,7 +22,7 @@ from eosin.networks.run import (
     HISTORY_NAME,
     WEIGHTS_NAME,
     Run,
-    RunRecord,
+    weights_digest,
     write_run,
 )
 from eosin.networks.weights import initialise
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from eosin.artefacts.manifest import Manifest
-    from eosin.pixels.stain_step import StainStep
+    from eosin.artefacts.preprocessing import StainStep
     from eosin.training.config import TrainingConfig
 
     TellSkipped = Callable[[SkippedFile], None]
@@ -237,8 +238,8 @@ class _Training:
         _clear(self.folder)
         return run
 
-    def _record(self, temperature: float, threshold: float | None) -> RunRecord:
-        return RunRecord(
+    def _record(self, temperature: float, threshold: float | None) -> TrainedRun:
+        return TrainedRun(
             task=self.train.task,
             dataset=self.train.dataset,
             backbone=self.learner.network.spec.name,
@@ -252,9 +253,11 @@ class _Training:
             temperature=temperature,
             threshold=threshold,
             seed=self.config.seed,
-            training=self.config.to_dict(),
+            training=self.config.model_dump(mode="json"),
+            choices={},
             initial_weights=self.initial_weights,
             versions=software_versions(),
+            weights_sha256=weights_digest(self.folder),
             notes=(*self.train.notes, *self._notes()),
         )
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.predictions import Predictions, Provenance, unscored_note
-from eosin.networks.run import PREDICTIONS_NAME, Run, members_of, write_run
+from eosin.artefacts.run import EnsembleRun, FoldsRun
+from eosin.networks.run import PREDICTIONS_NAME, Run, take_in, write_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
+    from pydantic import JsonValue
 
     from eosin.artefacts.manifest import Manifest
 
@@ -23,7 +24,7 @@ def gather_folds(
     runs: Sequence[Run],
     parts: Sequence[Predictions],
     *,
-    training: Mapping[str, object],
+    training: Mapping[str, JsonValue],
 ) -> tuple[Run, Predictions]:
     """Write a Run of kind ``folds`` and its out-of-fold predictions.
 
@@ -39,20 +40,28 @@ def gather_folds(
     """
     first = runs[0].record
     thresholds = [run.record.threshold for run in runs if run.record.threshold is not None]
-    record = replace(
-        first,
-        kind="folds",
-        fold=None,
+    record = FoldsRun(
+        task=first.task,
+        dataset=first.dataset,
+        backbone=first.backbone,
+        preprocessing=first.preprocessing,
+        protocol=first.protocol,
         fingerprint=manifest.fingerprint,
+        fold=None,
         train_patients=manifest.patients,
         val_patients=(),
+        patient_pattern=first.patient_pattern,
         temperature=1.0,
         threshold=sum(thresholds) / len(thresholds) if thresholds else None,
+        seed=first.seed,
         training=dict(training),
         choices={},
-        weights_sha256="",
-        members=members_of(folder, runs),
+        initial_weights=first.initial_weights,
+        versions=first.versions,
         notes=_notes(manifest, runs),
+        weights_sha256=None,
+        vote=first.vote if isinstance(first, EnsembleRun) else None,
+        members=take_in(folder, runs),
     )
     frame = _in_order(parts, manifest)
     provenance = Provenance(

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eosin.artefacts.run import TrainedRun
 from eosin.errors import DataError, ModelError
 from eosin.inference.engines import TorchEngine
 from eosin.inference.readings import noted
 from eosin.networks.classifier import Classifier, build_classifier, save_classifier
-from eosin.networks.run import WEIGHTS_NAME, Run, RunRecord, write_run
+from eosin.networks.run import WEIGHTS_NAME, Run, weights_digest, write_run
 from eosin.networks.weights import initialise
 from eosin.training.features import FeatureCache, Features, compute_features
 from eosin.training.left_out import left_out_note
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy.typing as npt
+    from pydantic import JsonValue
 
     from eosin.artefacts.manifest import Manifest
-    from eosin.pixels.preprocessing import Preprocessing
+    from eosin.artefacts.preprocessing import Preprocessing
     from eosin.pixels.reading import SkippedFile
     from eosin.pixels.stain_sources import ImageStains
     from eosin.training.config import TrainingConfig
@@ -167,7 +169,9 @@ def train_frozen(
     _install_head(images.classifier, probe.head)
     folder.mkdir(parents=True, exist_ok=True)
     save_classifier(images.classifier, folder / WEIGHTS_NAME)
-    return write_run(folder, _record(images, split, config, whole=whole, probe=probe, fold=fold))
+    sha256 = weights_digest(folder)
+    record = _record(images, split, config, whole=whole, probe=probe, fold=fold, sha256=sha256)
+    return write_run(folder, record)
 
 
 def read_head(run: Run) -> LinearHead:
@@ -205,12 +209,13 @@ def _record(
     whole: Manifest,
     probe: Probe,
     fold: int | None,
-) -> RunRecord:
+    sha256: str,
+) -> TrainedRun:
     def patients(name: str) -> tuple[str, ...]:
         return tuple(sorted(set(split.frame["patient"][split.frame["split"] == name])))
 
-    losses = {f"{strength:g}": loss for strength, loss in probe.losses.items()}
-    return RunRecord(
+    losses: JsonValue = {f"{strength:g}": loss for strength, loss in probe.losses.items()}
+    return TrainedRun(
         task=split.task,
         dataset=split.dataset,
         backbone=images.classifier.spec.name,
@@ -224,10 +229,11 @@ def _record(
         temperature=probe.temperature,
         threshold=probe.threshold,
         seed=config.seed,
-        training=config.to_dict(),
+        training=config.model_dump(mode="json"),
         choices={"strength": probe.strength, "inner_log_loss": losses},
         initial_weights=images.initial_weights,
         versions=software_versions(),
+        weights_sha256=sha256,
         notes=(
             *split.notes,
             *images.notes,

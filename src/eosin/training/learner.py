@@ -16,8 +16,8 @@ from eosin.training.transfer import Sender
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from eosin.artefacts.preprocessing import Preprocessing
     from eosin.networks.classifier import Classifier
-    from eosin.pixels.preprocessing import Preprocessing
     from eosin.pixels.reading import UInt8Image
     from eosin.training.config import TrainingConfig
 

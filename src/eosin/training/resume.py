@@ -35,7 +35,7 @@ class Identity:
     @classmethod
     def of(cls, manifest: Manifest, config: TrainingConfig, fold: int | None) -> Identity:
         """The identity of a training about to run."""
-        return cls(_bound(config.to_dict()), manifest.fingerprint, fold)
+        return cls(_bound(config.model_dump(mode="json")), manifest.fingerprint, fold)
 
     @classmethod
     def of_run(cls, run: Run) -> Identity:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from eosin.artefacts.preprocessing import StainStep
 from eosin.errors import LeakageError
 from eosin.pixels.stain import StainEstimate, create_normalizer
 from eosin.pixels.stain_sources import (
@@ -17,14 +18,14 @@ from eosin.pixels.stain_sources import (
     patient_sources,
     pooled_sources,
 )
-from eosin.pixels.stain_step import StainStep
+from eosin.pixels.stain_step import normalizer_of, step_of
 from eosin.training.stain_augmentation import StainAugmentation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from eosin.artefacts.manifest import Manifest
-    from eosin.pixels.preprocessing import Preprocessing
+    from eosin.artefacts.preprocessing import Preprocessing
     from eosin.training.config import TrainingConfig
 
 TRAIN_MEDIAN: Final = "train-median"
@@ -65,10 +66,10 @@ def fit_stain_step(
     normalizer = create_normalizer(config.stain)
     if config.stain_target != TRAIN_MEDIAN:
         _require_unseen(manifest, Path(config.stain_target))
-        return StainStep(fit_to_file(normalizer, Path(config.stain_target)), config.stain_per)
+        return step_of(fit_to_file(normalizer, Path(config.stain_target)), config.stain_per)
     stains = stains or ImageStains(normalizer, workers=_workers(config))
     paths = manifest.in_split("train").paths
-    return StainStep(fit_to_median(normalizer, paths, stains), config.stain_per)
+    return step_of(fit_to_median(normalizer, paths, stains), config.stain_per)
 
 
 def split_sources(manifest: Manifest, spec: Preprocessing) -> Sources | None:
@@ -132,7 +133,7 @@ def _augmentation(
 ) -> StainAugmentation | None:
     if not config.stain_jitter and not config.stain_exchange:
         return None
-    target = spec.stain.normalizer.target_ if spec.stain else None
+    target = normalizer_of(spec.stain).target_ if spec.stain else None
     patients = tuple(train.frame["patient"])
     stains: dict[str, StainEstimate] = {}
     if config.stain_exchange:

@@ -95,7 +95,7 @@ class MlflowTracker:
         known = self._client.get_experiment_by_name(_EXPERIMENT)
         experiment = known.experiment_id if known else self._client.create_experiment(_EXPERIMENT)
         run = str(self._client.create_run(experiment, run_name=folder.name).info.run_id)
-        for name, value in config.to_dict().items():
+        for name, value in config.model_dump(mode="json").items():
             self._client.log_param(run, name, value)
         note.write_text(run + "\n", encoding="utf-8")
         return run

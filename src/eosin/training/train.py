@@ -99,7 +99,8 @@ def _train_every_fold(
         run = trainer.train(folder / f"fold-{fold}", fold)
         runs.append(run)
         parts.append(trainer.score_held_out(run, fold))
-    run, predictions = gather_folds(folder, manifest, runs, parts, training=config.to_dict())
+    settings = config.model_dump(mode="json")
+    run, predictions = gather_folds(folder, manifest, runs, parts, training=settings)
     return Trained(run, tuple(trainer.skipped), predictions)
 
 

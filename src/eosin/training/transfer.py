@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from eosin.pixels.preprocessing import Preprocessing, scale_and_shift
+from eosin.artefacts.preprocessing import Preprocessing
+from eosin.pixels.preprocessing import scale_and_shift
 
 if TYPE_CHECKING:
     import numpy as np

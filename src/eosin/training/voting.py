@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
+    from pydantic import JsonValue
 
     from eosin.artefacts.manifest import Manifest
+    from eosin.artefacts.run import Vote
     from eosin.data.splits import By
     from eosin.inference.readings import Readings
-    from eosin.inference.votes import Vote
     from eosin.networks.fusion import FusionHead
     from eosin.networks.run import Run
 
@@ -40,12 +41,14 @@ class FittedVote:
         threshold: of the positive class, binary tasks only.
         temperature: of the fusion head's logits; 1 for every other vote.
         choices: what was chosen, to be read in the Run's record.
+        weights: of each member in a weighted vote; else none.
         head: the fusion head, for that vote.
     """
 
     threshold: float | None
     temperature: float = 1.0
-    choices: dict[str, object] = field(default_factory=dict)
+    choices: dict[str, JsonValue] = field(default_factory=dict)
+    weights: tuple[float, ...] = ()
     head: FusionHead | None = None
 
 
@@ -115,13 +118,12 @@ def fit_vote(
         return _fit_fusion(members, validation, fusion or FusionOptions())
     places, probabilities, _ = member_probabilities(members, validation.readings)
     labels = _labels(validation.images, places)
-    choices: dict[str, object] = {"threshold_from": "validation patients"}
+    choices: dict[str, JsonValue] = {"threshold_from": "validation patients"}
     weights: tuple[float, ...] = ()
     if vote == "weighted":
         weights = fit_weights(probabilities, labels)
-        choices["weights"] = list(weights)
     voted = cast_votes(probabilities, vote, weights)
-    return FittedVote(_threshold(members[0], voted, labels), choices=choices)
+    return FittedVote(_threshold(members[0], voted, labels), choices=choices, weights=weights)
 
 
 def _fit_fusion(
@@ -139,13 +141,13 @@ def _fit_fusion(
     )
     temperature = fit_temperature(fitted.logits, labels)
     chances = apply_temperature(fitted.logits, temperature)
-    choices: dict[str, object] = {
+    choices: dict[str, JsonValue] = {
         "threshold_from": "validation patients, cross-validated",
         "epochs": fitted.epochs,
         "epoch_log_loss": list(fitted.losses),
     }
     threshold = _threshold(members[0], chances, labels)
-    return FittedVote(threshold, temperature, choices, fitted.head)
+    return FittedVote(threshold, temperature, choices, head=fitted.head)
 
 
 def _inner_folds(images: Manifest, *, seed: int) -> Ints:

@@ -1,0 +1,279 @@
+"""The record of a Run, ``run.json``: four kinds, one union, nothing that can be left out.
+
+It holds what is needed to use a model and to refuse to misuse it. A trained Run has weights beside
+its record, an exported one a graph; Runs of folds and ensembles have other Runs inside them.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeAlias
+
+from pydantic import AfterValidator, Field, JsonValue, model_validator
+
+from eosin.artefacts.codec import Artefact, Fields, Strict, parse_artefact, read_fields
+from eosin.artefacts.graph import Graph
+from eosin.artefacts.preprocessing import Preprocessing
+from eosin.artefacts.values import NamedProtocol, Positive, Sha256, Share
+from eosin.errors import ModelError
+from eosin.tasks import Task
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MOST_MEMBERS = 1000
+Vote: TypeAlias = Literal["soft", "hard", "weighted", "fusion"]
+
+
+def _require_inside(path: str) -> str:
+    parts = PurePosixPath(path).parts
+    if not parts or parts[0] in ("/", "~") or "\\" in path or ":" in path or "\0" in path:
+        raise ValueError("want the relative path of a folder")
+    return path
+
+
+class Member(Strict):
+    """One Run inside another.
+
+    Attributes:
+        path: of its folder, relative to the outer Run's.
+        sha256: of its ``run.json``, which itself holds the SHA-256 of the weights.
+    """
+
+    path: Annotated[str, AfterValidator(_require_inside)]
+    sha256: Sha256
+
+
+class Record(Artefact):
+    """What the records of all kinds of Run say.
+
+    Attributes:
+        task: the classes.
+        dataset: the dataset trained on.
+        backbone: timm's name, or ``"inception_her2"``; of an ensemble, what to call it.
+        preprocessing: how images become input; of several networks, that of the first.
+        protocol: the split protocol of the training manifest.
+        fingerprint: of the training manifest; empty where members were trained on several.
+        fold: the fold held out, or None.
+        train_patients: patients whose images set weights; at least one.
+        val_patients: patients whose images chose epochs, strength, temperature or threshold.
+        patient_pattern: of the training manifest: what finds the patient in a file name.
+        temperature: logits are divided by it before the softmax (Guo et al. 2017).
+        threshold: the locked probability of the positive class, binary tasks only.
+        seed: of the training.
+        training: the training settings as plain JSON values.
+        choices: what the training chose inside its own patients, e.g. the probe's strength.
+        initial_weights: where the network started from, in words.
+        versions: of eosin, Python and the libraries that trained it.
+        notes: plain sentences that every later artefact repeats.
+        weights_sha256: of ``model.safetensors``, or of the one that was exported; None for Runs
+            that have no weights beside those of their members.
+    """
+
+    task: Task
+    dataset: str
+    backbone: str
+    preprocessing: Preprocessing
+    protocol: NamedProtocol
+    fingerprint: Annotated[str, Field(pattern=r"\A([0-9a-f]{64})?\Z")]
+    fold: Annotated[int, Field(ge=0)] | None
+    train_patients: Annotated[tuple[str, ...], Field(min_length=1)]
+    val_patients: tuple[str, ...]
+    patient_pattern: str
+    temperature: Positive
+    threshold: Share | None
+    seed: int
+    training: dict[str, JsonValue]
+    choices: dict[str, JsonValue]
+    initial_weights: str
+    versions: dict[str, str]
+    notes: tuple[str, ...]
+    weights_sha256: Sha256 | None
+
+    @property
+    def inside(self) -> tuple[Member, ...]:
+        """The Runs inside this one."""
+        return ()
+
+    @property
+    def owns_weights(self) -> bool:
+        """Whether ``model.safetensors`` is this Run's own."""
+        return False
+
+    @property
+    def seen_patients(self) -> frozenset[str]:
+        """Every patient that trained or validated this Run."""
+        return frozenset(self.train_patients) | frozenset(self.val_patients)
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        for name in ("train_patients", "val_patients"):
+            patients = getattr(self, name)
+            if "" in patients or len(set(patients)) < len(patients):
+                raise ValueError(f"{name} names a patient twice, or one without a name")
+        if self.threshold is not None and not self.task.binary:
+            raise ValueError(f"threshold = {self.threshold} belongs to two classes")
+        return self
+
+
+class _Network(Record):
+    """A Run of one network."""
+
+    weights_sha256: Sha256
+
+    @model_validator(mode="after")
+    def _keeps_patients_apart(self) -> Self:
+        both = sorted(set(self.train_patients) & set(self.val_patients))
+        if both and not self.protocol.leaky:
+            raise ValueError(
+                f"{both[0]!r} stands in train_patients and val_patients of a protocol that calls "
+                f"itself {self.protocol.name!r}"
+            )
+        return self
+
+
+class TrainedRun(_Network):
+    """One network, its weights in ``model.safetensors``, whose SHA-256 is ``weights_sha256``."""
+
+    kind: Literal["run/trained"] = "run/trained"
+
+    @property
+    def owns_weights(self) -> bool:
+        """Always: ``model.safetensors`` is this Run's own."""
+        return True
+
+
+class ExportedRun(_Network):
+    """One network as a graph; ``weights_sha256`` is of the weights that it was made from."""
+
+    kind: Literal["run/exported"] = "run/exported"
+    graph: Graph
+
+
+class _Outer(Record):
+    """A Run made of others."""
+
+    members: Annotated[tuple[Member, ...], Field(min_length=1, max_length=MOST_MEMBERS)]
+
+    @property
+    def inside(self) -> tuple[Member, ...]:
+        """The Runs inside this one."""
+        return self.members
+
+    @model_validator(mode="after")
+    def _names_each_member_once(self) -> Self:
+        paths = [member.path for member in self.members]
+        if len(set(paths)) < len(paths):
+            raise ValueError("members name a folder twice")
+        return self
+
+
+class FoldsRun(_Outer):
+    """One Run a fold, each trained without the fold that it answers for.
+
+    Attributes:
+        vote: of its members, where these are ensembles.
+    """
+
+    kind: Literal["run/folds"] = "run/folds"
+    vote: Vote | None
+    weights_sha256: None
+
+
+class EnsembleRun(_Outer):
+    """Runs that answer together.
+
+    Attributes:
+        vote: how.
+        weights: of each member in a weighted vote, in [0, 1], of sum 1; else none.
+    """
+
+    kind: Literal["run/ensemble"] = "run/ensemble"
+    vote: Vote
+    weights: tuple[Share, ...]
+
+    @property
+    def owns_weights(self) -> bool:
+        """Whether a fusion head lies in ``model.safetensors``."""
+        return self.vote == "fusion"
+
+    @model_validator(mode="after")
+    def _votes_as_it_says(self) -> Self:
+        if (self.vote == "fusion") != (self.weights_sha256 is not None):
+            raise ValueError("weights_sha256 belongs to a fusion head, and to no other vote")
+        weighted = self.vote == "weighted"
+        if len(self.weights) != (len(self.members) if weighted else 0):
+            raise ValueError(f"weights {self.weights} of {len(self.members)} members")
+        if weighted and not math.isclose(sum(self.weights), 1, abs_tol=1e-3):
+            raise ValueError(f"weights {self.weights} do not sum to 1")
+        return self
+
+
+RunRecord: TypeAlias = TrainedRun | ExportedRun | FoldsRun | EnsembleRun
+
+_KINDS: dict[object, type[RunRecord]] = {
+    "run/trained": TrainedRun,
+    "run/exported": ExportedRun,
+    "run/folds": FoldsRun,
+    "run/ensemble": EnsembleRun,
+}
+_FIX = "train the Run again, or copy its whole folder again"
+
+
+def read_record(path: Path) -> RunRecord:
+    """The record in a ``run.json``; ModelError naming the file, the field, its value and the fix.
+
+    What eosin 0.1.0 wrote is read as well, as strictly.
+    """
+    fields = read_fields(path, fix=_FIX, error=ModelError)
+    if fields.get("kind") == "run/single" or fields.get("format_version") == 1:
+        fields = {**fields, "format_version": 1}  # 0.1.0 gave exported Runs a format 2 of their own
+        kind = _kind_of_0_1_0(fields)
+    else:
+        kind = fields.get("kind")
+    if kind not in _KINDS:
+        raise ModelError(f"{path}: kind = {kind!r} is not one of {list(_KINDS)}; {_FIX}")
+    record = parse_artefact(
+        _KINDS[kind], fields, path, fix=_FIX, upgrade=_from_0_1_0, error=ModelError
+    )
+    outside = [member.path for member in record.inside if ".." in member.path.split("/")]
+    if outside and fields["format_version"] != 1:  # 0.1.0 left the members where they were
+        raise ModelError(f"{path}: member {outside[0]!r} lies outside the Run's folder; {_FIX}")
+    return record
+
+
+def _kind_of_0_1_0(fields: Fields) -> object:
+    if fields.get("kind") == "run/single":
+        return "run/exported" if "graph" in fields else "run/trained"
+    return fields.get("kind")
+
+
+def _from_0_1_0(fields: Fields) -> Fields:
+    """One record of format 1 in the fields of format 2; KeyError or TypeError where it is none."""
+    fields = dict(fields)
+    kind = _kind_of_0_1_0(fields)
+    vote, members, choices = fields.pop("vote"), fields.pop("members"), fields["choices"]
+    weights_sha256 = fields["weights_sha256"] or None
+    if not isinstance(members, list) or not isinstance(choices, dict):
+        raise TypeError(f"members = {members!r}, choices = {choices!r}")
+    preprocessing = fields["preprocessing"]
+    if not isinstance(preprocessing, dict):
+        raise TypeError(f"preprocessing = {preprocessing!r}")
+    fields |= {
+        "kind": kind,
+        "preprocessing": {"stain": None, **preprocessing},
+        "weights_sha256": weights_sha256,
+    }
+    if kind in ("run/trained", "run/exported"):
+        if vote or members:
+            raise TypeError(f"vote = {vote!r}, members = {members!r} of one network")
+        if kind == "run/exported":
+            fields["graph"] = {"int8": None, **dict(fields["graph"])}  # type: ignore[call-overload]
+        return fields
+    fields["members"] = members
+    if kind == "run/folds":
+        return {**fields, "vote": vote or None, "weights_sha256": None}
+    weights = choices.get("weights", [])
+    rest = {name: value for name, value in choices.items() if name != "weights"}
+    return {**fields, "vote": vote, "weights": weights, "choices": rest}
