@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from eosin.artefacts.manifest import Manifest
+from eosin.artefacts.preprocessing import Preprocessing
+from eosin.artefacts.run import FoldsRun, TrainedRun
 from eosin.data.breakhis import read_breakhis
 from eosin.data.synthetic import SyntheticOptions, write_synthetic
+from eosin.networks.run import Run, take_in
+from eosin.protocol import Protocol
+from eosin.tasks import Task
 from eosin.training.config import TrainingConfig
 
+RecordMaker = Callable[..., TrainedRun]
 _DEFAULT = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -56,3 +63,54 @@ def small_probe() -> TrainingConfig:
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the tests out of the user's cache."""
     monkeypatch.setenv("EOSIN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def make_record() -> RecordMaker:
+    """The record of a trained Run that nothing is special about, but for what is asked for."""
+
+    def make(**changes: object) -> TrainedRun:
+        fields: dict[str, object] = {
+            "task": Task("binary", ("benign", "malignant"), positive="malignant"),
+            "dataset": "breakhis",
+            "backbone": "test_efficientnet",
+            "preprocessing": Preprocessing(size=64),
+            "protocol": Protocol("patient", "70/15/15", seed=1),
+            "fingerprint": "f0" * 32,
+            "fold": None,
+            "train_patients": ("14-4659", "14-13418"),
+            "val_patients": ("14-9461",),
+            "patient_pattern": "",
+            "temperature": 1.25,
+            "threshold": 0.5,
+            "seed": 0,
+            "training": {},
+            "choices": {},
+            "initial_weights": "random weights",
+            "versions": {"eosin": "0.1.0"},
+            "notes": (),
+            "weights_sha256": "0" * 64,
+        }
+        return TrainedRun.model_validate({**fields, **changes})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def folds_of() -> Callable[[Path, Sequence[Run]], FoldsRun]:
+    """The record of a Run of folds, whose members are taken into its folder."""
+
+    def make(folder: Path, runs: Sequence[Run]) -> FoldsRun:
+        own = {"kind", "fold", "weights_sha256", "graph"}
+        fields = {k: v for k, v in dict(runs[0].record).items() if k not in own}
+        return FoldsRun.model_validate(
+            {
+                **fields,
+                "fold": None,
+                "weights_sha256": None,
+                "vote": None,
+                "members": take_in(folder, runs),
+            }
+        )
+
+    return make

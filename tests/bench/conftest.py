@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+<<<<<<< HEAD
 from eosin.artefacts.preprocessing import Preprocessing
 from eosin.export.export import export_run
 from eosin.networks.classifier import build_classifier, save_classifier
 from eosin.networks.run import WEIGHTS_NAME, Run, RunRecord, write_run
 from eosin.protocol import Protocol
 from eosin.tasks import Task
+=======
+from eosin.artefacts.run import TrainedRun
+from eosin.export.export import export_run
+from eosin.networks.classifier import build_classifier, save_classifier
+from eosin.networks.run import WEIGHTS_NAME, Run, weights_digest, write_run
+>>>>>>> main
 
 
 @pytest.fixture(scope="session")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def small(tmp_path_factory: pytest.TempPathFactory, make_record: Callable[..., TrainedRun]) -> Run:
     folder = tmp_path_factory.mktemp("small")
     classifier = build_classifier("test_efficientnet", classes=2).eval()
     save_classifier(classifier, folder / WEIGHTS_NAME)
-    record = RunRecord(
-        task=Task("binary", ("benign", "malignant"), positive="malignant"),
-        dataset="none",
-        backbone="test_efficientnet",
-        preprocessing=Preprocessing(size=64),
-        protocol=Protocol(),
-        fingerprint="",
-    )
+    record = make_record(dataset="none", temperature=1.0, weights_sha256=weights_digest(folder))
     return write_run(folder, record)
 
 

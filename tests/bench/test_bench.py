@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from eosin.artefacts.run import FoldsRun
 from eosin.bench.bench import BenchOptions, bench_run
 from eosin.cli.app import app
 from eosin.errors import ConfigError, ModelError
-from eosin.networks.run import Run, members_of, read_run, write_run
+from eosin.networks.run import Run, read_run, write_run
 
 QUICK = BenchOptions(batches=(2,), rounds=2, seconds=0.001, threads=1, device="cpu")
 
@@ -60,14 +62,15 @@ def test_an_engine_asked_for_by_name_must_be_there(small_export: Run) -> None:
         bench_run(small_export, replace(QUICK, engines=("torch",)))
 
 
-def test_folds_run_all_their_networks(small_export: Run, tmp_path: Path) -> None:
+def test_folds_run_all_their_networks(
+    small_export: Run, tmp_path: Path, folds_of: Callable[..., FoldsRun]
+) -> None:
     inside = []
     for number in (1, 2):
         folder = Path(shutil.copytree(small_export.folder, tmp_path / "folds" / f"fold-{number}"))
         inside.append(read_run(folder))
-    record = replace(small_export.record, kind="folds", weights_sha256="", graph=None)
     folder = tmp_path / "folds"
-    folds = write_run(folder, replace(record, members=members_of(folder, inside)))
+    folds = write_run(folder, folds_of(folder, inside))
     found = bench_run(folds, replace(QUICK, engines=("onnxruntime",)))
     assert len(found.networks) == 2
 

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from eosin.artefacts.manifest import Manifest
+from eosin.artefacts.run import EnsembleRun
 from eosin.cli.app import app
 from eosin.data.splits import split_by_fractions, split_into_folds
 from eosin.errors import DataError
@@ -48,7 +49,7 @@ def test_an_ensemble_goes_all_the_way_to_a_report(home: Path, vote: str, tmp_pat
     run("evaluate", tmp_path / "p.csv", "-o", tmp_path / "e.json", "--resamples", 100)
     run("report", out, tmp_path / "p.csv", "-o", tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    for member in read_run(out).record.members:
+    for member in read_run(out).record.inside:
         assert member.sha256 in page
 
 
@@ -56,8 +57,9 @@ def test_a_weighted_vote_prints_each_members_weight(home: Path, tmp_path: Path) 
     out = tmp_path / "w"
     words = ["--vote", "weighted", "--manifest", home / "s.csv"]
     said = run("ensemble", home / "a", home / "b", "-o", out, *words)
-    weights = read_run(out).record.choices["weights"]
-    assert isinstance(weights, list)
+    record = read_run(out).record
+    assert isinstance(record, EnsembleRun)
+    weights = record.weights
     for name, weight in zip("ab", weights, strict=True):
         assert f"{weight:.3f}  {home / name}" in said
 

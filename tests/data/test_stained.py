@@ -12,12 +12,14 @@ import cv2
 import numpy as np
 import pytest
 
+from eosin.artefacts.codec import plain
 from eosin.artefacts.manifest import Manifest, read_manifest
 from eosin.data.splits import split_by_fractions
 from eosin.data.stained import StainOptions, normalize_stains
 from eosin.errors import ConfigError, DataError
 from eosin.pixels.reading import read_image
 from eosin.pixels.stain import create_normalizer
+from eosin.pixels.stain_copies import StainCopies
 
 MACENKO = StainOptions("macenko")
 
@@ -38,7 +40,7 @@ def test_each_copy_is_the_image_in_the_median_stain_of_the_training_split(
         assert copy == tmp_path / "out" / path.name
         np.testing.assert_array_equal(read_image(copy), normalizer.transform(read_image(path)))
     recorded = json.loads((tmp_path / "out" / "stain.json").read_text())
-    assert {key: recorded[key] for key in normalizer.to_dict()} == normalizer.to_dict()
+    assert recorded["step"] == plain(StainCopies(step=normalizer.step()))["step"]
     for column in ("label", "patient", "split", "slide", "subtype"):
         assert stained.manifest.frame[column].equals(divided.frame[column])
     assert "the median of" in stained.manifest.notes[-1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,10 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from eosin.artefacts.preprocessing import Preprocessing
+<<<<<<< HEAD
+=======
+from eosin.artefacts.run import TrainedRun
+>>>>>>> main
 from eosin.data.breakhis import BreakHisName
 from eosin.data.synthetic import SyntheticOptions, mask_path, write_synthetic
 from eosin.errors import ConfigError, DataError
@@ -33,14 +37,18 @@ from eosin.networks.classifier import (
     load_classifier,
     save_classifier,
 )
+<<<<<<< HEAD
 from eosin.networks.run import Run, RunRecord, write_run
+=======
+from eosin.networks.run import Run, weights_digest, write_run
+>>>>>>> main
 from eosin.pixels.preprocessing import prepare, resize
 from eosin.pixels.reading import read_image
-from eosin.protocol import Protocol
-from eosin.tasks import Task
 
 SPEC = Preprocessing(size=96)
 OPTIONS = ScoreOptions(PerturbationOptions(cells=6, steps=6))
+
+RecordMaker = Callable[..., TrainedRun]
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +58,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def trained(images: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Run:
+def trained(
+    images: list[Path], tmp_path_factory: pytest.TempPathFactory, make_record: RecordMaker
+) -> Run:
     """A Run that tells the classes apart: normalisation and head fitted, which takes a second."""
     network = build_classifier("test_efficientnet", classes=2, seed=8)
     pixels = torch.from_numpy(np.stack([prepare(read_image(path), SPEC) for path in images]))
@@ -64,26 +74,19 @@ def trained(images: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Run
         for sign, row in ((-0.5, 0), (0.5, 1)):
             head[0][row] = sign * torch.from_numpy(probe.coef_[0])
             head[1][row] = sign * float(probe.intercept_[0])
-    return kept(network, tmp_path_factory.mktemp("trained"))
+    return kept(network, tmp_path_factory.mktemp("trained"), make_record)
 
 
 @pytest.fixture(scope="module")
-def untrained(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def untrained(tmp_path_factory: pytest.TempPathFactory, make_record: RecordMaker) -> Run:
     """A Run whose weights are as drawn."""
     network = build_classifier("test_efficientnet", classes=2, seed=8)
-    return kept(network, tmp_path_factory.mktemp("untrained"))
+    return kept(network, tmp_path_factory.mktemp("untrained"), make_record)
 
 
-def kept(network: Classifier, folder: Path) -> Run:
+def kept(network: Classifier, folder: Path, make_record: RecordMaker) -> Run:
     save_classifier(network, folder / "model.safetensors")
-    record = RunRecord(
-        task=Task("binary", ("benign", "malignant"), positive="malignant"),
-        dataset="breakhis",
-        backbone="test_efficientnet",
-        preprocessing=SPEC,
-        protocol=Protocol(unit="patient", patients_known=True),
-        fingerprint="0" * 64,
-    )
+    record = make_record(preprocessing=SPEC, temperature=1.0, weights_sha256=weights_digest(folder))
     return write_run(folder, record)
 
 

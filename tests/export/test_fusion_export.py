@@ -26,7 +26,7 @@ def test_a_fusion_travels_with_its_members_and_says_the_same(
     export_run(fusion, tmp_path / "out", on_network=lambda run: named.append(run.folder.name))
     assert named == ["probe", "other"]
     moved = read_run((tmp_path / "out").rename(tmp_path / "moved"))
-    assert [member.path for member in moved.record.members] == [
+    assert [member.path for member in moved.record.inside] == [
         "members/1-probe",
         "members/2-other",
     ]

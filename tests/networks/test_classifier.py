@@ -7,9 +7,7 @@ from safetensors.torch import load_file, save_file
 
 from eosin.errors import ModelError
 from eosin.networks.classifier import build_classifier, load_classifier, save_classifier
-from eosin.networks.run import WEIGHTS_NAME, RunRecord, members_of, write_run
-from eosin.protocol import Protocol
-from eosin.tasks import Task
+from eosin.networks.run import WEIGHTS_NAME, weights_digest, write_run
 
 TINY = "test_efficientnet"
 
@@ -18,9 +16,15 @@ def images(count: int = 2, *, side: int = 64) -> torch.Tensor:
     return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(0))
 
 
-def record(network) -> RunRecord:
-    task = Task("binary", ("benign", "malignant"), positive="malignant")
-    return RunRecord(task, "breakhis", TINY, network.spec.preprocessing(), Protocol(), "f00d")
+@pytest.fixture
+def kept(make_record):
+    """A network kept as a Run."""
+
+    def keep(network, folder):
+        save_classifier(network, folder / WEIGHTS_NAME)
+        return write_run(folder, make_record(weights_sha256=weights_digest(folder)))
+
+    return keep
 
 
 @pytest.mark.parametrize("name", [TINY, "test_convnext", "test_resnet"])
@@ -63,42 +67,31 @@ def test_the_seed_alone_decides_the_random_weights_and_the_callers_draws_go_on()
     assert not torch.equal(one.head.weight, other.head.weight)
 
 
-def test_a_run_gives_back_the_network_that_was_saved(tmp_path):
+def test_a_run_gives_back_the_network_that_was_saved(tmp_path, kept):
     network = build_classifier(TINY, classes=2, seed=9).eval()
-    save_classifier(network, tmp_path / WEIGHTS_NAME)
-    loaded = load_classifier(write_run(tmp_path, record(network)))
+    loaded = load_classifier(kept(network, tmp_path))
     assert not loaded.training
     with torch.inference_mode():
         assert torch.equal(loaded(images()), network(images()))
 
 
-def test_changed_missing_or_foreign_weights_are_refused_by_name(tmp_path):
+def test_changed_missing_or_foreign_weights_are_refused_by_name(tmp_path, kept, make_record):
     network = build_classifier(TINY, classes=2)
     path = tmp_path / WEIGHTS_NAME
-    save_classifier(network, path)
-    run = write_run(tmp_path, record(network))
+    run = kept(network, tmp_path)
     tensors = load_file(path)
     tensors.pop("head.bias")
     save_file(tensors, path)
     with pytest.raises(ModelError, match="changed since"):
         load_classifier(run)
     with pytest.raises(ModelError, match=rf"{path}.*head\.bias"):
-        load_classifier(write_run(tmp_path, record(network)))
+        load_classifier(write_run(tmp_path, make_record(weights_sha256=weights_digest(tmp_path))))
     path.unlink()
     with pytest.raises(ModelError, match="missing"):
         load_classifier(run)
 
 
-def test_a_run_made_of_members_has_no_network_of_its_own(tmp_path):
-    network = build_classifier(TINY, classes=2)
-    save_classifier(network, tmp_path / "fold-1" / WEIGHTS_NAME)
-    member = write_run(tmp_path / "fold-1", record(network))
-    outer = RunRecord(
-        **{
-            **{name: getattr(record(network), name) for name in RunRecord.__dataclass_fields__},
-            "kind": "folds",
-            "members": members_of(tmp_path, [member]),
-        }
-    )
+def test_a_run_made_of_members_has_no_network_of_its_own(tmp_path, kept, folds_of):
+    member = kept(build_classifier(TINY, classes=2), tmp_path / "fold-1")
     with pytest.raises(ModelError, match="load each of its members"):
-        load_classifier(write_run(tmp_path, outer))
+        load_classifier(write_run(tmp_path, folds_of(tmp_path, [member])))

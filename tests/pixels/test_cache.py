@@ -18,7 +18,11 @@ import cv2
 import numpy as np
 import pytest
 
+<<<<<<< HEAD
 from eosin.artefacts.preprocessing import Preprocessing, StainStep
+=======
+from eosin.artefacts.preprocessing import Preprocessing
+>>>>>>> main
 from eosin.errors import DataError
 from eosin.pixels import cache as cache_module
 from eosin.pixels import views as views_module
@@ -274,7 +278,7 @@ def test_a_folder_that_is_a_file_is_named(draw, tmp_path):
 
 def test_mean_and_std_share_a_cache_while_size_fit_and_stain_have_their_own(draw, tmp_path):
     image = np.random.default_rng(0).integers(60, 220, (64, 64, 3), dtype=np.uint8)
-    reinhard = StainStep(create_normalizer("reinhard").fit(image))
+    reinhard = create_normalizer("reinhard").fit(image).step()
     folders = [
         PixelCache.of(spec, root=tmp_path).folder
         for spec in (
@@ -293,7 +297,7 @@ def test_an_image_brought_from_another_patients_stain_is_another_row(real_data, 
     paths = tuple(sorted((real_data / "breakhis").glob("*.png"))[:3])
     images = [read_image(path) for path in paths]
     normalizer = create_normalizer("macenko").fit(images[0])
-    spec = replace(SPEC, stain=StainStep(normalizer, per="patient"))
+    spec = replace(SPEC, stain=normalizer.step("patient"))
     cache = PixelCache.of(spec, root=tmp_path)
     seen = []
     for source in (images[1], images[2]):

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
 import pytest
 
+from eosin.artefacts.codec import plain, validated
 from eosin.errors import ConfigError, DataError
 from eosin.pixels.stain import (
     Macenko,
     Reinhard,
     Vahadane,
     create_normalizer,
-    normalizer_from_dict,
+    normalizer_of_step,
 )
+from eosin.pixels.stain_copies import StainCopies
 from eosin.pixels.tissue_sample import UnstainedError
 
 METHODS = ["reinhard", "macenko", "vahadane"]
 MACENKO_STAINS = ((0.5626, 0.7201, 0.4062), (0.2159, 0.8012, 0.5581))
 PINK_STAINS = ((0.60, 0.65, 0.45), (0.30, 0.90, 0.30))
 GLASS = (255, 255, 255)
+
+
+def through_json(copies: StainCopies | dict[str, object]) -> StainCopies:
+    fields = copies if isinstance(copies, dict) else plain(copies)
+    return validated(StainCopies, {"format_version": 2, **fields}, "stain.json", fix="")
 
 
 def degrees_between(found, known):
@@ -141,15 +147,15 @@ def test_several_targets_have_one_vote_each_and_blank_ones_have_none(tissue):
 def test_a_normalizer_survives_json_and_transforms_to_the_same_bytes(tissue, method):
     image = tissue(seed=8)
     normalizer = create_normalizer(method).fit([tissue(PINK_STAINS, seed=s) for s in (1, 2)])
-    again = normalizer_from_dict(json.loads(json.dumps(normalizer.to_dict())))
+    again = normalizer_of_step(through_json(StainCopies(step=normalizer.step())).step)
     assert type(again) is type(normalizer)
     assert np.array_equal(again.transform(image), normalizer.transform(image))
 
 
 def test_settings_are_kept_with_the_target(tissue):
-    fields = Macenko(beta=0.2, alpha=2.0).fit(tissue()).to_dict()
-    assert (fields["method"], fields["beta"], fields["alpha"]) == ("macenko", 0.2, 2.0)
-    assert normalizer_from_dict(fields).to_dict() == fields
+    step = Macenko(beta=0.2, alpha=2.0).fit(tissue()).step("patient")
+    assert (step.method, step.beta, step.alpha, step.per) == ("macenko", 0.2, 2.0, "patient")
+    assert normalizer_of_step(step).step("patient") == step
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -223,6 +229,6 @@ def test_a_source_of_another_method_is_refused(tissue):
         {"method": "reinhard", "target": {"mean": [60, 20, -20], "spread": [10, 0, 5]}},
     ],
 )
-def test_a_dictionary_that_is_no_normalizer_is_refused(fields):
-    with pytest.raises(ConfigError):
-        normalizer_from_dict(fields)
+def test_a_stain_step_on_disk_that_is_none_is_refused(fields):
+    with pytest.raises(DataError, match=r"stain\.json: "):
+        through_json({"kind": "stain copies", "step": {"per": "image", **fields}})

@@ -12,12 +12,18 @@ import pytest
 
 from eosin.artefacts.predictions import Predictions, Provenance, make_predictions
 from eosin.artefacts.preprocessing import Preprocessing
+<<<<<<< HEAD
 from eosin.networks.run import Run, RunRecord, write_run
+=======
+from eosin.artefacts.run import TrainedRun
+from eosin.networks.run import Run, write_run
+>>>>>>> main
 from eosin.protocol import Protocol
 from eosin.tasks import Task
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
+from pathlib import Path
 
 BINARY = Task("binary", ("benign", "malignant"), positive="malignant")
 BY_PATIENT = Protocol("patient", "5-fold", seed=7)
@@ -75,7 +81,9 @@ def usual_chances(rows: pd.DataFrame) -> list[float]:
 
 
 @pytest.fixture(scope="session")
-def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+def experiment(
+    tmp_path_factory: pytest.TempPathFactory, make_record: Callable[..., TrainedRun]
+) -> Experiment:
     """36 images of 96 x 64 pixels from 12 patients at two magnifications, and a finished Run."""
     folder = tmp_path_factory.mktemp("experiment")
     rows = []
@@ -97,17 +105,12 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
                     "fold": "",
                 }
             )
-    record = RunRecord(
+    record = make_record(
         task=BINARY,
-        dataset="breakhis",
         backbone="tf_efficientnetv2_b0",
         preprocessing=Preprocessing(),
         protocol=BY_PATIENT,
         fingerprint="5c" * 32,
-        train_patients=("14-4659", "14-13418"),
-        val_patients=("14-9461",),
-        temperature=1.25,
-        threshold=0.5,
         initial_weights="file tf_efficientnetv2_b0.safetensors",
         training={"epochs": 3, "weights": "/home/someone/weights/b0.safetensors"},
         versions={"eosin": "0.1.0", "torch": "2.15.0"},

@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 
+from eosin.artefacts.codec import with_changes
 from eosin.artefacts.estimate import ALL, Estimate, Scope
+from eosin.artefacts.run import FoldsRun
 from eosin.errors import ModelError
 from eosin.evaluation.evaluate import evaluate_predictions
-from eosin.networks.run import Run, members_of, write_run
+from eosin.networks.run import write_run
 from eosin.reporting.learning import describe_learning
 from eosin.reporting.measures import class_table, magnification_table, overall_table
 from eosin.reporting.tables import dataset_table, fold_table, patient_table
 from eosin.reporting.wording import counted, figure, interval, measured, number, per_cent
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from .conftest import Experiment
@@ -96,7 +99,7 @@ def test_every_measure_of_the_evaluation_stands_in_the_overall_table(
 
 
 def test_a_run_that_was_fine_tuned_shows_its_curves(experiment: Experiment, tmp_path: Path) -> None:
-    run = Run(tmp_path, experiment.run.record)
+    run = write_run(tmp_path, experiment.run.record)
     history = pd.DataFrame({"epoch": [1, 2], "train_loss": [0.7, 0.4], "val_accuracy": [0.5, 0.6]})
     history.to_csv(tmp_path / "history.csv", index=False)
     learning = describe_learning(run)
@@ -106,17 +109,17 @@ def test_a_run_that_was_fine_tuned_shows_its_curves(experiment: Experiment, tmp_
 
 
 def test_a_run_of_frozen_folds_shows_what_each_probe_chose(
-    experiment: Experiment, tmp_path: Path
+    experiment: Experiment, tmp_path: Path, folds_of: Callable[..., FoldsRun]
 ) -> None:
     members = []
     for fold in (1, 2):
-        record = replace(
+        record = with_changes(
             experiment.run.record,
             fold=fold,
             choices={"strength": 0.01, "inner_log_loss": {"0.01": 0.512, "1": 0.6}},
         )
         members.append(write_run(tmp_path / f"fold-{fold}", record))
-    outer = replace(experiment.run.record, kind="folds", members=members_of(tmp_path, members))
+    outer = folds_of(tmp_path, members)
     learning = describe_learning(write_run(tmp_path, outer))
     assert learning.drawings == ()
     assert learning.table is not None
@@ -135,7 +138,7 @@ def test_a_history_without_epochs_is_refused_by_name(
 ) -> None:
     (tmp_path / "history.csv").write_text("loss\n0.5\n")
     with pytest.raises(ModelError, match=r"history\.csv: has no column 'epoch'"):
-        describe_learning(Run(tmp_path, experiment.run.record))
+        describe_learning(write_run(tmp_path, experiment.run.record))
 
 
 def test_numbers_are_written_one_way() -> None:

@@ -150,7 +150,7 @@ def test_the_runs_of_a_study_hold_the_step_that_their_cell_names(
     for result in found.results:
         fold = result.run.open_members()[0]
         step = fold.record.preprocessing.stain
-        steps[result.cell.stain] = step and (step.normalizer.to_dict()["method"], step.per)
+        steps[result.cell.stain] = step and (step.method, step.per)
     assert steps == {
         "none": None,
         "macenko": ("macenko", "image"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from eosin.errors import ConfigError
-from eosin.training.config import TrainingConfig, config_from_dict, read_config
+from eosin.training.config import TrainingConfig, read_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -95,5 +95,5 @@ def test_options_override_the_file_and_those_not_given_do_not():
 
 def test_settings_survive_the_way_through_json():
     config = TrainingConfig(probe_c=(0.5, 2.0), image_size=64)
-    assert config_from_dict(config.to_dict(), place="run.json") == config
-    assert config.to_dict()["probe_c"] == [0.5, 2.0]
+    assert TrainingConfig.model_validate_json(config.model_dump_json()) == config
+    assert config.model_dump(mode="json")["probe_c"] == [0.5, 2.0]

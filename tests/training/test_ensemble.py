@@ -13,6 +13,7 @@ import pytest
 
 from eosin.artefacts.manifest import Manifest
 from eosin.artefacts.predictions import read_predictions
+from eosin.artefacts.run import EnsembleRun, FoldsRun
 from eosin.data.splits import By, hold_out, split_by_fractions, split_into_folds
 from eosin.errors import ConfigError, DataError, LeakageError, ModelError
 from eosin.evaluation.evaluate import evaluate_predictions
@@ -297,7 +298,7 @@ def test_a_missing_or_changed_member_is_named(runs: list[Run], tmp_path: Path) -
     place = re.escape(str(home / "members" / "m0"))
     with pytest.raises(ModelError, match=rf"^{place}: member of .* is missing"):
         read_run(home / "soft").require_intact()
-    assert len(ensemble.record.members) == 2
+    assert len(ensemble.record.inside) == 2
 
 
 def test_a_changed_fusion_head_is_refused(
@@ -367,10 +368,11 @@ def test_folds_are_combined_fold_by_fold_on_patients_no_member_met(
         predictions = made[vote].predictions
         assert predictions is not None
         assert predictions.frame["path"].tolist() == folds.frame["path"].tolist()
-        assert made[vote].run.record.kind == "folds"
-        assert made[vote].run.record.vote == vote
+        outer = made[vote].run.record
+        assert isinstance(outer, FoldsRun)
+        assert outer.vote == vote
         for fold, member in zip(folds.folds, made[vote].run.open_members(), strict=True):
-            assert member.record.kind == "ensemble"
+            assert isinstance(member.record, EnsembleRun)
             assert member.record.fold == fold
             split = hold_out(folds, fold)
             assert member.record.train_patients == split.in_split("train").patients

@@ -44,7 +44,7 @@ def test_a_tiny_network_learns_pink_from_purple_and_the_run_says_how(
     assert (record.dataset, record.fold, record.seed) == ("breakhis", 2, 11)
     assert record.protocol == tiny_manifest.protocol
     assert record.fingerprint == tiny_manifest.fingerprint
-    assert record.training == tiny_config.to_dict()
+    assert record.training == tiny_config.model_dump(mode="json")
     assert record.initial_weights == "random weights"
     assert record.versions["torch"] == torch.__version__.partition("+")[0]
     names = sorted(path.name for path in trained.folder.iterdir())

@@ -26,13 +26,12 @@ TRAIN = """
 import sys, torch
 from pathlib import Path
 from eosin.artefacts.manifest import read_manifest
-from eosin.training.config import config_from_dict
+from eosin.training.config import TrainingConfig
 from eosin.training.finetune import finetune
-import json
 manifest, folder, settings, threads = sys.argv[1:]
 torch.set_num_threads(int(threads))
 finetune(read_manifest(Path(manifest)), Path(folder),
-         config_from_dict(json.loads(settings), place="test"))
+         TrainingConfig.model_validate_json(settings))
 """
 
 

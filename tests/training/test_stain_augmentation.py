@@ -17,6 +17,7 @@ from eosin.errors import ConfigError
 from eosin.pixels.reading import read_image
 from eosin.pixels.stain import create_normalizer
 from eosin.pixels.stain_jitter import restain, scale_stains
+from eosin.pixels.stain_normalizer import source_key
 from eosin.training.augmentation import draws
 from eosin.training.config import TrainingConfig
 from eosin.training.finetune import finetune
@@ -91,7 +92,7 @@ def test_the_stains_to_exchange_are_those_of_all_of_a_patients_training_images(
     patient = train.patients[0]
     files = train.where(train.frame["patient"] == patient).paths
     expected = create_normalizer("macenko").estimate(map(read_image, files))
-    assert change.stains[patient].to_dict() == expected.to_dict()
+    assert source_key(change.stains[patient]) == source_key(expected)
 
 
 def test_one_patient_has_nobody_to_exchange_stains_with(

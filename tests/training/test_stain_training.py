@@ -51,7 +51,7 @@ def test_the_target_is_the_median_of_the_training_images_stains(
     step = fit_stain_step(divided, stained)
     images = [read_image(path) for path in divided.in_split("train").paths]
     assert step is not None
-    assert step.to_dict() == {"per": "image", **create_normalizer("macenko").fit(images).to_dict()}
+    assert step == create_normalizer("macenko").fit(images).step("image")
     assert fit_stain_step(divided, stained.with_overrides({"stain": "none"})) is None
 
 
@@ -177,7 +177,7 @@ def test_a_target_image_is_used_as_it_is_and_may_not_be_one_that_is_tested(
     step = fit_stain_step(divided, config)
     assert step is not None
     own = create_normalizer("macenko").fit(read_image(inside.paths[0]))
-    assert step.normalizer.to_dict() == own.to_dict()
+    assert step == own.step()
     leaking = stained.with_overrides({"stain_target": str(tested.paths[0])})
     patient = tested.frame["patient"].iloc[0]
     with pytest.raises(LeakageError, match=f"patient {patient}, who stands in the test split"):

@@ -84,8 +84,9 @@ def parse_artefact(
             "update eosin"
         )
     said = fields.get("checksum")
-    fields = {name: value for name, value in fields.items() if name != "checksum"}
-    if version < FORMAT_VERSION:
+    if version == FORMAT_VERSION:  # an older file has none, and may not pretend to be older
+        fields = {name: value for name, value in fields.items() if name != "checksum"}
+    else:
         if upgrade is None:
             raise error(f"{place}: written in format {version}, which is not read any more; {fix}")
         try:

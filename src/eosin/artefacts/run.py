@@ -76,7 +76,7 @@ class Record(Artefact):
     backbone: str
     preprocessing: Preprocessing
     protocol: NamedProtocol
-    fingerprint: Annotated[str, Field(pattern=r"\A([0-9a-f]{64})?\Z")]
+    fingerprint: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
     fold: Annotated[int, Field(ge=0)] | None
     train_patients: Annotated[tuple[str, ...], Field(min_length=1)]
     val_patients: tuple[str, ...]
@@ -212,7 +212,7 @@ class EnsembleRun(_Outer):
 
 RunRecord: TypeAlias = TrainedRun | ExportedRun | FoldsRun | EnsembleRun
 
-_KINDS: dict[object, type[RunRecord]] = {
+_KINDS: dict[str, type[RunRecord]] = {
     "run/trained": TrainedRun,
     "run/exported": ExportedRun,
     "run/folds": FoldsRun,
@@ -232,15 +232,15 @@ def read_record(path: Path) -> RunRecord:
         kind = _kind_of_0_1_0(fields)
     else:
         kind = fields.get("kind")
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise ModelError(f"{path}: kind = {kind!r} is not one of {list(_KINDS)}; {_FIX}")
-    record = parse_artefact(
+    members = fields.get("members") if fields.get("format_version") != 1 else None
+    for member in members if isinstance(members, list) else []:  # 0.1.0 left them where they were
+        if isinstance(member, dict) and ".." in str(member.get("path")).split("/"):
+            raise ModelError(f"{path}: member {member['path']!r} lies outside the folder; {_FIX}")
+    return parse_artefact(
         _KINDS[kind], fields, path, fix=_FIX, upgrade=_from_0_1_0, error=ModelError
     )
-    outside = [member.path for member in record.inside if ".." in member.path.split("/")]
-    if outside and fields["format_version"] != 1:  # 0.1.0 left the members where they were
-        raise ModelError(f"{path}: member {outside[0]!r} lies outside the Run's folder; {_FIX}")
-    return record
 
 
 def _kind_of_0_1_0(fields: Fields) -> object:
