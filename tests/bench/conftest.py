@@ -7,19 +7,10 @@ from pathlib import Path
 
 import pytest
 
-<<<<<<< HEAD
-from eosin.artefacts.preprocessing import Preprocessing
-from eosin.export.export import export_run
-from eosin.networks.classifier import build_classifier, save_classifier
-from eosin.networks.run import WEIGHTS_NAME, Run, RunRecord, write_run
-from eosin.protocol import Protocol
-from eosin.tasks import Task
-=======
 from eosin.artefacts.run import TrainedRun
 from eosin.export.export import export_run
 from eosin.networks.classifier import build_classifier, save_classifier
 from eosin.networks.run import WEIGHTS_NAME, Run, weights_digest, write_run
->>>>>>> main
 
 
 @pytest.fixture(scope="session")

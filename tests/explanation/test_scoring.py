@@ -12,10 +12,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from eosin.artefacts.preprocessing import Preprocessing
-<<<<<<< HEAD
-=======
 from eosin.artefacts.run import TrainedRun
->>>>>>> main
 from eosin.data.breakhis import BreakHisName
 from eosin.data.synthetic import SyntheticOptions, mask_path, write_synthetic
 from eosin.errors import ConfigError, DataError
@@ -37,11 +34,7 @@ from eosin.networks.classifier import (
     load_classifier,
     save_classifier,
 )
-<<<<<<< HEAD
-from eosin.networks.run import Run, RunRecord, write_run
-=======
 from eosin.networks.run import Run, weights_digest, write_run
->>>>>>> main
 from eosin.pixels.preprocessing import prepare, resize
 from eosin.pixels.reading import read_image
 

@@ -18,11 +18,7 @@ import cv2
 import numpy as np
 import pytest
 
-<<<<<<< HEAD
-from eosin.artefacts.preprocessing import Preprocessing, StainStep
-=======
 from eosin.artefacts.preprocessing import Preprocessing
->>>>>>> main
 from eosin.errors import DataError
 from eosin.pixels import cache as cache_module
 from eosin.pixels import views as views_module

@@ -11,21 +11,14 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-<<<<<<< HEAD
-from eosin.artefacts.preprocessing import Preprocessing, StainStep
-=======
 from eosin.artefacts.preprocessing import Preprocessing
->>>>>>> main
 from eosin.errors import ConfigError
 from eosin.pixels.batches import read_batches
 from eosin.pixels.preprocessing import normalise, prepare, resize, view
 from eosin.pixels.stain import NORMALIZERS, UnstainedError, create_normalizer
 from eosin.pixels.stain_normalizer import source_key
 from eosin.pixels.stain_sources import ImageStains, patient_sources, pooled_sources
-<<<<<<< HEAD
-=======
 from eosin.pixels.stain_step import normalizer_of, step_of
->>>>>>> main
 
 Image = np.ndarray
 Tissue = Callable[..., Image]

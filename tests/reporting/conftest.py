@@ -12,12 +12,8 @@ import pytest
 
 from eosin.artefacts.predictions import Predictions, Provenance, make_predictions
 from eosin.artefacts.preprocessing import Preprocessing
-<<<<<<< HEAD
-from eosin.networks.run import Run, RunRecord, write_run
-=======
 from eosin.artefacts.run import TrainedRun
 from eosin.networks.run import Run, write_run
->>>>>>> main
 from eosin.protocol import Protocol
 from eosin.tasks import Task
 
