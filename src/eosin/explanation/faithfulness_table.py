@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from eosin.explanation.faithfulness import Finding
     from eosin.explanation.ranks import Floats
 
 
@@ -44,7 +45,8 @@ class FaithfulnessRow:
             restained images; None where not tried.
         pointing, energy, mask_auc, mask_area: see ``Localisation``; None without a true region.
         faithful: the verdict.
-        verdict: the verdict in words, with its reason.
+        finding: what it rests on.
+        verdict: the verdict in words, with its reason and figures.
     """
 
     path: Path
@@ -71,10 +73,11 @@ class FaithfulnessRow:
     mask_auc: float | None
     mask_area: float | None
     faithful: bool
+    finding: Finding
     verdict: str
 
 
-_WORDS = ("path", "model", "method", "target", "verdict")
+_WORDS = ("path", "model", "method", "target", "finding", "verdict")
 MEASURES = tuple(field.name for field in fields(FaithfulnessRow) if field.name not in _WORDS)
 
 
