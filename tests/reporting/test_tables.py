@@ -17,7 +17,7 @@ from eosin.networks.run import write_run
 from eosin.reporting.learning import describe_learning
 from eosin.reporting.measures import class_table, magnification_table, overall_table
 from eosin.reporting.tables import dataset_table, fold_table, patient_table
-from eosin.reporting.wording import counted, figure, interval, measured, number, per_cent
+from eosin.reporting.wording import cell, counted, figure, interval, measured, number, per_cent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,13 +144,14 @@ def test_a_history_without_epochs_is_refused_by_name(
 def test_numbers_are_written_one_way() -> None:
     found = Estimate(0.9644, 0.941, 0.9806, 1820, 82, "roc_auc", level="patient")
     assert figure(found) == "0.964 [0.941,\xa00.981]"
-    assert figure(found, gap="\n", space=" ") == "0.964\n[0.941, 0.981]"
+    assert figure(found, space=" ") == "0.964 [0.941, 0.981]"
+    assert cell(found) == "0.964\n[0.941,\xa00.981]"
     assert measured(found) == "ROC AUC by patient"
     assert number(None) == "–"
     alone = Estimate(0.5, None, None, 9, 1, "accuracy", note="one patient: no interval")
     assert (interval(alone), figure(alone), measured(alone)) == ("", "0.500", "accuracy")
-    change = Estimate(-0.12, -0.2, 0.0001, 1820, 82, "accuracy")
-    assert figure(change, signed=True) == "−0.120 [−0.200,\xa00.000]"
+    change = Estimate(-0.12, -0.2, -0.0001, 1820, 82, "accuracy")
+    assert cell(change, signed=True, starred=True) == "−0.120\xa0★\n[−0.200,\xa00.000]"
     assert [number(x, signed=True) for x in (0.0312, -0.0001, 0.0, None)] == [
         "+0.031",
         "0.000",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import PrivateAttr, model_validator
 
 from eosin.artefacts.codec import Artefact, Strict, write_artefact
-from eosin.artefacts.estimate import ALL, Estimate, Level, Scope
+from eosin.artefacts.estimate import ALL, Estimate, Level, Scope, figure_frame
 from eosin.artefacts.evaluation import Confidence, Resamples, require_figures
 from eosin.artefacts.glossary import GLOSSARY
 from eosin.artefacts.predictions import Provenance
@@ -225,16 +225,9 @@ class Comparison(Artefact):
 
     def frame(self) -> pd.DataFrame:
         """A row a difference: first, second, metric, scope, difference, low, high, note."""
-        import pandas as pd
-
-        rows = [
-            (d.first, d.second, e.metric, str(e.scope), e.value, e.low, e.high, e.note)
-            for d, e in ((d, d.estimate) for d in self.differences)
-        ]
-        columns = ["first", "second", "metric", "scope", "difference", "low", "high", "note"]
-        return pd.DataFrame(rows, columns=columns).astype(
-            {"difference": float, "low": float, "high": float}
-        )
+        pairs = [({"first": d.first, "second": d.second}, d.estimate) for d in self.differences]
+        frame = figure_frame(pairs).drop(columns=["n_images", "n_patients"])
+        return frame.rename(columns={"value": "difference"})
 
     def model_frame(self) -> pd.DataFrame:
         """A row a figure of a model under its protocol.
@@ -242,17 +235,13 @@ class Comparison(Artefact):
         Columns: model, protocol, leaky, metric, scope, value, low, high, n_images, n_patients,
         note.
         """
-        import pandas as pd
-
-        rows = []
-        for (model, metric, scope), e in self._by_key.items():
-            protocol = self.provenance[model].protocol
-            figure = (e.value, e.low, e.high, e.images, e.patients, e.note)
-            rows.append((model, protocol.name, protocol.leaky, metric, str(scope), *figure))
-        columns = ["model", "protocol", "leaky", "metric", "scope", "value", "low", "high"]
-        columns += ["n_images", "n_patients", "note"]
-        numbers = {"value": float, "low": float, "high": float}
-        return pd.DataFrame(rows, columns=columns).astype(numbers)
+        beside = {
+            name: {"model": name, "protocol": own.protocol.name, "leaky": own.protocol.leaky}
+            for name, own in self.provenance.items()
+        }
+        return figure_frame(
+            (beside[name], each) for name, own in self.estimates.items() for each in own
+        )
 
     def test_frame(self) -> pd.DataFrame:
         """A row a test: first, second, unit, first_better, second_better, p, p_holm."""
@@ -289,7 +278,8 @@ class Comparison(Artefact):
         ):
             raise DataError("differences: want one of each pair of models and figure")
         for each in self.differences:
-            if not each.estimate.fits_difference:
+            span = GLOSSARY[each.estimate.metric].most - GLOSSARY[each.estimate.metric].least
+            if not each.estimate.lies_within(-span, span):
                 raise DataError(f"differences: {each} lies where no such difference can")
         units = ("image", "patient") if self.patients_known else ("image",)
         if [(t.unit, t.first, t.second) for t in self.tests] != [

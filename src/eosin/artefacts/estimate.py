@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from eosin.artefacts.glossary import GLOSSARY
 from eosin.artefacts.values import Count
 from eosin.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import pandas as pd
 
 Level = Literal["image", "patient"]
 _ROUNDING = 1e-9  # of a sum of shares
@@ -83,19 +88,32 @@ class Estimate:
         """Whether there is an interval and zero, unrounded, lies outside it."""
         return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
 
-    @property
-    def fits_metric(self) -> bool:
-        """Whether value and interval lie where the metric can be."""
-        meaning = GLOSSARY[self.metric]
-        return self._within(meaning.least, meaning.most)
-
-    @property
-    def fits_difference(self) -> bool:
-        """Whether they lie where a difference of two values of the metric can be."""
-        meaning = GLOSSARY[self.metric]
-        span = meaning.most - meaning.least
-        return self._within(-span, span)
-
-    def _within(self, least: float, most: float) -> bool:
+    def lies_within(self, least: float, most: float) -> bool:
+        """Whether value and interval, where there are any, lie between both."""
         known = [x for x in (self.value, self.low, self.high) if x is not None]
         return all(least - _ROUNDING <= x <= most + _ROUNDING for x in known)
+
+
+def figure_frame(rows: Iterable[tuple[Mapping[str, object], Estimate]]) -> pd.DataFrame:
+    """A row a figure: what is told beside it, then the figure itself.
+
+    Its columns: metric, scope, value, low, high, n_images, n_patients, note. A value or an interval
+    that does not exist is NaN here, and the note says why.
+    """
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        {
+            **beside,
+            "metric": each.metric,
+            "scope": str(each.scope),
+            "value": each.value,
+            "low": each.low,
+            "high": each.high,
+            "n_images": each.images,
+            "n_patients": each.patients,
+            "note": each.note,
+        }
+        for beside, each in rows
+    )
+    return frame.astype({"value": float, "low": float, "high": float})

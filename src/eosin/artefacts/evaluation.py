@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from eosin.artefacts.codec import Artefact, Fields, Strict, read_artefact, write_artefact
-from eosin.artefacts.estimate import ALL, Estimate, Level, Scope
+from eosin.artefacts.estimate import ALL, Estimate, Level, Scope, figure_frame
+from eosin.artefacts.glossary import GLOSSARY
 from eosin.artefacts.predictions import Provenance
 from eosin.artefacts.values import Count, Share
 from eosin.errors import DataError
@@ -124,15 +125,7 @@ class Evaluation(Artefact):
 
         A figure or an interval that does not exist is NaN here, and its note says why.
         """
-        import pandas as pd
-
-        rows = [
-            (e.metric, str(e.scope), e.value, e.low, e.high, e.images, e.patients, e.note)
-            for e in self.estimates
-        ]
-        columns = ["metric", "scope", "value", "low", "high", "n_images", "n_patients", "note"]
-        numbers = {"value": float, "low": float, "high": float}
-        return pd.DataFrame(rows, columns=columns).astype(numbers)
+        return figure_frame(({}, each) for each in self.estimates)
 
     def write(self, path: Path) -> None:
         """Write the evaluation as JSON."""
@@ -165,7 +158,8 @@ def require_figures(estimates: tuple[Estimate, ...], task: Task, *, level: Level
             raise DataError(f"{name}: class_name is none of {list(task.classes)}")
         if each.level != level:
             raise DataError(f"{name}: level = {each.level!r}, but the level scored is {level!r}")
-        if not each.fits_metric:
+        meaning = GLOSSARY[each.metric]
+        if not each.lies_within(meaning.least, meaning.most):
             raise DataError(
                 f"{name}: value = {each.value}, low = {each.low}, high = {each.high} do not lie "
                 "where this metric can"

@@ -18,12 +18,7 @@ from eosin.artefacts.comparison import (
 from eosin.artefacts.estimate import ALL
 from eosin.evaluation import sentences
 from eosin.evaluation.alignment import Aligned, align, protocol_sentences
-from eosin.evaluation.evaluate import (
-    estimate_of,
-    in_reading_order,
-    one_blas_thread,
-    patients_known,
-)
+from eosin.evaluation.evaluate import Resampled, one_blas_thread, patients_known
 from eosin.evaluation.intervals import Bootstrap
 from eosin.evaluation.paired_tests import holm, mcnemar_p, sign_flip_p
 from eosin.evaluation.sample import Sample, image_sample
@@ -31,7 +26,7 @@ from eosin.evaluation.scoring import MetricKey, less, score_sample
 from eosin.evaluation.weights import Bools, Floats, Weights
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from eosin.artefacts.estimate import Estimate
     from eosin.artefacts.predictions import Predictions
@@ -72,8 +67,17 @@ def compare_predictions(
             for name, sample in samples.items()
         }
     right = {name: sample.labels == sample.predicted for name, sample in samples.items()}
-    estimates = _estimates(aligned, samples, scores, bootstrap=bootstrap)
-    differences = _differences(one, first.task, scores, bootstrap=bootstrap)
+    estimates = {}
+    for name, table in aligned.tables.items():
+        at = sentences.of_threshold(table, by_patient=False)
+        own = Resampled(samples[name], table.task, bootstrap, at=at)
+        estimates[name] = own.estimates(scores[name])
+    paired = Resampled(one, first.task, bootstrap, caveats=False)
+    differences = [
+        Difference(*pair, each)
+        for pair in combinations(scores, 2)
+        for each in paired.estimates(_changes(*(scores[name] for name in pair)))
+    ]
     return Comparison(
         task=first.task,
         provenance={name: table.provenance for name, table in aligned.tables.items()},
@@ -87,63 +91,22 @@ def compare_predictions(
         warnings=protocol_sentences(aligned.tables),
         notes=_notes(aligned, one, known=known),
         estimates=estimates,
-        differences=differences,
+        differences=tuple(differences),
         rankings=_rankings(estimates, differences, first.task),
         tests=_tests(right, one if known else None),
         mistakes=_mistakes(aligned.tables),
     )
 
 
-def _estimates(
-    aligned: Aligned,
-    samples: Mapping[str, Sample],
-    scores: Mapping[str, Scores],
-    *,
-    bootstrap: Bootstrap,
-) -> dict[str, tuple[Estimate, ...]]:
-    """Every figure of every model, with the notes that an Evaluation would give it."""
-    return {
-        name: tuple(
-            estimate_of(
-                key,
-                rows,
-                samples[name],
-                table.task,
-                bootstrap=bootstrap,
-                at=sentences.of_threshold(table, by_patient=False),
-            )
-            for key, rows in in_reading_order(scores[name])
-        )
-        for name, table in aligned.tables.items()
-    }
-
-
-def _differences(
-    sample: Sample, task: Task, scores: Mapping[str, Scores], *, bootstrap: Bootstrap
-) -> tuple[Difference, ...]:
-    """Every figure's difference for each pair; the rows of scores are the same resamples."""
-    return tuple(
-        Difference(
-            first,
-            second,
-            estimate_of(
-                key,
-                less(rows, scores[second][key]),
-                sample,
-                task,
-                bootstrap=bootstrap,
-                caveats=False,
-            ),
-        )
-        for first, second in combinations(scores, 2)
-        for key, rows in in_reading_order(scores[first])
-    )
+def _changes(first: Scores, second: Scores) -> Scores:
+    """Every figure's difference; the rows of both are the same resamples."""
+    return {key: less(rows, second[key]) for key, rows in first.items()}
 
 
 def _rankings(
-    estimates: Mapping[str, tuple[Estimate, ...]], differences: tuple[Difference, ...], task: Task
+    estimates: Mapping[str, tuple[Estimate, ...]], differences: Sequence[Difference], task: Task
 ) -> dict[str, tuple[Ranked, ...]]:
-    """By accuracy and by the primary metric, where every model has a value."""
+    """By accuracy and by the primary metric, where it has a value."""
     own = next(iter(estimates.values()))
     known = {each.metric for each in own if each.scope == ALL and each.value is not None}
     return {

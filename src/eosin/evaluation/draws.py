@@ -14,7 +14,7 @@ import numpy as np
 
 from eosin.errors import DataError
 from eosin.evaluation.alignment import align
-from eosin.evaluation.evaluate import estimate_of, one_blas_thread, patients_known
+from eosin.evaluation.evaluate import Resampled, one_blas_thread, patients_known
 from eosin.evaluation.intervals import Bootstrap
 from eosin.evaluation.sample import Sample, image_sample, patients_of_one_label
 from eosin.evaluation.scoring import MetricKey, less, score_headlines
@@ -63,7 +63,7 @@ class ScoredDraws:
     def figures(self) -> tuple[MeanFigure, ...]:
         """Mean accuracy and ROC AUC by image, and ROC AUC by patient, over the draws."""
         return tuple(
-            _mean(key, values, sample, self.tables[0].task, by=self.bootstrap)
+            _mean(key, values, by=Resampled(sample, self.tables[0].task, self.bootstrap))
             for sample, scores in self.parts.values()
             for key, values in scores.items()
         )
@@ -152,15 +152,9 @@ def _figures(
     return {key: np.stack([score[key] for score in scores]) for key in scores[0]}
 
 
-def _mean(
-    key: MetricKey, values: Floats, sample: Sample, task: Task, *, by: Bootstrap
-) -> MeanFigure:
+def _mean(key: MetricKey, values: Floats, *, by: Resampled) -> MeanFigure:
     """From (draws, 1 + resamples): the first column is the sample itself."""
-    mean = estimate_of(key, values.mean(axis=0), sample, task, bootstrap=by)
-    known = mean.value is not None
-    return MeanFigure(
-        mean,
-        least=float(values[:, 0].min()) if known else None,
-        most=float(values[:, 0].max()) if known else None,
-        draws=len(values),
-    )
+    mean = by.estimate(key, values.mean(axis=0))
+    if mean.value is None:
+        return MeanFigure(mean, None, None, len(values))
+    return MeanFigure(mean, float(values[:, 0].min()), float(values[:, 0].max()), len(values))

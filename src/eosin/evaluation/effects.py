@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from eosin.evaluation.alignment import align
-from eosin.evaluation.evaluate import estimate_of, one_blas_thread, patients_known
+from eosin.evaluation.evaluate import Resampled, one_blas_thread, patients_known
 from eosin.evaluation.intervals import Bootstrap
 from eosin.evaluation.sample import Sample, image_sample, patients_of_one_label
 from eosin.evaluation.scoring import MetricKey, less, score_headlines
@@ -75,10 +75,9 @@ def _effects(
     weights = Weights(sample.patient, bootstrap.rows(sample.patients))
     with one_blas_thread():
         changed, baseline = (score_headlines(each, task, weights) for each in pair)
-    found = []
+    found, paired = [], Resampled(sample, task, bootstrap)
     for key in map(MetricKey, metrics):
-        rows = less(changed[key], baseline[key])
-        change = estimate_of(key, rows, sample, task, bootstrap=bootstrap)
+        change = paired.estimate(key, less(changed[key], baseline[key]))
         before = None if change.value is None else float(baseline[key][0])
         found.append(Effect(change, before))
     return found

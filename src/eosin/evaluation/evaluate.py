@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
@@ -64,10 +65,7 @@ def evaluate_predictions(
         for step, sample in parts.items():
             weights = Weights(sample.patient, bootstrap.rows(sample.patients))
             scores = score_sample(sample, task, weights, recognition=recognition)
-            estimates += [
-                estimate_of(key, rows, sample, task, bootstrap=bootstrap, magnification=step, at=at)
-                for key, rows in in_reading_order(scores)
-            ]
+            estimates += Resampled(sample, task, bootstrap, step, at).estimates(scores)
     return Evaluation(
         task=task,
         provenance=predictions.provenance,
@@ -121,60 +119,59 @@ def _parts(images: Sample, predictions: Predictions, *, level: Level) -> dict[st
     }
 
 
-def in_reading_order(scores: Mapping[MetricKey, Floats]) -> list[tuple[MetricKey, Floats]]:
-    """The figures of the whole, then those of each class."""
-    return sorted(scores.items(), key=lambda item: -1 if (n := item[0].class_index) is None else n)
+@dataclass(frozen=True, slots=True)
+class Resampled:
+    """Makes Estimates of values, of which the first is the sample's and the rest are resamples'.
 
-
-def estimate_of(
-    key: MetricKey,
-    rows: Floats,
-    sample: Sample,
-    task: Task,
-    *,
-    bootstrap: Bootstrap,
-    magnification: str | None = None,
-    at: str = "",
-    caveats: bool = True,
-) -> Estimate:
-    """One figure, or a difference, from its values.
-
-    Args:
-        key: what it is.
-        rows: its values; the first is of the sample itself, the rest are of resamples.
+    Attributes:
         sample: what was scored.
         task: the classes.
         bootstrap: the resamples.
         magnification: of the sample, where it is a part of the whole.
         at: which threshold decisions were made at.
-        caveats: whether to note what must be known of the sample's own figure.
+        caveats: whether to note what must be known of the sample's own figures.
     """
-    value = float(rows[0]) if np.isfinite(rows[0]) else None
-    notes = [at] if at and key in AT_THRESHOLD else []
-    low = high = None
-    if value is None:
-        notes.append(sentences.undefined_because(key, sample, task))
-    else:
-        notes += sentences.caveats(key, sample, task) if caveats else []
-        without = sentences.no_interval_because(key, sample, task)
-        if without:
-            notes.append(without)
+
+    sample: Sample
+    task: Task
+    bootstrap: Bootstrap
+    magnification: str | None = None
+    at: str = ""
+    caveats: bool = True
+
+    def estimates(self, scores: Mapping[MetricKey, Floats]) -> tuple[Estimate, ...]:
+        """The figures of the whole, then those of each class."""
+        order = [None, *range(len(self.task.classes))]
+        keys = sorted(scores, key=lambda key: order.index(key.class_index))
+        return tuple(self.estimate(key, scores[key]) for key in keys)
+
+    def estimate(self, key: MetricKey, rows: Floats) -> Estimate:
+        """One figure, or a difference."""
+        sample, index = self.sample, key.class_index
+        value = float(rows[0]) if np.isfinite(rows[0]) else None
+        notes = [self.at] if self.at and key in AT_THRESHOLD else []
+        low = high = None
+        if value is None:
+            notes.append(sentences.undefined_because(key, sample, self.task))
         else:
-            interval = bootstrap.interval(rows[1:])
-            low, high = interval.low, interval.high
-            notes += sentences.about_interval(interval, value)
-    index = key.class_index
-    return Estimate(
-        value,
-        low,
-        high,
-        images=int(sample.images.sum() if index is None else sample.class_images[index]),
-        patients=len(sample.patients) if index is None else int(sample.class_patients[index]),
-        metric=key.metric,
-        scope=Scope(None if index is None else task.classes[index], magnification),
-        level=sample.level,
-        note="; ".join(notes),
-    )
+            notes += sentences.caveats(key, sample, self.task) if self.caveats else []
+            if without := sentences.no_interval_because(key, sample, self.task):
+                notes.append(without)
+            else:
+                interval = self.bootstrap.interval(rows[1:])
+                low, high = interval.low, interval.high
+                notes += sentences.about_interval(interval, value)
+        return Estimate(
+            value,
+            low,
+            high,
+            images=int(sample.images.sum() if index is None else sample.class_images[index]),
+            patients=len(sample.patients) if index is None else int(sample.class_patients[index]),
+            metric=key.metric,
+            scope=Scope(None if index is None else self.task.classes[index], self.magnification),
+            level=sample.level,
+            note="; ".join(notes),
+        )
 
 
 def patients_known(predictions: Predictions) -> bool:

@@ -14,7 +14,7 @@ from eosin.evaluation.intervals import Bootstrap
 from eosin.evaluation.sample import image_sample
 from eosin.evaluation.scoring import less, score_headlines
 from eosin.evaluation.sentences import about_interval
-from eosin.evaluation.weights import Floats, Weights
+from eosin.evaluation.weights import Weights
 
 if TYPE_CHECKING:
     from eosin.artefacts.predictions import Predictions
@@ -98,30 +98,23 @@ def measure_leakage(
         columns = np.array([place[name] for name in sample.patients], dtype=np.int64)
         weights = Weights(columns[sample.patient], rows)
         scored.append(score_headlines(sample, leaky.task, weights))
-    counts = {"images": len(tables[0]), "patients": len(patients)}
-    return tuple(
-        _leakage(key.metric, flattered, scored[1][key], bootstrap, **counts)
-        for key, flattered in scored[0].items()
-    )
-
-
-def _leakage(
-    metric: str,
-    leaky: Floats,
-    honest: Floats,
-    bootstrap: Bootstrap,
-    *,
-    images: int,
-    patients: int,
-) -> Leakage:
-    """From values whose first is of the tables themselves, the rest of resamples."""
-    rows = less(leaky, honest)
-    value, first, second = (
-        float(each[0]) if np.isfinite(each[0]) else None for each in (rows, leaky, honest)
-    )
-    low = high = None
-    note = "undefined: a class has no image under one of the protocols"
-    if value is not None:
+    found = []
+    for key, flattered in scored[0].items():
+        plain = scored[1][key]
+        rows = less(flattered, plain)
         interval = bootstrap.interval(rows[1:])
-        low, high, note = interval.low, interval.high, "; ".join(about_interval(interval, value))
-    return Leakage(Estimate(value, low, high, images, patients, metric, note=note), first, second)
+        added = Estimate(
+            _known(rows[0]),
+            interval.low,
+            interval.high,
+            images=len(tables[0]),
+            patients=len(patients),
+            metric=key.metric,
+            note="; ".join(about_interval(interval, float(rows[0]))),
+        )
+        found.append(Leakage(added, _known(flattered[0]), _known(plain[0])))
+    return tuple(found)
+
+
+def _known(value: np.float64) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from eosin.artefacts.glossary import GLOSSARY
 from eosin.reporting.tables import Table
-from eosin.reporting.wording import NO_BREAK, counted, figure, per_cent
+from eosin.reporting.wording import cell, counted, per_cent
 
 if TYPE_CHECKING:
     from eosin.artefacts.comparison import Comparison, PairTest
-    from eosin.artefacts.estimate import Estimate, Level
+    from eosin.artefacts.estimate import Level
 
 
 def ranking_table(comparison: Comparison, metric: str) -> Table:
@@ -25,9 +25,9 @@ def ranking_table(comparison: Comparison, metric: str) -> Table:
         behind = (
             "–"
             if place.model == best
-            else _change(comparison.difference(place.model, best, metric))
+            else cell(comparison.difference(place.model, best, metric), signed=True)
         )
-        row = [place.model, str(place.rank), _figure(comparison, place.model, metric), behind]
+        row = [place.model, str(place.rank), cell(comparison.value(place.model, metric)), behind]
         if several:
             row.append(comparison.provenance[place.model].protocol.name)
         rows.append(tuple(row))
@@ -53,7 +53,7 @@ def measure_table(comparison: Comparison) -> Table:
     """Every measure of the whole, a column each; a row a model, the most accurate first."""
     metrics = comparison.metrics
     rows = tuple(
-        (place.model, *(_figure(comparison, place.model, metric) for metric in metrics))
+        (place.model, *(cell(comparison.value(place.model, metric)) for metric in metrics))
         for place in comparison.ranking()
     )
     columns = ("Model", *(_heading(metric) for metric in metrics))
@@ -70,7 +70,10 @@ def pair_table(comparison: Comparison, *, best_only: bool = False) -> Table:
     if best_only:
         pairs = [pair for pair in pairs if pair[0] == pairs[0][0]]
     for first, second in pairs:
-        row = [f"{first}\nagainst {second}", _change(comparison.difference(first, second))]
+        row = [
+            f"{first}\nagainst {second}",
+            cell(comparison.difference(first, second), signed=True),
+        ]
         for unit in units:
             row += _tested(tests, first, second, unit)
         rows.append(tuple(row))
@@ -92,16 +95,14 @@ def pair_table(comparison: Comparison, *, best_only: bool = False) -> Table:
 def difference_table(comparison: Comparison) -> Table:
     """The difference of every measure for every pair, the more accurate model first."""
     metrics = comparison.metrics
-    rows = tuple(
-        (
-            f"{first}\nminus {second}",
-            *(_starred(comparison.difference(first, second, metric)) for metric in metrics),
-        )
-        for first, second in _pairs(comparison)
-    )
+    rows = []
+    for first, second in _pairs(comparison):
+        changes = [comparison.difference(first, second, metric) for metric in metrics]
+        cells = [cell(change, signed=True, starred=True) for change in changes]
+        rows.append((f"{first}\nminus {second}", *cells))
     columns = ("Pair", *(_heading(metric) for metric in metrics))
     caption = "Every difference with its paired 95 % interval; a star where that excludes zero."
-    return Table(caption, columns, rows, frozenset(range(1, len(columns))))
+    return Table(caption, columns, tuple(rows), frozenset(range(1, len(columns))))
 
 
 def mistake_table(comparison: Comparison) -> Table:
@@ -137,19 +138,6 @@ def _tested(
         test = tests[second, first, unit]
         ahead, behind = test.second_better, test.first_better
     return [f"{ahead:,} : {behind:,}", f"{p_value(test.p)}\ncorrected {p_value(test.p_holm)}"]
-
-
-def _change(difference: Estimate) -> str:
-    return figure(difference, signed=True, gap="\n")
-
-
-def _starred(difference: Estimate) -> str:
-    star = f"{NO_BREAK}★" if difference.excludes_zero else ""
-    return figure(difference, signed=True, gap=f"{star}\n")
-
-
-def _figure(comparison: Comparison, model: str, metric: str) -> str:
-    return figure(comparison.value(model, metric), gap="\n")
 
 
 def _heading(metric: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from eosin.artefacts.estimate import ALL, Scope
 from eosin.artefacts.glossary import GLOSSARY
 from eosin.reporting.tables import Table
-from eosin.reporting.wording import counted, figure
+from eosin.reporting.wording import cell, counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ def overall_table(evaluation: Evaluation, by_patient: Evaluation | None) -> Tabl
             continue
         meaning = GLOSSARY[found.metric]
         both = [level.value(found.metric) if level.has(found.metric) else None for level in levels]
-        cells = [figure(each, gap="\n") if each else "" for each in both]
+        cells = [cell(each) if each else "" for each in both]
         remark = "; ".join(dict.fromkeys(each.note for each in both if each and each.note))
         lower = " Lower is better." if meaning.better == "lower" else ""
         explained = f"{meaning.sentence}{lower}" + (f"\n{remark}" if remark else "")
@@ -80,7 +80,7 @@ def _scope_table(
         rows.append(
             (
                 name,
-                *(figure(each, gap="\n") for each in found),
+                *map(cell, found),
                 f"{found[0].images:,}",
                 f"{found[0].patients:,}",
             )

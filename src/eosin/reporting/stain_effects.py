@@ -9,7 +9,7 @@ from eosin.artefacts.glossary import GLOSSARY
 from eosin.reporting.canvas import QUIET, Drawing, as_drawing, new_figure
 from eosin.reporting.dots import Dot, draw_dots, limits_of
 from eosin.reporting.tables import Table
-from eosin.reporting.wording import capital, counted, figure, measured, number
+from eosin.reporting.wording import capital, cell, counted, measured, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -230,4 +230,4 @@ def difference_cell(found: Estimate) -> str:
     """A signed difference over its interval, or why it has none."""
     if found.low is None:
         return f"{number(found.value, signed=True)}\n{found.note}"
-    return figure(found, signed=True, gap="\n")
+    return cell(found, signed=True)

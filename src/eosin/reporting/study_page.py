@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from eosin.artefacts.glossary import GLOSSARY
 from eosin.files import write_text
@@ -11,48 +11,27 @@ from eosin.reporting.draws_section import draws_tables
 from eosin.reporting.html import render
 from eosin.reporting.stain_effects import stain_section
 from eosin.reporting.tables import Table
-from eosin.reporting.wording import counted, figure, interval, number
+from eosin.reporting.wording import cell, counted, interval, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import pandas as pd
-
     from eosin.artefacts.estimate import Estimate, Level
+    from eosin.artefacts.evaluation import Evaluation
     from eosin.evaluation.leakage import Leakage, MeterRow
     from eosin.reporting.draws_section import DrawsRow
     from eosin.reporting.stain_effects import StainRow
 
+_METRICS = ("accuracy", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1")
 
-@dataclass(frozen=True, slots=True)
-class ResultRow:
-    """The headline figures of one model under one protocol, at one level.
 
-    Attributes:
-        model: its name, without the stain step.
-        vote: of an ensemble; else empty.
-        stain: the step; ``"none"`` where there is none.
-        protocol: the protocol's name.
-        leaky: whether patients cross its splits.
-        seed: of the split.
-        level: whether images or patients were scored.
-        images, patients: how many.
-        seconds: that it took.
-        figures: the same metrics in every row of a study.
-    """
+class ResultRow(NamedTuple):
+    """One model at one level: what to call it, what it got, and the seconds that took."""
 
-    model: str
-    vote: str
-    stain: str
-    protocol: str
-    leaky: bool
-    seed: int
-    level: Level
-    images: int
-    patients: int
+    name: str
+    evaluation: Evaluation
     seconds: float
-    figures: tuple[Estimate, ...]
 
 
 @dataclass(frozen=True)
@@ -62,6 +41,7 @@ class StudyFacts:
     Attributes:
         title: of the study.
         dataset: its name.
+        models: how many models and ensembles have a result.
         images: how many were read.
         patients: how many; 0 where they are unknown.
         settings: name and value of each setting.
@@ -71,35 +51,17 @@ class StudyFacts:
 
     title: str
     dataset: str
+    models: int
     images: int
     patients: int
     settings: tuple[tuple[str, str], ...]
     failures: tuple[tuple[str, str], ...] = ()
 
 
-def result_frame(results: Sequence[ResultRow]) -> pd.DataFrame:
-    """One row a model, protocol and level: every headline figure with its interval and n.
-
-    Columns: model, vote, stain, protocol, leaky, seed, level, images, patients, seconds, then
-    for each metric its value, ``<metric> low`` and ``<metric> high``.
-    """
-    import pandas as pd
-
-    return pd.DataFrame(
-        {
-            **{each.name: getattr(row, each.name) for each in fields(row)[:-1]},
-            **{
-                column: value
-                for each in row.figures
-                for column, value in (
-                    (each.metric, each.value),
-                    (f"{each.metric} low", each.low),
-                    (f"{each.metric} high", each.high),
-                )
-            },
-        }
-        for row in results
-    )
+def headline_figures(evaluation: Evaluation) -> list[Estimate]:
+    """What a study tells of each model."""
+    area = "roc_auc" if evaluation.task.binary else "macro_roc_auc"
+    return [evaluation.value(metric) for metric in (area, *_METRICS)]
 
 
 def write_study_page(
@@ -171,14 +133,13 @@ def _flattery(protocol: str, leaks: Sequence[Leakage]) -> str:
 
 def _cover(facts: StudyFacts, results: Sequence[ResultRow]) -> list[tuple[str, str]]:
     patients = f"{facts.patients:,}" if facts.patients else "not known"
-    models = len({row.model for row in results})
-    protocols = len({row.protocol for row in results})
+    protocols = {row.evaluation.provenance.protocol.name for row in results}
     return [
         ("Dataset", facts.dataset),
         ("Images", f"{facts.images:,}"),
         ("Patients", patients),
-        ("Models and ensembles", f"{models}"),
-        ("Protocols", f"{protocols}"),
+        ("Models and ensembles", f"{facts.models}"),
+        ("Protocols", f"{len(protocols)}"),
     ]
 
 
@@ -210,38 +171,28 @@ def _gauge(leak: Leakage) -> dict[str, object]:
 
 
 def _tables(results: Sequence[ResultRow]) -> list[Table]:
-    groups: dict[tuple[str, str], list[ResultRow]] = {}
+    groups: dict[tuple[str, Level], list[ResultRow]] = {}
     for row in results:
-        groups.setdefault((row.protocol, row.level), []).append(row)
+        key = row.evaluation.provenance.protocol.name, row.evaluation.level
+        groups.setdefault(key, []).append(row)
     return [_table(protocol, level, rows) for (protocol, level), rows in groups.items()]
 
 
-def _table(protocol: str, level: str, rows: Sequence[ResultRow]) -> Table:
-    metrics = [each.metric for each in rows[0].figures]
-    columns = (
-        "Model",
-        *(GLOSSARY[name].title for name in metrics),
-        "Images",
-        "Patients",
-        "Seconds",
-    )
+def _table(protocol: str, level: Level, rows: Sequence[ResultRow]) -> Table:
+    titles = [GLOSSARY[each.metric].title for each in headline_figures(rows[0].evaluation)]
+    columns = ("Model", *titles, "Images", "Patients", "Seconds")
     cells = tuple(
         (
-            _name(row),
-            *(figure(each, gap="\n") for each in row.figures),
-            f"{row.images:,}",
-            f"{row.patients:,}",
+            row.name,
+            *map(cell, headline_figures(row.evaluation)),
+            f"{row.evaluation.images:,}",
+            f"{row.evaluation.patients:,}",
             f"{row.seconds:.0f}",
         )
         for row in rows
     )
     caption = f"{protocol}, figures by {level}, each with its 95 % interval over patients."
     return Table(caption, columns, cells, frozenset(range(1, len(columns))))
-
-
-def _name(row: ResultRow) -> str:
-    details = [] if row.stain == "none" else [row.stain]
-    return "\n".join([row.model, ", ".join([*details, f"seed {row.seed}"])])
 
 
 def _failures(facts: StudyFacts) -> Table | None:

@@ -32,10 +32,16 @@ def interval(found: Estimate, *, signed: bool = False, space: str = NO_BREAK) ->
     return f"[{number(found.low, signed=signed)},{space}{number(found.high, signed=signed)}]"
 
 
-def figure(found: Estimate, *, signed: bool = False, gap: str = " ", space: str = NO_BREAK) -> str:
-    """``0.964 [0.941, 0.981]``; ``gap`` stands before the interval, ``space`` within it."""
-    text, between = number(found.value, signed=signed), interval(found, signed=signed, space=space)
-    return f"{text}{gap}{between}" if between else text
+def figure(found: Estimate, *, space: str = NO_BREAK) -> str:
+    """``0.964 [0.941, 0.981]``, on one line; ``space`` stands within the interval."""
+    return f"{number(found.value)} {interval(found, space=space)}".strip()
+
+
+def cell(found: Estimate, *, signed: bool = False, starred: bool = False) -> str:
+    """The same for a table: the value over its interval, starred where that excludes zero."""
+    star = f"{NO_BREAK}★" if starred and found.excludes_zero else ""
+    between = interval(found, signed=signed)
+    return f"{number(found.value, signed=signed)}{star}\n{between}".strip()
 
 
 def measured(found: Estimate) -> str:

@@ -55,6 +55,11 @@ class Result:
     patient: Evaluation | None
     seconds: float
 
+    @property
+    def evaluations(self) -> list[Evaluation]:
+        """By image, then by patient."""
+        return [self.image] if self.patient is None else [self.image, self.patient]
+
 
 def divide(manifest: Manifest, design: Design, seed: int) -> Manifest:
     """The manifest under one protocol."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from eosin.files import replacing
 from eosin.reporting.draws_section import draws_frame
 from eosin.reporting.stain_effects import stain_frame
-from eosin.reporting.study_page import StudyFacts, result_frame, write_study_page
-from eosin.study.table import draws_rows, leakage_rows, result_rows, stain_rows
+from eosin.reporting.study_page import StudyFacts, write_study_page
+from eosin.study.table import draws_rows, leakage_rows, result_frame, result_rows, stain_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,9 +25,8 @@ def write_study(found: StudyResult, folder: Path) -> tuple[Path, Path]:
     ``draws.csv``.
     """
     config = found.study.config
-    results = result_rows(found.results)
     table = folder / "study.csv"
-    _write_frame(result_frame(results), table)
+    _write_frame(result_frame(found.results), table)
     stains = stain_rows(found.results, resamples=config.resamples)
     if stains:
         _write_frame(stain_frame(stains), folder / "stain-effects.csv")
@@ -41,6 +40,7 @@ def write_study(found: StudyResult, folder: Path) -> tuple[Path, Path]:
     facts = StudyFacts(
         title=config.title,
         dataset=config.dataset,
+        models=len({result.cell.model for result in found.results}),
         images=found.images,
         patients=found.patients,
         settings=tuple((name, str(value)) for name, value in settings.items()),
@@ -48,7 +48,12 @@ def write_study(found: StudyResult, folder: Path) -> tuple[Path, Path]:
     )
     meter = leakage_rows(found.results, resamples=config.resamples)
     page = write_study_page(
-        facts, meter, results, folder / "study.html", stains=stains, draws=draws
+        facts,
+        meter,
+        result_rows(found.results),
+        folder / "study.html",
+        stains=stains,
+        draws=draws,
     )
     return page, table
 

@@ -10,26 +10,39 @@ from eosin.evaluation.effects import measure_effects
 from eosin.evaluation.leakage import MeterRow, measure_leakage
 from eosin.reporting.draws_section import DrawsRow
 from eosin.reporting.stain_effects import StainRow
-from eosin.reporting.study_page import ResultRow
+from eosin.reporting.study_page import ResultRow, headline_figures
 from eosin.study.stains import BASELINE, Staining
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pandas as pd
+
     from eosin.artefacts.evaluation import Evaluation
     from eosin.study.cells import Result
+    from eosin.study.plan import Cell
 
-METRICS = ("accuracy", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1")
 
+def result_frame(results: Sequence[Result]) -> pd.DataFrame:
+    """One row a model, protocol and level: every headline figure with its interval and n.
 
-def result_rows(results: Sequence[Result]) -> tuple[ResultRow, ...]:
-    """One row a model, protocol and level: every headline figure."""
-    return tuple(
-        _row(result, evaluation)
-        for result in results
-        for evaluation in (result.image, result.patient)
-        if evaluation is not None
+    Columns: model, vote, stain, protocol, leaky, seed, level, images, patients, seconds, then
+    for each metric its value, ``<metric> low`` and ``<metric> high``.
+    """
+    import pandas as pd
+
+    return pd.DataFrame(
+        _fields(result, evaluation) for result in results for evaluation in result.evaluations
     )
+
+
+def result_rows(results: Sequence[Result]) -> list[ResultRow]:
+    """The same rows for the page."""
+    return [
+        ResultRow(_lines(result.cell), evaluation, result.seconds)
+        for result in results
+        for evaluation in result.evaluations
+    ]
 
 
 def leakage_rows(results: Sequence[Result], *, resamples: int = 2000) -> tuple[MeterRow, ...]:
@@ -130,19 +143,27 @@ def title_of(result: Result) -> str:
     return f"{cell.model}{stain}"
 
 
-def _row(result: Result, evaluation: Evaluation) -> ResultRow:
+def _lines(cell: Cell) -> str:
+    """A model over its stain step, where it has one, and its seed."""
+    stain = "" if cell.stain == BASELINE else f"{cell.stain}, "
+    return f"{cell.model}\n{stain}seed {cell.seed}"
+
+
+def _fields(result: Result, evaluation: Evaluation) -> dict[str, object]:
     cell, protocol = result.cell, result.predictions.provenance.protocol
-    area = "roc_auc" if evaluation.task.binary else "macro_roc_auc"
-    return ResultRow(
-        model=cell.model,
-        vote=cell.vote or "",
-        stain=cell.stain,
-        protocol=protocol.name,
-        leaky=protocol.leaky,
-        seed=cell.seed,
-        level=evaluation.level,
-        images=evaluation.images,
-        patients=evaluation.patients,
-        seconds=result.seconds,
-        figures=tuple(evaluation.value(metric) for metric in (area, *METRICS)),
-    )
+    row: dict[str, object] = {
+        "model": cell.model,
+        "vote": cell.vote or "",
+        "stain": cell.stain,
+        "protocol": protocol.name,
+        "leaky": protocol.leaky,
+        "seed": cell.seed,
+        "level": evaluation.level,
+        "images": evaluation.images,
+        "patients": evaluation.patients,
+        "seconds": result.seconds,
+    }
+    for each in headline_figures(evaluation):
+        row |= {each.metric: each.value, f"{each.metric} low": each.low}
+        row[f"{each.metric} high"] = each.high
+    return row
