@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from eosin.artefacts.codec import with_changes
 from eosin.artefacts.manifest import Manifest
 from eosin.data.splits import split_by_fractions, split_into_folds
 from eosin.errors import ConfigError, DataError
@@ -58,7 +60,7 @@ def explanations(stream: Iterator[Explanation | SkippedFile]) -> list[Explanatio
 def test_a_map_stands_on_the_images_own_grid_and_the_probability_is_the_calibrated_one(
     run: Run, divided: Manifest
 ) -> None:
-    sharper = replace(run, record=replace(run.record, temperature=0.5))
+    sharper = replace(run, record=with_changes(run.record, temperature=0.5))
     scored = predict(sharper, divided).predictions
     found = explanations(explain([sharper], divided, ExplainOptions(batch_size=5)))
     assert [str(item.path) for item in found] == scored.frame["path"].tolist()
@@ -129,6 +131,18 @@ def test_files_of_unknown_name_have_unknown_patients(run: Run, tmp_path: Path) -
     assert item.seen is None
 
 
+def test_a_pipe_is_named_before_the_images_and_a_name_that_is_not_utf8_is_explained(
+    run: Run, tmp_path: Path
+) -> None:
+    strange = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png"))
+    Image.new("RGB", (64, 64), "pink").save(strange)
+    os.mkfifo(tmp_path / "pipe.png")
+    pipe, item = explain([run], [tmp_path])
+    assert pipe == SkippedFile(tmp_path / "pipe.png", "is a pipe, not a file; remove it")
+    assert isinstance(item, Explanation)
+    assert (item.path, item.seen) == (strange, None)
+
+
 def test_corrupt_and_tiny_images_are_named_and_the_others_explained(
     run: Run, divided: Manifest, tmp_path: Path
 ) -> None:
@@ -166,7 +180,7 @@ def test_explanations_are_handed_over_and_forgotten(
 
 def test_runs_of_different_classes_are_refused(run: Run, divided: Manifest) -> None:
     task = replace(run.record.task, classes=("benign", "malign"), positive="malign")
-    other = replace(run, record=replace(run.record, task=task))
+    other = replace(run, record=with_changes(run.record, task=task))
     with pytest.raises(DataError, match="one at a time"):
         explain([run, other], divided)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from eosin.artefacts.tables import read_table
 from eosin.explanation.faithfulness import Finding
 from eosin.explanation.faithfulness_table import FaithfulnessRow
 from eosin.explanation.heatmap import Explanation, Heatmap
@@ -270,6 +272,17 @@ def test_images_of_one_name_from_two_folders_do_not_overwrite_each_other(tmp_pat
     write_heatmaps([explanation(tmp_path / place) for place in places], tmp_path / "cams")
     names = {path.stem for path in (tmp_path / "cams" / "overlays").iterdir()}
     assert names == {"x", "two-x", "two-x-2", "two-X-3"}
+
+
+def test_pictures_of_a_name_that_is_not_utf8_have_names_that_are(tmp_path: Path) -> None:
+    strange = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png"))
+    write_heatmaps([explanation(strange, 2)], tmp_path / "cams")
+    for folder in ("overlays", "panels", "maps", "merged"):
+        written = {path.name.split(".")[0] for path in (tmp_path / "cams" / folder).iterdir()}
+        assert written == {"caf_xe9"}
+    index = read_table(tmp_path / "cams" / "explanations.csv", what="index", fix="-")
+    assert set(index["path"]) == {str(strange)}
+    assert index["overlay"][0].startswith("overlays/caf_xe9.")
 
 
 def test_what_already_lies_in_the_folder_is_left_alone(tmp_path: Path) -> None:

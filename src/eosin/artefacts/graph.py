@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from eosin.artefacts.int8 import Int8Trial
-from eosin.artefacts.values import Count, Sha256, Share
+from eosin.artefacts.values import Count, NotNegative, Sha256, Share
 from eosin.errors import ModelError
 from eosin.files import sha256_of
 
@@ -46,7 +46,7 @@ class Parity:
     source: str
     engine: str
     probabilities: Share
-    maps: Share | None = None
+    maps: NotNegative | None = None
 
 
 @dataclass(frozen=True, slots=True)

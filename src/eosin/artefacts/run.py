@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from eosin.artefacts.codec import Artefact, Fields, Strict, parse_artefact, read_fields
 from eosin.artefacts.graph import Graph
+from eosin.artefacts.names import PatternText
 from eosin.artefacts.preprocessing import Preprocessing
 from eosin.artefacts.values import NamedProtocol, Positive, Sha256, Share
 from eosin.errors import ModelError
@@ -80,7 +81,7 @@ class Record(Artefact):
     fold: Annotated[int, Field(ge=0)] | None
     train_patients: Annotated[tuple[str, ...], Field(min_length=1)]
     val_patients: tuple[str, ...]
-    patient_pattern: str
+    patient_pattern: PatternText
     temperature: Positive
     threshold: Share | None
     seed: int

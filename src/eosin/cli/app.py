@@ -29,6 +29,7 @@ from eosin.cli import (
     study,
     train,
 )
+from eosin.cli.console import show_everything
 from eosin.errors import EosinError
 from eosin.version import __version__
 
@@ -76,6 +77,7 @@ def main() -> None:
     # Threads of PyTorch that wait by spinning starve the reading threads and whoever else is on
     # the machine; asleep, they cost nothing. It must be said before PyTorch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    show_everything()
     try:
         app()
     except EosinError as error:

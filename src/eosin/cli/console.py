@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
+import io
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -23,6 +26,25 @@ if TYPE_CHECKING:
 
 EXIT_SKIPPED = 3
 EXIT_STOPPED = 130
+# What stands for our own signs where the terminal's encoding lacks them.
+_SPELLED = {"✓": "ok", "✗": "x", "·": "-", "→": "->", "–": "-", "…": "...", "×": "x", "±": "+/-"}
+
+
+def show_everything() -> None:
+    """From here on, what standard output and error cannot encode is spelled out: no crash."""
+    codecs.register_error("eosin.spelled", _spelled)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="eosin.spelled")
+
+
+def _spelled(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    signs = error.object[error.start : error.end]
+    escaped = (sign.encode("ascii", "backslashreplace").decode("ascii") for sign in signs)
+    said = [_SPELLED.get(sign, escape) for sign, escape in zip(signs, escaped, strict=True)]
+    return "".join(said), error.end
 
 
 def console() -> Console:

@@ -80,7 +80,7 @@ def compare_predictions(
     ]
     return Comparison(
         task=first.task,
-        provenance={name: table.provenance for name, table in aligned.tables.items()},
+        provenance={name: t.provenance.in_valid_text() for name, t in aligned.tables.items()},
         left_out=aligned.left_out,
         resamples=resamples,
         seed=seed,

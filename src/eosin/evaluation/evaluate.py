@@ -68,7 +68,7 @@ def evaluate_predictions(
             estimates += Resampled(sample, task, bootstrap, step, at).estimates(scores)
     return Evaluation(
         task=task,
-        provenance=predictions.provenance,
+        provenance=predictions.provenance.in_valid_text(),
         level=level,
         resamples=resamples,
         seed=seed,

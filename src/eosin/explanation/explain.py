@@ -14,7 +14,7 @@ from eosin.errors import ConfigError, DataError
 from eosin.explanation.heatmap import Explanation, Heatmap, on_image_grid, require_method
 from eosin.explanation.merge import merge_heatmaps
 from eosin.explanation.networks import open_networks, with_maps
-from eosin.inference.images import external_images, select_split
+from eosin.inference.images import external_images, patients_of, select_split
 from eosin.pixels.preprocessing import prepare
 from eosin.pixels.read_ahead import read_ahead
 from eosin.pixels.reading import SkippedFile, read_image
@@ -109,8 +109,8 @@ def explain(
         options: what and how.
 
     Returns:
-        An iterator: the folders of Runs that were left out, then for each image in order its
-        explanation or why it was left out.
+        An iterator: the folders of Runs that were left out and what is no image, then for each
+        image in order its explanation or why it was left out.
 
     Raises:
         ConfigError: an unknown method or class, true labels or patients that nobody knows, or what
@@ -123,14 +123,14 @@ def explain(
     if not runs:
         raise ConfigError("give at least one Run to explain with")
     task = _shared_task(runs)
-    chosen = _choose(runs[0], images, options.split)
+    chosen, strange = _choose(runs[0], images, options.split)
     _require_target(options.target, task, chosen)
     opened = open_networks(runs, method=method, device=options.device, engine=options.engine)
     networks, refused = with_maps(opened)
     merging = len(networks) > 1 and (options.merge or len(opened) > len(runs))
     met = [_met(network.run, images, chosen) for network in networks]
     asked = _Asked(chosen, met, _sources(networks, chosen, options.workers), options)
-    explanations = chain(refused, _stream(networks, asked, merging=merging))
+    explanations = chain(refused, strange, _stream(networks, asked, merging=merging))
     if options.score is None:
         return explanations
     from eosin.explanation.judging import judged, require_torch_networks
@@ -274,9 +274,11 @@ def _shared_task(runs: Sequence[Run]) -> Task:
     return task
 
 
-def _choose(run: Run, images: Manifest | Sequence[Path], split: str | None) -> Manifest:
+def _choose(
+    run: Run, images: Manifest | Sequence[Path], split: str | None
+) -> tuple[Manifest, tuple[SkippedFile, ...]]:
     if isinstance(images, Manifest):
-        return select_split(run, images, split)[0]
+        return select_split(run, images, split)[0], ()
     return external_images(run, images)
 
 
@@ -301,10 +303,6 @@ def _met(run: Run, images: Manifest | Sequence[Path], chosen: Manifest) -> list[
     if isinstance(images, Manifest):
         patients: Sequence[str | None] = chosen.known_patients or [None] * len(chosen)
     else:
-        frame = external_images(run, images).frame  # whom a file name means depends on the Run
-        patients = [
-            None if patient == path else patient
-            for path, patient in zip(frame["path"], frame["patient"], strict=True)
-        ]
+        patients = patients_of(run, chosen.paths)  # whom a file name means depends on the Run
     seen = run.record.seen_patients
     return [None if patient is None else patient in seen for patient in patients]

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eosin.artefacts.tables import write_csv
 from eosin.errors import DataError
 from eosin.evaluation.intervals import Bootstrap, patient_columns
 from eosin.evaluation.weights import Weights
-from eosin.files import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,9 +87,7 @@ def write_faithfulness(rows: Sequence[FaithfulnessRow], path: Path) -> None:
     Raises:
         DataError: no rows.
     """
-    frame = _frame(rows)
-    with replacing(path) as draft:
-        frame.to_csv(draft, index=False, float_format="%.6g", lineterminator="\n")
+    write_csv(_frame(rows), path, float_format="%.6g")
 
 
 def summarise(

@@ -58,10 +58,11 @@ class Scored:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The images to score: the rows, the name of the split that they are."""
+    """The images to score: the rows, the name of the split that they are, and what is no image."""
 
     images: Manifest
-    split: str
+    skipped: tuple[SkippedFile, ...] = ()
+    split: str = "files"
 
 
 def predict(
@@ -101,14 +102,14 @@ def predict(
 
 def choose(run: Run, images: Manifest | Sequence[Path], options: PredictOptions) -> Chosen:
     """The images to score, once it is known that ``run`` may score them; errors as ``predict``."""
-    own = False
     if isinstance(images, Manifest):
         rows, split, own = select_split(run, images, options.split)
+        chosen = Chosen(rows, split=split)
     else:
-        rows, split = external_images(run, images), "files"
+        chosen, own = Chosen(*external_images(run, images)), False
     if not options.allow_seen:
-        require_unseen(run, rows, own_test_split=own)
-    return Chosen(rows, split)
+        require_unseen(run, chosen.images, own_test_split=own)
+    return chosen
 
 
 def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Reading) -> Scored:
@@ -118,7 +119,7 @@ def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Readin
         reason = found.skipped[0].reason
         raise DataError(f"none of the {len(images)} images could be read: {reason}")
     seen = seen_note(run, images) if options.allow_seen else ()
-    unscored = unscored_note(len(found.skipped))
+    unscored = (*unscored_note(len(found.skipped)), *_left_out_note(len(chosen.skipped)))
     provenance = Provenance(
         runs=(str(run.folder),),
         dataset=images.dataset,
@@ -143,7 +144,14 @@ def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Readin
     if any(found.notes) or run.record.preprocessing.stain is not None:
         said = zip(predictions.frame["path"], found.notes, strict=True)
         predictions = predictions.with_stain_notes({Path(path): note for path, note in said})
-    return Scored(predictions, _in_order(found.skipped, images))
+    return Scored(predictions, (*chosen.skipped, *_in_order(found.skipped, images)))
+
+
+def _left_out_note(count: int) -> tuple[str, ...]:
+    """A sentence on what lay among the images and is none; nothing where all was one."""
+    if not count:
+        return ()
+    return (f"Left out beside the images: {count}; the error table names each with its reason.",)
 
 
 def _in_order(skipped: Sequence[SkippedFile], images: Manifest) -> tuple[SkippedFile, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from eosin.inference.journal import Journal, journal_path, keeping, require_none_begun
@@ -73,7 +74,9 @@ def predict_to_table(
     head = head_of(run, chosen, options)
     if not resume and not overwrite:
         require_none_begun(path)
-    opened = Journal.resume if resume and not overwrite else Journal.begin
+    classes = len(run.record.task.classes)
+    going_on = partial(Journal.resume, classes=classes)
+    opened = going_on if resume and not overwrite else Journal.begin
     tell = on_headway or (lambda _: None)
     with opened(path, head, paths) as journal:
         parts, errors = [journal.kept], len(journal.kept.skipped)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.glossary import GLOSSARY
+from eosin.artefacts.tables import relative_paths, write_csv
 from eosin.errors import EosinError
-from eosin.files import replacing, write_text
+from eosin.files import write_text
 from eosin.networks.run import read_run
 from eosin.reporting.comparison_figures import (
     learning_drawings,
@@ -32,8 +32,6 @@ from eosin.reporting.wording import counted, figure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    import pandas as pd
 
     from eosin.artefacts.comparison import Comparison
     from eosin.reporting.comparison_figures import Picture
@@ -91,10 +89,12 @@ def write_comparison(
     facts |= {"learning": learning_drawings(histories), "without_history": without}
     write_text(folder / PAGE_NAME, render("comparison.html", facts))
     comparison.write(folder / "comparison.json")
-    _write_csv(comparison.frame(), folder / "differences.csv")
-    _write_csv(comparison.test_frame(), folder / "tests.csv")
-    _write_csv(comparison.model_frame(), folder / "models.csv")
-    _write_csv(_relative(comparison.mistakes.frame(), folder), folder / "mistakes.csv")
+    write_csv(comparison.frame(), folder / "differences.csv")
+    write_csv(comparison.test_frame(), folder / "tests.csv")
+    write_csv(comparison.model_frame(), folder / "models.csv")
+    wrong = comparison.mistakes.frame()
+    wrong = wrong.assign(path=relative_paths(wrong["path"], folder))
+    write_csv(wrong, folder / "mistakes.csv")
     if histories:
         pictures.append(learning_picture(histories))
     leaky = any(provenance.protocol.leaky for provenance in comparison.provenance.values())
@@ -265,20 +265,3 @@ def _histories(
             reasons = reasons or ["its Run holds no history.csv (a frozen probe has no epochs)"]
             without.append(f"{model}: {'; '.join(reasons)}.")
     return found, without
-
-
-def _relative(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """The table with its paths relative to ``folder`` where they can be."""
-    home = folder.resolve()
-    paths = []
-    for path in frame["path"]:
-        try:
-            paths.append(Path(os.path.relpath(path, home)).as_posix())
-        except ValueError:  # another drive: an absolute path is all there is
-            paths.append(path)
-    return frame.assign(path=paths)
-
-
-def _write_csv(frame: pd.DataFrame, path: Path) -> None:
-    with replacing(path) as draft:
-        frame.to_csv(draft, index=False)

@@ -8,6 +8,7 @@ import numpy as np
 
 from eosin.explanation.heatmap import METHOD_NAMES
 from eosin.explanation.merge import family_means
+from eosin.files import valid_text
 from eosin.reporting.overlay import (
     BAD,
     GOOD,
@@ -52,9 +53,10 @@ def draw_heatmap(
 
 def draw_models(explanation: Explanation) -> UInt8Image:
     """Every network's map with its verdict, the mean of families of several, the merged map."""
-    path, image, members = explanation.path, explanation.image, explanation.members
+    image, members = explanation.image, explanation.members
+    name = valid_text(explanation.path.name)
     known = f"true class: {explanation.label}" if explanation.label else ""
-    cells = [Cell(image, "image", tuple(line for line in (path.name, known) if line))]
+    cells = [Cell(image, "image", tuple(line for line in (name, known) if line))]
     scores = explanation.scores or (None,) * len(members)
     cells += [_cell(image, *pair) for pair in zip(members, scores, strict=True)]
     families = [heatmap.family for heatmap in members]
@@ -67,7 +69,7 @@ def draw_models(explanation: Explanation) -> UInt8Image:
         cells.append(_cell(image, explanation.merged, title="merged, by probability"))
         spread = _disagreement(image, explanation.disagreement)
         cells.append(Cell(spread, "disagreement", ("bright where networks differ",)))
-    title = f"Evidence for {explanation.target} · {path.name}"
+    title = f"Evidence for {explanation.target} · {name}"
     return draw_panel(cells, title=title, key=f"evidence, 1 = most here; {_LINE}")
 
 

@@ -146,7 +146,8 @@ def _require_same(run: Run, predictions: Predictions, evaluation: Evaluation) ->
             f"a report states 95 % intervals, the evaluation has {evaluation.confidence:.0%}; "
             "leave it out and it is made"
         )
-    if evaluation.images != len(predictions) or evaluation.provenance != predictions.provenance:
+    origin = predictions.provenance.in_valid_text()
+    if evaluation.images != len(predictions) or evaluation.provenance != origin:
         raise DataError(
             f"the evaluation is of {evaluation.images} images, the predictions hold "
             f"{len(predictions)}, or they come from different Runs; evaluate these predictions"

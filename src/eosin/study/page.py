@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eosin.files import replacing
+from eosin.artefacts.tables import write_csv
 from eosin.reporting.draws_section import draws_frame
 from eosin.reporting.stain_effects import stain_frame
 from eosin.reporting.study_page import StudyFacts, write_study_page
@@ -12,8 +12,6 @@ from eosin.study.table import draws_rows, leakage_rows, result_frame, result_row
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pandas as pd
 
     from eosin.study.study import StudyResult
 
@@ -26,13 +24,13 @@ def write_study(found: StudyResult, folder: Path) -> tuple[Path, Path]:
     """
     config = found.study.config
     table = folder / "study.csv"
-    _write_frame(result_frame(found.results), table)
+    write_csv(result_frame(found.results), table)
     stains = stain_rows(found.results, resamples=config.resamples)
     if stains:
-        _write_frame(stain_frame(stains), folder / "stain-effects.csv")
+        write_csv(stain_frame(stains), folder / "stain-effects.csv")
     draws = draws_rows(found.results, resamples=config.resamples)
     if draws:
-        _write_frame(draws_frame(draws), folder / "draws.csv")
+        write_csv(draws_frame(draws), folder / "draws.csv")
     settings = {**config.model_dump(mode="json", exclude={"root"})}
     settings |= {
         f"training: {k}": v for k, v in found.study.training.model_dump(mode="json").items()
@@ -56,8 +54,3 @@ def write_study(found: StudyResult, folder: Path) -> tuple[Path, Path]:
         draws=draws,
     )
     return page, table
-
-
-def _write_frame(frame: pd.DataFrame, path: Path) -> None:
-    with replacing(path) as draft:
-        frame.to_csv(draft, index=False)
