@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 
 from eosin.artefacts.manifest import COLUMNS, Manifest
-from eosin.artefacts.names import PatientPattern, valid_text
+from eosin.artefacts.names import PatientPattern
 from eosin.artefacts.run import read_record
 from eosin.errors import ConfigError, ModelError
+from eosin.files import valid_text
 from eosin.tasks import Task
 
 RUNS = Path(__file__).parent / "written_by_0_1_0" / "runs"

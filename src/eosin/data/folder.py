@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from eosin.artefacts.manifest import Manifest
-from eosin.artefacts.names import patient_pattern, valid_text
+from eosin.artefacts.names import patient_pattern
 from eosin.data.identity import patient_by_pattern
 from eosin.data.scan import (
     ReadDataset,
@@ -19,6 +19,7 @@ from eosin.data.scan import (
     sorted_by_path,
 )
 from eosin.errors import ConfigError, DataError
+from eosin.files import valid_text
 from eosin.pixels.image_files import ImageFiles, not_read
 from eosin.pixels.reading import SkippedFile, is_image_name
 from eosin.protocol import UNKNOWN, UNSPLIT

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from eosin.artefacts.names import patient_pattern, valid_text
+from eosin.artefacts.names import patient_pattern
 from eosin.data import breakhis
+from eosin.files import valid_text
 from eosin.pixels.reading import SUFFIXES
 
 if TYPE_CHECKING:
