@@ -29,7 +29,7 @@ from eosin.errors import DataError
 from eosin.evaluation.intervals import Bootstrap, patient_columns
 from eosin.evaluation.weights import Weights
 from eosin.explanation.blind_maps import smooth_random_map
-from eosin.explanation.faithfulness import Finding
+from eosin.explanation.faithfulness_table import Finding
 from eosin.explanation.heatmap import METHODS, require_method
 from eosin.explanation.perturbation import MapValues, PerturbationOptions
 from eosin.explanation.remapping import remap_by

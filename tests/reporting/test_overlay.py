@@ -14,8 +14,7 @@ import pandas as pd
 import pytest
 
 from eosin.artefacts.tables import read_table
-from eosin.explanation.faithfulness import Finding
-from eosin.explanation.faithfulness_table import FaithfulnessRow
+from eosin.explanation.faithfulness_table import FaithfulnessRow, Finding
 from eosin.explanation.heatmap import Explanation, Heatmap
 from eosin.explanation.merge import merge_heatmaps
 from eosin.pixels.reading import SkippedFile, read_image

@@ -22,15 +22,16 @@ truly look elsewhere in a mirrored image, or in the wrong place.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from math import sqrt
 from typing import TYPE_CHECKING
+
+from eosin.explanation.faithfulness_table import Finding
 
 if TYPE_CHECKING:
     from eosin.explanation.perturbation import PerturbationResult
     from eosin.explanation.randomisation import Randomised
 
-    Fault = tuple["Finding", str]
+    Fault = tuple[Finding, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +49,6 @@ class Thresholds:
     span_ratio: float = 2.0
     as_good: float = 0.0
     unchanged: float = sqrt(0.5)
-
-
-class Finding(StrEnum):
-    """What the verdict rests on, without its figures."""
-
-    FAITHFUL = "faithful"
-    FLAT = "flat"
-    NOTHING = "nothing to explain"
-    RANDOM = "no better than random"
-    CENTRE = "no better than a blob in the middle"
-    UNCHANGED = "does not change when randomised"
 
 
 @dataclass(frozen=True, slots=True)

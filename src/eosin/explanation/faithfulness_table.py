@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,8 +19,18 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from eosin.explanation.faithfulness import Finding
     from eosin.explanation.ranks import Floats
+
+
+class Finding(StrEnum):
+    """What the verdict rests on, without its figures."""
+
+    FAITHFUL = "faithful"
+    FLAT = "flat"
+    NOTHING = "nothing to explain"
+    RANDOM = "no better than random"
+    CENTRE = "no better than a blob in the middle"
+    UNCHANGED = "does not change when randomised"
 
 
 @dataclass(frozen=True, slots=True)
