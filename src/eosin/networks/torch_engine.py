@@ -77,9 +77,11 @@ class TorchEngine:
         import torch
 
         from eosin.networks.cam import respond
+        from eosin.networks.classifier import require_finite
 
-        pixels = torch.from_numpy(batch).to(self._device)
-        return TorchMaps(self.classifier, respond(self.classifier, pixels))
+        response = respond(self.classifier, torch.from_numpy(batch).to(self._device))
+        require_finite(self.classifier, response.logits)
+        return TorchMaps(self.classifier, response)
 
     def head_logits(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Logits (n, classes) of pooled features (n, channels)."""
