@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from eosin.errors import DataError
-from eosin.files import replacing
+from eosin.files import disk_errors, replacing
 from eosin.pixels.completeness import (
     IncompleteError,
     png_chunks,
@@ -154,7 +155,9 @@ def error_table_path(table: Path) -> Path:
 def write_error_table(skipped: Sequence[SkippedFile], path: Path) -> None:
     """Write ``file,reason`` rows; where nothing was skipped, remove an older table instead."""
     if not skipped:
-        path.unlink(missing_ok=True)
+        with disk_errors(path, doing="removed"):
+            if os.path.lexists(path):  # on a read-only disk even nothing cannot be removed
+                path.unlink()
         return
     with replacing(path) as draft, draft.open("w", newline="", encoding="utf-8") as stream:
         rows = csv.writer(stream, lineterminator="\n")
