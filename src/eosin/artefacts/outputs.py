@@ -170,7 +170,8 @@ def _require_replaceable(place: Path, kind: Output | None, inputs: Sequence[Path
     for each in (file for given in inputs for file in _files_of(given, place, kind)):
         if each.exists() and each.samefile(place):
             raise ConfigError(f"{place}: is an input of this command; name another output")
-    if kind is not None and place.stat().st_size and not kind.known(place):
+    holds_something = place.stat().st_size > 2  # a table without rows is a line end
+    if kind is not None and holds_something and not kind.known(place):
         raise ConfigError(
             f"{place}: lies there already and is no {kind.name}; name another output, or move "
             "that one away"
