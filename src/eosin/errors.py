@@ -27,3 +27,7 @@ class ModelError(EosinError):
 
 class NoMapError(ModelError):
     """A network has no feature map that a heatmap could be drawn of."""
+
+
+class EosinWarning(UserWarning):
+    """Something that the user should know; the work goes on all the same."""

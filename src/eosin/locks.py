@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from eosin.errors import DataError
+from eosin.errors import DataError, EosinWarning
 from eosin.files import HELD, LOCK_SUFFIX, Held, disk_errors, shortened, sweep
 
 if TYPE_CHECKING:
@@ -26,13 +26,17 @@ _FLAGS: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 @contextmanager
-def one_writer(path: Path) -> Iterator[None]:
+def one_writer(path: Path, *, then: str = "") -> Iterator[None]:
     """Keep every other process from writing ``path``, a file or a folder, during the block.
 
     The lock is a hidden file beside the output that says who holds it; where nothing may be made
     there, one in the folder. It is removed while it is still held, and whoever was waiting for it
     sees that and makes a new one. That of a process that was killed is let go by the system.
     An output inside one that this thread holds already needs no lock of its own.
+
+    Args:
+        path: the output.
+        then: what to do once whatever the disk refused in the block is mended.
 
     Raises:
         DataError: another process holds it; names the process and when it began.
@@ -41,9 +45,10 @@ def one_writer(path: Path) -> Iterator[None]:
     output = Path(os.path.realpath(path))
     thread = threading.get_ident()
     if any(HELD[place].thread == thread for place in (output, *output.parents) if place in HELD):
-        yield
+        with disk_errors(path, doing="read or written", then=then):
+            yield
         return
-    with disk_errors(path, doing="read or written"):
+    with disk_errors(path, doing="read or written", then=then):
         lock, handle = _locked(output, path)
         try:
             HELD[output] = Held(thread)
@@ -65,6 +70,7 @@ def _locked(output: Path, path: Path) -> tuple[Path, int | None]:
             warnings.warn(
                 f"{lock.parent}: this disk has no locks; see to it that no second process writes "
                 f"{path} meanwhile",
+                EosinWarning,
                 stacklevel=5,
             )
             return lock, None

@@ -105,7 +105,7 @@ def normalize_stains(
     target = [options.target] if options.target else []
     require_copies(folder)
     require_output_folder(folder, COPIES, inputs=[*manifest.paths, *target], whole=True)
-    with one_writer(folder):
+    with one_writer(folder, then="then run the same command again: the copies made are kept"):
         step, said, warning = _fitted(manifest, options)
         claim_folder(folder, step)
         written = write_copies(

@@ -154,7 +154,7 @@ def run_study(
     """
     inputs = [] if study.config.dataset == "synthetic" else [study.root]
     require_output_folder(folder, STUDY_FILES, inputs=inputs)
-    with one_writer(folder):
+    with one_writer(folder, then="then run the same command again: what is finished is kept"):
         return _run(study, folder, watcher, progress, on_files)
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from eosin.training.config import TrainingConfig
     from eosin.training.progress import Progress
 
+_RESUME = "then run the same command with --resume: what is finished is kept"
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -83,7 +85,7 @@ def train(
         if config.freeze
         else FineTuneTrainer(manifest, config, resume=resume, progress=progress)
     )
-    with one_writer(folder):
+    with one_writer(folder, then=_RESUME):
         if fold == "all":
             whole = Identity.of(manifest, config, None)
             finished = finished_run(folder, whole, resume=resume)
