@@ -29,6 +29,7 @@ from eosin.errors import DataError
 from eosin.evaluation.intervals import Bootstrap, patient_columns
 from eosin.evaluation.weights import Weights
 from eosin.explanation.blind_maps import smooth_random_map
+from eosin.explanation.faithfulness_table import Finding
 from eosin.explanation.heatmap import METHODS, require_method
 from eosin.explanation.perturbation import MapValues, PerturbationOptions
 from eosin.explanation.remapping import remap_by
@@ -63,16 +64,6 @@ COLUMNS = {
     "pointing": "pointing",
     "energy": "energy",
     "mask_auc": "AUC with mask",
-}
-
-
-# Words of a verdict, asked in this order, and its reason without figures.
-REASONS = {
-    "to explain": "nothing to explain",
-    "one value": "flat",
-    "does not change": "does not change when randomised",
-    "in the middle": "no better than a blob in the middle",
-    "random": "no better than random",
 }
 
 
@@ -242,7 +233,7 @@ def report(found: Found) -> None:
     first = [row for row in rows if row.method == rows[0].method]
     images = len(first)
     random_auc = np.mean([row.deletion_random for row in rows])
-    steady = sum("nothing" in row.verdict for row in first)
+    steady = sum(row.finding is Finding.NOTHING for row in first)
     print(f"{', '.join(found.backbones)}, {images} images of {len(set(patients))} patients,")
     print(
         f"{found.met} of them of patients that their Run was trained on; mean area of random maps"
@@ -259,7 +250,9 @@ def report(found: Found) -> None:
         )
     print_paired(rows, patients)
     print("\n| method | verdict | images |\n| --- | --- | --- |")
-    reasons = pd.DataFrame({"method": [r.method for r in rows], "why": [why(r) for r in rows]})
+    reasons = pd.DataFrame(
+        {"method": [r.method for r in rows], "why": [str(r.finding) for r in rows]}
+    )
     for (method, reason), count in reasons.groupby(["method", "why"], sort=False).size().items():
         print(f"| {method} | {reason} | {count} |")
 
@@ -298,16 +291,6 @@ def interval(line: pd.Series) -> str:
     if pd.isna(line["low"]):
         return f"{line['mean']:.2f}"
     return f"{line['mean']:.2f} [{line['low']:.2f}, {line['high']:.2f}]"
-
-
-def why(row: FaithfulnessRow) -> str:
-    """A verdict without its figures."""
-    if row.faithful:
-        return "faithful"
-    for words, reason in REASONS.items():
-        if words in row.verdict:
-            return reason
-    return row.verdict
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eosin.errors import DataError
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -40,19 +38,6 @@ def write_json(path: Path, fields: Mapping[str, object]) -> None:
     """Write ``fields`` as indented JSON in one step; NaN and infinity are refused."""
     text = json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False)
     write_text(path, text + "\n")
-
-
-def read_json(path: Path, *, what: str, fix: str) -> dict[str, object]:
-    """Read a JSON object; DataError naming the file, what it should be, and the fix."""
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file ({what}); {fix}") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"{path}: not a readable {what} ({error}); {fix}") from error
-    if not isinstance(fields, dict):
-        raise DataError(f"{path}: not a {what} (want a JSON object); {fix}")
-    return fields
 
 
 def valid_text(name: str) -> str:

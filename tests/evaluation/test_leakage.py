@@ -37,8 +37,8 @@ def test_the_meter_reads_the_difference_of_the_two_accuracies() -> None:
     honest = table([[True, False, True, False]] * 8)
     accuracy, area = measure_leakage(leaky, honest, resamples=200)
     assert (accuracy.leaky, accuracy.honest) == (1.0, 0.5)
-    assert accuracy.difference == 0.5
-    assert area.metric == "roc_auc"
+    assert accuracy.added.value == 0.5
+    assert area.added.metric == "roc_auc"
     assert accuracy.sentence == "this protocol flatters by 0.50 accuracy"
 
 
@@ -46,16 +46,16 @@ def test_a_difference_alike_in_every_patient_has_an_interval_without_width() -> 
     leaky = table([[True] * 4] * 8)
     honest = table([[True, False, True, False]] * 8)
     accuracy, _ = measure_leakage(leaky, honest, resamples=200)
-    assert (accuracy.low, accuracy.high) == (0.5, 0.5)  # unpaired draws would spread
-    assert accuracy.patients == 8
+    assert (accuracy.added.low, accuracy.added.high) == (0.5, 0.5)  # unpaired draws would spread
+    assert accuracy.added.patients == 8
 
 
 def test_a_difference_that_comes_from_one_patient_is_none_beyond_chance() -> None:
     leaky = table([[True] * 4, *[[True, True, False, True]] * 7])
     honest = table([[False] * 4, *[[True, True, False, True]] * 7])
     accuracy, _ = measure_leakage(leaky, honest, resamples=500)
-    assert accuracy.difference == pytest.approx(4 / 32)
-    assert accuracy.low == 0.0
+    assert accuracy.added.value == pytest.approx(4 / 32)
+    assert accuracy.added.low == 0.0
     assert accuracy.sentence.startswith("no difference beyond chance")
 
 

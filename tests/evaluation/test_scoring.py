@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from eosin.evaluation.glossary import GLOSSARY
+from eosin.artefacts.glossary import GLOSSARY
 from eosin.evaluation.intervals import resample_weights
 from eosin.evaluation.sample import image_sample
 from eosin.evaluation.scoring import MetricKey, score_headlines, score_sample

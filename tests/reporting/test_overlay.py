@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eosin.explanation.faithfulness_table import FaithfulnessRow
+from eosin.explanation.faithfulness_table import FaithfulnessRow, Finding
 from eosin.explanation.heatmap import Explanation, Heatmap
 from eosin.explanation.merge import merge_heatmaps
 from eosin.pixels.reading import SkippedFile, read_image
@@ -68,10 +68,8 @@ def explanation(path: Path, models: int = 1, *, target: str = "malignant") -> Ex
 def verdict(faithful: bool) -> FaithfulnessRow:
     """A row of which the pictures need the verdict only."""
     nothing = dict.fromkeys(field.name for field in fields(FaithfulnessRow))
-    said = (
-        "faithful: deletion AUC 0.31" if faithful else "not faithful: no better than random (0.6)"
-    )
-    return FaithfulnessRow(**{**nothing, "faithful": faithful, "verdict": said})  # type: ignore[arg-type]  # the rest is not drawn
+    finding = Finding.FAITHFUL if faithful else Finding.RANDOM
+    return FaithfulnessRow(**{**nothing, "faithful": faithful, "finding": finding})  # type: ignore[arg-type]  # the rest is not drawn
 
 
 @pytest.fixture

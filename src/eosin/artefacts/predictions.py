@@ -14,14 +14,12 @@ from eosin.artefacts.tables import (
     require_cells,
     require_columns,
     require_folds,
-    section,
-    text_list,
     write_table,
 )
 from eosin.artefacts.values import Count, NamedProtocol, Share
 from eosin.errors import DataError
 from eosin.files import valid_text
-from eosin.protocol import UNKNOWN, Protocol
+from eosin.protocol import UNKNOWN
 from eosin.tasks import Task
 
 if TYPE_CHECKING:
@@ -71,40 +69,17 @@ class Provenance:
 
     runs: tuple[str, ...] = ()
     dataset: str = "files"
-    protocol: Protocol = UNKNOWN
+    protocol: NamedProtocol = UNKNOWN
     split: str = "files"
     model: str = ""
-    threshold: float | None = None
+    threshold: Share | None = None
     seen_allowed: bool = False
     notes: tuple[str, ...] = ()
 
-    def to_dict(self) -> dict[str, object]:
-        """The provenance as plain JSON values."""
-        return {
-            "runs": list(self.runs),
-            "dataset": self.dataset,
-            "protocol": self.protocol.to_dict(),
-            "split": self.split,
-            "model": self.model,
-            "threshold": self.threshold,
-            "seen_allowed": self.seen_allowed,
-            "notes": list(self.notes),
-        }
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, object]) -> Provenance:
-        """Read what ``to_dict`` wrote."""
-        threshold = fields.get("threshold")
-        return cls(
-            runs=text_list(fields, "runs"),
-            dataset=str(fields.get("dataset", "files")),
-            protocol=Protocol.from_dict(section(fields, "protocol")),
-            split=str(fields.get("split", "files")),
-            model=str(fields.get("model", "")),
-            threshold=float(threshold) if isinstance(threshold, int | float) else None,
-            seen_allowed=bool(fields.get("seen_allowed", False)),
-            notes=text_list(fields, "notes"),
-        )
+    def in_valid_text(self) -> Provenance:
+        """The same for a file: bytes of a name that are not UTF-8 are spelled out."""
+        runs, notes = (tuple(map(valid_text, texts)) for texts in (self.runs, self.notes))
+        return replace(self, runs=runs, notes=notes, dataset=valid_text(self.dataset))
 
 
 _PROVENANCE = tuple(Provenance.__dataclass_fields__)
@@ -192,15 +167,9 @@ class Predictions:
 
     def write(self, path: Path) -> None:
         """Write the CSV (paths relative to its folder where they can be) and its sidecar."""
-        known = self.provenance
-        fields = {
-            **{name: getattr(known, name) for name in _PROVENANCE},
-            "task": self.task,
-            "runs": tuple(map(valid_text, known.runs)),
-            "dataset": valid_text(known.dataset),
-            "notes": tuple(map(valid_text, known.notes)),
-            "images": len(self),
-        }
+        known = self.provenance.in_valid_text()
+        fields = {name: getattr(known, name) for name in _PROVENANCE}
+        fields |= {"task": self.task, "images": len(self)}
         write_table(self.frame, path, PredictionsSidecar, fields)
 
     def _index_of(self, column: str) -> npt.NDArray[np.int64]:

@@ -301,26 +301,3 @@ def _relative(path: str, home: Path) -> str:
         return Path(os.path.relpath(path, home)).as_posix()
     except ValueError:  # another drive: an absolute path is all there is
         return path
-
-
-def require_format(meta: dict[str, object], path: Path, *, kind: str, newest: int) -> None:
-    """DataError where metadata is of another kind or of a newer format than this eosin reads."""
-    if meta.get("kind") != kind:
-        raise DataError(f"{path}: want a {kind}, found a {meta.get('kind', 'nameless file')}")
-    version = meta.get("format_version")
-    if not isinstance(version, int) or version > newest:
-        raise DataError(
-            f"{path}: {kind} format {version!r}; this eosin reads up to {newest}: update eosin"
-        )
-
-
-def section(meta: dict[str, object], name: str) -> dict[str, object]:
-    """An object inside metadata, or an empty one."""
-    value = meta.get(name)
-    return value if isinstance(value, dict) else {}
-
-
-def text_list(meta: dict[str, object], name: str) -> tuple[str, ...]:
-    """A list of texts inside metadata, or an empty one."""
-    value = meta.get(name)
-    return tuple(str(item) for item in value) if isinstance(value, list) else ()

@@ -292,5 +292,6 @@ def _row(judged: _Judged, item: MapToScore, model: str, found: _Findings) -> Fai
         mask_auc=place.auc if place else None,
         mask_area=place.area if place else None,
         faithful=verdict.faithful,
+        finding=verdict.finding,
         verdict=verdict.sentence,
     )

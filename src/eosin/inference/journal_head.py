@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.codec import parse_artefact
@@ -78,7 +79,7 @@ def _shown(name: str, head: JournalHead) -> str:
 
 def _images_sha256(images: Manifest) -> str:
     """SHA-256 of the path and all else that the table says of each image, in order."""
-    digest = hashlib.sha256(json.dumps(images.task.to_dict()).encode())
+    digest = hashlib.sha256(json.dumps(asdict(images.task)).encode())
     columns = images.frame[["path", "patient", "magnification", "label", "fold"]]
     for row in columns.itertuples(index=False, name=None):
         digest.update(json.dumps(row).encode())

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eosin.artefacts.glossary import GLOSSARY
 from eosin.artefacts.tables import relative_paths, write_csv
 from eosin.errors import EosinError
-from eosin.evaluation.glossary import GLOSSARY
 from eosin.files import write_text
 from eosin.networks.run import read_run
 from eosin.reporting.comparison_figures import (
@@ -28,12 +28,12 @@ from eosin.reporting.galleries import Caption, Tile, tiles_of
 from eosin.reporting.html import render
 from eosin.reporting.learning import histories_of
 from eosin.reporting.verdict import Banner
-from eosin.reporting.wording import counted, with_interval
+from eosin.reporting.wording import counted, figure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from eosin.evaluation.comparison import Comparison
+    from eosin.artefacts.comparison import Comparison
     from eosin.reporting.comparison_figures import Picture
     from eosin.reporting.learning import History
 
@@ -111,7 +111,7 @@ def _page_facts(comparison: Comparison, pictures: Sequence[Picture]) -> dict[str
     warnings = _banners(comparison)
     alarm = next((banner for banner in warnings if banner.alarm), None)
     *measures, overlap = (picture.drawing() for picture in pictures)
-    metrics = dict.fromkeys(("accuracy", comparison.primary_metric))
+    metrics = ("accuracy", comparison.primary_metric)
     hard = _hard_images(comparison)
     return {
         "title": f"{counted(len(comparison.models), 'model')} on {', '.join(datasets)}: "
@@ -131,9 +131,9 @@ def _page_facts(comparison: Comparison, pictures: Sequence[Picture]) -> dict[str
         "mistake_table": mistake_table(comparison),
         "mistakes_lead": _mistakes_lead(comparison),
         "hard": hard,
-        "hard_lead": f"{counted(len(hard), 'image')} of {len(comparison.mistakes.all_wrong):,}. "
-        "Look for what they share: a patient, a stain, blur, or a label that may be wrong. All "
-        "are named in mistakes.csv.",
+        "hard_lead": f"{counted(len(hard), 'image')} of "
+        f"{comparison.mistakes.images_all_get_wrong:,}. Look for what they share: a patient, a "
+        "stain, blur, or a label that may be wrong. All are named in mistakes.csv.",
         "models": model_table(comparison),
         "reading": [*_READING, *comparison.notes],
         "contents": list(_CONTENTS),
@@ -185,8 +185,7 @@ def _sentence(comparison: Comparison, metric: str) -> str:
     ranking = comparison.ranking(metric)
     best = ranking[0].model
     found = comparison.value(best, metric)
-    title = GLOSSARY[metric].title.lower()
-    leads = f"{best} has the best {title}, {with_interval(found.value, found.low, found.high)}"
+    leads = f"{best} has the best {GLOSSARY[metric].name}, {figure(found)}"
     rest = [place.model for place in ranking[1:] if place.rank == 1]
     if not rest:
         return f"{leads}; the images tell it apart from the next best."
@@ -218,7 +217,7 @@ def _remarks(comparison: Comparison) -> list[str]:
 
 def _mistakes_lead(comparison: Comparison) -> str:
     mistakes = comparison.mistakes
-    wrong, shared = len(mistakes.any_wrong), len(mistakes.all_wrong)
+    wrong, shared = mistakes.images_any_gets_wrong, mistakes.images_all_get_wrong
     return (
         f"{counted(wrong, 'image')} of {comparison.images:,} are got wrong by at least one model, "
         f"{shared:,} by all. Models that make the same mistakes have little to add to each other "

@@ -120,7 +120,7 @@ def _cell(
         "" if title else heatmap.backbone,
         says,
         "met this patient in training" if heatmap.seen else "",
-        _short_verdict(score),
+        "" if score is None else "faithful" if score.faithful else f"not faithful: {score.finding}",
     ]
     shown = tuple(line for line in lines if line)
     return Cell(blend(image, heatmap.values), title or heatmap.model, shown)
@@ -135,13 +135,6 @@ def _members_verdict(explanation: Explanation) -> tuple[str, ...]:
         f"Faithful: {faithful} of the {len(explanation.scores)} maps merged here. The merged one "
         "was not checked itself.",
     )
-
-
-def _short_verdict(score: FaithfulnessRow | None) -> str:
-    """A verdict without its figures; empty where there is none."""
-    if score is None:
-        return ""
-    return "faithful" if score.faithful else score.verdict.partition(" (")[0]
 
 
 def _predicted(explanation: Explanation, heatmap: Heatmap) -> str:

@@ -12,10 +12,10 @@ from eosin.reporting.wording import counted
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from eosin.artefacts.evaluation import Evaluation
     from eosin.artefacts.graph import Graph
     from eosin.artefacts.predictions import Predictions
     from eosin.artefacts.run import RunRecord
-    from eosin.evaluation.evaluation import Evaluation
     from eosin.networks.run import Run
 
     Facts = tuple[tuple[str, str, bool], ...]  # name, value, whether it is set as code

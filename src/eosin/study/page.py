@@ -8,7 +8,7 @@ from eosin.artefacts.tables import write_csv
 from eosin.reporting.draws_section import draws_frame
 from eosin.reporting.stain_effects import stain_frame
 from eosin.reporting.study_page import StudyFacts, write_study_page
-from eosin.study.table import draws_rows, leakage_rows, result_frame, stain_rows
+from eosin.study.table import draws_rows, leakage_rows, result_frame, result_rows, stain_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,9 +23,8 @@ def write_study(found: StudyResult, folder: Path) -> tuple[Path, Path]:
     ``draws.csv``.
     """
     config = found.study.config
-    frame = result_frame(found.results)
     table = folder / "study.csv"
-    write_csv(frame, table)
+    write_csv(result_frame(found.results), table)
     stains = stain_rows(found.results, resamples=config.resamples)
     if stains:
         write_csv(stain_frame(stains), folder / "stain-effects.csv")
@@ -39,11 +38,19 @@ def write_study(found: StudyResult, folder: Path) -> tuple[Path, Path]:
     facts = StudyFacts(
         title=config.title,
         dataset=config.dataset,
+        models=len({result.cell.model for result in found.results}),
         images=found.images,
         patients=found.patients,
         settings=tuple((name, str(value)) for name, value in settings.items()),
         failures=tuple((cell.name, reason) for cell, reason in found.failures),
     )
     meter = leakage_rows(found.results, resamples=config.resamples)
-    page = write_study_page(facts, meter, frame, folder / "study.html", stains=stains, draws=draws)
+    page = write_study_page(
+        facts,
+        meter,
+        result_rows(found.results),
+        folder / "study.html",
+        stains=stains,
+        draws=draws,
+    )
     return page, table
