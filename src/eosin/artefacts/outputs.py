@@ -159,7 +159,7 @@ def _require_text(path: Path) -> None:
         usable = False
     if not usable:
         raise ConfigError(
-            f"{valid_text(str(path))!r}: not a name in valid UTF-8, as records must have; name another"
+            f"{valid_text(str(path))!r}: not a name in UTF-8, as records must have; name another"
         )
 
 
