@@ -43,7 +43,9 @@ from eosin.explanation.scoring import (
     write_faithfulness,
 )
 from eosin.networks.classifier import Classifier, load_classifier
+from eosin.networks.network import Network
 from eosin.networks.run import Run, read_run
+from eosin.networks.torch_engine import TorchEngine
 from eosin.pixels.optical_density import optical_density
 from eosin.pixels.preprocessing import normalise, view
 from eosin.pixels.reading import UInt8Image, is_image_name, read_image
@@ -185,8 +187,8 @@ def judged(
     )
     scoring = ScoreOptions(perturbation, randomisations=options.randomisations)
     items = drawn(run, classifier, fields, method=method, remap=remap)
-    scored = score_maps(run, items, scoring, remap=remap, classifier=classifier, model="all")
-    return list(scored)
+    network = Network("all", run, TorchEngine(classifier, device="cpu"))
+    return list(score_maps(network, items, scoring, remap=remap))
 
 
 def drawn(

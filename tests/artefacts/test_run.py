@@ -19,7 +19,8 @@ from eosin.artefacts.int8 import Int8Trial, Quality, Speed
 from eosin.artefacts.run import EnsembleRun, ExportedRun, FoldsRun, Member, TrainedRun, read_record
 from eosin.data.synthetic import SyntheticOptions, write_synthetic
 from eosin.errors import ModelError
-from eosin.inference.predict import PredictOptions, predict
+from eosin.inference.predict import predict
+from eosin.inference.scoring import PredictOptions
 from eosin.networks.run import read_run, write_run
 from eosin.protocol import Protocol
 from eosin.tasks import Task

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
+import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eosin.artefacts.manifest import Manifest, read_manifest
-from eosin.artefacts.predictions import make_predictions, read_predictions
+from eosin.artefacts.predictions import Provenance, make_predictions, read_predictions
 from eosin.artefacts.tables import ERRORS, SIDECAR, companion, write_csv
+from eosin.errors import DataError
 from eosin.pixels.reading import SkippedFile, error_table_path, write_error_table
+from eosin.protocol import Protocol
 from eosin.tasks import Task
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"])) | st.text("'=+-@\t\r\n \",;\x00a0≠＝")
@@ -111,10 +119,55 @@ def test_writing_a_table_removes_what_the_first_version_wrote_beside_it(tmp_path
 
 
 def test_a_table_of_ten_thousand_rows_keeps_every_digit(tmp_path: Path) -> None:
-    import numpy as np
-
     chances = np.random.default_rng(5).dirichlet((0.3, 0.3), 10_000)
     images = rows([str(tmp_path / f"{n}.png") for n in range(10_000)])
     task = Task("binary", ("benign", "malignant"), positive="malignant")
     make_predictions(images, chances, task=task).write(tmp_path / "p.csv")
     assert np.array_equal(read_predictions(tmp_path / "p.csv").probabilities, chances)
+
+
+@pytest.mark.parametrize("kind", ["manifest", "predictions"])
+def test_no_damage_to_a_field_of_a_sidecar_goes_unnoticed(
+    kind: str, tmp_path: Path, every_mutation: Callable[[dict[str, object]], list[Any]]
+) -> None:
+    table, sidecar = tmp_path / "t.csv", tmp_path / "t.csv.meta.json"
+    leaky = Protocol("image", "5-fold", leaky=True, seed=7)
+    task = Task("binary", ("benign", "malignant"), positive="malignant")
+    images, notes = rows([str(tmp_path / "a.png")], fold=["1"]), ("One image could not be read.",)
+    if kind == "manifest":
+        Manifest(images, task, "bci", leaky, notes, r"^(\d+)_").write(table)
+    else:
+        known = Provenance(("runs/a",), "bci", leaky, "test", "resnet18", 0.25, False, notes)
+        chances = np.array([[0.25, 0.75]])
+        make_predictions(images, chances, task=task, threshold=0.25, provenance=known).write(table)
+    found = every_mutation(json.loads(sidecar.read_text()))
+    assert len(found) > 400
+    read = read_manifest if kind == "manifest" else read_predictions
+    for mutation in found:
+        sidecar.write_text(mutation.text)
+        with pytest.raises(DataError, match=r"t\.csv\.meta\.json|t\.csv") as refused:
+            read(table)
+        assert len(str(refused.value)) < 1500, mutation
+
+
+@pytest.mark.parametrize("name", ["by-image", "stain-notes"])
+def test_no_damage_to_a_sidecar_of_0_1_0_hides_a_leak(
+    name: str, tmp_path: Path, every_mutation: Callable[[dict[str, object]], list[Any]]
+) -> None:
+    """It has no checksum: what is still read calls itself leaky and has the same classes."""
+    home = Path(shutil.copytree(Path(__file__).parent / "written_by_0_1_0/tables", tmp_path / "t"))
+    table, sidecar = home / f"{name}.csv", home / f"{name}.meta.json"
+    read: Any = read_manifest if name == "by-image" else read_predictions
+    task, still = read(table).task, 0
+    for mutation in every_mutation(json.loads(sidecar.read_text()))[::3]:
+        sidecar.write_text(mutation.text)
+        try:
+            found = read(table)
+        except DataError:
+            continue
+        still += 1
+        protocol = found.protocol if name == "by-image" else found.provenance.protocol
+        assert "(leaky)" in protocol.name, mutation
+        assert found.task.classes == task.classes, mutation
+        assert not mutation.field.startswith(("format_version", "kind", "images")), mutation
+    assert still

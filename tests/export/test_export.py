@@ -69,7 +69,7 @@ def test_a_damaged_graph_file_is_named(copied: Run, damage: str, divided: Manife
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[:-1] + b"?")
-    with pytest.raises(ModelError, match=f"model.onnx: {damage}.*export the Run again"):
+    with pytest.raises(ModelError, match=f"model.onnx: {damage}.*make the Run again"):
         predict(copied, divided)
 
 

@@ -23,10 +23,11 @@ from eosin.export.check_images import choose_images
 from eosin.export.export import ExportOptions, export_run
 from eosin.export.int8_gate import failed_bars, measure_speed, try_int8
 from eosin.export.int8_images import Int8Images, choose_int8_images
-from eosin.inference.graphs import GraphEngine, open_graph
-from eosin.inference.predict import PredictOptions, predict
+from eosin.inference.predict import predict
+from eosin.inference.scoring import PredictOptions
 from eosin.inference.table import Headway, predict_to_table
 from eosin.networks.classifier import load_classifier, save_classifier
+from eosin.networks.graphs import GraphEngine
 from eosin.networks.run import Run, read_run, take_in, weights_digest, write_run
 
 FAST = Speed("onnxruntime", 2, 16, 15, fp32=90.0, int8=167.0, ratio=1.86, low=1.8, high=1.9)
@@ -93,8 +94,8 @@ def test_an_8_bit_run_scores_and_explains_like_any_other(
     wanted, found = (predict(each, divided).predictions for each in (lively, kept))
     away = np.abs(found.probabilities - wanted.probabilities).max()
     assert 1e-6 < away < 0.2
-    logits, maps = open_graph(kept).maps(np.zeros((2, 3, 64, 64), np.float32))
-    assert (logits.shape, maps.shape) == ((2, 2), (2, 2, 2, 2))
+    maps = kept.networks()[0].maps(np.zeros((2, 3, 64, 64), np.float32))
+    assert (maps.logits.shape, maps.of(np.array([0, 1])).shape) == ((2, 2), (2, 2, 2))
 
 
 def test_a_prediction_that_was_stopped_goes_on_with_an_8_bit_run(
@@ -230,7 +231,8 @@ def test_a_graph_is_as_fast_as_itself_and_slower_with_more_to_do(onnx: Run) -> N
                 super().logits(batch)
             return super().logits(batch)
 
-    graph = open_graph(onnx)
+    graph = onnx.networks()[0].engine
+    assert isinstance(graph, GraphEngine)
     double = Twice(graph._session, outputs=graph.outputs, size=64)
     batch = np.zeros((16, 3, 64, 64), np.float32)
     speed = measure_speed(double, graph, batch)

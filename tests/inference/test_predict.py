@@ -15,7 +15,8 @@ from eosin.data.folder import read_folder
 from eosin.data.splits import split_by_fractions
 from eosin.errors import DataError, LeakageError, ModelError
 from eosin.evaluation.evaluate import evaluate_predictions
-from eosin.inference.predict import PredictOptions, predict
+from eosin.inference.predict import predict
+from eosin.inference.scoring import PredictOptions
 from eosin.networks.run import Run, read_run
 from eosin.training.config import TrainingConfig
 from eosin.training.train import train

@@ -18,7 +18,8 @@ from eosin.artefacts.run import EnsembleRun, FoldsRun, Vote
 from eosin.data.splits import By, hold_out, split_by_fractions, split_into_folds
 from eosin.errors import ConfigError, DataError, LeakageError, ModelError
 from eosin.evaluation.evaluate import evaluate_predictions
-from eosin.inference.predict import PredictOptions, predict
+from eosin.inference.predict import predict
+from eosin.inference.scoring import PredictOptions
 from eosin.inference.votes import fit_weights, hard_vote, soft_vote, weighted_vote
 from eosin.networks.run import Run, read_run
 from eosin.training.config import TrainingConfig

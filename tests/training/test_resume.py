@@ -193,6 +193,17 @@ def test_a_damaged_state_is_named_and_code_in_it_is_never_run(tiny_manifest, tin
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_state_that_lost_a_tensor_is_named(tiny_manifest, tiny_config, tmp_path):
+    folder = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        finetune(tiny_manifest, folder, tiny_config, on_progress=Interrupt(1))
+    state = torch.load(folder / STATE_NAME, weights_only=True)
+    state["learner"]["network"].pop("head.bias")
+    torch.save(state, folder / STATE_NAME)
+    with pytest.raises(ModelError, match=r"resume\.pt: not the state of this training \(.*remove"):
+        finetune(tiny_manifest, folder, tiny_config, resume=True)
+
+
 def test_skipped_files_are_remembered_across_an_interruption(tiny_manifest, tiny_config, tmp_path):
     bad = tiny_manifest.in_split("train").paths[3]
     bad.write_bytes(b"")

@@ -103,6 +103,11 @@ class Record(Artefact):
         return False
 
     @property
+    def voting(self) -> tuple[Vote, tuple[float, ...]]:
+        """How the members' answers become one, and what each weighs in a weighted vote."""
+        return "soft", ()
+
+    @property
     def seen_patients(self) -> frozenset[str]:
         """Every patient that trained or validated this Run."""
         return frozenset(self.train_patients) | frozenset(self.val_patients)
@@ -198,6 +203,11 @@ class EnsembleRun(_Outer):
     def owns_weights(self) -> bool:
         """Whether a fusion head lies in ``model.safetensors``."""
         return self.vote == "fusion"
+
+    @property
+    def voting(self) -> tuple[Vote, tuple[float, ...]]:
+        """The vote, and what each member weighs in a weighted one."""
+        return self.vote, self.weights
 
     @model_validator(mode="after")
     def _votes_as_it_says(self) -> Self:

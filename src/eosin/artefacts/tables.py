@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import itertools
 import os
 import re
 from dataclasses import dataclass
@@ -274,7 +275,8 @@ def _write_rows(frame: pd.DataFrame, path: Path, *, float_format: str | None = N
     words = [name for name in safe if not pd.api.types.is_numeric_dtype(safe[name])]
     for name in words:
         safe[name] = pd.Series(map(_as_text, safe[name]), index=safe.index, dtype=object)
-    returns = any("\r" in cell for name in words for cell in safe[name] if isinstance(cell, str))
+    texts = itertools.chain(safe.columns, *(safe[name] for name in words))
+    returns = any("\r" in cell for cell in texts if isinstance(cell, str))
     safe.to_csv(
         path,
         index=False,

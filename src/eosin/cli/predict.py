@@ -51,7 +51,7 @@ def predict(
     """
     from eosin.cli.console import EXIT_STOPPED, finish, following, print_protocol, say
     from eosin.cli.sources import read_source
-    from eosin.inference.predict import PredictOptions
+    from eosin.inference.scoring import PredictOptions
     from eosin.inference.table import predict_to_table
     from eosin.networks.run import read_run
     from eosin.pixels.reading import error_table_path

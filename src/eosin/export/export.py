@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.codec import with_changes
@@ -17,8 +17,8 @@ from eosin.export.int8_gate import try_int8
 from eosin.export.int8_images import choose_int8_images
 from eosin.export.quantise import require_quantiser
 from eosin.files import sha256_of
-from eosin.inference.engines import require_torch
-from eosin.inference.graphs import GraphEngine, choose_runtime, open_session
+from eosin.networks.graphs import GraphEngine, choose_runtime, open_session
+from eosin.networks.network import require_weights
 from eosin.networks.run import HISTORY_NAME, WEIGHTS_NAME, read_run, take_in, write_run
 
 if TYPE_CHECKING:
@@ -88,8 +88,7 @@ def export_run(
     options = options or ExportOptions()
     if options.format not in GRAPH_NAMES:
         raise ConfigError(f"format {options.format!r} is unknown; want one of {list(GRAPH_NAMES)}")
-    _require_weights(run)
-    require_torch(run)
+    require_weights(run)
     require_free(run, folder, overwrite=options.overwrite)
     if options.int8 is not None:
         require_quantiser(options.format)
@@ -108,18 +107,23 @@ class _Exporter:
     images: CheckImages
     on_network: OnNetwork
     int8: Manifest | None = None
+    done: dict[str, Path] = field(default_factory=dict)
 
     def export(self, run: Run, folder: Path) -> Run:
+        twin = self.done.setdefault(run.sha256, folder)
+        if twin != folder:  # the same Run is a member twice
+            return read_run(shutil.copytree(twin, folder))
         folder.mkdir(parents=True, exist_ok=True)
         if (run.folder / HISTORY_NAME).is_file():
             shutil.copyfile(run.folder / HISTORY_NAME, folder / HISTORY_NAME)
-        if not run.record.inside:
+        members = run.open_members()
+        if not members:
             self.on_network(run)
             return self._single(run, folder)
-        run.require_intact()
+        run.require_files()
         inside = [
             self.export(member, folder / MEMBERS_NAME / _member_name(number, member))
-            for number, member in enumerate(run.open_members(), start=1)
+            for number, member in enumerate(members, start=1)
         ]
         if run.record.owns_weights:
             shutil.copyfile(run.weights_path, folder / WEIGHTS_NAME)
@@ -191,16 +195,6 @@ class _Exporter:
         write_openvino(onnx, path)
         onnx.unlink()
         return [path, path.with_suffix(".bin")]
-
-
-def _require_weights(run: Run) -> None:
-    """ConfigError where ``run``, or a Run in it, is exported already."""
-    for each in run.leaves():
-        if isinstance(each.record, ExportedRun):
-            raise ConfigError(
-                f"{each.folder}: exported already, as {each.record.graph.format}; give the Run "
-                "that it was exported from"
-            )
 
 
 def _require_judgeable(run: Run, manifest: Manifest) -> None:

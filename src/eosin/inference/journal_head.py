@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from eosin.artefacts.codec import Fields
     from eosin.artefacts.manifest import Manifest
-    from eosin.inference.predict import Chosen, PredictOptions
+    from eosin.inference.predict import Chosen
+    from eosin.inference.scoring import PredictOptions
     from eosin.networks.run import Run
 
 # Of each value that must be the same again: what it is called.

@@ -12,7 +12,7 @@ from eosin.errors import DataError
 from eosin.inference.images import external_images, select_split
 from eosin.inference.members import open_scorer
 from eosin.inference.readings import gathered
-from eosin.inference.scoring import score_batches, with_notes
+from eosin.inference.scoring import PredictOptions, score_batches, with_notes
 from eosin.inference.seen import require_unseen, seen_note, sibling_note
 
 if TYPE_CHECKING:
@@ -23,29 +23,6 @@ if TYPE_CHECKING:
     from eosin.pixels.reading import SkippedFile
 
     OnFiles = Callable[[int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class PredictOptions:
-    """How to score.
-
-    Attributes:
-        split: the manifest's split to score; None for the test split, or for every row of a
-            manifest without splits.
-        allow_seen: score patients that the Run was trained or validated on, and say so.
-        device: auto, cpu or cuda.
-        batch_size: images a forward pass.
-        workers: reading threads; None for one a core.
-        engine: auto, torch, onnxruntime or openvino.
-
-    """
-
-    split: str | None = None
-    allow_seen: bool = False
-    device: str = "auto"
-    batch_size: int = 32
-    workers: int | None = None
-    engine: str = "auto"
 
 
 @dataclass(frozen=True)

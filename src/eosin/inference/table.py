@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from eosin.inference.journal import Journal, journal_path, keeping, require_none_begun
 from eosin.inference.journal_head import head_of
-from eosin.inference.predict import PredictOptions, Scored, choose, make_scored
+from eosin.inference.predict import Scored, choose, make_scored
 from eosin.inference.readings import gathered
-from eosin.inference.scoring import score_batches
+from eosin.inference.scoring import PredictOptions, score_batches
 from eosin.pixels.reading import error_table_path, write_error_table
 
 if TYPE_CHECKING:

@@ -10,17 +10,20 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.codec import write_artefact
-from eosin.artefacts.graph import require_files
 from eosin.artefacts.run import ExportedRun, Member, RunRecord, read_record
 from eosin.errors import ModelError
 from eosin.files import sha256_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from eosin.artefacts.graph import Graph
+    from eosin.networks.network import Network
 
 RECORD_NAME = "run.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -50,9 +53,29 @@ class Run:
         return self.folder / WEIGHTS_NAME
 
     @property
+    def graph(self) -> Graph | None:
+        """Its network as a graph; None where it has PyTorch weights or is made of other Runs."""
+        return self.record.graph if isinstance(self.record, ExportedRun) else None
+
+    @property
     def exported(self) -> bool:
         """Whether its networks are graphs; ModelError where a member is missing or changed."""
-        return all(isinstance(run.record, ExportedRun) for run in self.leaves())
+        return all(run.graph is not None for run in self.leaves())
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """SHA-256 of each file that its own network, or fusion head, is loaded from."""
+        if self.graph:
+            return self.graph.files
+        return {WEIGHTS_NAME: self.record.weights_sha256 or ""} if self.record.owns_weights else {}
+
+    def networks(
+        self, *, engine: str = "auto", device: str = "auto", threads: int | None = None
+    ) -> tuple[Network, ...]:
+        """Load every network in it, each once; see ``network.open_networks``."""
+        from eosin.networks.network import open_networks
+
+        return open_networks([self], engine=engine, device=device, threads=threads)
 
     def require_intact(self) -> None:
         """ModelError where a network in it is missing or is not the one its record was made with.
@@ -60,21 +83,39 @@ class Run:
         Every file that a network is loaded from is hashed.
         """
         for run in self.walk():
-            if isinstance(run.record, ExportedRun):
-                require_files(run.folder, run.record.graph)
-            if run.record.owns_weights:
-                run._require_weights()
+            run.require_files()
+
+    def require_files(self) -> None:
+        """The same of its own files alone, those of its members left out."""
+        fix = "copy the whole folder again, or make the Run again"
+        for name, digest in self.files.items():
+            path = self.folder / name
+            if not path.is_file():
+                raise ModelError(f"{path}: missing; {fix}")
+            if sha256_of(path) != digest:
+                raise ModelError(f"{path}: changed since run.json was written; {fix}")
 
     def walk(self) -> Iterator[Run]:
         """Itself, then every Run inside it; ModelError where one is missing or changed."""
         yield from self._walk(depth=0)
 
     def leaves(self) -> list[Run]:
-        """The Runs in it that have a network of their own; which may be this one alone."""
-        return [run for run in self.walk() if not run.record.inside]
+        """The Runs in it that have a network of their own; which may be this one alone.
+
+        Of those with the same record, and so the same network, the first.
+        """
+        found: dict[str, Run] = {}
+        for run in self.walk():
+            if not run.record.inside:
+                found.setdefault(run.sha256, run)
+        return list(found.values())
 
     def open_members(self) -> tuple[Run, ...]:
         """The Runs just inside this one; ModelError where one is missing or changed."""
+        return self._members
+
+    @cached_property
+    def _members(self) -> tuple[Run, ...]:
         return tuple(self._open(member) for member in self.record.inside)
 
     def _walk(self, *, depth: int) -> Iterator[Run]:
@@ -96,19 +137,7 @@ class Run:
                 f"{folder}: changed since it became a member of {self.folder}; "
                 "make the outer Run again"
             )
-        return read_run(folder)
-
-    def _require_weights(self) -> None:
-        if not self.weights_path.is_file():
-            fix = "finish the training with `eosin train --resume`"
-            if self.record.inside:
-                fix = "make the ensemble again"
-            raise ModelError(f"{self.weights_path}: missing; {fix}")
-        if sha256_of(self.weights_path) != self.record.weights_sha256:
-            raise ModelError(
-                f"{self.weights_path}: changed since run.json was written; train the Run again "
-                "or copy the whole folder again"
-            )
+        return Run(folder, read_record(folder / RECORD_NAME), member.sha256)
 
 
 def read_run(folder: Path) -> Run:
@@ -176,8 +205,7 @@ def _link(run: Run, folder: Path) -> None:
             )
         home = folder / place.relative_to(run.folder.resolve())
         home.mkdir(parents=True, exist_ok=True)
-        graph = each.record.graph.files if isinstance(each.record, ExportedRun) else ()
-        for name in (WEIGHTS_NAME, HISTORY_NAME, *graph, RECORD_NAME):
+        for name in (*each.files, HISTORY_NAME, RECORD_NAME):
             source, link = each.folder / name, home / name
             link.unlink(missing_ok=True)
             if source.is_file():

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eosin.artefacts.run import EnsembleRun, ExportedRun, FoldsRun
+from eosin.artefacts.run import EnsembleRun, FoldsRun
 from eosin.reporting.wording import counted
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ def settings_of(run: Run, predictions: Predictions) -> tuple[tuple[str, Facts], 
     ]
     if isinstance(record, FoldsRun | EnsembleRun) and record.vote:
         model.append(("Vote", record.vote, False))
-    if isinstance(record, ExportedRun):
-        model.append(("Exported as", _graph(record.graph), False))
+    if run.graph:
+        model.append(("Exported as", _graph(run.graph), False))
     scored = [
         ("Scored", provenance.split, False),
         ("Protocol", provenance.protocol.name, False),
@@ -59,8 +59,8 @@ def settings_of(run: Run, predictions: Predictions) -> tuple[tuple[str, Facts], 
     prints = [("Training manifest", record.fingerprint or "not recorded", True)]
     if record.weights_sha256:
         prints.append(("model.safetensors", record.weights_sha256, True))
-    if isinstance(record, ExportedRun):
-        prints += [(name, sha256, True) for name, sha256 in record.graph.files.items()]
+    if run.graph:
+        prints += [(name, sha256, True) for name, sha256 in run.graph.files.items()]
     prints += [(f"Member {member.path}", member.sha256, True) for member in record.inside]
     groups = (
         ("Model", tuple(model)),

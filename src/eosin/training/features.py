@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from eosin.artefacts.preprocessing import Preprocessing
-    from eosin.inference.engines import TorchEngine
+    from eosin.networks.torch_engine import TorchEngine
     from eosin.pixels.reading import SkippedFile
     from eosin.pixels.stain_normalizer import Source
 
@@ -97,7 +97,10 @@ class FeatureCache:
             try:
                 with path.open("rb") as stream, np.load(stream, allow_pickle=False) as shard:
                     notes = shard["notes"].tolist() if "notes" in shard else repeat("")
-                    kept = map(Kept, shard["features"], notes)
+                    rows = shard["features"]
+                    if rows.ndim != 2 or not np.isfinite(rows).all():
+                        raise ValueError(f"{path}: want finite features (n, channels)")
+                    kept = map(Kept, rows, notes)
                     known.update(zip(shard["keys"].tolist(), kept, strict=True))
             except (OSError, ValueError, KeyError, zipfile.BadZipFile):
                 path.unlink(missing_ok=True)
