@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from eosin.explanation.faithfulness_table import FaithfulnessRow
     from eosin.explanation.heatmap import Method
     from eosin.explanation.scoring import ScoreOptions
-    from eosin.networks.network import Network
+    from eosin.networks.run import Network
     from eosin.pixels.reading import SkippedFile
 
 

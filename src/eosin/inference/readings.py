@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from eosin.artefacts.preprocessing import Preprocessing
-    from eosin.networks.network import Network
-    from eosin.networks.run import Run
+    from eosin.networks.run import Network, Run
     from eosin.pixels.batches import Batch
     from eosin.pixels.reading import SkippedFile
 
