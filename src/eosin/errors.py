@@ -13,6 +13,10 @@ class DataError(EosinError):
     """An image, a manifest or a predictions table cannot be used as it is."""
 
 
+class DiskError(DataError):
+    """A file or folder cannot be written: no room, no right, or no such place."""
+
+
 class LeakageError(DataError):
     """A patient would stand on both sides of an evaluation."""
 
@@ -23,3 +27,7 @@ class ModelError(EosinError):
 
 class NoMapError(ModelError):
     """A network has no feature map that a heatmap could be drawn of."""
+
+
+class EosinWarning(UserWarning):
+    """Something that the user should know; the work goes on all the same."""

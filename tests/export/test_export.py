@@ -16,7 +16,7 @@ from eosin.artefacts.codec import with_changes
 from eosin.artefacts.graph import Parity
 from eosin.artefacts.manifest import Manifest
 from eosin.artefacts.run import ExportedRun, FoldsRun
-from eosin.errors import ConfigError, DataError, ModelError
+from eosin.errors import ConfigError, DataError, DiskError, ModelError
 from eosin.export import export as export_module
 from eosin.export.check_images import choose_images
 from eosin.export.export import ExportOptions, export_run
@@ -113,7 +113,7 @@ def test_a_disk_that_fills_up_leaves_nothing_and_keeps_what_was_there(tmp_path: 
             (draft / "model.onnx").write_bytes(b"half")
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(ModelError, match=r"out: .*No space left on device.*Free some space"):
+    with pytest.raises(DiskError, match=r"out: .*No space left on device.*make room"):
         fill_up()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert (folder / "run.json").read_text() == "{}"

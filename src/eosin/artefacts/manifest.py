@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from eosin.artefacts.names import patient_pattern
+from eosin.artefacts.names import PatternText, patient_pattern
 from eosin.artefacts.tables import (
     Sidecar,
     read_table,
@@ -46,7 +46,7 @@ class ManifestSidecar(Sidecar):
     images: Count
     patients: Count
     fingerprint: Sha256
-    patient_pattern: str
+    patient_pattern: PatternText
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,18 @@
 """The `eosin` command: assembles the verbs and turns errors into one line and an exit code.
 
-Exit codes: 0 done; 1 a problem that the message names, with its fix; 2 wrong usage; 3 done, but
-some files were skipped and are named in an error table; 130 stopped by Ctrl-C.
+``docs/exit-codes.md`` lists the exit codes.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import warnings
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from eosin.cli import (
     bench,
@@ -29,12 +31,24 @@ from eosin.cli import (
     study,
     train,
 )
-from eosin.cli.console import show_everything
-from eosin.errors import EosinError
+from eosin.cli.console import Terminated, exit_code, show_everything, stoppable
+from eosin.errors import EosinError, EosinWarning
+from eosin.files import disk_errors
 from eosin.version import __version__
+
+
+class _Verbs(TyperGroup):
+    """What the disk refuses a verb becomes an EosinError, and what stops one a sentence."""
+
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]  # typer's own click
+        """Do what the command line says."""
+        with stoppable(), disk_errors("a file", doing="read or written"):
+            return super().invoke(ctx)
+
 
 app = typer.Typer(
     name="eosin",
+    cls=_Verbs,
     help="Honest, fast, explainable classification of breast-histopathology images.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -72,14 +86,38 @@ def _options(
     """Honest, fast, explainable classification of breast-histopathology images."""
 
 
+def _terminate(*_: object) -> None:
+    raise Terminated
+
+
+def _said(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    """A warning of ours as one line; another one with its place, as Python says it."""
+    if issubclass(category, EosinWarning):
+        return f"{message}\n"
+    return _python_says(message, category, filename, lineno, line)
+
+
+_python_says = warnings.formatwarning
+
+
 def main() -> None:
     """Run the command line; an EosinError becomes one message and exit code 1."""
     # Threads of PyTorch that wait by spinning starve the reading threads and whoever else is on
     # the machine; asleep, they cost nothing. It must be said before PyTorch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     show_everything()
+    signal.signal(signal.SIGTERM, _terminate)
+    warnings.formatwarning = _said
     try:
         app()
+    except KeyboardInterrupt as stop:  # before a verb was begun, or after it had ended
+        sys.exit(exit_code(stop))
     except EosinError as error:
         typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
         typer.echo(str(error), err=True)

@@ -36,11 +36,14 @@ def bench(
     """
     from rich.text import Text
 
+    from eosin.artefacts.outputs import document, require_output
     from eosin.bench.bench import BenchOptions, bench_run
     from eosin.cli.console import console, say
     from eosin.files import write_json
     from eosin.networks.run import read_run
 
+    if out is not None and out != "-":
+        require_output(Path(out), document("bench"), inputs=[run])
     options = BenchOptions(
         engines=None if engines == "all" else tuple(_words(engines)),
         batches=tuple(_numbers(batch)),

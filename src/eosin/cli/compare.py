@@ -27,11 +27,13 @@ def compare(
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
 ) -> None:
     """Compare models on the same images: paired intervals, exact tests, shared mistakes, ranks."""
+    from eosin.artefacts.outputs import require_output_folder
     from eosin.artefacts.predictions import read_predictions
     from eosin.cli.console import say
     from eosin.evaluation.compare import compare_predictions
-    from eosin.reporting.comparison_page import write_comparison
+    from eosin.reporting.comparison_page import COMPARISON_FILES, write_comparison
 
+    require_output_folder(out, COMPARISON_FILES, inputs=predictions)
     tables = [read_predictions(path) for path in predictions]
     names = _names(tables, name or [])
     comparison = compare_predictions(

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from eosin.protocol import Protocol
 
 EXIT_SKIPPED = 3
-EXIT_STOPPED = 130
 # What stands for our own signs where the terminal's encoding lacks them.
 _SPELLED = {"✓": "ok", "✗": "x", "·": "-", "→": "->", "–": "-", "…": "...", "×": "x", "±": "+/-"}
 
@@ -45,6 +44,37 @@ def _spelled(error: UnicodeError) -> tuple[str | bytes, int]:
     escaped = (sign.encode("ascii", "backslashreplace").decode("ascii") for sign in signs)
     said = [_SPELLED.get(sign, escape) for sign, escape in zip(signs, escaped, strict=True)]
     return "".join(said), error.end
+
+
+EXIT_STOPPED = 130  # 128 and the number of the signal, as shells have it
+EXIT_TERMINATED = 143
+
+
+class Terminated(KeyboardInterrupt):
+    """Another process asks this one to end (SIGTERM)."""
+
+
+@contextmanager
+def stoppable(
+    again: str = "run the same command again",
+    kept: Callable[[], str] = lambda: "it was not done yet",
+) -> Iterator[None]:
+    """End with one sentence and the exit code on Ctrl-C and SIGTERM.
+
+    Args:
+        again: how to go on.
+        kept: what of the work is kept.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        say(f"stopped; {kept()}: {again}", style="yellow")
+        raise typer.Exit(exit_code(stop)) from None
+
+
+def exit_code(stop: KeyboardInterrupt) -> int:
+    """Of a command that was stopped."""
+    return EXIT_TERMINATED if isinstance(stop, Terminated) else EXIT_STOPPED
 
 
 def console() -> Console:

@@ -66,6 +66,7 @@ def breakhis(
     """BreakHis: the official tree, or any folder of BreakHis-named files."""
     from eosin.data.breakhis import read_breakhis
 
+    _require(out, root, *([folds] if folds else []))
     found = read_breakhis(
         root,
         task=task.value,
@@ -82,6 +83,7 @@ def bci(root: Root, out: Out) -> None:
     """BCI: H&E images with HER2 levels in their names; the official test set stays apart."""
     from eosin.data.bci import read_bci
 
+    _require(out, root)
     _write(read_bci(root), out)
 
 
@@ -101,6 +103,7 @@ def folder(
     """Any dataset with one sub-folder a class."""
     from eosin.data.folder import read_folder
 
+    _require(out, root)
     _write(read_folder(root, patient=patient, positive=positive, ordinal=ordinal), out)
 
 
@@ -122,6 +125,7 @@ def synthetic(
     options = SyntheticOptions(
         kind=kind.value, patients=patients, images=images, size=size, seed=seed
     )
+    _require(out / "manifest.csv")
     with counting("drawing", images) as advance:
         write_synthetic(out, options, on_image=lambda _: advance(1))
     found = read_breakhis(out / "images") if kind is Kind.breakhis else read_bci(out)
@@ -140,12 +144,15 @@ def audit(
     Unreadable files are listed in M.csv.audit.errors.csv.
     """
     from eosin.artefacts.manifest import read_manifest
+    from eosin.artefacts.outputs import PAGE, require_output
     from eosin.artefacts.tables import ERRORS, companion
     from eosin.cli.console import counting, finish, print_frame, say
     from eosin.data.audit import audit_manifest
     from eosin.pixels.reading import write_error_table
     from eosin.reporting.audit_page import write_audit_page
 
+    if out is not None:
+        require_output(out, PAGE, inputs=[manifest])
     images = read_manifest(manifest)
     with counting("looking", len(images)) as advance:
         found = audit_manifest(images, on_image=lambda _: advance(1))
@@ -192,6 +199,14 @@ def _patients(manifest: Manifest) -> str:
     images = manifest.frame["patient"].value_counts()
     spread = f"{images.min()} to {images.max()} images each, median {images.median():g}"
     return f"{len(images)} patients ({spread})"
+
+
+def _require(out: Path, *inputs: Path) -> None:
+    """Refuse a manifest that cannot be written, or would cost something, before any reading."""
+    from eosin.artefacts.outputs import MANIFEST, require_table
+    from eosin.pixels.reading import error_table_path
+
+    require_table(out, MANIFEST, inputs=inputs, beside=(error_table_path(out),))
 
 
 def _write(found: ReadDataset, out: Path) -> None:

@@ -26,12 +26,15 @@ def demo(
     """Draw synthetic H&E images, split by patient, train, predict, evaluate and report."""
     import time
 
+    from eosin.artefacts.outputs import require_output_folder
     from eosin.cli.console import console, plain_figure, say
     from eosin.demo import run_demo
     from eosin.errors import ConfigError
+    from eosin.files import contents
     from eosin.training.progress import RichProgress
 
-    if out.exists() and any(out.iterdir()):
+    require_output_folder(out, {})
+    if contents(out):
         raise ConfigError(f"{out}: not empty; name another folder with --out, or remove it")
     began = time.monotonic()
     made = run_demo(

@@ -39,12 +39,16 @@ def ensemble(
     Runs of folds are combined fold by fold, with out-of-fold predictions.
     """
     from eosin.artefacts.manifest import read_manifest
+    from eosin.artefacts.outputs import RUN_FILES, require_output_folder
     from eosin.artefacts.run import EnsembleRun
     from eosin.cli.console import counting, finish, print_protocol, say
     from eosin.networks.run import ERRORS_NAME, PREDICTIONS_NAME, read_run
     from eosin.training.ensemble import EnsembleOptions, make_ensembles
     from eosin.training.fusion import FusionOptions
 
+    require_output_folder(
+        out, RUN_FILES, inputs=[*runs, *([manifest] if manifest else [])], run=True
+    )
     images = read_manifest(manifest) if manifest else None
     options = EnsembleOptions(device=device, batch_size=batch_size, fusion=FusionOptions(seed=seed))
     with counting("features", None) as on_files:

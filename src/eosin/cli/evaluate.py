@@ -24,10 +24,12 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
 ) -> None:
     """Score predictions; every metric has a 95 % interval that resamples patients."""
+    from eosin.artefacts.outputs import document, require_output
     from eosin.artefacts.predictions import read_predictions
     from eosin.cli.console import print_evaluation, print_protocol, say
     from eosin.evaluation.evaluate import evaluate_predictions
 
+    require_output(out, document("evaluation"), inputs=[predictions])
     table = read_predictions(predictions)
     evaluation = evaluate_predictions(table, level=level.value, resamples=resamples, seed=seed)
     evaluation.write(out)

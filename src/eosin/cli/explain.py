@@ -50,15 +50,18 @@ def explain(
     batch_size: Annotated[int, typer.Option(min=1)] = 16,
 ) -> None:
     """Draw where a model found its evidence; several Runs stand side by side."""
+    from eosin.artefacts.outputs import require_output_folder
     from eosin.cli.console import counting, finish, say
     from eosin.cli.sources import read_source
     from eosin.explanation.explain import ExplainOptions
     from eosin.explanation.explain import explain as explain_images
+    from eosin.locks import one_writer
     from eosin.networks.run import read_run
     from eosin.pixels.reading import write_error_table
-    from eosin.reporting.heatmap_folder import write_heatmaps
+    from eosin.reporting.heatmap_folder import HEATMAP_FILES, write_heatmaps
 
     folders, images = _told_apart(places)
+    require_output_folder(out, HEATMAP_FILES, inputs=places)
     options = ExplainOptions(
         method=method,
         target=target,
@@ -69,12 +72,13 @@ def explain(
         engine=engine,
         batch_size=batch_size,
     )
-    explanations = explain_images([read_run(f) for f in folders], read_source(images), options)
-    with counting("explaining", None) as on_files:
+    with one_writer(out), counting("explaining", None) as on_files:
+        runs = [read_run(folder) for folder in folders]
+        explanations = explain_images(runs, read_source(images), options)
         written = write_heatmaps(explanations, out, on_files=on_files)
-    write_error_table(written.skipped, out / "errors.csv")
-    if score and written.scores:
-        _conclude(written)
+        write_error_table(written.skipped, out / "errors.csv")
+        if score and written.scores:
+            _conclude(written)
     if written.seen:
         say(
             f"{written.seen} of {written.explained} images are of patients that a network "

@@ -49,8 +49,10 @@ def predict(
     Results are kept as they come: after Ctrl-C, a crash or a full disk, run the same command with
     --resume.
     """
-    from eosin.cli.console import EXIT_STOPPED, finish, following, print_protocol, say
+    from eosin.artefacts.outputs import PREDICTIONS, require_table
+    from eosin.cli.console import finish, following, print_protocol, say, stoppable
     from eosin.cli.sources import read_source
+    from eosin.inference.journal import journal_path
     from eosin.inference.scoring import PredictOptions
     from eosin.inference.table import predict_to_table
     from eosin.networks.run import read_run
@@ -58,6 +60,8 @@ def predict(
 
     if resume and overwrite:
         raise ConfigError("--resume goes on and --overwrite starts anew; give one of them")
+    beside = (journal_path(out), error_table_path(out))
+    require_table(out, PREDICTIONS, inputs=[run, *images], beside=beside)
     source = read_source(images)
     options = PredictOptions(
         split=split,
@@ -73,20 +77,17 @@ def predict(
         reached[:] = [headway]
         show(headway)
 
-    try:
-        with following("scoring") as show:
-            scored = predict_to_table(
-                read_run(run),
-                source,
-                out,
-                options,
-                resume=resume,
-                overwrite=overwrite,
-                on_headway=follow,
-            )
-    except KeyboardInterrupt:
-        say(f"stopped; {_kept(reached)}: run the same command with --resume", style="yellow")
-        raise typer.Exit(EXIT_STOPPED) from None
+    again = "run the same command with --resume"
+    with stoppable(again, kept=lambda: _kept(reached)), following("scoring") as show:
+        scored = predict_to_table(
+            read_run(run),
+            source,
+            out,
+            options,
+            resume=resume,
+            overwrite=overwrite,
+            on_headway=follow,
+        )
     provenance = scored.predictions.provenance
     print_protocol(provenance.protocol, provenance.notes)
     say(f"{len(scored.predictions)} images scored, written: {out}")

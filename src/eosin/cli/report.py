@@ -28,11 +28,13 @@ def report(
     ] = "auto",
 ) -> None:
     """Write a self-contained HTML report: verdict, intervals, curves, mistakes, limits."""
+    from eosin.artefacts.outputs import PAGE, require_output
     from eosin.artefacts.predictions import read_predictions
     from eosin.cli.console import say
     from eosin.networks.run import read_run
     from eosin.reporting.report import write_report
 
+    require_output(out, PAGE, inputs=[run, predictions])
     trained, scored = read_run(run), read_predictions(predictions)
     galleries = [_heatmaps(trained, scored, engine)] if heatmaps else []
     write_report(trained, scored, out, galleries=galleries)

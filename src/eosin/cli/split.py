@@ -48,11 +48,13 @@ def split(
     published BreakHis protocol; where it puts a patient on both sides its name says so.
     """
     from eosin.artefacts.manifest import read_manifest
+    from eosin.artefacts.outputs import MANIFEST, require_table
     from eosin.cli.console import print_frame, print_protocol, say
     from eosin.data.splits import split_by_fractions, split_into_folds, split_table
 
     if folds is not None and (fractions is not None or keep_test):
         raise ConfigError("give either --folds or --fractions (with --keep-test), not both")
+    require_table(out, MANIFEST, inputs=[manifest])
     images = read_manifest(manifest)
     if folds is not None:
         divided = split_into_folds(images, folds, by=by.value, seed=seed)

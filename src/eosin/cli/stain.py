@@ -49,21 +49,22 @@ def normalize(
     the same command goes on where it was. To train on one stain, `eosin train --stain` is enough.
     """
     from eosin.artefacts.manifest import read_manifest
-    from eosin.cli.console import EXIT_STOPPED, counting, finish, print_protocol, say
-    from eosin.data.stained import StainOptions, normalize_stains
+    from eosin.artefacts.outputs import require_output_folder
+    from eosin.cli.console import counting, finish, print_protocol, say, stoppable
+    from eosin.data.stained import COPIES, StainOptions, normalize_stains
+    from eosin.locks import one_writer
     from eosin.networks.run import ERRORS_NAME
     from eosin.pixels.reading import write_error_table
 
+    require_output_folder(out, COPIES, inputs=[manifest], whole=True)
     images = read_manifest(manifest)
     options = StainOptions(method.value, target, per.value, workers or os.cpu_count() or 1)
-    try:
+    kept = "the copies written are kept"
+    with stoppable(kept=lambda: kept), one_writer(out):
         with counting("copies", len(images)) as on_files:
             stained = normalize_stains(images, out, options, on_files=on_files)
-    except KeyboardInterrupt:
-        say("stopped; the copies written are kept: run the same command again", style="yellow")
-        raise typer.Exit(EXIT_STOPPED) from None
-    stained.manifest.write(out / "manifest.csv")
-    write_error_table(stained.skipped, out / ERRORS_NAME)
+        stained.manifest.write(out / "manifest.csv")
+        write_error_table(stained.skipped, out / ERRORS_NAME)
     notes = [note for note in stained.manifest.notes if note != stained.warning]
     print_protocol(stained.manifest.protocol, notes)
     if stained.warning:
@@ -89,11 +90,14 @@ def show(
 
     Without --target the target is the median stain of the images shown.
     """
+    from eosin.artefacts.outputs import PICTURE, require_output
     from eosin.cli.console import finish, say
     from eosin.pixels.reading import error_table_path, write_error_table
     from eosin.reporting.stain_sheet import write_stain_sheet
 
+    errors = error_table_path(out)
+    require_output(out, PICTURE, inputs=[*images, *([target] if target else [])], beside=(errors,))
     skipped = write_stain_sheet(images, out, target=target, most=most)
-    write_error_table(skipped, error_table_path(out))
+    write_error_table(skipped, errors)
     say(f"written: {out}")
-    finish(skipped, error_table_path(out))
+    finish(skipped, errors)

@@ -30,22 +30,22 @@ def study(
 
     Finished cells are kept; run the same command again after a stop. A changed cell is redone.
     """
-    from eosin.cli.console import EXIT_STOPPED, say
+    from eosin.artefacts.outputs import require_output_folder
+    from eosin.cli.console import say, stoppable
+    from eosin.locks import one_writer
     from eosin.study.config import read_study
-    from eosin.study.study import run_study
+    from eosin.study.study import STUDY_FILES, run_study
 
     plan = read_study(file, root=data)
     if dry_run:
         _print_plan(plan, out)
         return
-    try:
-        found = run_study(plan, out, watcher=_Printer())
-    except KeyboardInterrupt:
-        say("stopped; what is finished is kept: run the same command again", style="yellow")
-        raise typer.Exit(EXIT_STOPPED) from None
     from eosin.study.page import write_study
 
-    page, table = write_study(found, out)
+    require_output_folder(out, STUDY_FILES, inputs=[file])
+    with stoppable(kept=lambda: "what is finished is kept"), one_writer(out):
+        found = run_study(plan, out, watcher=_Printer())
+        page, table = write_study(found, out)
     say(f"table: {table}")
     say("page: ", (str(page), "bold"))
     for place in found.comparisons:

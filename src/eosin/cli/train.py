@@ -55,12 +55,15 @@ def train(
     Ctrl-C or a crash loses at most the running epoch: run the same command with --resume.
     """
     from eosin.artefacts.manifest import read_manifest
-    from eosin.cli.console import EXIT_STOPPED, console, counting, finish, print_protocol, say
+    from eosin.artefacts.outputs import RUN_FILES, require_output_folder
+    from eosin.cli.console import console, counting, finish, print_protocol, say, stoppable
     from eosin.networks.run import ERRORS_NAME
     from eosin.training.config import TrainingConfig, read_config
     from eosin.training.progress import RichProgress
     from eosin.training.train import train as train_run
 
+    inputs = [manifest, *([config] if config else [])]
+    require_output_folder(out, RUN_FILES, inputs=inputs, run=True)
     images = read_manifest(manifest)
     settings = (read_config(config) if config else TrainingConfig()).with_overrides(
         {
@@ -80,8 +83,9 @@ def train(
         }
     )
     print_protocol(images.protocol)
-    try:
-        held = _fold(fold)
+    held = _fold(fold)
+    again = "run the same command with --resume"
+    with stoppable(again, kept=lambda: "what is finished is kept"):
         if settings.freeze:
             # With a stain step each fold's network may see the images its own way.
             total = len(images) if settings.stain == "none" else None
@@ -93,9 +97,6 @@ def train(
             trained = train_run(
                 images, out, settings, fold=held, resume=resume, progress=RichProgress(console())
             )
-    except KeyboardInterrupt:
-        say("stopped; what is finished is kept: run the same command with --resume", style="yellow")
-        raise typer.Exit(EXIT_STOPPED) from None
     say(f"run written: {out}")
     if trained.predictions is not None:
         say(f"out-of-fold predictions: {out / 'predictions.csv'}")

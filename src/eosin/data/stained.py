@@ -6,10 +6,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eosin.artefacts.outputs import ERRORS, MANIFEST, document, require_output_folder
 from eosin.artefacts.preprocessing import StainStep
 from eosin.errors import ConfigError, DataError
+from eosin.locks import one_writer
 from eosin.pixels.stain import create_normalizer
-from eosin.pixels.stain_copies import claim_folder, copy_names, write_copies
+from eosin.pixels.stain_copies import (
+    SETTINGS_NAME,
+    claim_folder,
+    copy_names,
+    require_copies,
+    write_copies,
+)
 from eosin.pixels.stain_sources import (
     ImageStains,
     fit_to_file,
@@ -27,6 +35,8 @@ if TYPE_CHECKING:
     from eosin.pixels.stain_sources import Sources
 
     OnFiles = Callable[[int], None]
+
+COPIES = {SETTINGS_NAME: document("stain copies"), "manifest.csv": MANIFEST, "errors.csv": ERRORS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +92,7 @@ def normalize_stains(
     Raises:
         ConfigError: unknown method, a stain per patient where patients are not known, or a folder
             that holds something else.
-        DataError: no stain target, or no image could be read.
+        DataError: no stain target, no image could be read, or another process is writing there.
     """
     options = options or StainOptions()
     known = manifest.known_patients
@@ -91,17 +101,21 @@ def normalize_stains(
             "the patients of these images are not known, so there is no stain per patient; "
             "estimate it per image"
         )
-    step, said, warning = _fitted(manifest, options)
     names = copy_names(manifest.paths)
-    claim_folder(folder, step)
-    written = write_copies(
-        manifest.paths,
-        [folder / name for name in names],
-        step,
-        sources=_sources(manifest, step, options.workers),
-        workers=options.workers,
-        on_files=on_files,
-    )
+    target = [options.target] if options.target else []
+    require_copies(folder)
+    require_output_folder(folder, COPIES, inputs=[*manifest.paths, *target], whole=True)
+    with one_writer(folder, then="then run the same command again: the copies made are kept"):
+        step, said, warning = _fitted(manifest, options)
+        claim_folder(folder, step)
+        written = write_copies(
+            manifest.paths,
+            [folder / name for name in names],
+            step,
+            sources=_sources(manifest, step, options.workers),
+            workers=options.workers,
+            on_files=on_files,
+        )
     readable = [note is not None for note in written.notes]
     if not any(readable):
         raise DataError(f"none of the {len(manifest)} images could be read")

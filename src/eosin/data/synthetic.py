@@ -13,9 +13,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from eosin.artefacts.outputs import require_output_folder
 from eosin.data.nuclei import Nuclei
 from eosin.data.tissue import Stain, Stroma, Tissue, draw
 from eosin.errors import ConfigError, DataError
+from eosin.files import replacing
+from eosin.locks import one_writer
 
 Kind = Literal["breakhis", "her2"]
 
@@ -247,16 +250,15 @@ def write_synthetic(
     BreakHis names lie flat in ``out/images``; BCI names in ``out/HE/train`` and ``out/HE/test``.
     Masks stand beside them under ``out/masks`` (see :func:`mask_path`). The same options write the
     same bytes with any number of ``workers`` (threads). ``on_image`` is called with the count of
-    images done. Raises DataError when ``out`` already holds images of another dataset.
+    images done. Raises DataError when ``out`` already holds images of another dataset, or another
+    process is drawing there.
     """
     options = options or SyntheticOptions()
     jobs = list(_jobs(options))
+    require_output_folder(out, dict.fromkeys(("images", "HE", _MASKS)))
     _refuse_strangers(out, {job.path for job in jobs})
-    for folder in {job.path.parent for job in jobs}:
-        (out / folder).mkdir(parents=True, exist_ok=True)
-        mask_path(out / folder / "x.png").parent.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
-    with ThreadPoolExecutor(max_workers=workers) as pool:
+    with one_writer(out), ThreadPoolExecutor(max_workers=workers) as pool:
         for path in pool.map(lambda job: _write_image(out, job, options), jobs):
             written.append(path)
             if on_image is not None:
@@ -281,7 +283,8 @@ def _write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
     done, data = cv2.imencode(".png", pixels, options)
     if not done:
         raise DataError(f"{path} could not be encoded as PNG: shape {pixels.shape}")
-    path.write_bytes(data.tobytes())
+    with replacing(path) as draft:
+        draft.write_bytes(data.tobytes())
 
 
 def _refuse_strangers(out: Path, own: set[Path]) -> None:
@@ -289,7 +292,8 @@ def _refuse_strangers(out: Path, own: set[Path]) -> None:
     for folder, _, names in os.walk(out):
         for name in sorted(names):
             path = (Path(folder) / name).relative_to(out)
-            if path.parts[0] in ("images", "HE") and path not in own:
+            hidden = name.startswith(".")  # what a process that was killed left
+            if path.parts[0] in ("images", "HE") and path not in own and not hidden:
                 raise DataError(
                     f"{out} already holds {path}, which is not part of this dataset: "
                     "choose an empty folder"

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 
 from eosin.artefacts.codec import with_changes
 from eosin.artefacts.graph import GRAPH_NAMES, Graph, GraphFormat
+from eosin.artefacts.outputs import require_output_folder
 from eosin.artefacts.run import ExportedRun
 from eosin.errors import ConfigError
 from eosin.export.check_images import choose_images
-from eosin.export.folders import drafting, require_free
+from eosin.export.folders import MEMBERS_NAME, drafting, require_free
 from eosin.export.int8_gate import try_int8
 from eosin.export.int8_images import choose_int8_images
 from eosin.export.quantise import require_quantiser
 from eosin.files import sha256_of
+from eosin.locks import one_writer
 from eosin.networks.engine import require_torch
 from eosin.networks.graphs import GraphEngine, choose_runtime, open_session
 from eosin.networks.run import HISTORY_NAME, WEIGHTS_NAME, read_run, take_in, write_run
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
     from eosin.networks.run import Run
 
     OnNetwork = Callable[[Run], None]
-
-MEMBERS_NAME = "members"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,23 +80,26 @@ def export_run(
     Raises:
         ConfigError: the folder is taken, the Run is exported already, a library is missing, or
             8-bit integers cannot be judged: images without labels, an ensemble by fusion.
-        DataError: no image to check on, or one that cannot be read.
+        DataError: no image to check on, or one that cannot be read; another process is writing
+            the folder, or it cannot be written.
         LeakageError: 8-bit integers were to be tried on patients that are not the Run's own.
         ModelError: weights are missing or changed, the backbone has no graph, the graph is not
-            what PyTorch computes, or the folder cannot be written.
+            what PyTorch computes.
     """
     options = options or ExportOptions()
     if options.format not in GRAPH_NAMES:
         raise ConfigError(f"format {options.format!r} is unknown; want one of {list(GRAPH_NAMES)}")
+    require_output_folder(folder, {}, inputs=[run.folder], whole=True, run=True)
     _require_weights(run)
-    require_free(run, folder, overwrite=options.overwrite)
-    if options.int8 is not None:
-        require_quantiser(options.format)
-        _require_judgeable(run, options.int8)
-    images = choose_images(run, options.check)
-    with drafting(folder) as draft:
-        _Exporter(options.format, images, on_network, options.int8).export(run, draft)
-    return read_run(folder)
+    with one_writer(folder):
+        require_free(run, folder, overwrite=options.overwrite)
+        if options.int8 is not None:
+            require_quantiser(options.format)
+            _require_judgeable(run, options.int8)
+        images = choose_images(run, options.check)
+        with drafting(folder) as draft:
+            _Exporter(options.format, images, on_network, options.int8).export(run, draft)
+        return read_run(folder)
 
 
 @dataclass(frozen=True, slots=True)

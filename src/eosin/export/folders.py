@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
+import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eosin.errors import ConfigError, ModelError
-from eosin.networks.run import RECORD_NAME, read_run
+from eosin.errors import ConfigError, DiskError
+from eosin.files import contents, disk_errors, drafted
+from eosin.networks.run import HISTORY_NAME, RECORD_NAME, read_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from eosin.networks.run import Run
+
+MEMBERS_NAME = "members"
 
 
 def require_free(run: Run, folder: Path, *, overwrite: bool) -> None:
@@ -23,9 +28,7 @@ def require_free(run: Run, folder: Path, *, overwrite: bool) -> None:
     Raises:
         ConfigError: as said; the message says what lies there.
     """
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder}: a file; name a folder for the export")
-    if not folder.is_dir() or not any(folder.iterdir()):
+    if not contents(folder):
         return
     if not (folder / RECORD_NAME).is_file():
         raise ConfigError(f"{folder}: not empty; export into a new folder")
@@ -39,33 +42,46 @@ def require_free(run: Run, folder: Path, *, overwrite: bool) -> None:
             f"{folder}: already a finished export of {run.folder}; use it, or write it again with "
             "--overwrite"
         )
+    own = (RECORD_NAME, HISTORY_NAME, MEMBERS_NAME)
+    others = [name for name in contents(folder) if name not in own and name[:6] != "model."]
+    if others:
+        raise ConfigError(f"{folder}: also holds {others[0]}, which would be lost; move it away")
 
 
 @contextmanager
 def drafting(folder: Path) -> Iterator[Path]:
     """Yield an empty folder beside ``folder``, which takes its place when the block ends well.
 
+    What lies at ``folder`` stays whole until both change places in one step; where the system
+    cannot do that, it bears its name with ``.earlier`` behind it until the other one lies there.
+    Whoever calls this holds the lock of ``folder``.
+
     Raises:
-        ModelError: a file could not be written; nothing is left behind.
+        DiskError: the disk will not take it; what lay there is left as it was.
     """
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    try:
-        draft.mkdir(parents=True)
+    target = Path(os.path.realpath(folder))
+    with disk_errors(folder), drafted(target, folder=True) as draft:
+        if target.is_mount():
+            raise DiskError(f"{folder}: another disk begins here; name a folder inside it")
         yield draft
-        if folder.exists():
-            folder.rename(old)
-        draft.rename(folder)
-    except OSError as error:
-        raise ModelError(
-            f"{folder}: the export could not be written ({error.strerror or error}); nothing was "
-            "left there. Free some space, or name a folder that may be written to"
-        ) from error
-    finally:
-        if old.exists() and not folder.exists():
-            old.rename(folder)
-        for leftover in (draft, old):
-            shutil.rmtree(leftover, ignore_errors=True)
+        if not contents(target):
+            shutil.rmtree(target, ignore_errors=True)
+            draft.rename(target)
+        elif not _exchange(draft, target):
+            earlier = target.with_name(f"{target.name}.earlier")
+            target.rename(earlier)
+            draft.rename(target)
+            shutil.rmtree(earlier)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Let two folders change places in one step; whether the system could."""
+    if sys.platform not in ("linux", "darwin"):
+        return False
+    libc, names = ctypes.CDLL(None), (os.fsencode(first), os.fsencode(second))
+    if hasattr(libc, "renameat2"):  # -100: paths as they are; 2: exchange
+        return bool(libc.renameat2(-100, names[0], -100, names[1], 2) == 0)
+    return hasattr(libc, "renamex_np") and bool(libc.renamex_np(*names, 2) == 0)
 
 
 def _same(export: Run, run: Run) -> bool:

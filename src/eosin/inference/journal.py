@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -23,13 +22,14 @@ from eosin.artefacts.codec import Fields, Strict, parse_fields, sealed
 from eosin.artefacts.tables import JOURNAL, companion
 from eosin.artefacts.values import Share
 from eosin.errors import DataError
-from eosin.files import valid_text
+from eosin.files import disk_errors, valid_text
 from eosin.inference.journal_head import require_same
 from eosin.inference.readings import Reading
 from eosin.pixels.reading import SkippedFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from eosin.artefacts.journal import JournalHead
@@ -61,7 +61,8 @@ class Journal:
         self._scored = len(self.kept.places)
         with keeping(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+            self._file = os.open(path, flags, 0o666)
             os.ftruncate(self._file, end)
 
     @classmethod
@@ -151,17 +152,10 @@ def require_none_begun(path: Path) -> None:
         )
 
 
-@contextmanager
-def keeping(journal: Path) -> Iterator[None]:
-    """Turn what the disk refuses into a DataError that says what is kept and how to go on."""
-    try:
-        yield
-    except OSError as fault:
-        place = fault.filename or journal
-        raise DataError(
-            f"{place}: cannot be written ({fault.strerror}); make room or correct the place, then "
-            f"run the same command with --resume: what is scored is kept in {journal}"
-        ) from fault
+def keeping(journal: Path) -> AbstractContextManager[None]:
+    """Turn what the disk refuses into a DiskError that says what is kept and how to go on."""
+    then = f"then run the same command with --resume: what is scored is kept in {journal}"
+    return disk_errors(journal, then=then)
 
 
 def append_bytes(file: int, data: bytes) -> None:

@@ -7,18 +7,21 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from eosin.artefacts.manifest import Manifest
+from eosin.artefacts.outputs import PREDICTIONS, require_table
 from eosin.inference.journal import Journal, journal_path, keeping, require_none_begun
 from eosin.inference.journal_head import head_of
 from eosin.inference.predict import Scored, choose, make_scored
 from eosin.inference.readings import gathered
 from eosin.inference.scoring import PredictOptions, score_batches
+from eosin.locks import one_writer
 from eosin.pixels.reading import error_table_path, write_error_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from eosin.artefacts.manifest import Manifest
+    from eosin.inference.readings import Reading
     from eosin.networks.run import Run
 
 
@@ -64,32 +67,45 @@ def predict_to_table(
 
     Raises:
         DataError: an interrupted prediction lies there and neither ``resume`` nor ``overwrite``
-            was said; it was made with another Run, other images or other options; or the disk is
-            full.
+            was said; it was made with another Run, other images or other options; another process
+            is writing the table; or the disk is full.
+        ConfigError: ``out`` is an input, or a file that is no predictions table.
         LeakageError, DataError, ConfigError, ModelError: as ``predict``.
     """
-    options = options or PredictOptions()
+    options, path = options or PredictOptions(), journal_path(out)
+    inputs = [run.folder, *(() if isinstance(images, Manifest) else images)]
+    require_table(out, PREDICTIONS, inputs=inputs, beside=(path, error_table_path(out)))
     chosen = choose(run, images, options)
-    paths, path = chosen.images.paths, journal_path(out)
     head = head_of(run, chosen, options)
-    if not resume and not overwrite:
-        require_none_begun(path)
-    classes = len(run.record.task.classes)
-    going_on = partial(Journal.resume, classes=classes)
-    opened = going_on if resume and not overwrite else Journal.begin
-    tell = on_headway or (lambda _: None)
-    with opened(path, head, paths) as journal:
-        parts, errors = [journal.kept], len(journal.kept.skipped)
-        tell(Headway(journal.done, len(paths), errors))
-        with closing(score_batches(run, chosen.images, options, start=journal.done)) as coming:
-            for part in coming:
-                journal.append(part)
-                parts.append(part)
-                errors += len(part.skipped)
-                tell(Headway(journal.done, len(paths), errors))
-        scored = make_scored(run, chosen, options, gathered(parts))
-        with keeping(path):
-            scored.predictions.write(out)
-            write_error_table(scored.skipped, error_table_path(out))
-        journal.remove()
+    with one_writer(out):
+        if not resume and not overwrite:
+            require_none_begun(path)
+        going_on = partial(Journal.resume, classes=len(run.record.task.classes))
+        opened = going_on if resume and not overwrite else Journal.begin
+        with opened(path, head, chosen.images.paths) as journal:
+            coming = score_batches(run, chosen.images, options, start=journal.done)
+            with closing(coming):
+                parts = _keep(journal, coming, len(chosen.images), on_headway or (lambda _: None))
+            scored = make_scored(run, chosen, options, gathered(parts))
+            with keeping(path):
+                scored.predictions.write(out)
+                write_error_table(scored.skipped, error_table_path(out))
+            journal.remove()
     return scored
+
+
+def _keep(
+    journal: Journal,
+    coming: Iterable[Reading],
+    total: int,
+    tell: Callable[[Headway], None],
+) -> list[Reading]:
+    """What the journal held already, and what comes, which is added to it."""
+    parts, errors = [journal.kept], len(journal.kept.skipped)
+    tell(Headway(journal.done, total, errors))
+    for part in coming:
+        journal.append(part)
+        parts.append(part)
+        errors += len(part.skipped)
+        tell(Headway(journal.done, total, errors))
+    return parts

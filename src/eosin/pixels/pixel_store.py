@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eosin.errors import ConfigError
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -88,22 +86,14 @@ class PixelStore:
 
     @contextmanager
     def locked(self, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
-        """Keep other processes from appending; the system lets go of the lock of a killed one.
+        """Keep other processes from appending; the system lets go of the lock of a killed one."""
+        from filelock import lock_descriptor
 
-        Raises:
-            ConfigError: this system has no such locks.
-        """
-        try:
-            import fcntl
-        except ImportError as error:
-            raise ConfigError(f"{self.folder}: this system has no file locks") from error
         with (self.folder / LOCK_NAME).open("ab") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not lock_descriptor(stream.fileno(), blocking=False):
                 if on_wait:
                     on_wait()
-                fcntl.flock(stream, fcntl.LOCK_EX)
+                lock_descriptor(stream.fileno())
             yield
 
 

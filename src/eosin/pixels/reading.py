@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import stat
 import struct
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from eosin.artefacts.tables import ERRORS, companion, write_csv
 from eosin.errors import DataError
+from eosin.files import disk_errors
 from eosin.pixels.completeness import (
     IncompleteError,
     png_chunks,
@@ -157,7 +159,9 @@ def write_error_table(skipped: Sequence[SkippedFile], path: Path) -> None:
     A name that is not UTF-8 is written as the bytes that it is.
     """
     if not skipped:
-        path.unlink(missing_ok=True)
+        with disk_errors(path, doing="removed"):
+            if os.path.lexists(path):  # on a read-only disk even nothing cannot be removed
+                path.unlink()
         return
     import pandas as pd
 

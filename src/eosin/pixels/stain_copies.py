@@ -14,7 +14,7 @@ from pydantic import Field
 from eosin.artefacts.codec import Artefact, Fields, read_artefact, write_artefact
 from eosin.artefacts.preprocessing import StainStep
 from eosin.errors import ConfigError, DataError
-from eosin.files import replacing
+from eosin.files import contents, replacing
 from eosin.pixels.reading import SkippedFile, UInt8Image, read_image
 from eosin.pixels.stain_normalizer import Source
 from eosin.pixels.stain_step import apply_stain, stain_note
@@ -67,6 +67,12 @@ def copy_names(paths: Sequence[Path]) -> tuple[Path, ...]:
     return names
 
 
+def require_copies(folder: Path) -> None:
+    """ConfigError where ``folder`` holds something other than copies."""
+    if contents(folder) and not (folder / SETTINGS_NAME).is_file():
+        raise ConfigError(f"{folder}: holds files and no {SETTINGS_NAME}; name a new folder")
+
+
 def claim_folder(folder: Path, step: StainStep) -> None:
     """Record the step in ``folder`` before its first copy.
 
@@ -83,8 +89,7 @@ def claim_folder(folder: Path, step: StainStep) -> None:
                 "or remove it"
             )
         return
-    if folder.exists() and any(folder.iterdir()):
-        raise ConfigError(f"{folder}: holds files and no {SETTINGS_NAME}; name a new folder")
+    require_copies(folder)
     write_artefact(wanted, path)
 
 

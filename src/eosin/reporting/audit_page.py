@@ -22,8 +22,10 @@ _ROWS_SHOWN = 500
 
 def write_audit_page(audit: Audit, path: Path, *, pairs_shown: int = _PAIRS_SHOWN) -> None:
     """Write the audit as one self-contained HTML file; reads the images of the pairs it shows."""
+    from eosin.artefacts.outputs import PAGE, require_output
     from eosin.files import write_text
 
+    require_output(path, PAGE)
     write_text(path, audit_page(audit, pairs_shown=pairs_shown))
 
 

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.glossary import GLOSSARY
+from eosin.artefacts.outputs import PAGE, PICTURE, document, require_output_folder, table
 from eosin.artefacts.tables import relative_paths, write_csv
 from eosin.errors import EosinError
 from eosin.files import write_text
+from eosin.locks import one_writer
 from eosin.networks.run import read_run
 from eosin.reporting.comparison_figures import (
     learning_drawings,
@@ -39,6 +41,15 @@ if TYPE_CHECKING:
 
 PAGE_NAME = "comparison.html"
 _PICTURES = ("accuracy", "precision", "recall", "f1", "mistakes", "learning")
+COMPARISON_FILES = {
+    PAGE_NAME: PAGE,
+    "comparison.json": document("comparison"),
+    "differences.csv": table("table of a comparison", "first", "second", "metric", "scope"),
+    "tests.csv": table("table of a comparison", "first", "second", "unit", "p"),
+    "models.csv": table("table of a comparison", "model", "protocol", "metric", "scope"),
+    "mistakes.csv": table("table of a comparison", "path", "label", "models_wrong"),
+    **{f"{name}.png": PICTURE for name in _PICTURES},
+}
 _TILES = 12
 _CONTENTS = (
     ("verdict", "Verdict"),
@@ -81,7 +92,17 @@ def write_comparison(
 
     Returns:
         the path of the page, which links to nothing outside.
+
+    Raises:
+        ConfigError: ``folder`` holds a Run, or files under these names that are none of these.
+        DataError: another process is writing there, or the disk will not take it.
     """
+    require_output_folder(folder, COMPARISON_FILES)
+    with one_writer(folder):
+        return _write(comparison, folder, runs)
+
+
+def _write(comparison: Comparison, folder: Path, runs: Mapping[str, Sequence[Path]] | None) -> Path:
     named = {name: [Path(run) for run in p.runs] for name, p in comparison.provenance.items()}
     histories, without = _histories(named if runs is None else runs)
     pictures = [*measure_pictures(comparison), overlap_picture(comparison)]

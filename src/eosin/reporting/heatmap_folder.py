@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eosin.artefacts.outputs import ERRORS, Output, require_output_folder, table
 from eosin.artefacts.tables import ExplanationsSidecar, write_table
 from eosin.explanation.heatmap import Explanation
 from eosin.explanation.merge import MERGED
-from eosin.files import replacing, valid_text
+from eosin.files import replacing, shortened, valid_text
+from eosin.locks import one_writer
 from eosin.reporting.heatmap_pictures import draw_heatmap, draw_merged, draw_models
 
 if TYPE_CHECKING:
@@ -23,6 +25,13 @@ if TYPE_CHECKING:
     from eosin.pixels.reading import SkippedFile, UInt8Image
 
 INDEX_NAME = "explanations.csv"
+HEATMAP_FILES: dict[str, Output | None] = {
+    INDEX_NAME: table("index of heatmaps", "path", "model", "method", "overlay"),
+    "errors.csv": ERRORS,
+    "faithfulness.csv": table("table of heatmaps", "path", "model", "method", "verdict"),
+    "faithfulness-summary.csv": table("table of heatmaps", "model", "method", "measure"),
+    **dict.fromkeys(("overlays", "panels", "merged", "maps")),
+}
 
 
 @dataclass
@@ -104,8 +113,8 @@ class HeatmapFolder:
 
     def _name(self, path: Path) -> str:
         """The image's stem, with its folder and then a number where another image has it."""
-        folder, stem = (_as_name(part) for part in (path.parent.name, path.stem))
-        wanted = [stem, f"{folder}-{stem}"]
+        stem = shortened(_as_name(path.stem))  # what is added to it must have room in a name
+        wanted = [stem, f"{shortened(_as_name(path.parent.name), 40)}-{shortened(stem, 120)}"]
         numbered = (f"{wanted[-1]}-{n}" for n in range(2, len(self._names) + 3))
         free = (name for name in (*wanted, *numbered) if name.lower() not in self._names)
         name = next(free)
@@ -136,16 +145,22 @@ def write_heatmaps(
         explanations: as ``explain`` gives them.
         folder: made where it does not exist.
         on_files: told of each file that is done.
+
+    Raises:
+        ConfigError: ``folder`` holds a Run, or files under these names that are none of these.
+        DataError: another process is writing there, or the disk will not take it.
     """
+    require_output_folder(folder, HEATMAP_FILES)
     written = HeatmapFolder(folder)
-    for item in explanations:
-        if isinstance(item, Explanation):
-            written.add(item)
-        else:
-            written.skipped.append(item)
-        on_files(1)
-    if written.explained:
-        written.write_index()
+    with one_writer(folder):
+        for item in explanations:
+            if isinstance(item, Explanation):
+                written.add(item)
+            else:
+                written.skipped.append(item)
+            on_files(1)
+        if written.explained:
+            written.write_index()
     return written
 
 
@@ -171,4 +186,4 @@ def _as_name(part: str) -> str:
 
 
 def _file_name(model: str) -> str:
-    return re.sub(r"[^\w.+-]+", "-", model).strip("-") or "model"
+    return shortened(re.sub(r"[^\w.+-]+", "-", model).strip("-"), 60) or "model"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from eosin.artefacts.outputs import PAGE, require_output
 from eosin.errors import DataError
 from eosin.evaluation.evaluate import evaluate_predictions
 from eosin.files import write_text
@@ -84,7 +85,10 @@ def write_report(
         DataError: an image has no label, or the Run, the table and the evaluation do not belong
             together.
         ModelError: a member of the Run is missing or changed.
+        ConfigError: ``path`` is of the Run, or a file that is no page of eosin's.
+        DiskError: it cannot be written.
     """
+    require_output(path, PAGE, inputs=[run.folder])
     if evaluation is None:
         evaluation = evaluate_predictions(predictions, resamples=resamples, seed=seed)
     _require_same(run, predictions, evaluation)

@@ -99,8 +99,8 @@ class Workshop:
         key = cell.key(self.study.training, images.fingerprint, self.study.config.resamples)
         weights = self._weights(cell)
         state = read_cell_state(folder / _STATE)
-        if state and not (state.key == key and _agree(state.weights, weights)):
-            shutil.rmtree(folder)
+        if folder.exists() and not (state and state.key == key and _agree(state.weights, weights)):
+            shutil.rmtree(folder)  # of a cell without a state too: it was killed while removed
         elif state and state.seconds is not None and state.done:
             return self._read(cell, folder, state.seconds)
         begun = CellState(key=key, weights=weights, done=False, seconds=None)

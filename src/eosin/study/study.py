@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from eosin.artefacts.outputs import PAGE, Output, require_output_folder, table
 from eosin.data.bci import read_bci
 from eosin.data.breakhis import read_breakhis
 from eosin.data.folder import read_folder
 from eosin.data.synthetic import SyntheticOptions, write_synthetic
 from eosin.errors import ConfigError, EosinError
+from eosin.locks import one_writer
 from eosin.study.cells import Result, Workshop
 from eosin.study.comparisons import compare_group, comparison_groups
 from eosin.study.heatmaps import draw_heatmaps, heatmap_groups
@@ -27,6 +29,13 @@ if TYPE_CHECKING:
     from eosin.training.progress import Progress
 
 
+STUDY_FILES: dict[str, Output | None] = {
+    "study.html": PAGE,
+    "study.csv": table("table of a study", "model", "vote", "protocol"),
+    "stain-effects.csv": table("table of a study", "model", "stain", "protocol"),
+    "draws.csv": table("table of a study", "model", "protocol", "against"),
+    **dict.fromkeys(("images", "cells", "heatmaps", "comparisons")),
+}
 # What a cell or its pictures may raise: ours, the disk's, torch's and scikit-learn's.
 _FAULTS = (EosinError, OSError, RuntimeError, ValueError)
 
@@ -139,9 +148,23 @@ def run_study(
         on_files: told of files read while features are computed.
 
     Raises:
-        DataError: the images cannot be read.
+        DataError: the images cannot be read, or another process is writing there.
+        ConfigError: ``folder`` holds a Run, images that are read, or other files of these names.
 
     """
+    inputs = [] if study.config.dataset == "synthetic" else [study.root]
+    require_output_folder(folder, STUDY_FILES, inputs=inputs)
+    with one_writer(folder, then="then run the same command again: what is finished is kept"):
+        return _run(study, folder, watcher, progress, on_files)
+
+
+def _run(
+    study: StudyFile,
+    folder: Path,
+    watcher: Watcher | None,
+    progress: Progress | None,
+    on_files: Callable[[int], None] | None,
+) -> StudyResult:
     manifest = read_images(study, folder).manifest
     workshop = Workshop(study, manifest, folder)
     cells = plan(study)

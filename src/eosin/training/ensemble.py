@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, get_args
 
 from eosin.artefacts.manifest import COLUMNS, Manifest
+from eosin.artefacts.outputs import RUN_FILES, require_output_folder
 from eosin.artefacts.predictions import Predictions, read_predictions
 from eosin.artefacts.run import FoldsRun, Vote
 from eosin.data.splits import hold_out
 from eosin.errors import ConfigError, DataError, ModelError
 from eosin.inference.predict import predict
 from eosin.inference.scoring import PredictOptions
+from eosin.locks import one_writer
 from eosin.networks.fusion import save_fusion
 from eosin.networks.run import (
     ERRORS_NAME,
@@ -30,7 +33,7 @@ from eosin.training.folds import gather_folds
 from eosin.training.fusion import FusionOptions
 from eosin.training.readings import SharedReadings
 from eosin.training.train import Trained
-from eosin.training.voting import Validation, fit_vote, require_honest_validation
+from eosin.training.voting import FittedVote, Validation, fit_vote, require_honest_validation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -105,17 +108,18 @@ def make_ensembles(
         DataError: no manifest for a vote that is fitted, or too few validation images.
 
     """
-    options = options or EnsembleOptions()
+    for folder in folders.values():
+        require_output_folder(folder, RUN_FILES, inputs=[run.folder for run in runs], run=True)
     _require_members(runs)
-    _require_folders(folders)
     if manifest is not None:
         manifest.require_honest_name()
-    maker = _Maker(tuple(runs), options, on_files)
+    maker = _Maker(tuple(runs), options or EnsembleOptions(), on_files)
     folded = any(isinstance(run.record, FoldsRun) for run in runs)
-    made = maker.by_folds(folders, manifest) if folded else maker.at_once(folders, manifest)
-    for vote, folder in folders.items():
-        write_error_table(made[vote].skipped, folder / ERRORS_NAME)
-    return made
+    with ExitStack() as stack:
+        for folder in folders.values():
+            stack.enter_context(one_writer(folder))
+        _require_folders(folders)
+        return maker.by_folds(folders, manifest) if folded else maker.at_once(folders, manifest)
 
 
 @dataclass(frozen=True)
@@ -135,11 +139,13 @@ class _Maker:
             manifest = hold_out(manifest, place.fold)
         read = self._readings()
         validation = None if manifest is None else _validation(self.runs, manifest, read)
-        runs = {
-            vote: self._write(self.runs, folder, vote, validation=validation, place=place)
-            for vote, folder in folders.items()
-        }
-        return {vote: Trained(run, read.skipped) for vote, run in runs.items()}
+        fitted = {vote: self._fit(vote, self.runs, validation) for vote in folders}
+        made = {}
+        for vote, folder in folders.items():
+            write_error_table(read.skipped, folder / ERRORS_NAME)  # the record ends the making
+            run = self._write(self.runs, folder, fitted[vote], validation=validation, place=place)
+            made[vote] = Trained(run, read.skipped)
+        return made
 
     def by_folds(
         self, folders: Mapping[Vote, Path], manifest: Manifest | None
@@ -164,6 +170,7 @@ class _Maker:
         made = {}
         for vote, folder in folders.items():
             training = members[vote][0].record.training
+            write_error_table(tuple(skipped.values()), folder / ERRORS_NAME)
             whole = gather_folds(folder, manifest, members[vote], parts[vote], training=training)
             made[vote] = Trained(whole[0], tuple(skipped.values()), whole[1])
         return made
@@ -179,18 +186,24 @@ class _Maker:
         seen = any(run.record.val_patients for run in members) or use
         split = hold_out(manifest, fold, validation=seen)
         place = Place(manifest.protocol, split.fingerprint, fold)
-        return self._write(members, folder, vote, validation=validation, place=place)
+        fitted = self._fit(vote, members, validation)
+        return self._write(members, folder, fitted, validation=validation, place=place)
+
+    def _fit(
+        self, vote: Vote, members: Sequence[Run], validation: Validation | None
+    ) -> tuple[Vote, FittedVote]:
+        return vote, fit_vote(vote, members, validation, fusion=self.options.fusion)
 
     def _write(
         self,
         members: Sequence[Run],
         folder: Path,
-        vote: Vote,
+        voted: tuple[Vote, FittedVote],
         *,
         validation: Validation | None,
         place: Place,
     ) -> Run:
-        fitted = fit_vote(vote, members, validation, fusion=self.options.fusion)
+        vote, fitted = voted
         fused = fitted.head is not None
         if fitted.head is not None:
             save_fusion(fitted.head, folder / WEIGHTS_NAME)

@@ -6,7 +6,9 @@ import hashlib
 import json
 import os
 import uuid
+import warnings
 import zipfile
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import repeat
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eosin.errors import DiskError, EosinWarning
 from eosin.files import replacing, sha256_of
 from eosin.pixels.batches import read_batches
 from eosin.pixels.stain_normalizer import source_key
@@ -66,7 +69,10 @@ def cache_folder() -> Path:
     named = os.environ.get("EOSIN_CACHE")
     if named:
         return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eosin"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eosin"
+    except RuntimeError:  # a user without a home: where no folder can be, there is no cache
+        return Path(os.devnull) / "eosin"
 
 
 @dataclass(frozen=True)
@@ -103,11 +109,12 @@ class FeatureCache:
                     kept = map(Kept, rows, notes)
                     known.update(zip(shard["keys"].tolist(), kept, strict=True))
             except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-                path.unlink(missing_ok=True)
+                with suppress(OSError):  # it may not be ours to remove
+                    path.unlink()
         return known
 
     def add(self, features: Mapping[str, Kept]) -> None:
-        """Keep these features."""
+        """Keep these features; DiskError where they cannot be kept."""
         if not features:
             return
         with replacing(self.folder / f"{uuid.uuid4().hex}.npz") as draft, draft.open("wb") as out:
@@ -155,7 +162,10 @@ def compute_features(
                 fresh.update(zip((keys[part[k]] for k in batch.places), kept, strict=True))
             if on_files:
                 on_files(batch.files)
-        cache.add(fresh)
+        try:
+            cache.add(fresh)
+        except DiskError as error:
+            _say_uncached(cache.folder.parents[1], error)
         known.update(fresh)
     places = np.array([k for k, key in enumerate(keys) if key in known], dtype=np.int64)
     found = [known[keys[place]] for place in places]
@@ -168,8 +178,21 @@ def compute_features(
     )
 
 
+def _say_uncached(folder: Path, error: DiskError) -> None:
+    reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error
+    warnings.warn(
+        f"{folder}: no cache of features ({reason}), so that they are computed anew each time; "
+        "name a folder that can be written in EOSIN_CACHE",
+        EosinWarning,
+        stacklevel=3,
+    )
+
+
 def _content(path: Path) -> str:
-    return sha256_of(path) if path.is_file() else str(path)
+    try:
+        return sha256_of(path)
+    except OSError:  # whoever reads its pixels says what is wrong with it
+        return str(path)
 
 
 def _parts(places: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -74,6 +74,7 @@ class RichProgress:
         )
         self._task = self._bar.add_task("", total=None, said="", rate=0.0)
         self._images = self._epochs = self._done = self._decoded = 0
+        self._noted: set[str] = set()
         self._began = 0.0
 
     def __enter__(self) -> Self:
@@ -93,7 +94,10 @@ class RichProgress:
         self._bar.update(self._task, completed=self._decoded, rate=self._decoded / seconds)
 
     def note(self, sentence: str) -> None:
-        """Print the sentence, above the bar where there is one."""
+        """Print the sentence, above the bar where there is one; but not twice, fold after fold."""
+        if sentence in self._noted:
+            return
+        self._noted.add(sentence)
         self._bar.console.print(sentence, highlight=False, markup=False)
 
     def start(self, *, epochs: int, done: int, images: int) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from eosin.artefacts.outputs import RUN_FILES, require_output_folder
 from eosin.artefacts.predictions import Predictions, read_predictions
 from eosin.errors import ConfigError
+from eosin.locks import one_writer
 from eosin.networks.run import ERRORS_NAME, PREDICTIONS_NAME, Run
 from eosin.pixels.reading import write_error_table
 from eosin.training.folds import gather_folds
@@ -15,12 +18,13 @@ from eosin.training.trainers import FineTuneTrainer, FrozenTrainer, Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from eosin.artefacts.manifest import Manifest
     from eosin.pixels.reading import SkippedFile
     from eosin.training.config import TrainingConfig
     from eosin.training.progress import Progress
+
+_RESUME = "then run the same command with --resume: what is finished is kept"
 
 
 @dataclass(frozen=True)
@@ -68,27 +72,30 @@ def train(
     Raises:
         LeakageError: a patient crosses splits under a name that hides it.
         ConfigError: no splits, no such fold, or a finished Run in ``folder``.
-        DataError, ModelError: images or weights cannot be used.
+        DataError, ModelError: images or weights cannot be used, another process is writing
+            ``folder``, or it cannot be written.
 
     """
+    inputs = [Path(file) for file in (config.weights, config.stain_target)]
+    require_output_folder(folder, RUN_FILES, inputs=inputs, run=True)
     manifest.require_honest_name()
     _require_fold(manifest, fold)
-    whole = Identity.of(manifest, config, None)
-    finished = finished_run(folder, whole, resume=resume) if fold == "all" else None
-    if finished is not None:
-        return Trained(finished, (), read_predictions(folder / PREDICTIONS_NAME))
     trainer: Trainer = (
         FrozenTrainer(manifest, config, resume=resume, on_files=on_files)
         if config.freeze
         else FineTuneTrainer(manifest, config, resume=resume, progress=progress)
     )
-    if fold == "all":
-        trained = _train_every_fold(trainer, manifest, folder, config)
-    else:
+    with one_writer(folder, then=_RESUME):
+        if fold == "all":
+            whole = Identity.of(manifest, config, None)
+            finished = finished_run(folder, whole, resume=resume)
+            if finished is not None:
+                return Trained(finished, (), read_predictions(folder / PREDICTIONS_NAME))
+            return _train_every_fold(trainer, manifest, folder, config)
         trained = Trained(trainer.train(folder, fold), tuple(trainer.skipped))
-    if trained.skipped or not resume:  # what was finished before has its table
-        write_error_table(trained.skipped, folder / ERRORS_NAME)
-    return trained
+        if trained.skipped or not resume:  # what was finished before has its table
+            write_error_table(trained.skipped, folder / ERRORS_NAME)
+        return trained
 
 
 def _train_every_fold(
@@ -99,9 +106,12 @@ def _train_every_fold(
         run = trainer.train(folder / f"fold-{fold}", fold)
         runs.append(run)
         parts.append(trainer.score_held_out(run, fold))
+    found = {item.path: item for item in trainer.skipped}  # several folds may have met a file
+    skipped = tuple(found[path] for path in manifest.paths if path in found)
+    write_error_table(skipped, folder / ERRORS_NAME)  # before the record, which ends the training
     settings = config.model_dump(mode="json")
     run, predictions = gather_folds(folder, manifest, runs, parts, training=settings)
-    return Trained(run, tuple(trainer.skipped), predictions)
+    return Trained(run, skipped, predictions)
 
 
 def _require_fold(manifest: Manifest, fold: int | Literal["all"] | None) -> None:
