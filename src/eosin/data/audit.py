@@ -11,9 +11,10 @@ from eosin.data.fingerprints import Fingerprint, read_fingerprints
 from eosin.data.near_duplicates import Match, equal_pictures, find_near_duplicates
 from eosin.files import sha256_of
 from eosin.pixels.reading import SkippedFile, read_image
+from eosin.progress import SILENT, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import pandas as pd
 
@@ -218,17 +219,15 @@ class Audit:
         }
 
 
-def audit_manifest(
-    manifest: Manifest, *, workers: int = 2, on_image: Callable[[int], None] | None = None
-) -> Audit:
+def audit_manifest(manifest: Manifest, *, workers: int = 2, progress: Progress = SILENT) -> Audit:
     """Read every image of a manifest and report what would make its figures wrong.
 
     Args:
         manifest: divided or not; folds count as splits.
         workers: threads that decode images.
-        on_image: called with the number of images read so far.
+        progress: told of images read.
     """
-    results = read_fingerprints(manifest.paths, workers=workers, on_image=on_image)
+    results = read_fingerprints(manifest.paths, workers=workers, progress=progress)
     readable = [
         (row, item) for row, item in enumerate(results) if not isinstance(item, SkippedFile)
     ]

@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from eosin.errors import DataError
 from eosin.pixels.reading import SkippedFile, UInt8Image, read_image
+from eosin.progress import SILENT, Progress, working
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
 SIDE = 32  # pixels of the square that every picture is averaged to
@@ -73,21 +74,21 @@ def fingerprint(image: UInt8Image) -> Fingerprint:
 
 
 def read_fingerprints(
-    paths: Sequence[Path], *, workers: int = 2, on_image: Callable[[int], None] | None = None
+    paths: Sequence[Path], *, workers: int = 2, progress: Progress = SILENT
 ) -> list[Fingerprint | SkippedFile]:
     """Read every image in threads; a file that cannot be read gives its reason instead.
 
     Args:
         paths: the images, in any order; the answer keeps it.
         workers: threads that decode.
-        on_image: called with the number of images done, after each.
+        progress: told of images read.
     """
     found: list[Fingerprint | SkippedFile] = []
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        for done, result in enumerate(pool.map(_read, paths), start=1):
+    work = working(progress, "looking", total=len(paths))
+    with work, ThreadPoolExecutor(max_workers=workers) as pool:
+        for result in pool.map(_read, paths):
             found.append(result)
-            if on_image is not None:
-                on_image(done)
+            progress.advance(errors=isinstance(result, SkippedFile))
     return found
 
 

@@ -25,16 +25,14 @@ from eosin.pixels.stain_sources import (
     pooled_sources,
 )
 from eosin.pixels.stain_step import normalizer_of, step_of
+from eosin.progress import SILENT, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from eosin.artefacts.manifest import Manifest
     from eosin.artefacts.preprocessing import Per
     from eosin.pixels.reading import SkippedFile
     from eosin.pixels.stain_sources import Sources
 
-    OnFiles = Callable[[int], None]
 
 COPIES = {SETTINGS_NAME: document("stain copies"), "manifest.csv": MANIFEST, "errors.csv": ERRORS}
 
@@ -79,7 +77,7 @@ def normalize_stains(
     folder: Path,
     options: StainOptions | None = None,
     *,
-    on_files: OnFiles | None = None,
+    progress: Progress = SILENT,
 ) -> Stained:
     """Write normalised copies of a manifest's images under ``folder``, continuing where it stopped.
 
@@ -87,7 +85,7 @@ def normalize_stains(
         manifest: the images; with splits, the target is the median of those that train.
         folder: new, or one that was begun with the same options.
         options: how.
-        on_files: told of files done.
+        progress: told of files done.
 
     Raises:
         ConfigError: unknown method, a stain per patient where patients are not known, or a folder
@@ -114,7 +112,7 @@ def normalize_stains(
             step,
             sources=_sources(manifest, step, options.workers),
             workers=options.workers,
-            on_files=on_files,
+            progress=progress,
         )
     readable = [note is not None for note in written.notes]
     if not any(readable):

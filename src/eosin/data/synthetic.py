@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from eosin.data.tissue import Stain, Stroma, Tissue, draw
 from eosin.errors import ConfigError, DataError
 from eosin.files import replacing
 from eosin.locks import one_writer
+from eosin.progress import SILENT, Progress, working
 
 Kind = Literal["breakhis", "her2"]
 
@@ -243,26 +244,25 @@ def write_synthetic(
     options: SyntheticOptions | None = None,
     *,
     workers: int = 2,
-    on_image: Callable[[int], None] | None = None,
+    progress: Progress = SILENT,
 ) -> list[Path]:
     """Draw a dataset into ``out`` and return the paths of its images, in order.
 
     BreakHis names lie flat in ``out/images``; BCI names in ``out/HE/train`` and ``out/HE/test``.
     Masks stand beside them under ``out/masks`` (see :func:`mask_path`). The same options write the
-    same bytes with any number of ``workers`` (threads). ``on_image`` is called with the count of
-    images done. Raises DataError when ``out`` already holds images of another dataset, or another
-    process is drawing there.
+    same bytes with any number of ``workers`` (threads). Raises DataError when ``out``
+    already holds images of another dataset, or another process is drawing there.
     """
     options = options or SyntheticOptions()
     jobs = list(_jobs(options))
     require_output_folder(out, dict.fromkeys(("images", "HE", _MASKS)))
     _refuse_strangers(out, {job.path for job in jobs})
     written: list[Path] = []
-    with one_writer(out), ThreadPoolExecutor(max_workers=workers) as pool:
+    work = working(progress, "drawing", total=len(jobs))
+    with one_writer(out), work, ThreadPoolExecutor(max_workers=workers) as pool:
         for path in pool.map(lambda job: _write_image(out, job, options), jobs):
             written.append(path)
-            if on_image is not None:
-                on_image(len(written))
+            progress.advance()
     return written
 
 

@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eosin.progress import SILENT, Progress
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from eosin.pixels.reading import UInt8Image
 
@@ -85,14 +87,15 @@ class PixelStore:
         return rows
 
     @contextmanager
-    def locked(self, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
+    def locked(self, progress: Progress = SILENT) -> Iterator[None]:
         """Keep other processes from appending; the system lets go of the lock of a killed one."""
         from filelock import lock_descriptor
 
         with (self.folder / LOCK_NAME).open("ab") as stream:
             if not lock_descriptor(stream.fileno(), blocking=False):
-                if on_wait:
-                    on_wait()
+                progress.note(
+                    f"waiting for another training that decodes images into {self.folder}"
+                )
                 lock_descriptor(stream.fileno())
             yield
 

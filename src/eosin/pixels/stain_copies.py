@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from eosin.files import contents, replacing
 from eosin.pixels.reading import SkippedFile, UInt8Image, read_image
 from eosin.pixels.stain_normalizer import Source
 from eosin.pixels.stain_step import apply_stain, stain_note
+from eosin.progress import SILENT, Progress, working
 
 SETTINGS_NAME: Final = "stain.json"
 _NOTE: Final = "eosin-stain-note"  # PNG text that lets a continued job know what it noted before
@@ -100,7 +101,7 @@ def write_copies(
     *,
     sources: Sequence[Source | None] | None = None,
     workers: int = 2,
-    on_files: Callable[[int], None] | None = None,
+    progress: Progress = SILENT,
 ) -> Copies:
     """Write each file's copy in the target's stain; one that is there and no older is kept.
 
@@ -110,7 +111,7 @@ def write_copies(
         step: what is applied.
         sources: of each file, the stain of its patient, where the step goes by patient.
         workers: threads.
-        on_files: told of files done.
+        progress: told of files done.
     """
 
     def write(place: int) -> tuple[str | SkippedFile, bool]:
@@ -119,13 +120,12 @@ def write_copies(
 
     results: list[str | SkippedFile] = []
     kept = 0
-    with ThreadPoolExecutor(workers) as pool:
+    with working(progress, "copies", total=len(paths)), ThreadPoolExecutor(workers) as pool:
         try:
             for said, was_there in pool.map(write, range(len(paths))):
                 results.append(said)
                 kept += was_there
-                if on_files:
-                    on_files(1)
+                progress.advance(errors=isinstance(said, SkippedFile))
         except BaseException:  # Ctrl-C: end with the copies being written
             pool.shutdown(wait=False, cancel_futures=True)
             raise

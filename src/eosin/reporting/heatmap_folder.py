@@ -14,10 +14,11 @@ from eosin.explanation.heatmap import Explanation
 from eosin.explanation.merge import MERGED
 from eosin.files import replacing, shortened, valid_text
 from eosin.locks import one_writer
+from eosin.progress import SILENT, Progress, working
 from eosin.reporting.heatmap_pictures import draw_heatmap, draw_merged, draw_models
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from pathlib import Path
 
     from eosin.explanation.faithfulness_table import FaithfulnessRow
@@ -132,7 +133,7 @@ def write_heatmaps(
     explanations: Iterable[Explanation | SkippedFile],
     folder: Path,
     *,
-    on_files: Callable[[int], None] = lambda _: None,
+    progress: Progress = SILENT,
 ) -> HeatmapFolder:
     """Write explanations as they come, one in memory at a time; nothing in ``folder`` is deleted.
 
@@ -144,7 +145,7 @@ def write_heatmaps(
     Args:
         explanations: as ``explain`` gives them.
         folder: made where it does not exist.
-        on_files: told of each file that is done.
+        progress: told of each file that is done.
 
     Raises:
         ConfigError: ``folder`` holds a Run, or files under these names that are none of these.
@@ -152,13 +153,13 @@ def write_heatmaps(
     """
     require_output_folder(folder, HEATMAP_FILES)
     written = HeatmapFolder(folder)
-    with one_writer(folder):
+    with one_writer(folder), working(progress, "explaining"):
         for item in explanations:
             if isinstance(item, Explanation):
                 written.add(item)
             else:
                 written.skipped.append(item)
-            on_files(1)
+            progress.advance(errors=isinstance(item, SkippedFile))
         if written.explained:
             written.write_index()
     return written

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from eosin.data.folder import read_folder
 from eosin.data.synthetic import SyntheticOptions, write_synthetic
 from eosin.errors import ConfigError, EosinError
 from eosin.locks import one_writer
+from eosin.progress import SILENT, Progress
+from eosin.reporting.wording import figure
 from eosin.study.cells import Result, Workshop
 from eosin.study.comparisons import compare_group, comparison_groups
 from eosin.study.heatmaps import draw_heatmaps, heatmap_groups
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from eosin.artefacts.manifest import Manifest
     from eosin.data.scan import ReadDataset
     from eosin.study.config import StudyFile
-    from eosin.training.progress import Progress
 
 
 STUDY_FILES: dict[str, Output | None] = {
@@ -38,19 +39,6 @@ STUDY_FILES: dict[str, Output | None] = {
 }
 # What a cell or its pictures may raise: ours, the disk's, torch's and scikit-learn's.
 _FAULTS = (EosinError, OSError, RuntimeError, ValueError)
-
-
-class Watcher(Protocol):
-    """Told how a study goes on."""
-
-    def begins(self, cell: Cell, *, number: int, of: int) -> None:
-        """A cell is taken up."""
-
-    def ended(self, cell: Cell, result: Result) -> None:
-        """It is done, or was done before."""
-
-    def failed(self, cell: Cell, reason: str) -> None:
-        """It could not be done; the study goes on."""
 
 
 @dataclass(frozen=True)
@@ -130,9 +118,7 @@ def run_study(
     study: StudyFile,
     folder: Path,
     *,
-    watcher: Watcher | None = None,
-    progress: Progress | None = None,
-    on_files: Callable[[int], None] | None = None,
+    progress: Progress = SILENT,
 ) -> StudyResult:
     """Do every cell of a study that is not done yet.
 
@@ -143,9 +129,7 @@ def run_study(
     Args:
         study: what ``read_study`` gave.
         folder: where cells are kept.
-        watcher: told of every cell.
-        progress: told of every epoch of a fine-tuning.
-        on_files: told of files read while features are computed.
+        progress: told of every cell in words.
 
     Raises:
         DataError: the images cannot be read, or another process is writing there.
@@ -155,15 +139,13 @@ def run_study(
     inputs = [] if study.config.dataset == "synthetic" else [study.root]
     require_output_folder(folder, STUDY_FILES, inputs=inputs)
     with one_writer(folder, then="then run the same command again: what is finished is kept"):
-        return _run(study, folder, watcher, progress, on_files)
+        return _run(study, folder, progress)
 
 
 def _run(
     study: StudyFile,
     folder: Path,
-    watcher: Watcher | None,
-    progress: Progress | None,
-    on_files: Callable[[int], None] | None,
+    progress: Progress,
 ) -> StudyResult:
     manifest = read_images(study, folder).manifest
     workshop = Workshop(study, manifest, folder)
@@ -171,18 +153,16 @@ def _run(
     results: list[Result] = []
     failures: list[tuple[Cell, str]] = []
     for number, cell in enumerate(cells, start=1):
-        if watcher:
-            watcher.begins(cell, number=number, of=len(cells))
+        begun = f"{number}/{len(cells)} {cell.name}"
+        progress.note(begun)
         try:
-            result = workshop.do(cell, progress=progress, on_files=on_files)
+            result = workshop.do(cell)
         except _FAULTS as error:
             failures.append((cell, f"{type(error).__name__}: {error}"))
-            if watcher:
-                watcher.failed(cell, failures[-1][1])
+            progress.note(f"{begun} failed: {failures[-1][1]}")
             continue
         results.append(result)
-        if watcher:
-            watcher.ended(cell, result)
+        progress.note(f"{begun}: {_found(result)}")
     asked, resamples = study.config.heatmaps, study.config.resamples
     drawn, undrawn = _for_each(
         heatmap_groups(results) if asked else [],
@@ -200,6 +180,11 @@ def _run(
     return StudyResult(
         study, len(manifest), patients, tuple(results), tuple(failures), drawn, compared
     )
+
+
+def _found(result: Result) -> str:
+    accuracy, protocol = result.image.value("accuracy"), result.predictions.provenance.protocol
+    return f"accuracy {figure(accuracy, space=' ')}  ({protocol.name}), {result.seconds:.0f} s"
 
 
 def _for_each(

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from eosin.artefacts.manifest import Manifest
     from eosin.pixels.reading import SkippedFile, UInt8Image
     from eosin.pixels.views import ViewBatch, Views
+    from eosin.progress import Progress
     from eosin.training.config import TrainingConfig
     from eosin.training.learner import Learner
-    from eosin.training.progress import Progress
     from eosin.training.stain_augmentation import StainAugmentation
 
 _ORDER, _AUGMENT, _DROPOUT, _STAIN = 1, 2, 3, 4  # purposes of draws
@@ -68,7 +68,9 @@ class Epochs:
             DataError: no training or no validation image could be read.
             ModelError: a loss is no longer finite.
         """
-        began = time.perf_counter()
+        began, images = time.perf_counter(), len(self.train)
+        work = f"epoch {epoch}/{self.config.epochs}"
+        progress.begin(work, total=self.config.epochs * images, done=(epoch - 1) * images)
         loss, accuracy, rate = self._learn(epoch, progress)
         if not math.isfinite(loss):
             raise self._diverged(f"the loss of epoch {epoch} is {loss}")
@@ -118,10 +120,10 @@ class Epochs:
         labels = self.train.label_index
         self.learner.begin_epoch(int(draws(_DROPOUT, seed=seed, epoch=epoch).integers(2**31)))
         sums = torch.zeros(2, dtype=torch.float64, device=self.learner.device)
-        learned, seen, shown, rate = 0, 0, time.monotonic(), 0.0
+        learned, unseen, shown, rate = 0, 0, time.monotonic(), 0.0
         for step, batch in enumerate(self._altered(order, epoch), start=(epoch - 1) * batches):
             self.skip(batch.skipped)
-            seen += batch.files
+            unseen += batch.files
             if len(batch.places) < self.least:
                 continue
             rate = self._rate(step, batches)
@@ -130,8 +132,8 @@ class Epochs:
             learned += len(wanted)
             if time.monotonic() - shown > _SHOW_EVERY:
                 loss, accuracy = (sums / learned).tolist()
-                progress.batch(seen=seen, loss=loss, accuracy=accuracy)
-                shown = time.monotonic()
+                progress.advance(unseen, said=f"loss {loss:.3f}  accuracy {accuracy:.3f}")
+                unseen, shown = 0, time.monotonic()
         if not learned:
             raise DataError(
                 f"of {len(self.train)} training images no batch of {self.least} could be read"

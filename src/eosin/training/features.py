@@ -20,9 +20,10 @@ from eosin.errors import DiskError, EosinWarning
 from eosin.files import replacing, sha256_of
 from eosin.pixels.batches import read_batches
 from eosin.pixels.stain_normalizer import source_key
+from eosin.progress import SILENT, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -133,7 +134,7 @@ def compute_features(
     *,
     cache: FeatureCache,
     batch_size: int = 32,
-    on_files: Callable[[int], None] | None = None,
+    progress: Progress = SILENT,
     sources: Sequence[Source | None] | None = None,
 ) -> Features:
     """Pooled features of ``paths``, taken from the cache where this content is in it.
@@ -148,8 +149,7 @@ def compute_features(
     known = cache.read()
     missing = [place for place, key in enumerate(keys) if key not in known]
     skipped: list[SkippedFile] = []
-    if on_files:
-        on_files(len(paths) - len(missing))
+    progress.begin("features", total=len(paths), done=len(paths) - len(missing))
     for part in _parts(missing):
         fresh: dict[str, Kept] = {}
         files = [paths[place] for place in part]
@@ -160,13 +160,13 @@ def compute_features(
                 rows = engine.features(batch.pixels).astype(np.float32)
                 kept = map(Kept, rows, batch.notes)
                 fresh.update(zip((keys[part[k]] for k in batch.places), kept, strict=True))
-            if on_files:
-                on_files(batch.files)
+            progress.advance(batch.files, errors=len(batch.skipped))
         try:
             cache.add(fresh)
         except DiskError as error:
             _say_uncached(cache.folder.parents[1], error)
         known.update(fresh)
+    progress.end()
     places = np.array([k for k, key in enumerate(keys) if key in known], dtype=np.int64)
     found = [known[keys[place]] for place in places]
     return Features(

@@ -20,6 +20,7 @@ from eosin.networks.run import WEIGHTS_NAME, Run, weights_digest, write_run
 from eosin.networks.tensors import read_tensors, require_sound
 from eosin.networks.torch_engine import TorchEngine
 from eosin.networks.weights import initialise
+from eosin.progress import SILENT, Progress
 from eosin.training.features import FeatureCache, Features, compute_features
 from eosin.training.left_out import left_out_note
 from eosin.training.probe import LinearHead, Probe, Weighing, fit_probe
@@ -27,7 +28,7 @@ from eosin.training.provenance import software_versions
 from eosin.training.stain_fitting import fallback_notes, fit_stain_step, split_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     import numpy.typing as npt
@@ -74,7 +75,7 @@ def freeze_images(
     manifest: Manifest,
     config: TrainingConfig,
     *,
-    on_files: Callable[[int], None] | None = None,
+    progress: Progress = SILENT,
     stains: ImageStains | None = None,
 ) -> FrozenImages:
     """Features of every image of ``manifest`` under the network that ``config`` names.
@@ -82,7 +83,7 @@ def freeze_images(
     Args:
         manifest: the images; in splits where the settings ask for a stain step.
         config: the settings.
-        on_files: told of files read.
+        progress: told of files read.
         stains: of single images, from ``image_stains``, where several folds share them.
 
     Raises:
@@ -111,7 +112,7 @@ def freeze_images(
         spec,
         cache=FeatureCache.of(engine, spec),
         batch_size=config.batch_size,
-        on_files=on_files,
+        progress=progress,
         sources=sources,
     )
     if not len(found.places):

@@ -55,6 +55,17 @@ def best_epoch(rows: Sequence[EpochRow], monitor: Monitor) -> int:
     return max(rows, key=lambda row: (row.score(monitor), -row.epoch)).epoch
 
 
+def epoch_line(row: EpochRow, epochs: int, *, best: bool) -> str:
+    """The line that is shown of an epoch."""
+    return (
+        f"epoch {row.epoch:>3}/{epochs}  "
+        f"train loss {row.train_loss:.3f} accuracy {row.train_accuracy:.3f}  "
+        f"validation loss {row.val_loss:.3f} accuracy {row.val_accuracy:.3f} "
+        f"balanced {row.val_balanced_accuracy:.3f}  {row.seconds:.0f} s"
+        + ("  best so far" if best else "")
+    )
+
+
 def write_history(rows: Sequence[EpochRow], path: Path) -> None:
     """Write the whole curve in one step."""
     with replacing(path) as draft, draft.open("w", newline="", encoding="utf-8") as stream:

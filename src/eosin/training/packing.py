@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from eosin.pixels.cache import CacheError, PixelCache
 from eosin.pixels.views import Views
+from eosin.progress import Progress, working
 from eosin.training.features import cache_folder
-
-if TYPE_CHECKING:
-    from eosin.training.progress import Progress
 
 
 def packed_views(
@@ -21,19 +17,11 @@ def packed_views(
     no reason not to begin.
     """
     cache = PixelCache.of(train.spec, root=cache_folder())
-    total = len(train) + len(val)
     try:
-        first, second = (
-            cache.pack(
-                views,
-                workers=workers,
-                on_files=lambda files: progress.decoded(files, of=total),
-                on_wait=lambda: progress.note(
-                    f"waiting for another training that decodes images into {cache.folder}"
-                ),
+        with working(progress, "decoding, once", total=len(train) + len(val)):
+            first, second = (
+                cache.pack(views, workers=workers, progress=progress) for views in (train, val)
             )
-            for views in (train, val)
-        )
     except CacheError as error:
         progress.note(f"no cache, images are decoded in every epoch: {error}")
         return train, val
