@@ -29,6 +29,7 @@ from eosin.inference.table import predict_to_table
 from eosin.networks.classifier import load_classifier, save_classifier
 from eosin.networks.graphs import GraphEngine
 from eosin.networks.run import Run, read_run, take_in, weights_digest, write_run
+from eosin.progress import Silent
 
 FAST = Speed("onnxruntime", 2, 16, 15, fp32=90.0, int8=167.0, ratio=1.86, low=1.8, high=1.9)
 SLOW = replace(FAST, int8=60.0, ratio=0.67, low=0.6, high=0.7)

@@ -29,6 +29,7 @@ from eosin.networks.run import Run
 from eosin.networks.torch_engine import TorchEngine
 from eosin.pixels import batches as batches_room
 from eosin.pixels.reading import error_table_path, read_image
+from eosin.progress import Silent
 from eosin.training.config import TrainingConfig
 from eosin.training.ensemble import make_ensemble
 from eosin.training.train import train
