@@ -17,6 +17,11 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+def reading_threads(asked: int | None = None) -> int:
+    """As many as asked for, or one a core that this program may run on."""
+    return available_cores() if asked is None else asked
+
+
 def installed_versions(packages: Iterable[str]) -> dict[str, str]:
     """Versions of those of ``packages`` that are installed, in their order."""
     found = {}

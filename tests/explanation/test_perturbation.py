@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from eosin.arrays import Floats
 from eosin.errors import ConfigError, DataError
 from eosin.explanation.blind_maps import centre_blob, smooth_random_map
 from eosin.explanation.perturbation import (
@@ -17,7 +18,7 @@ from eosin.explanation.perturbation import (
     on_grid,
     perturb,
 )
-from eosin.explanation.ranks import Floats, average_ranks
+from eosin.explanation.ranks import average_ranks
 from eosin.pixels.reading import UInt8Image
 
 STROMA, NUCLEI = (230, 180, 200), (90, 60, 130)

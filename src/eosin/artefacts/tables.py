@@ -24,10 +24,10 @@ from eosin.files import replacing, sha256_of, valid_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    import numpy as np
     import numpy.typing as npt
     import pandas as pd
 
+    from eosin.arrays import Bools
     from eosin.artefacts.codec import Fields
 
 SIDECAR, ERRORS, JOURNAL = ".meta.json", ".errors.csv", ".partial.jsonl"
@@ -163,7 +163,7 @@ def require_cells(
     """
     import numpy as np
 
-    bad: npt.NDArray[np.bool_] = ~np.asarray(fine, dtype=bool)
+    bad: Bools = ~np.asarray(fine, dtype=bool)
     if bad.any():
         row = frame.iloc[int(bad.argmax())]
         cells = ", ".join(f"{name} = {row[name]!r}" for name in columns)

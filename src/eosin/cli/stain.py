@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -58,7 +57,7 @@ def normalize(
 
     require_output_folder(out, COPIES, inputs=[manifest], whole=True)
     images = read_manifest(manifest)
-    options = StainOptions(method.value, target, per.value, workers or os.cpu_count() or 1)
+    options = StainOptions(method.value, target, per.value, workers)
     kept = "the copies written are kept"
     with stoppable(kept=lambda: kept), one_writer(out):
         with showing() as progress:

@@ -219,7 +219,9 @@ class Audit:
         }
 
 
-def audit_manifest(manifest: Manifest, *, workers: int = 2, progress: Progress = SILENT) -> Audit:
+def audit_manifest(
+    manifest: Manifest, *, workers: int | None = None, progress: Progress = SILENT
+) -> Audit:
     """Read every image of a manifest and report what would make its figures wrong.
 
     Args:

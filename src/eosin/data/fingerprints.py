@@ -11,12 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from eosin.errors import DataError
+from eosin.machine import reading_threads
 from eosin.pixels.reading import SkippedFile, UInt8Image, read_image
 from eosin.progress import SILENT, Progress, working
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from eosin.arrays import Floats32
 
 SIDE = 32  # pixels of the square that every picture is averaged to
 KEPT = 12  # frequencies kept along each axis: what JPEG and rescaling leave alone
@@ -41,8 +44,8 @@ class Fingerprint:
     pixels: bytes
     colours: bytes
     shape: tuple[int, int]
-    means: npt.NDArray[np.float32]
-    waves: npt.NDArray[np.float32]
+    means: Floats32
+    waves: Floats32
     blank: bool
     uniform: bool
 
@@ -74,7 +77,7 @@ def fingerprint(image: UInt8Image) -> Fingerprint:
 
 
 def read_fingerprints(
-    paths: Sequence[Path], *, workers: int = 2, progress: Progress = SILENT
+    paths: Sequence[Path], *, workers: int | None = None, progress: Progress = SILENT
 ) -> list[Fingerprint | SkippedFile]:
     """Read every image in threads; a file that cannot be read gives its reason instead.
 
@@ -85,14 +88,14 @@ def read_fingerprints(
     """
     found: list[Fingerprint | SkippedFile] = []
     work = working(progress, "looking", total=len(paths))
-    with work, ThreadPoolExecutor(max_workers=workers) as pool:
+    with work, ThreadPoolExecutor(reading_threads(workers)) as pool:
         for result in pool.map(_read, paths):
             found.append(result)
             progress.advance(errors=isinstance(result, SkippedFile))
     return found
 
 
-def frequency() -> npt.NDArray[np.float32]:
+def frequency() -> Floats32:
     """Distance of each kept wave from the constant one, shape (KEPT, KEPT)."""
     along = np.arange(KEPT, dtype=np.float32)
     return np.hypot(along[:, None], along[None, :])
@@ -105,7 +108,7 @@ def _read(path: Path) -> Fingerprint | SkippedFile:
         return SkippedFile.from_error(path, error)
 
 
-def _histograms(image: UInt8Image) -> npt.NDArray[np.float32]:
+def _histograms(image: UInt8Image) -> Floats32:
     import cv2
 
     return np.stack([cv2.calcHist([image], [k], None, [256], [0, 256]) for k in range(3)])

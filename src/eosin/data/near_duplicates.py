@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from eosin.data.field_overlap import FieldOverlap, field_overlap
 from eosin.data.fingerprints import Fingerprint, frequency
@@ -22,6 +21,7 @@ from eosin.data.orientations import NAMES, turn_image, turn_waves
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from eosin.arrays import Floats, Floats32, Ints
     from eosin.pixels.reading import UInt8Image
 
 # All calibrated on 422 BreakHis fields and 6,953 IDC patches; benchmarks/audit.py shows it.
@@ -102,7 +102,7 @@ def find_near_duplicates(
     return sorted(found, key=lambda item: -item.similarity)
 
 
-def unit_waves(prints: Sequence[Fingerprint]) -> npt.NDArray[np.float32]:
+def unit_waves(prints: Sequence[Fingerprint]) -> Floats32:
     """Waves of each picture, weighted by frequency, with length 1: shape (n, KEPT, KEPT).
 
     Tissue has less power in faster waves (about 1 / frequency in amplitude): the weight makes all
@@ -113,7 +113,7 @@ def unit_waves(prints: Sequence[Fingerprint]) -> npt.NDArray[np.float32]:
     return np.asarray(waves / np.maximum(lengths, 1e-6), np.float32)
 
 
-def turned_pairs(prints: Sequence[Fingerprint]) -> npt.NDArray[np.int64]:
+def turned_pairs(prints: Sequence[Fingerprint]) -> Ints:
     """Index pairs (m, 2) whose means and slow waves agree in some orientation; near-linear."""
     from scipy.spatial import cKDTree
 
@@ -128,7 +128,7 @@ def turned_pairs(prints: Sequence[Fingerprint]) -> npt.NDArray[np.int64]:
     return np.unique(pairs, axis=0)
 
 
-def upright_pairs(units: npt.NDArray[np.float32]) -> Iterator[tuple[int, int, float]]:
+def upright_pairs(units: Floats32) -> Iterator[tuple[int, int, float]]:
     """Index pairs that agree as they lie, in any light, with their correlation.
 
     At most ``_NEIGHBOURS`` a picture. One float32 product: for 8,000 pictures a fraction of a
@@ -144,7 +144,7 @@ def upright_pairs(units: npt.NDArray[np.float32]) -> Iterator[tuple[int, int, fl
             yield from ((top + int(row), top + int(k), float(likeness[row, k])) for k in best)
 
 
-def _candidates(prints: Sequence[Fingerprint], chosen: npt.NDArray[np.int64]) -> list[Match]:
+def _candidates(prints: Sequence[Fingerprint], chosen: Ints) -> list[Match]:
     kept = [prints[i] for i in chosen]
     units = unit_waves(kept)
     best: dict[tuple[int, int], Match] = {}
@@ -161,7 +161,7 @@ def _candidates(prints: Sequence[Fingerprint], chosen: npt.NDArray[np.int64]) ->
     return list(best.values())
 
 
-def _unturnable(prints: Sequence[Fingerprint]) -> npt.NDArray[np.float64]:
+def _unturnable(prints: Sequence[Fingerprint]) -> Floats:
     """Values that turning and flipping leave alone, in units of their tolerance, shape (n, 15).
 
     Means; and of each slow wave and its transpose the larger and the smaller amplitude.
@@ -176,9 +176,7 @@ def _unturnable(prints: Sequence[Fingerprint]) -> npt.NDArray[np.float64]:
     return np.hstack([means, np.stack(values, axis=1) / _WAVE_TOLERANCE]).astype(np.float64)
 
 
-def _best_orientation(
-    units: npt.NDArray[np.float32], pairs: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+def _best_orientation(units: Floats32, pairs: Ints) -> tuple[Ints, Floats32]:
     """For each pair, the orientation of the first that is most like the second, and how like."""
     orientation = np.zeros(len(pairs), np.int64)
     likeness = np.full(len(pairs), -1.0, np.float32)

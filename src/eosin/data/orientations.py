@@ -7,6 +7,8 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from eosin.arrays import Floats32
+
 Pixel = TypeVar("Pixel", bound=np.generic)
 
 # An orientation's bits: 1 mirrors left and right, 2 mirrors top and bottom, 4 then transposes.
@@ -33,7 +35,7 @@ def turn_image(image: npt.NDArray[Pixel], orientation: int) -> npt.NDArray[Pixel
     return np.ascontiguousarray(image)
 
 
-def turn_waves(waves: npt.NDArray[np.float32], orientation: int) -> npt.NDArray[np.float32]:
+def turn_waves(waves: Floats32, orientation: int) -> Floats32:
     """Cosine coefficients (..., k, k) of the image that ``turn_image`` gives.
 
     Mirroring an axis changes the sign of its odd cosines; transposing swaps the axes.

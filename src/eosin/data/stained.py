@@ -18,12 +18,7 @@ from eosin.pixels.stain_copies import (
     require_copies,
     write_copies,
 )
-from eosin.pixels.stain_sources import (
-    ImageStains,
-    fit_to_file,
-    fit_to_median,
-    pooled_sources,
-)
+from eosin.pixels.stain_sources import ImageStains, fit_to_file, fit_to_median, pooled_sources
 from eosin.pixels.stain_step import normalizer_of, step_of
 from eosin.progress import SILENT, Progress
 
@@ -46,13 +41,13 @@ class StainOptions:
         target: the image whose stain all are given; None takes the median of the training
             images', or of all images where none are named as training images.
         per: whether a stain is estimated over an image or over all of a patient's.
-        workers: threads.
+        workers: threads; None for one a core.
     """
 
     method: str = "vahadane"
     target: Path | None = None
     per: Per = "image"
-    workers: int = 2
+    workers: int | None = None
 
 
 @dataclass(frozen=True)
@@ -161,7 +156,7 @@ def _seen_target(manifest: Manifest, target: Path) -> str:
     return ""
 
 
-def _sources(manifest: Manifest, step: StainStep, workers: int) -> Sources | None:
+def _sources(manifest: Manifest, step: StainStep, workers: int | None) -> Sources | None:
     """Of each image the stain of its patient, within its split; None where that goes by image."""
     if step.per == "image":
         return None

@@ -18,11 +18,12 @@ from eosin.evaluation.evaluate import Resampled, one_blas_thread, patients_known
 from eosin.evaluation.intervals import Bootstrap
 from eosin.evaluation.sample import Sample, image_sample, patients_of_one_label
 from eosin.evaluation.scoring import MetricKey, less, score_headlines
-from eosin.evaluation.weights import Floats, Weights
+from eosin.evaluation.weights import Weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from eosin.arrays import Floats
     from eosin.artefacts.estimate import Estimate, Level
     from eosin.artefacts.predictions import Predictions
     from eosin.tasks import Task

@@ -15,12 +15,13 @@ from eosin.evaluation.intervals import Bootstrap
 from eosin.evaluation.metrics import confusion_counts
 from eosin.evaluation.sample import Sample, image_sample, mixed_patients, patient_sample
 from eosin.evaluation.scoring import MetricKey, score_sample
-from eosin.evaluation.weights import Floats, Ints, Weights
+from eosin.evaluation.weights import Weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
 
+    from eosin.arrays import Floats, Ints
     from eosin.artefacts.predictions import Predictions
     from eosin.tasks import Task
 

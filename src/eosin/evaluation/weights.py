@@ -8,11 +8,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from eosin.arrays import Floats, Ints
 from eosin.errors import DataError
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from eosin.explanation.ranks import average_ranks
 
 if TYPE_CHECKING:
-    from eosin.explanation.ranks import Floats
+    from eosin.arrays import Floats
 
 _BLOB_WIDTH = 0.25  # standard deviation of the blob, of the side
 

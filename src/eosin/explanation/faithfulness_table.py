@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from eosin.explanation.ranks import Floats
+    from eosin.arrays import Floats
 
 
 class Finding(StrEnum):

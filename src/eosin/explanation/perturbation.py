@@ -14,18 +14,15 @@ from typing import Final, Literal, TypeAlias, get_args
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from eosin.arrays import Floats, Ints, MapValues
 from eosin.errors import ConfigError, DataError
 from eosin.explanation.blind_maps import centre_blob, smooth_random_map
-from eosin.explanation.ranks import Floats
 from eosin.pixels.optical_density import LIGHT, TISSUE_DENSITY, as_bytes, optical_density
 from eosin.pixels.reading import UInt8Image
 
 Fill = Literal["tissue", "blur"]
-MapValues: TypeAlias = npt.NDArray[np.floating]
 Chance: TypeAlias = Callable[[Sequence[UInt8Image]], Floats]
-Ranks: TypeAlias = npt.NDArray[np.int64]
 
 _BLUR: Final = 0.1  # standard deviation, of the shorter side: no nucleus survives
 
@@ -222,7 +219,7 @@ def on_grid(heatmap: MapValues, cells: int) -> Floats:
     return np.asarray(cv2.resize(values, (cells, cells), interpolation=method), dtype=np.float64)
 
 
-def _order(values: Floats, *, ties: Floats) -> Ranks:
+def _order(values: Floats, *, ties: Floats) -> Ints:
     """The place of each cell, (cells, cells), 0 for the highest; ties by ``ties``."""
     ordered = np.lexsort((-ties.ravel(), -values.ravel()))
     place = np.empty(values.size, dtype=np.int64)
@@ -230,12 +227,12 @@ def _order(values: Floats, *, ties: Floats) -> Ranks:
     return place.reshape(values.shape)
 
 
-def _counts(options: PerturbationOptions) -> Ranks:
+def _counts(options: PerturbationOptions) -> Ints:
     return np.rint(np.linspace(0, options.cells**2, options.steps + 1)).astype(np.int64)
 
 
 def _responses(
-    image: UInt8Image, orders: Sequence[Ranks], chance: Chance, options: PerturbationOptions
+    image: UInt8Image, orders: Sequence[Ints], chance: Chance, options: PerturbationOptions
 ) -> Floats:
     """Probabilities of the class in the whole image, none of it, then each order's steps."""
     batch: list[UInt8Image] = []
@@ -251,7 +248,7 @@ def _responses(
 
 
 def _perturbed(
-    image: UInt8Image, orders: Sequence[Ranks], options: PerturbationOptions
+    image: UInt8Image, orders: Sequence[Ints], options: PerturbationOptions
 ) -> Iterator[UInt8Image]:
     fill = filled(image, options.fill)
     yield image

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eosin.explanation.perturbation import MapValues, on_grid
+from eosin.explanation.perturbation import on_grid
 from eosin.explanation.ranks import rank_correlation
 from eosin.networks.classifier import build_classifier
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from eosin.arrays import MapValues
     from eosin.networks.classifier import Classifier
 
 

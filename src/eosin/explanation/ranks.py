@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import numpy as np
 import numpy.typing as npt
 
-Floats: TypeAlias = npt.NDArray[np.float64]
+from eosin.arrays import Floats
 
 
 def average_ranks(values: npt.ArrayLike) -> Floats:

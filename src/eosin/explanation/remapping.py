@@ -15,8 +15,9 @@ from eosin.pixels.preprocessing import prepare
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from eosin.arrays import FloatMap
     from eosin.artefacts.preprocessing import Preprocessing
-    from eosin.explanation.heatmap import FloatMap, Method
+    from eosin.explanation.heatmap import Method
     from eosin.explanation.scoring import Remap
     from eosin.networks.classifier import Classifier
     from eosin.pixels.reading import UInt8Image

@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from eosin.arrays import Bools, Floats, MapValues
 from eosin.data.synthetic import mask_path
 from eosin.errors import ConfigError, DataError
 from eosin.explanation.faithfulness import DEFAULT_THRESHOLDS, Thresholds, judge
 from eosin.explanation.faithfulness_table import FaithfulnessRow, summarise, write_faithfulness
 from eosin.explanation.localisation import Localisation, localisation
 from eosin.explanation.perturbation import (
-    MapValues,
     PerturbationOptions,
     PerturbationResult,
     half_removed,
@@ -30,7 +29,6 @@ from eosin.pixels.preprocessing import normalise, resize, view
 from eosin.pixels.reading import UInt8Image, read_image
 
 if TYPE_CHECKING:
-    from eosin.explanation.ranks import Floats
     from eosin.networks.classifier import Classifier
     from eosin.networks.network import Network
     from eosin.networks.run import Run
@@ -246,7 +244,7 @@ def _place(judged: _Judged, item: MapToScore) -> Localisation | None:
     return localisation(item.heatmap, kept)
 
 
-def true_region(path: Path) -> npt.NDArray[np.bool_] | None:
+def true_region(path: Path) -> Bools | None:
     """The mask (H, W) that ``eosin data synthetic`` put beside an image; None without one.
 
     Raises:

@@ -8,7 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from eosin.explanation.perturbation import MapValues, on_grid
+from eosin.arrays import MapValues
+from eosin.explanation.perturbation import on_grid
 from eosin.explanation.ranks import rank_correlation
 from eosin.pixels.reading import UInt8Image
 from eosin.pixels.stain_jitter import scale_stains

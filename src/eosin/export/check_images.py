@@ -18,13 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import numpy.typing as npt
-
+    from eosin.arrays import Pixels
     from eosin.artefacts.preprocessing import Preprocessing
     from eosin.networks.run import Run
     from eosin.pixels.reading import UInt8Image
 
-    Pixels = npt.NDArray[np.float32]
 
 MOST = 16
 _DRAWN_SIZE = 256

@@ -11,17 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    import numpy.typing as npt
-
+    from eosin.arrays import Floats, Floats32, Ints
     from eosin.artefacts.preprocessing import Preprocessing
     from eosin.networks.network import Network
     from eosin.networks.run import Run
     from eosin.pixels.batches import Batch
     from eosin.pixels.reading import SkippedFile
 
-    Floats = npt.NDArray[np.float64]
-    Ints = npt.NDArray[np.int64]
-    Apply = Callable[[npt.NDArray[np.float32]], Floats]
+    Apply = Callable[[Floats32], Floats]
 
 
 @dataclass(frozen=True)

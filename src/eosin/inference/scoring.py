@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from eosin.inference.members import open_scorer
 from eosin.inference.readings import BatchReadings
-from eosin.machine import available_cores
+from eosin.machine import reading_threads
 from eosin.pixels.batches import View, read_views
 from eosin.pixels.stain_sources import patient_sources
 
@@ -91,8 +91,3 @@ def with_notes(scorer: Scorer, paths: Sequence[Path], readings: Readings) -> Rea
     found = scorer.probabilities(readings)
     notes = scorer.stain_notes(readings)
     return replace(found, notes=tuple(notes.get(paths[place], "") for place in found.places))
-
-
-def reading_threads(workers: int | None) -> int:
-    """As many as asked for, or one a core that this process may use."""
-    return available_cores() if workers is None else workers

@@ -15,10 +15,8 @@ from eosin.errors import DataError, ModelError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
+    from eosin.arrays import Floats, Ints
 
-    Floats = npt.NDArray[np.float64]
-    Ints = npt.NDArray[np.int64]
 
 TIE_SHARE = 1e-6  # of a vote; far below 1 / members, far above a CSV's rounding
 _FLOOR = 1e-12

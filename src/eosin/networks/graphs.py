@@ -15,12 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import numpy.typing as npt
-
+    from eosin.arrays import Floats, Ints, Pixels
     from eosin.artefacts.graph import Graph, GraphFormat
 
-    Pixels = npt.NDArray[np.float32]
-    Floats = npt.NDArray[np.float64]
 
 # Engine: the module it needs, and the extra of eosin that installs it.
 _NEEDS = {"onnxruntime": ("onnxruntime", "onnx"), "openvino": ("openvino", "openvino")}
@@ -53,7 +50,7 @@ class GraphMaps:
     of_all: Pixels
     stride: int
 
-    def of(self, targets: npt.NDArray[np.int64]) -> Pixels:
+    def of(self, targets: Ints) -> Pixels:
         """Maps (n, h, w) of one class index an image (n,)."""
         return self.of_all[np.arange(len(targets)), targets]
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Self
 from eosin.artefacts.preprocessing import Preprocessing
 from eosin.errors import ConfigError, DataError
 from eosin.files import sha256_of
+from eosin.machine import reading_threads
 from eosin.pixels.pixel_store import PixelStore, Row, append_lines, is_sound, read_lines
 from eosin.pixels.read_ahead import read_ahead
 from eosin.pixels.stain_normalizer import source_key
@@ -70,7 +71,7 @@ class PixelCache:
         self,
         views: Views,
         *,
-        workers: int = 2,
+        workers: int | None = None,
         progress: Progress = SILENT,
     ) -> Views:
         """The same views, decoded ahead; a file that cannot be read is left to whoever asks for it.
@@ -87,7 +88,7 @@ class PixelCache:
         """
         store = PixelStore(self.folder, self.spec.size)
         views = replace(views, packed=None, rows=())
-        packing = _Packing(store, views, workers=workers, progress=progress)
+        packing = _Packing(store, views, workers=reading_threads(workers), progress=progress)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             missing = packing.find(range(len(views)))

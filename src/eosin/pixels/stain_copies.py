@@ -15,6 +15,7 @@ from eosin.artefacts.codec import Artefact, Fields, read_artefact, write_artefac
 from eosin.artefacts.preprocessing import StainStep
 from eosin.errors import ConfigError, DataError
 from eosin.files import contents, replacing
+from eosin.machine import reading_threads
 from eosin.pixels.reading import SkippedFile, UInt8Image, read_image
 from eosin.pixels.stain_normalizer import Source
 from eosin.pixels.stain_step import apply_stain, stain_note
@@ -100,7 +101,7 @@ def write_copies(
     step: StainStep,
     *,
     sources: Sequence[Source | None] | None = None,
-    workers: int = 2,
+    workers: int | None = None,
     progress: Progress = SILENT,
 ) -> Copies:
     """Write each file's copy in the target's stain; one that is there and no older is kept.
@@ -120,7 +121,8 @@ def write_copies(
 
     results: list[str | SkippedFile] = []
     kept = 0
-    with working(progress, "copies", total=len(paths)), ThreadPoolExecutor(workers) as pool:
+    work = working(progress, "copies", total=len(paths))
+    with work, ThreadPoolExecutor(reading_threads(workers)) as pool:
         try:
             for said, was_there in pool.map(write, range(len(paths))):
                 results.append(said)

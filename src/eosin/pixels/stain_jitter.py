@@ -12,14 +12,11 @@ from typing import Final
 
 import numpy as np
 
+from eosin.arrays import Floats
 from eosin.errors import ConfigError
 from eosin.pixels.concentration import StainEstimate, least_squares, repaint_nonnegative
 from eosin.pixels.foreign import foreign_pixels, put_back
-from eosin.pixels.optical_density import (
-    Matrix,
-    change_density_linearly,
-    require_rgb_bytes,
-)
+from eosin.pixels.optical_density import change_density_linearly, require_rgb_bytes
 from eosin.pixels.reading import UInt8Image
 
 # Haematoxylin and eosin of Ruifrok & Johnston (2001), for images whose own stains are not known.
@@ -96,14 +93,14 @@ def restain(image: UInt8Image, source: StainEstimate, target: StainEstimate) -> 
     return put_back(image, foreign_pixels(image), repaint_nonnegative(image, source, target))
 
 
-def _matrix(source: StainEstimate | None) -> Matrix:
+def _matrix(source: StainEstimate | None) -> Floats:
     if source is not None:
         return source.stain_matrix
     general = np.array(GENERAL_STAINS)
-    lengths: Matrix = np.linalg.norm(general, axis=1, keepdims=True)
+    lengths: Floats = np.linalg.norm(general, axis=1, keepdims=True)
     return general / lengths
 
 
-def _change_of(stain_matrix: Matrix, changes: Matrix) -> Matrix:
-    change: Matrix = (least_squares(stain_matrix) * changes) @ stain_matrix
+def _change_of(stain_matrix: Floats, changes: Floats) -> Floats:
+    change: Floats = (least_squares(stain_matrix) * changes) @ stain_matrix
     return change

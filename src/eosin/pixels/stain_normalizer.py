@@ -10,10 +10,11 @@ from typing import ClassVar, Self, TypeAlias
 
 import numpy as np
 
+from eosin.arrays import Bools
 from eosin.artefacts.preprocessing import Per, StainStep
 from eosin.errors import ConfigError
 from eosin.pixels.concentration import StainEstimate
-from eosin.pixels.foreign import Mask, foreign_pixels, put_back
+from eosin.pixels.foreign import foreign_pixels, put_back
 from eosin.pixels.optical_density import require_rgb_bytes
 from eosin.pixels.reading import UInt8Image
 from eosin.pixels.reinhard import ColourStatistics
@@ -139,7 +140,7 @@ class StainNormalizer(ABC):
         painted = self._repaint(image, known, target)
         return StainResult(image=put_back(image, foreign, painted), reason=None)
 
-    def _source_of(self, image: UInt8Image, foreign: Mask | None, known: Source | None) -> Source:
+    def _source_of(self, image: UInt8Image, foreign: Bools | None, known: Source | None) -> Source:
         if known is None:
             return self._estimate(sample_image(image, foreign, most=self.sample_pixels))
         reason = unstained_reason(image, foreign)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-    import numpy.typing as npt
+    from eosin.arrays import Ints
 
 
 @dataclass(frozen=True)
@@ -30,9 +29,7 @@ class Matrix:
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
 
 
-def count_matrix(
-    counts: npt.NDArray[np.int64], classes: Sequence[str], *, suffix: str = ""
-) -> Matrix:
+def count_matrix(counts: Ints, classes: Sequence[str], *, suffix: str = "") -> Matrix:
     """Images in each (true, predicted) cell, shaded by their share of the fullest cell."""
     fullest = max(int(counts.max()), 1)
     rows = [
@@ -42,9 +39,7 @@ def count_matrix(
     return Matrix(f"Images{suffix}", tuple(classes), tuple(rows))
 
 
-def row_matrix(
-    counts: npt.NDArray[np.int64], classes: Sequence[str], *, suffix: str = ""
-) -> Matrix:
+def row_matrix(counts: Ints, classes: Sequence[str], *, suffix: str = "") -> Matrix:
     """Share of each true class in each cell: the diagonal is the recall. Empty rows show a dash."""
     rows = []
     for i, (name, row) in enumerate(zip(classes, counts.tolist(), strict=True)):

@@ -9,14 +9,11 @@ from eosin.reporting.canvas import EOSIN, INK, QUIET, VIOLET, keep_square, new_f
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy as np
-    import numpy.typing as npt
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from eosin.arrays import Floats
     from eosin.evaluation.curves import CurveBand
-
-    Floats = npt.NDArray[np.float64]
 
 
 def roc_figure(

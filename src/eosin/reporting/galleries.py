@@ -17,13 +17,12 @@ from eosin.reporting.wording import counted, number
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import numpy as np
-    import numpy.typing as npt
     import pandas as pd
 
+    from eosin.arrays import UInt8Image
     from eosin.artefacts.predictions import Predictions
 
-    Picture = Path | npt.NDArray[np.uint8]
+    Picture = Path | UInt8Image
 
 LONGEST_SIDE = 220
 JPEG_QUALITY = 80
@@ -130,7 +129,7 @@ def mistakes_gallery(predictions: Predictions, *, most: int = 24) -> Gallery:
     return Gallery("mistakes", "Most confident mistakes", lead, (("", tiles_of(pictures)),))
 
 
-def thumbnail(image: npt.NDArray[np.uint8]) -> tuple[bytes, int, int]:
+def thumbnail(image: UInt8Image) -> tuple[bytes, int, int]:
     """A JPEG of an RGB image, at most 220 px on its longer side, with its width and height."""
     import cv2
 
@@ -157,7 +156,7 @@ def _tile(picture: Picture, caption: Caption) -> Tile:
         return Tile("", 0, 0, f"{picture.name}: {reason}", caption)
 
 
-def _shown(image: npt.NDArray[np.uint8], caption: Caption) -> Tile:
+def _shown(image: UInt8Image, caption: Caption) -> Tile:
     data, width, height = thumbnail(image)
     source = "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii")
     words = (caption.title, *caption.lines, caption.name)

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from eosin.arrays import FloatMap
     from eosin.explanation.faithfulness_table import FaithfulnessRow
-    from eosin.explanation.heatmap import FloatMap, Heatmap
+    from eosin.explanation.heatmap import Heatmap
     from eosin.pixels.reading import SkippedFile, UInt8Image
 
 INDEX_NAME = "explanations.csv"

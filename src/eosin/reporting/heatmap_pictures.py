@@ -21,8 +21,9 @@ from eosin.reporting.overlay import (
 from eosin.reporting.panel import Cell, draw_panel
 
 if TYPE_CHECKING:
+    from eosin.arrays import FloatMap
     from eosin.explanation.faithfulness_table import FaithfulnessRow
-    from eosin.explanation.heatmap import Explanation, FloatMap, Heatmap
+    from eosin.explanation.heatmap import Explanation, Heatmap
     from eosin.pixels.reading import UInt8Image
 
 SEEN = "The network was trained or validated on this patient."

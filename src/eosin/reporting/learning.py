@@ -15,12 +15,10 @@ from eosin.reporting.wording import counted, number
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
-    import numpy.typing as npt
-
+    from eosin.arrays import Floats
     from eosin.networks.run import Run
 
-    History = Mapping[str, npt.NDArray[np.float64]]
+    History = Mapping[str, Floats]
 
 _PROBE = "inner_log_loss"
 _PANELS = (

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.glossary import GLOSSARY
+from eosin.errors import first_ten
 from eosin.reporting.wording import capital, counted, figure, interval, number, per_cent, whole
 
 if TYPE_CHECKING:
@@ -192,5 +193,5 @@ def _seen_text(seen: tuple[str, ...]) -> str:
     reason = "These figures reward remembering patients and do not estimate accuracy on new ones."
     if not seen:
         return f"It was run with --allow-seen. {reason}"
-    named = ", ".join(seen[:12]) + (", …" if len(seen) > 12 else "")
-    return f"{counted(len(seen), 'patient')} trained or validated this Run: {named}. {reason}"
+    patients = counted(len(seen), "patient")
+    return f"{patients} trained or validated this Run: {first_ten(seen)}. {reason}"

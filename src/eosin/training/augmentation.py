@@ -13,12 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from eosin.arrays import Floats, UInt8Image
     from eosin.training.config import TrainingConfig
 
-    UInt8Image = npt.NDArray[np.uint8]
-    Floats = npt.NDArray[np.float64]
 
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 # RGB to luma and two chroma axes (YIQ, FCC 1953); a hue shift turns the chroma plane.

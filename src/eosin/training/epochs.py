@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -20,8 +19,7 @@ from eosin.training.schedule import learning_rate_factor
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    import numpy.typing as npt
-
+    from eosin.arrays import Floats, Ints
     from eosin.artefacts.manifest import Manifest
     from eosin.pixels.reading import SkippedFile, UInt8Image
     from eosin.pixels.views import ViewBatch, Views
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
     from eosin.training.stain_augmentation import StainAugmentation
 
 _ORDER, _AUGMENT, _DROPOUT, _STAIN = 1, 2, 3, 4  # purposes of draws
-_MOST_READERS = 16
 _SHOW_EVERY = 0.2  # seconds; asking a GPU for the loss makes it wait
 
 
@@ -86,14 +83,14 @@ class Epochs:
             seconds=time.perf_counter() - began,
         )
 
-    def validate(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    def validate(self) -> tuple[Floats, Ints]:
         """Finite logits (n, classes) and labels (n,) of the readable validation images."""
         logits, places = [], []
         for batch in view_batches(
             self.val_views,
             range(len(self.val)),
             batch_size=self.config.batch_size,
-            workers=reading_threads(self.config),
+            workers=self.config.workers,
         ):
             self.skip(batch.skipped)
             if len(batch.places):
@@ -141,7 +138,7 @@ class Epochs:
         loss, accuracy = (sums / learned).tolist()
         return loss, accuracy, rate
 
-    def _altered(self, order: npt.NDArray[np.int64], epoch: int) -> Iterator[ViewBatch]:
+    def _altered(self, order: Ints, epoch: int) -> Iterator[ViewBatch]:
         """Augmented batches of the training images in this order."""
         seed = self.config.seed
 
@@ -156,7 +153,7 @@ class Epochs:
             self.train_views,
             order,
             batch_size=self.config.batch_size,
-            workers=reading_threads(self.config),
+            workers=self.config.workers,
             alter=alter,
         )
 
@@ -169,14 +166,7 @@ class Epochs:
         )
 
 
-def reading_threads(config: TrainingConfig) -> int:
-    """How many threads read and augment images: the setting, or one a core up to 16."""
-    return config.workers or min(_MOST_READERS, os.cpu_count() or 1)
-
-
-def judge(
-    logits: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]
-) -> tuple[float, float, float]:
+def judge(logits: Floats, labels: Ints) -> tuple[float, float, float]:
     """Log loss (nats), accuracy and balanced accuracy (over the classes present)."""
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))

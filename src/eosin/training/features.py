@@ -25,14 +25,12 @@ from eosin.progress import SILENT, Progress
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    import numpy.typing as npt
-
+    from eosin.arrays import Floats32, Ints
     from eosin.artefacts.preprocessing import Preprocessing
     from eosin.networks.torch_engine import TorchEngine
     from eosin.pixels.reading import SkippedFile
     from eosin.pixels.stain_normalizer import Source
 
-    Row = npt.NDArray[np.float32]
 
 SHARD = 512
 
@@ -50,8 +48,8 @@ class Features:
 
     """
 
-    places: npt.NDArray[np.int64]
-    values: npt.NDArray[np.float32]
+    places: Ints
+    values: Floats32
     skipped: tuple[SkippedFile, ...] = ()
     computed: int = 0
     notes: tuple[str, ...] = ()
@@ -61,7 +59,7 @@ class Features:
 class Kept:
     """The features of one image, shape (channels,), and what the stain step noted of it."""
 
-    row: Row
+    row: Floats32
     note: str = ""
 
 

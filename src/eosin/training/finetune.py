@@ -37,7 +37,7 @@ from eosin.networks.weights import initialise
 from eosin.pixels.reading import SkippedFile, write_error_table
 from eosin.pixels.views import Views
 from eosin.progress import SILENT, Progress
-from eosin.training.epochs import Epochs, reading_threads
+from eosin.training.epochs import Epochs
 from eosin.training.history import EpochRow, best_epoch, epoch_line, write_history
 from eosin.training.learner import Learner
 from eosin.training.left_out import Trained, left_out_note
@@ -187,7 +187,7 @@ class _Training:
         train, val = packed_views(
             self.epochs.train_views,
             self.epochs.val_views,
-            workers=reading_threads(self.config),
+            workers=self.config.workers,
             progress=progress,
         )
         self.epochs = replace(self.epochs, train_views=train, val_views=val)

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    import numpy.typing as npt
     from pydantic import JsonValue
 
+    from eosin.arrays import Floats
     from eosin.artefacts.manifest import Manifest
     from eosin.artefacts.preprocessing import Preprocessing
     from eosin.pixels.reading import SkippedFile
@@ -61,7 +61,7 @@ class FrozenImages:
     """
 
     manifest: Manifest
-    features: npt.NDArray[np.float64]
+    features: Floats
     classifier: Classifier
     preprocessing: Preprocessing
     initial_weights: str

@@ -12,12 +12,8 @@ from eosin.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy.typing as npt
-
+    from eosin.arrays import Floats, Ints
     from eosin.networks.fusion import FusionHead
-
-    Floats = npt.NDArray[np.float64]
-    Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

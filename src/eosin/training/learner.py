@@ -14,15 +14,11 @@ from eosin.training.precision import half_precision
 from eosin.training.transfer import Sender
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from eosin.arrays import Floats32, Ints
     from eosin.artefacts.preprocessing import Preprocessing
     from eosin.networks.classifier import Classifier
     from eosin.pixels.reading import UInt8Image
     from eosin.training.config import TrainingConfig
-
-    Floats = npt.NDArray[np.float32]
-    Ints = npt.NDArray[np.int64]
 
 
 class Learner:
@@ -112,7 +108,7 @@ class Learner:
         return torch.stack([loss.detach() * len(labels), right]).double()
 
     @torch.inference_mode()
-    def logits(self, images: UInt8Image) -> Floats:
+    def logits(self, images: UInt8Image) -> Floats32:
         """Logits (n, classes) of the judged network, in full precision as in prediction."""
         scores = self.judged.eval()(self._sender.images(images)).cpu().numpy()
         return np.asarray(scores, dtype=np.float32)

@@ -10,8 +10,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from eosin.arrays import Floats32, Ints
     from eosin.networks.classifier import Classifier
     from eosin.training.config import TrainingConfig
 
@@ -53,7 +52,7 @@ def make_optimizer(network: Classifier, config: TrainingConfig) -> torch.optim.O
     return kind(kept, fused=next(network.parameters()).is_cuda or None)
 
 
-def class_weights(labels: npt.NDArray[np.int64], *, classes: int) -> npt.NDArray[np.float32]:
+def class_weights(labels: Ints, *, classes: int) -> Floats32:
     """Weights (classes,) under which each class present counts alike: n / (k count), else 0."""
     count = np.bincount(labels, minlength=classes)
     present = np.count_nonzero(count)

@@ -9,7 +9,7 @@ from eosin.training.features import cache_folder
 
 
 def packed_views(
-    train: Views, val: Views, *, workers: int, progress: Progress
+    train: Views, val: Views, *, workers: int | None, progress: Progress
 ) -> tuple[Views, Views]:
     """Both decoded ahead, or as they are where the cache cannot be written, which is told.
 

@@ -26,10 +26,7 @@ Rule: TypeAlias = Literal["one-se", "least-loss"]
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
-
-    Floats = npt.NDArray[np.float64]
-    Ints = npt.NDArray[np.int64]
+    from eosin.arrays import Floats, Ints, Texts
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,7 @@ class Weighing:
     classes: bool = True
     groups: bool = True
 
-    def weights(self, labels: Ints, groups: npt.NDArray[np.str_]) -> Floats:
+    def weights(self, labels: Ints, groups: Texts) -> Floats:
         """One weight an image, shape (n,), with mean 1."""
         weights = np.ones(len(labels))
         for label in np.unique(labels):
@@ -243,7 +240,7 @@ def _calibrated_losses(logits: Floats, labels: Ints, weights: Floats) -> Floats:
     return np.asarray(-np.log(np.clip(own, 1e-12, None)), np.float64)
 
 
-def _standard_error(losses: Floats, groups: npt.NDArray[np.str_], weights: Floats) -> float:
+def _standard_error(losses: Floats, groups: Texts, weights: Floats) -> float:
     """Of the weighted mean loss, its groups drawn independently (linearised ratio estimate)."""
     mean = np.average(losses, weights=weights)
     _, group = np.unique(groups, return_inverse=True)

@@ -16,12 +16,8 @@ from eosin.artefacts.preprocessing import Preprocessing
 from eosin.pixels.preprocessing import scale_and_shift
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
+    from eosin.arrays import Ints
     from eosin.pixels.reading import UInt8Image
-
-    Ints = npt.NDArray[np.int64]
 
 
 class Sender:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eosin.data.splits import split_into_folds
-from eosin.errors import DataError, LeakageError
+from eosin.errors import DataError, LeakageError, first_ten
 from eosin.evaluation.calibration import apply_temperature, choose_threshold, fit_temperature
 from eosin.inference.members import cast_votes, member_features, member_probabilities
 from eosin.inference.votes import fit_weights
@@ -17,9 +17,9 @@ from eosin.training.fusion import FusionOptions, fit_fusion
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
     from pydantic import JsonValue
 
+    from eosin.arrays import Floats, Ints
     from eosin.artefacts.manifest import Manifest
     from eosin.artefacts.run import Vote
     from eosin.data.splits import By
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from eosin.networks.fusion import FusionHead
     from eosin.networks.run import Run
 
-    Floats = npt.NDArray[np.float64]
-    Ints = npt.NDArray[np.int64]
 
 INNER_FOLDS = 5
 
@@ -77,11 +75,10 @@ def require_honest_validation(members: Sequence[Run], split: Manifest) -> None:
         met = sorted(wanted & set(run.record.train_patients))
         if not met or (same and run.record.protocol.leaky):
             continue
-        shown = ", ".join(met[:10]) + (", ..." if len(met) > 10 else "")
         raise LeakageError(
             f"{run.folder} was trained on {len(met)} of the {len(wanted)} validation patients: "
-            f"{shown}. A vote must learn from patients that no member was trained on: train the "
-            "members on this split; frozen folds keep a validation fold with "
+            f"{first_ten(met)}. A vote must learn from patients that no member was trained on: "
+            "train the members on this split; frozen folds keep a validation fold with "
             "`fold_validation = true`"
         )
 
