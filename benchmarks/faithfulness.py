@@ -32,8 +32,8 @@ from eosin.evaluation.weights import Weights
 from eosin.explanation.blind_maps import smooth_random_map
 from eosin.explanation.faithfulness_table import Finding
 from eosin.explanation.heatmap import METHODS, require_method
+from eosin.explanation.judging import remap_by
 from eosin.explanation.perturbation import PerturbationOptions
-from eosin.explanation.remapping import remap_by
 from eosin.explanation.scoring import (
     FaithfulnessRow,
     MapToScore,

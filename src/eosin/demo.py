@@ -42,7 +42,6 @@ class Demo:
     Attributes:
         evaluation: image-level figures on test patients.
         report: the HTML page.
-
     """
 
     evaluation: Evaluation
@@ -66,7 +65,6 @@ def run_demo(
 
     Raises:
         ConfigError: ``out`` holds a finished Run.
-
     """
     progress.note(f"drawing {images.images} synthetic images of {images.patients} patients")
     write_synthetic(out / "data", images)

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eosin.bench.caption import cpu_model, engine_versions
 from eosin.bench.engine_worker import WorkerSettings
 from eosin.bench.speeds import Bench, EngineSpeed
 from eosin.bench.workers import started, take_turns
 from eosin.errors import ConfigError, EosinError
-from eosin.machine import available_cores
+from eosin.machine import available_cores, cpu_model, engine_versions
 from eosin.progress import SILENT, Progress, working
 
 if TYPE_CHECKING:

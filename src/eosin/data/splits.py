@@ -46,7 +46,6 @@ def split_by_fractions(
     Raises:
         ConfigError: fractions that do not sum to 1, or of the wrong number.
         DataError: fewer patients (or slides, images) than splits, or no test split to keep.
-
     """
     names = SPLITS[: 2 if keep_test else 3]
     _check_fractions(fractions, names)
@@ -84,7 +83,6 @@ def split_into_folds(
     Raises:
         ConfigError: fewer than two folds.
         DataError: fewer patients (or slides, images) than folds.
-
     """
     if folds < 2:
         raise ConfigError(f"folds must be at least 2, got {folds}")
@@ -122,7 +120,6 @@ def split_table(manifest: Manifest) -> pd.DataFrame:
         One row a split or fold, named ``place``; columns ``images``, ``patients``, for each class
         ``<class> images`` and ``<class> patients``, and, where there are several magnifications,
         the images at each (``"40X"``...). No column of patients where they are unknown.
-
     """
     import pandas as pd
 

@@ -62,7 +62,6 @@ class MeterRow:
         leaky_protocol: the name of the first.
         honest_protocol: the name of the second.
         leaks: one a metric.
-
     """
 
     model: str
@@ -81,7 +80,6 @@ def measure_leakage(
 
     Raises:
         DataError: the tables' classes differ.
-
     """
     if leaky.task.classes != honest.task.classes:
         raise DataError(

@@ -65,7 +65,6 @@ def predict(
         ConfigError: the stain step goes by patient, and patients are not known; or the engine
             does not suit the Run.
         ModelError: the Run's weights are missing or changed.
-
     """
     options = options or PredictOptions()
     chosen = choose(run, images, options)

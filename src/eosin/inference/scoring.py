@@ -36,7 +36,6 @@ class PredictOptions:
         batch_size: images a forward pass.
         workers: reading threads; None for one a core.
         engine: auto, torch, onnxruntime or openvino.
-
     """
 
     split: str | None = None

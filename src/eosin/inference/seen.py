@@ -32,7 +32,6 @@ def require_unseen(run: Run, images: Manifest, *, own_test_split: bool) -> None:
         own_test_split: whether ``images`` are the test split of the very manifest that trained
             ``run``. Under a leaky protocol its patients were seen by design; the protocol's
             name already says so, and every artefact carries it.
-
     """
     if own_test_split and run.record.protocol.leaky:
         return

@@ -62,7 +62,6 @@ def weighted_vote(probabilities: Floats, weights: Sequence[float]) -> Floats:
 
     Raises:
         ModelError: as many weights as members are wanted, of that kind.
-
     """
     _require_table(probabilities)
     share = np.asarray(weights, dtype=np.float64)
@@ -85,7 +84,6 @@ def fit_weights(probabilities: Floats, labels: Ints) -> tuple[float, ...]:
     Args:
         probabilities: shape (members, n, classes).
         labels: true class indices, shape (n,).
-
     """
     _require_table(probabilities)
     members, images, _ = probabilities.shape

@@ -65,18 +65,6 @@ def scale_stains(
     return put_back(image, foreign_pixels(image), change_density_linearly(image, gain))
 
 
-def jitter_stains(
-    image: UInt8Image,
-    generator: np.random.Generator,
-    *,
-    jitter: StainJitter | None = None,
-    source: StainEstimate | None = None,
-) -> UInt8Image:
-    """Draw two factors and ``scale_stains`` by them."""
-    factors = draw_stain_factors(jitter or StainJitter(), generator)
-    return scale_stains(image, factors, source=source)
-
-
 def draw_other_patient(
     patient: str, stains: Mapping[str, StainEstimate], generator: np.random.Generator
 ) -> StainEstimate:

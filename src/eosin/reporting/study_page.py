@@ -46,7 +46,6 @@ class StudyFacts:
         patients: how many; 0 where they are unknown.
         settings: name and value of each setting.
         failures: cell and reason of each that could not be done.
-
     """
 
     title: str
@@ -82,7 +81,6 @@ def write_study_page(
         path: of the page.
         stains: what each stain step changes against none; may be empty.
         draws: each model over several draws of the folds; may be empty.
-
     """
     section = stain_section(stains)
     known = {

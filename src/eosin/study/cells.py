@@ -44,7 +44,6 @@ class Result:
         image: image-level figures.
         patient: patient-level figures; None where no patient has one label.
         seconds: how long it took when it was done.
-
     """
 
     cell: Cell
@@ -85,7 +84,6 @@ class Workshop:
 
         Raises:
             EosinError: whatever stopped the cell; the cell stays undone.
-
         """
         folder = self.folder / "cells" / cell.name
         images = divide(self.manifest, cell.design, cell.seed)

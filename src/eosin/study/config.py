@@ -40,7 +40,6 @@ class Design:
         keep_test: ``official``: the dataset's own test set stays the test split.
         drop_test: ``training``: the dataset's own test set is left out, as published studies
             did that split the training folder only.
-
     """
 
     text: str
@@ -61,7 +60,6 @@ class Design:
 
         Raises:
             ConfigError: an unknown unit or shape.
-
         """
         unit, _, shape = text.strip().partition(" ")
         if unit not in _UNITS:
@@ -152,7 +150,6 @@ class StudyFile:
         config: what it says.
         training: the recipe with the study's overrides, its backbone still to be set.
         root: the folder of the images.
-
     """
 
     config: StudyConfig
@@ -170,7 +167,6 @@ def read_study(path: Path, *, root: Path | None = None) -> StudyFile:
     Raises:
         ConfigError: unknown keys, wrong values, no recipe file, no root at all, or a stain step
             that the recipe cannot have.
-
     """
     config = validated(StudyConfig, read_flat_toml(path), place=str(path))
     if root is None and not config.root and config.dataset != "synthetic":

@@ -30,7 +30,6 @@ class Estimate:
         cells: how many.
         trainings: networks or heads to train.
         seconds: in all; reading of images, their stain steps and small heads left out.
-
     """
 
     frame: pd.DataFrame

@@ -53,7 +53,6 @@ def draw_heatmaps(
 
     Returns:
         The folder written.
-
     """
     runs, cell = [_first(result.run) for result in group], group[0].cell
     out = (folder / cell.name).parent

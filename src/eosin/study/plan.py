@@ -30,7 +30,6 @@ class Cell:
         backbones: the one backbone, or the ensemble's members.
         stain: the stain step, in the words of ``Staining``.
         vote: how members are combined; None for a single model.
-
     """
 
     design: Design

@@ -53,7 +53,6 @@ class StudyResult:
         failures: the cells that could not be done, with the reason.
         heatmaps: folders of heatmaps, where the study asks for them.
         comparisons: folders of comparisons, one a protocol and seed with two models or more.
-
     """
 
     study: StudyFile
@@ -134,7 +133,6 @@ def run_study(
     Raises:
         DataError: the images cannot be read, or another process is writing there.
         ConfigError: ``folder`` holds a Run, images that are read, or other files of these names.
-
     """
     inputs = [] if study.config.dataset == "synthetic" else [study.root]
     require_output_folder(folder, STUDY_FILES, inputs=inputs)

@@ -52,7 +52,6 @@ class EnsembleOptions:
         device: auto, cpu or cuda.
         batch_size: images a forward pass.
         fusion: how the fusion head is fitted.
-
     """
 
     device: str = "auto"
@@ -106,7 +105,6 @@ def make_ensembles(
         ConfigError: fewer than two members, one named twice, an unknown vote, or a finished Run.
         ModelError: members are of different tasks or folds, missing or changed.
         DataError: no manifest for a vote that is fitted, or too few validation images.
-
     """
     for folder in folders.values():
         require_output_folder(folder, RUN_FILES, inputs=[run.folder for run in runs], run=True)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.run import EnsembleRun
-from eosin.training.provenance import software_versions
+from eosin.machine import software_versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -14,7 +14,7 @@ from eosin.errors import DataError, ModelError
 from eosin.pixels.views import view_batches
 from eosin.training.augmentation import augment, draws
 from eosin.training.history import EpochRow
-from eosin.training.schedule import learning_rate_factor
+from eosin.training.optimisation import learning_rate_factor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -45,7 +45,6 @@ class Features:
         skipped: the files that could not be read.
         computed: how many had to be computed; the others came from the cache.
         notes: of each readable file, what the stain step noted, or nothing.
-
     """
 
     places: Ints

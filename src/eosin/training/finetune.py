@@ -17,6 +17,7 @@ import torch
 from eosin.artefacts.run import TrainedRun
 from eosin.errors import ConfigError, EosinError, ModelError
 from eosin.evaluation.calibration import apply_temperature, choose_threshold, fit_temperature
+from eosin.machine import software_versions
 from eosin.networks.classifier import (
     Classifier,
     build_classifier,
@@ -44,7 +45,6 @@ from eosin.training.left_out import Trained, left_out_note
 from eosin.training.optimisation import smallest_batch
 from eosin.training.packing import packed_views
 from eosin.training.precision import fastest_convolutions
-from eosin.training.provenance import software_versions
 from eosin.training.resume import (
     STATE_NAME,
     Identity,

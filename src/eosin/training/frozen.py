@@ -10,6 +10,7 @@ import numpy as np
 from eosin.artefacts.run import TrainedRun
 from eosin.errors import DataError, ModelError
 from eosin.inference.readings import noted
+from eosin.machine import software_versions
 from eosin.networks.classifier import (
     Classifier,
     build_classifier,
@@ -24,7 +25,6 @@ from eosin.progress import SILENT, Progress
 from eosin.training.features import FeatureCache, Features, compute_features
 from eosin.training.left_out import left_out_note
 from eosin.training.probe import LinearHead, Probe, Weighing, fit_probe
-from eosin.training.provenance import software_versions
 from eosin.training.stain_fitting import fallback_notes, fit_stain_step, split_sources
 
 if TYPE_CHECKING:
@@ -57,7 +57,6 @@ class FrozenImages:
         stain_notes: what the stain step noted of files, where it noted anything.
         notes: plain sentences that Runs made of these repeat.
         computed: how many features had to be computed; the others were cached.
-
     """
 
     manifest: Manifest
@@ -92,7 +91,6 @@ def freeze_images(
         DataError: no image could be read.
         ConfigError, LeakageError: an image size that the backbone cannot take, or a stain step
             that cannot be, as ``fit_stain_step``.
-
     """
     classifier = build_classifier(
         config.backbone,
@@ -154,7 +152,6 @@ def train_frozen(
 
     Raises:
         DataError: no training images, one class only, or too few patients to choose inside.
-
     """
     task = split.task
     place = split.frame["split"].to_numpy(dtype=str)

@@ -27,7 +27,6 @@ class FusionOptions:
         weight_decay: of AdamW.
         batch_size: images a step, roughly: an epoch is cut into batches of equal size.
         seed: of weights, dropout and the order of images.
-
     """
 
     epochs: int = 40
@@ -48,7 +47,6 @@ class Fusion:
         losses: cross-validated log loss after each epoch tried.
         logits: what the heads of the cross-validation, stopped there, say of the images that
             they had not met, shape (n, classes).
-
     """
 
     head: FusionHead
@@ -77,7 +75,6 @@ def fit_fusion(
     Raises:
         DataError: one inner fold only, one class only, or an inner fold that leaves fewer than
             two images to fit on.
-
     """
     import torch
 

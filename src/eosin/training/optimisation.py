@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -63,3 +64,18 @@ def class_weights(labels: Ints, *, classes: int) -> Floats32:
 
 def _batchnorms(network: Classifier) -> list[nn.Module]:
     return [layer for layer in network.backbone.modules() if isinstance(layer, _BatchNorm)]
+
+
+def learning_rate_factor(
+    step: int, *, steps: int, warmup: int, schedule: Literal["cosine", "constant"]
+) -> float:
+    """What the learning rate is multiplied by at ``step`` (from 0) of ``steps``, in (0, 1].
+
+    It rises to 1 over ``warmup`` steps; the cosine then falls to almost 0 at the last step
+    (Loshchilov & Hutter 2017, Eq. 5, without restarts).
+    """
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    if schedule == "constant":
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))

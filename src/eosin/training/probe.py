@@ -36,7 +36,6 @@ class LinearHead:
     Attributes:
         weight: shape (classes, channels).
         bias: shape (classes,).
-
     """
 
     weight: Floats
@@ -58,7 +57,6 @@ class Probe:
         temperature: of the logits.
         threshold: of the positive class, binary tasks only.
         losses: cross-validated log loss of each strength tried.
-
     """
 
     head: LinearHead
@@ -110,7 +108,6 @@ def fit_head(
         classes: how many classes the head answers for.
         strength: inverse regularisation C of scikit-learn, positive.
         weights: of the images, shape (n,); each counts once without them.
-
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -168,7 +165,6 @@ def fit_probe(
 
     Raises:
         DataError: fewer than two groups, one class only, or too few groups of each class.
-
     """
     weighing, names = weighing or Weighing(), np.asarray(groups, dtype=str)
     parts = _inner_folds(labels, groups, folds=inner_folds, seed=seed)

@@ -53,7 +53,6 @@ def train(
         ConfigError: no splits, no such fold, or a finished Run in ``folder``.
         DataError, ModelError: images or weights cannot be used, another process is writing
             ``folder``, or it cannot be written.
-
     """
     inputs = [Path(file) for file in (config.weights, config.stain_target)]
     require_output_folder(folder, RUN_FILES, inputs=inputs, run=True)
