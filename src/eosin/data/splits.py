@@ -200,11 +200,7 @@ def _allocate(manifest: Manifest, fractions: Sequence[float], *, by: By, seed: i
     return _with_none_empty(best, counts.sum(axis=1), len(fractions))[codes]
 
 
-def _strata_counts(
-    codes: Ints,
-    classes: Ints,
-    magnification: Texts,
-) -> Floats:
+def _strata_counts(codes: Ints, classes: Ints, magnification: Texts) -> Floats:
     """Images of each unit in each class and magnification, shape (units, strata)."""
     import numpy as np
 
@@ -215,11 +211,7 @@ def _strata_counts(
     return counts
 
 
-def _greedy(
-    features: Floats,
-    fractions: Floats,
-    rng: np.random.Generator,
-) -> Ints:
+def _greedy(features: Floats, fractions: Floats, rng: np.random.Generator) -> Ints:
     """Place units one by one, each where its strata are furthest below their share.
 
     Large ones come first, but only roughly, so that another seed draws another division.

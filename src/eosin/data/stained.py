@@ -114,8 +114,7 @@ def normalize_stains(
         raise DataError(f"none of the {len(manifest)} images could be read")
     home = folder.resolve()
     frame = manifest.frame.assign(
-        path=[str(home / name) for name in names],
-        stain_note=[note or "" for note in written.notes],
+        path=[str(home / name) for name in names], stain_note=[note or "" for note in written.notes]
     )
     notes = (*manifest.notes, said, *([warning] if warning else []))
     copies = replace(manifest, frame=frame, notes=notes).where(readable)

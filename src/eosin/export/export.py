@@ -57,11 +57,7 @@ class ExportOptions:
 
 
 def export_run(
-    run: Run,
-    folder: Path,
-    options: ExportOptions | None = None,
-    *,
-    progress: Progress = SILENT,
+    run: Run, folder: Path, options: ExportOptions | None = None, *, progress: Progress = SILENT
 ) -> Run:
     """Write a Run whose networks are graphs, for engines that need no PyTorch.
 

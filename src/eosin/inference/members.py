@@ -127,16 +127,12 @@ def _calibrated(logits: Reading, temperature: float) -> Reading:
     return Reading(logits.places, apply_temperature(logits.values, temperature), logits.skipped)
 
 
-def _stacked(
-    parts: Sequence[Reading],
-) -> tuple[Ints, Floats, tuple[SkippedFile, ...]]:
+def _stacked(parts: Sequence[Reading]) -> tuple[Ints, Floats, tuple[SkippedFile, ...]]:
     places, rows, skipped = _aligned(parts)
     return places, np.stack(rows) if len(places) else np.empty((0, 0, 0)), skipped
 
 
-def _aligned(
-    readings: Sequence[Reading],
-) -> tuple[Ints, list[Floats], tuple[SkippedFile, ...]]:
+def _aligned(readings: Sequence[Reading]) -> tuple[Ints, list[Floats], tuple[SkippedFile, ...]]:
     """The rows of the files that all of ``readings`` hold."""
     places = readings[0].places
     for reading in readings[1:]:

@@ -74,11 +74,7 @@ def score_batches(
     }
     networks = {network.run.sha256: network for network in opened}
     for batches in read_views(
-        paths,
-        tuple(views.values()),
-        batch_size=options.batch_size,
-        workers=workers,
-        start=start,
+        paths, tuple(views.values()), batch_size=options.batch_size, workers=workers, start=start
     ):
         readings = BatchReadings(paths, dict(zip(views, batches, strict=True)), networks)
         yield with_notes(scorer, paths, readings)

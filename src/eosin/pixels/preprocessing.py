@@ -24,12 +24,7 @@ def resize(image: UInt8Image, spec: Preprocessing) -> UInt8Image:
     return resized.astype("uint8", copy=False)
 
 
-def normalise(
-    image: UInt8Image,
-    spec: Preprocessing,
-    *,
-    out: Floats32 | None = None,
-) -> Floats32:
+def normalise(image: UInt8Image, spec: Preprocessing, *, out: Floats32 | None = None) -> Floats32:
     """Bytes (size, size, 3) scaled to [0, 1], less mean, over std, as (3, size, size).
 
     ``out``, of that shape, is filled and returned where it is given.
@@ -44,9 +39,7 @@ def normalise(
     return planes
 
 
-def scale_and_shift(
-    spec: Preprocessing,
-) -> tuple[Floats32, Floats32]:
+def scale_and_shift(spec: Preprocessing) -> tuple[Floats32, Floats32]:
     """What ``normalise`` multiplies bytes by and then takes away, of each channel, shape (3,)."""
     import numpy as np
 

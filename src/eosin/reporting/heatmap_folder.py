@@ -131,10 +131,7 @@ _COLUMNS = (
 
 
 def write_heatmaps(
-    explanations: Iterable[Explanation | SkippedFile],
-    folder: Path,
-    *,
-    progress: Progress = SILENT,
+    explanations: Iterable[Explanation | SkippedFile], folder: Path, *, progress: Progress = SILENT
 ) -> HeatmapFolder:
     """Write explanations as they come, one in memory at a time; nothing in ``folder`` is deleted.
 

@@ -9,15 +9,7 @@ import numpy as np
 from eosin.explanation.heatmap import METHOD_NAMES
 from eosin.explanation.merge import family_means
 from eosin.files import valid_text
-from eosin.reporting.overlay import (
-    BAD,
-    GOOD,
-    Legend,
-    Stamp,
-    blend,
-    draw_overlay,
-    with_legend,
-)
+from eosin.reporting.overlay import BAD, GOOD, Legend, Stamp, blend, draw_overlay, with_legend
 from eosin.reporting.panel import Cell, draw_panel
 
 if TYPE_CHECKING:

@@ -77,14 +77,7 @@ def _scope_table(
     rows = []
     for scope, name in scopes:
         found = [evaluation.value(metric, scope) for metric in metrics]
-        rows.append(
-            (
-                name,
-                *map(cell, found),
-                f"{found[0].images:,}",
-                f"{found[0].patients:,}",
-            )
-        )
+        rows.append((name, *map(cell, found), f"{found[0].images:,}", f"{found[0].patients:,}"))
     columns = (first, *(GLOSSARY[metric].title for metric in metrics), "Images", "Patients")
     return Table(caption, columns, tuple(rows), frozenset(range(1, len(columns))))
 

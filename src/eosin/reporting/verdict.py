@@ -138,10 +138,7 @@ def remarks(predictions: Predictions, evaluation: Evaluation) -> tuple[str, ...]
 def headline_panel(evaluation: Evaluation, *, title: str, caption: str) -> Panel:
     """The few figures that matter most for this task, each with its interval and with chance."""
     counts = [sum(row) for row in evaluation.counts().predicted]
-    chances = {
-        "accuracy": max(counts) / sum(counts),
-        "balanced_accuracy": 1 / len(counts),
-    }
+    chances = {"accuracy": max(counts) / sum(counts), "balanced_accuracy": 1 / len(counts)}
     found = [evaluation.value(name) for name in _headline_metrics(evaluation)]
     notes = dict.fromkeys(each.note for each in found if each.note)
     marks = {note: str(place) for place, note in enumerate(notes, 1)}

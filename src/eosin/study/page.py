@@ -46,11 +46,6 @@ def write_study(found: StudyResult, folder: Path) -> tuple[Path, Path]:
     )
     meter = leakage_rows(found.results, resamples=config.resamples)
     page = write_study_page(
-        facts,
-        meter,
-        result_rows(found.results),
-        folder / "study.html",
-        stains=stains,
-        draws=draws,
+        facts, meter, result_rows(found.results), folder / "study.html", stains=stains, draws=draws
     )
     return page, table

@@ -113,12 +113,7 @@ def _read(study: StudyFile, folder: Path) -> ReadDataset:
     )
 
 
-def run_study(
-    study: StudyFile,
-    folder: Path,
-    *,
-    progress: Progress = SILENT,
-) -> StudyResult:
+def run_study(study: StudyFile, folder: Path, *, progress: Progress = SILENT) -> StudyResult:
     """Do every cell of a study that is not done yet.
 
     A study stopped at any moment goes on where it was when it is run again; a cell whose
@@ -140,11 +135,7 @@ def run_study(
         return _run(study, folder, progress)
 
 
-def _run(
-    study: StudyFile,
-    folder: Path,
-    progress: Progress,
-) -> StudyResult:
+def _run(study: StudyFile, folder: Path, progress: Progress) -> StudyResult:
     manifest = read_images(study, folder).manifest
     workshop = Workshop(study, manifest, folder)
     cells = plan(study)

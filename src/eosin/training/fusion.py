@@ -125,10 +125,7 @@ def _fit(
 
     head = FusionHead(features.shape[1], classes)
     optimizer = torch.optim.AdamW(
-        head.parameters(),
-        lr=options.learning_rate,
-        weight_decay=options.weight_decay,
-        fused=True,
+        head.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
     )
     inputs, truth = torch.from_numpy(features).float(), torch.from_numpy(labels)
     # Every batch has two images or more: batch normalisation has no statistics of one.

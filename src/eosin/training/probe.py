@@ -93,12 +93,7 @@ class Weighing:
 
 
 def fit_head(
-    features: Floats,
-    labels: Ints,
-    *,
-    classes: int,
-    strength: float,
-    weights: Floats | None = None,
+    features: Floats, labels: Ints, *, classes: int, strength: float, weights: Floats | None = None
 ) -> LinearHead:
     """L2-regularised multinomial logistic regression on standardised features.
 
