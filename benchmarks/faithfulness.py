@@ -29,11 +29,10 @@ from eosin.data.breakhis import BreakHisName
 from eosin.errors import DataError
 from eosin.evaluation.intervals import Bootstrap, patient_columns
 from eosin.evaluation.weights import Weights
-from eosin.explanation.blind_maps import smooth_random_map
 from eosin.explanation.faithfulness_table import Finding
 from eosin.explanation.heatmap import METHODS, require_method
 from eosin.explanation.judging import remap_by
-from eosin.explanation.perturbation import PerturbationOptions
+from eosin.explanation.perturbation import PerturbationOptions, smooth_random_map
 from eosin.explanation.scoring import (
     FaithfulnessRow,
     MapToScore,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from eosin.arrays import Floats
-from eosin.explanation.ranks import average_ranks, rank_correlation
-from eosin.explanation.stability import altered_images, stability
+from eosin.explanation.perturbation import average_ranks, rank_correlation
+from eosin.explanation.randomisation import altered_images, stability
 from eosin.pixels.reading import UInt8Image
 
 

@@ -19,10 +19,9 @@ from eosin.pixels.stain import create_normalizer
 from eosin.pixels.stain_jitter import restain, scale_stains
 from eosin.pixels.stain_normalizer import source_key
 from eosin.progress import Silent
-from eosin.training.augmentation import draws
+from eosin.training.augmentation import StainAugmentation, draws
 from eosin.training.config import TrainingConfig
 from eosin.training.finetune import finetune
-from eosin.training.stain_augmentation import StainAugmentation
 from eosin.training.stain_fitting import training_stains
 
 

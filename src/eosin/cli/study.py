@@ -38,7 +38,7 @@ def study(
     if dry_run:
         _print_plan(plan, out)
         return
-    from eosin.study.page import write_study
+    from eosin.study.table import write_study
 
     require_output_folder(out, STUDY_FILES, inputs=[file])
     kept = "what is finished is kept"

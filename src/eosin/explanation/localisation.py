@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from eosin.errors import DataError
-from eosin.explanation.ranks import average_ranks
+from eosin.explanation.perturbation import average_ranks
 
 if TYPE_CHECKING:
     from eosin.arrays import Bools, Floats, MapValues

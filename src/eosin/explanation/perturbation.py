@@ -14,10 +14,10 @@ from typing import Final, Literal, TypeAlias, get_args
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from eosin.arrays import Floats, Ints, MapValues
 from eosin.errors import ConfigError, DataError
-from eosin.explanation.blind_maps import centre_blob, smooth_random_map
 from eosin.pixels.optical_density import LIGHT, TISSUE_DENSITY, as_bytes, optical_density
 from eosin.pixels.reading import UInt8Image
 
@@ -279,3 +279,53 @@ def _as_curves(responses: Floats, orders: int, options: PerturbationOptions) -> 
 def _area(share: Floats, height: Floats) -> float:
     """By trapezoids."""
     return float(((height[1:] + height[:-1]) / 2) @ np.diff(share))
+
+
+_BLOB_WIDTH = 0.25  # standard deviation of the blob, of the side
+
+
+def smooth_random_map(like: Floats, generator: np.random.Generator) -> Floats:
+    """A random map (h, w) as smooth as ``like``: the power spectrum of its ranks, random phases.
+
+    A blob removes other tissue than scattered cells do, and hits a large region by luck far more
+    often, so a fair random map keeps the other's smoothness: a phase-randomised surrogate (Theiler
+    et al., Physica D 58, 1992). Of the ranks, since only the order of cells counts; and of the map
+    mirrored at its edges, a quarter of which is kept, so that opposite edges need not match. A map
+    of one value has no smoothness: white noise. A random map and its negative are equally likely.
+    """
+    height, width = like.shape
+    if np.ptp(like) == 0:
+        return generator.standard_normal(like.shape)
+    ranks = average_ranks(like).reshape(like.shape)
+    mirrored = np.pad(ranks - ranks.mean(), ((0, height), (0, width)), mode="symmetric")
+    amplitude = np.abs(np.fft.rfft2(mirrored))
+    phase = np.angle(np.fft.rfft2(generator.standard_normal(mirrored.shape)))
+    field: Floats = np.fft.irfft2(amplitude * np.exp(1j * phase), s=mirrored.shape)
+    return field[:height, :width]
+
+
+def centre_blob(shape: tuple[int, int]) -> Floats:
+    """A Gaussian in the middle of a map of this shape (h, w), a quarter of the side wide."""
+    rows, columns = (np.linspace(-0.5, 0.5, side) / _BLOB_WIDTH for side in shape)
+    blob: Floats = np.exp(-(rows[:, None] ** 2 + columns[None, :] ** 2) / 2)
+    return blob
+
+
+def average_ranks(values: npt.ArrayLike) -> Floats:
+    """Ranks 1 to n of ``values``, flattened to (n,); equal values share the mean of their ranks."""
+    flat = np.asarray(values, dtype=np.float64).ravel()
+    _, place, count = np.unique(flat, return_inverse=True, return_counts=True)
+    last = np.cumsum(count)
+    ranks: Floats = (last - (count - 1) / 2)[place]
+    return ranks
+
+
+def rank_correlation(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
+    """Spearman's correlation of two maps of the same shape, in [-1, 1].
+
+    Ties share their mean rank. A map of one value ranks nothing, so it resembles no other: 0.
+    """
+    one, other = average_ranks(first), average_ranks(second)
+    one, other = one - one.mean(), other - other.mean()
+    lengths = float(np.sqrt((one @ one) * (other @ other)))
+    return float(one @ other) / lengths if lengths > 0 else 0.0

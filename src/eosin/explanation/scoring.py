@@ -22,8 +22,14 @@ from eosin.explanation.perturbation import (
     half_removed,
     perturb,
 )
-from eosin.explanation.randomisation import Randomised, RandomTwins, random_twins, surviving
-from eosin.explanation.stability import Stability, stability
+from eosin.explanation.randomisation import (
+    Randomised,
+    RandomTwins,
+    Stability,
+    random_twins,
+    stability,
+    surviving,
+)
 from eosin.networks.torch_engine import TorchEngine
 from eosin.pixels.preprocessing import normalise, resize, view
 from eosin.pixels.reading import UInt8Image, read_image

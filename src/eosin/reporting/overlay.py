@@ -9,16 +9,17 @@ specks of under a thousandth of the picture none.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-
-from eosin.reporting.lettering import INK, PAPER, QUIET, font, line_height, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from PIL.ImageDraw import ImageDraw
+    from PIL.ImageFont import FreeTypeFont
 
     from eosin.arrays import Bools, FloatMap
     from eosin.pixels.reading import UInt8Image
@@ -189,3 +190,33 @@ def _outlined(picture: UInt8Image, region: Bools) -> UInt8Image:
     for colour, thickness in (((255, 255, 255), 3), ((31, 27, 36), 1)):
         cv2.drawContours(canvas, found, -1, colour, thickness, cv2.LINE_AA)
     return canvas
+
+
+INK, QUIET, PAPER = "#1f1b24", "#5c5666", "#ffffff"
+
+
+@cache
+def font(size: int, *, bold: bool = False) -> FreeTypeFont:
+    """DejaVu Sans at ``size`` pixels."""
+    import matplotlib as mpl
+    from PIL import ImageFont
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(str(Path(mpl.get_data_path()) / "fonts" / "ttf" / name), size)
+
+
+def wrap(text: str, width: int, face: FreeTypeFont) -> list[str]:
+    """Lines of whole words, none wider than ``width`` pixels unless it is a single word."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and face.getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
+def line_height(face: FreeTypeFont) -> int:
+    """Pixels from one line of text to the next."""
+    return round(face.size * 1.35)

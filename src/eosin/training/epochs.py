@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from eosin.pixels.reading import SkippedFile, UInt8Image
     from eosin.pixels.views import ViewBatch, Views
     from eosin.progress import Progress
+    from eosin.training.augmentation import StainAugmentation
     from eosin.training.config import TrainingConfig
     from eosin.training.learner import Learner
-    from eosin.training.stain_augmentation import StainAugmentation
 
 _ORDER, _AUGMENT, _DROPOUT, _STAIN = 1, 2, 3, 4  # purposes of draws
 _SHOW_EVERY = 0.2  # seconds; asking a GPU for the loss makes it wait

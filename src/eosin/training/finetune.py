@@ -35,16 +35,16 @@ from eosin.networks.run import (
     write_run,
 )
 from eosin.networks.weights import initialise
+from eosin.pixels.cache import CacheError, PixelCache
 from eosin.pixels.reading import SkippedFile, write_error_table
 from eosin.pixels.views import Views
-from eosin.progress import SILENT, Progress
+from eosin.progress import SILENT, Progress, working
 from eosin.training.epochs import Epochs
+from eosin.training.features import cache_folder
 from eosin.training.history import EpochRow, best_epoch, epoch_line, write_history
 from eosin.training.learner import Learner
 from eosin.training.left_out import Trained, left_out_note
-from eosin.training.optimisation import smallest_batch
-from eosin.training.packing import packed_views
-from eosin.training.precision import fastest_convolutions
+from eosin.training.optimisation import fastest_convolutions, smallest_batch
 from eosin.training.resume import (
     STATE_NAME,
     Identity,
@@ -184,12 +184,17 @@ class _Training:
         """Decode ahead what epochs would decode again and again."""
         if not self.config.cache:
             return
-        train, val = packed_views(
-            self.epochs.train_views,
-            self.epochs.val_views,
-            workers=self.config.workers,
-            progress=progress,
-        )
+        views = self.epochs.train_views, self.epochs.val_views
+        cache = PixelCache.of(views[0].spec, root=cache_folder())
+        try:
+            with working(progress, "decoding, once", total=sum(map(len, views))):
+                train, val = (
+                    cache.pack(each, workers=self.config.workers, progress=progress)
+                    for each in views
+                )
+        except CacheError as error:  # a training without it learns the same, only slower
+            progress.note(f"no cache, images are decoded in every epoch: {error}")
+            return
         self.epochs = replace(self.epochs, train_views=train, val_views=val)
 
     @property

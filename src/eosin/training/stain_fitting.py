@@ -18,7 +18,7 @@ from eosin.pixels.stain_sources import (
     pooled_sources,
 )
 from eosin.pixels.stain_step import normalizer_of, step_of
-from eosin.training.stain_augmentation import StainAugmentation
+from eosin.training.augmentation import StainAugmentation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
