@@ -42,10 +42,10 @@ from eosin.explanation.scoring import (
     summarise,
     write_faithfulness,
 )
-from eosin.networks.classifier import Classifier, load_classifier
-from eosin.networks.network import Network
-from eosin.networks.run import Run, read_run
+from eosin.networks.classifier import Classifier
+from eosin.networks.run import Network, Run, read_run
 from eosin.networks.torch_engine import TorchEngine
+from eosin.networks.weights import load_classifier
 from eosin.pixels.optical_density import optical_density
 from eosin.pixels.preprocessing import normalise, view
 from eosin.pixels.reading import UInt8Image, is_image_name, read_image

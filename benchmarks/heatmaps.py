@@ -106,7 +106,7 @@ def differences(run: Run, exported: Run, pixels: Pixels) -> dict[str, float]:
     from pytorch_grad_cam.utils.image import scale_cam_image
 
     from eosin.networks.cam import class_maps
-    from eosin.networks.classifier import load_classifier
+    from eosin.networks.weights import load_classifier
 
     classifier, side = load_classifier(run), (pixels.shape[-1],) * 2
     logits, maps = class_maps(classifier, torch.from_numpy(pixels))

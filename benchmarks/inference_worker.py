@@ -106,7 +106,7 @@ def closed_form_side(run: Run, pixels: Pixels, threads: int) -> Job:
     import torch
 
     from eosin.networks.cam import class_maps
-    from eosin.networks.classifier import load_classifier
+    from eosin.networks.weights import load_classifier
 
     torch.set_num_threads(threads)
     classifier, batch = load_classifier(run), torch.from_numpy(pixels)
@@ -120,7 +120,7 @@ def library_side(*, at_once: bool) -> Side:
         import torch
         from pytorch_grad_cam import GradCAM
 
-        from eosin.networks.classifier import load_classifier
+        from eosin.networks.weights import load_classifier
 
         torch.set_num_threads(threads)
         classifier = load_classifier(run)

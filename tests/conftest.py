@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -29,13 +30,14 @@ class Told(Silent):
     Attributes:
         works: every work with its total and what of it was done before.
         done: steps done of the last work.
+        steps: steps done, by work.
         errors: steps done in vain, of all works.
         notes: the sentences.
     """
 
     def __init__(self) -> None:
         self.works: list[tuple[str, int | None, int]] = []
-        self.steps: list[int] = []
+        self.steps: Counter[str] = Counter()
         self.notes: list[str] = []
         self.done = self.errors = 0
 
@@ -44,7 +46,7 @@ class Told(Silent):
         self.done = done
 
     def advance(self, steps: int = 1, *, errors: int = 0, said: str = "") -> None:  # noqa: ARG002
-        self.steps.append(steps)
+        self.steps[self.works[-1][0] if self.works else ""] += steps
         self.done, self.errors = self.done + steps, self.errors + errors
 
     def note(self, sentence: str) -> None:

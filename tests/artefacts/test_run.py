@@ -229,7 +229,10 @@ def test_runs_inside_runs_end_somewhere(
 def test_a_member_from_elsewhere_is_taken_in_and_outlives_its_source(
     make_record: Make, folds_of: Callable[..., FoldsRun], tmp_path: Path
 ) -> None:
-    runs = [write_run(tmp_path / name / "fold-1", make_record()) for name in ("a", "b")]
+    runs = [
+        write_run(tmp_path / name / "fold-1", make_record(seed=seed))
+        for seed, name in enumerate("ab")
+    ]
     for run in runs:
         run.weights_path.write_bytes(b"weights")
     outer = write_run(tmp_path / "outer", folds_of(tmp_path / "outer", runs))

@@ -59,6 +59,23 @@ def test_a_difference_that_comes_from_one_patient_is_none_beyond_chance() -> Non
     assert accuracy.sentence.startswith("no difference beyond chance")
 
 
+def test_a_protocol_that_takes_something_away_is_not_said_to_differ_by_chance() -> None:
+    worse, better = table([[True, False, True, False]] * 8), table([[True] * 4] * 8)
+    accuracy, _ = measure_leakage(worse, better, resamples=200)
+    assert accuracy.added.excludes_zero
+    assert not accuracy.flatters
+    assert accuracy.sentence == "this protocol takes away 0.50 accuracy"
+
+
+def test_a_class_without_images_has_no_area_to_compare() -> None:
+    leaky = table([[True] * 4] * 8)
+    benign = leaky.where(leaky.frame["label"] == "benign")
+    accuracy, area = measure_leakage(leaky, benign, resamples=200)
+    assert (accuracy.leaky, accuracy.honest) == (1.0, 1.0)
+    assert (area.leaky, area.honest, area.added.value) == (1.0, None, None)
+    assert area.sentence.startswith("no difference in ROC AUC: undefined in 100.0% of resamples")
+
+
 def test_tables_of_other_classes_cannot_be_metered() -> None:
     other = Task("her2", ("0", "1+"), positive="1+")
     honest = table([[True] * 2] * 4)

@@ -32,11 +32,10 @@ from eosin.inference.scoring import PredictOptions
 from eosin.networks.classifier import (
     Classifier,
     build_classifier,
-    load_classifier,
     save_classifier,
 )
-from eosin.networks.network import Network
-from eosin.networks.run import Run, weights_digest, write_run
+from eosin.networks.run import Network, Run, weights_digest, write_run
+from eosin.networks.weights import load_classifier
 from eosin.pixels.preprocessing import prepare, resize
 from eosin.pixels.reading import read_image
 

@@ -23,8 +23,9 @@ from eosin.export.export import ExportOptions, export_run
 from eosin.export.folders import drafting
 from eosin.export.parity import map_difference, require_parity
 from eosin.inference.predict import predict
-from eosin.networks.classifier import load_classifier, save_classifier
+from eosin.networks.classifier import save_classifier
 from eosin.networks.run import Run, read_run, weights_digest, write_run
+from eosin.networks.weights import load_classifier
 
 
 def test_an_export_keeps_everything_that_the_run_knows(trained: Run, exported: Run) -> None:

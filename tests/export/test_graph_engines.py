@@ -12,9 +12,9 @@ from eosin.explanation.explain import ExplainOptions, explain
 from eosin.explanation.heatmap import Explanation
 from eosin.explanation.scoring import ScoreOptions
 from eosin.networks.cam import class_maps
-from eosin.networks.classifier import load_classifier
 from eosin.networks.run import Run
 from eosin.networks.torch_engine import TorchEngine
+from eosin.networks.weights import load_classifier
 from eosin.pixels.batches import read_batches
 
 ENGINES = ["onnxruntime", "openvino"]

@@ -26,9 +26,10 @@ from eosin.export.int8_images import Int8Images, choose_int8_images
 from eosin.inference.predict import predict
 from eosin.inference.scoring import PredictOptions
 from eosin.inference.table import predict_to_table
-from eosin.networks.classifier import load_classifier, save_classifier
+from eosin.networks.classifier import save_classifier
 from eosin.networks.graphs import GraphEngine
 from eosin.networks.run import Run, read_run, take_in, weights_digest, write_run
+from eosin.networks.weights import load_classifier
 from eosin.progress import Silent
 
 FAST = Speed("onnxruntime", 2, 16, 15, fp32=90.0, int8=167.0, ratio=1.86, low=1.8, high=1.9)

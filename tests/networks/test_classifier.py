@@ -8,12 +8,12 @@ from safetensors.torch import load_file, save_file
 from eosin.errors import ConfigError, ModelError, NoMapError
 from eosin.networks.classifier import (
     build_classifier,
-    load_classifier,
     require_size,
     save_classifier,
 )
 from eosin.networks.device import choose_device
 from eosin.networks.run import WEIGHTS_NAME, weights_digest, write_run
+from eosin.networks.weights import load_classifier
 
 TINY = "test_efficientnet"
 

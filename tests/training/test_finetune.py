@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 
 from eosin.errors import ConfigError, DataError, LeakageError, ModelError
 from eosin.evaluation.calibration import apply_temperature, choose_threshold, fit_temperature
-from eosin.networks.classifier import load_classifier
 from eosin.networks.run import HISTORY_NAME, read_run
+from eosin.networks.weights import load_classifier
 from eosin.pixels.batches import read_batches
 from eosin.training.epochs import judge
 from eosin.training.finetune import finetune

@@ -22,7 +22,7 @@ from eosin.networks.torch_engine import TorchEngine
 
 if TYPE_CHECKING:
     from eosin.bench.serving import Job
-    from eosin.networks.network import Engine
+    from eosin.networks.engine import Engine
     from eosin.networks.run import Run
 
 

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from eosin.artefacts.preprocessing import Preprocessing
     from eosin.explanation.heatmap import Method
     from eosin.explanation.scoring import ScoreOptions
-    from eosin.networks.network import Maps, Network
-    from eosin.networks.run import Run
+    from eosin.networks.engine import Maps
+    from eosin.networks.run import Network, Run
     from eosin.pixels.reading import UInt8Image
     from eosin.pixels.stain_normalizer import Source
     from eosin.pixels.stain_sources import Sources

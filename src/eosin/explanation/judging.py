@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from eosin.explanation.heatmap import Method
     from eosin.explanation.scoring import Remap, ScoreOptions
     from eosin.networks.classifier import Classifier
-    from eosin.networks.network import Network
+    from eosin.networks.run import Network
     from eosin.pixels.reading import SkippedFile, UInt8Image
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eosin.errors import ConfigError, NoMapError
-from eosin.networks.network import open_networks
+from eosin.networks.run import open_networks
 from eosin.networks.torch_engine import TorchEngine, TorchMaps
 from eosin.pixels.reading import SkippedFile
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from eosin.arrays import FloatMap, Ints
     from eosin.explanation.heatmap import Method
-    from eosin.networks.network import Maps, Network
-    from eosin.networks.run import Run
+    from eosin.networks.engine import Maps
+    from eosin.networks.run import Network, Run
 
 # The gradient of a logit is the same at every place of a channel where Grad-CAM has a closed form,
 # so HiResCAM (Draelos & Carin 2020) and Grad-CAM are one map of a graph.

@@ -36,8 +36,7 @@ from eosin.pixels.reading import UInt8Image, read_image
 
 if TYPE_CHECKING:
     from eosin.networks.classifier import Classifier
-    from eosin.networks.network import Network
-    from eosin.networks.run import Run
+    from eosin.networks.run import Network, Run
     from eosin.pixels.stain_normalizer import Source
 
 __all__ = [

@@ -20,8 +20,8 @@ from eosin.export.int8_images import choose_int8_images
 from eosin.export.quantise import require_quantiser
 from eosin.files import sha256_of
 from eosin.locks import one_writer
+from eosin.networks.engine import require_torch
 from eosin.networks.graphs import GraphEngine, choose_runtime, open_session
-from eosin.networks.network import require_weights
 from eosin.networks.run import HISTORY_NAME, WEIGHTS_NAME, read_run, take_in, write_run
 from eosin.progress import SILENT, Progress
 
@@ -86,7 +86,7 @@ def export_run(
     if options.format not in GRAPH_NAMES:
         raise ConfigError(f"format {options.format!r} is unknown; want one of {list(GRAPH_NAMES)}")
     require_output_folder(folder, {}, inputs=[run.folder], whole=True, run=True)
-    require_weights(run)
+    _require_weights(run)
     with one_writer(folder):
         require_free(run, folder, overwrite=options.overwrite)
         if options.int8 is not None:
@@ -132,7 +132,7 @@ class _Exporter:
         from eosin.export.formats import library_versions
         from eosin.export.graph_module import GraphModule, examine
         from eosin.export.parity import require_parity
-        from eosin.networks.classifier import load_classifier
+        from eosin.networks.weights import load_classifier
 
         size = run.record.preprocessing.size
         classifier = load_classifier(run)
@@ -194,6 +194,17 @@ class _Exporter:
         write_openvino(onnx, path)
         onnx.unlink()
         return [path, path.with_suffix(".bin")]
+
+
+def _require_weights(run: Run) -> None:
+    """ConfigError where a network in ``run`` is a graph, or PyTorch is not installed."""
+    for each in run.leaves():
+        if each.graph:
+            raise ConfigError(
+                f"{each.folder}: exported already, as {each.graph.format}; give the Run that it "
+                "was exported from"
+            )
+    require_torch(run.folder)
 
 
 def _require_judgeable(run: Run, manifest: Manifest) -> None:

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
     from eosin.arrays import Floats, Floats32, Ints
     from eosin.artefacts.preprocessing import Preprocessing
-    from eosin.networks.network import Network
-    from eosin.networks.run import Run
+    from eosin.networks.run import Network, Run
     from eosin.pixels.batches import Batch
     from eosin.pixels.reading import SkippedFile
 

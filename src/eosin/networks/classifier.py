@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from eosin.artefacts.run import ExportedRun
-from eosin.errors import ConfigError, ModelError, NoMapError
+from eosin.errors import ConfigError, EosinError, ModelError, NoMapError
 from eosin.networks.backbones import INCEPTION_HER2, BackboneSpec, resolve_backbone
 from eosin.networks.inception import InceptionHer2, inception_head
 from eosin.networks.tensors import read_tensors, set_tensors, write_tensors
@@ -18,8 +17,6 @@ from eosin.networks.tensors import read_tensors, set_tensors, write_tensors
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from eosin.networks.run import Run
 
 
 class Classifier(nn.Module):
@@ -159,7 +156,7 @@ def taking(classifier: Classifier, size: int) -> Iterator[None]:
     """Turn what a network raises on images of ``size`` pixels a side into one ConfigError."""
     try:
         yield
-    except torch.OutOfMemoryError:
+    except (EosinError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # RuntimeError, AssertionError, IndexError: each design its own
         spec = classifier.spec
@@ -204,26 +201,3 @@ def read_weights(classifier: Classifier, path: Path) -> None:
     """Load what ``save_classifier`` wrote; ModelError naming file and tensors at fault."""
     name, fix = classifier.spec.name, "train the Run again"
     set_tensors(classifier, read_tensors(path), path, name=name, fix=fix)
-
-
-def load_classifier(run: Run, *, device: str | torch.device = "cpu") -> Classifier:
-    """The trained network of a Run, on ``device`` and ready to predict (``eval`` mode).
-
-    Raises:
-        ModelError: the Run is made of members or exported, or its weights are missing, changed or
-            do not fit; the message names the folder.
-    """
-    if run.record.inside:
-        raise ModelError(
-            f"{run.folder}: made of {len(run.record.inside)} Runs and has no weights of its own; "
-            "load each of its members"
-        )
-    if isinstance(run.record, ExportedRun):
-        raise ModelError(
-            f"{run.folder}: an exported Run, a graph without PyTorch weights; give the Run that it "
-            "was exported from"
-        )
-    run.require_intact()
-    classifier = build_classifier(run.record.backbone, classes=len(run.record.task.classes))
-    read_weights(classifier, run.weights_path)
-    return classifier.eval().to(device)

@@ -14,16 +14,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from eosin.artefacts.codec import write_artefact
 from eosin.artefacts.run import ExportedRun, Member, RunRecord, read_record
-from eosin.errors import ModelError
+from eosin.errors import ConfigError, ModelError, NoMapError
 from eosin.files import sha256_of
+from eosin.networks.engine import ENGINES, open_engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from eosin.arrays import Floats, Pixels
     from eosin.artefacts.graph import Graph
-    from eosin.networks.network import Network
+    from eosin.artefacts.preprocessing import Preprocessing
+    from eosin.networks.engine import Engine, Maps
+
 
 RECORD_NAME = "run.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -72,9 +78,7 @@ class Run:
     def networks(
         self, *, engine: str = "auto", device: str = "auto", threads: int | None = None
     ) -> tuple[Network, ...]:
-        """Load every network in it, each once; see ``network.open_networks``."""
-        from eosin.networks.network import open_networks
-
+        """Load every network in it, each once; see ``open_networks``."""
         return open_networks([self], engine=engine, device=device, threads=threads)
 
     def require_intact(self) -> None:
@@ -138,6 +142,100 @@ class Run:
                 "make the outer Run again"
             )
         return Run(folder, read_record(folder / RECORD_NAME), member.sha256)
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A network of a Run, ready to answer.
+
+    Attributes:
+        name: of its own among the networks opened together, e.g. ``"bh/fold-1"``.
+        run: the Run that it belongs to, which has no other.
+        engine: computes it.
+    """
+
+    name: str
+    run: Run
+    engine: Engine
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How images become its input."""
+        return self.run.record.preprocessing
+
+    @cached_property
+    def no_maps(self) -> str:
+        """Why it has no heatmaps, found out with one blank image; empty where it has."""
+        size = self.preprocessing.size
+        try:
+            self.maps(np.zeros((1, 3, size, size), np.float32))
+        except NoMapError as reason:
+            return str(reason)
+        return ""
+
+    def logits(self, batch: Pixels) -> Floats:
+        """Logits (n, classes) of prepared input (n, 3, size, size)."""
+        return self.engine.logits(batch)
+
+    def features(self, batch: Pixels) -> Floats:
+        """Pooled features (n, channels) of prepared input (n, 3, size, size)."""
+        return self.engine.features(batch)
+
+    def maps(self, batch: Pixels) -> Maps:
+        """Grad-CAM maps and logits of prepared input; NoMapError where it has none."""
+        return self.engine.maps(batch)
+
+
+def open_networks(
+    runs: Sequence[Run], *, engine: str = "auto", device: str = "auto", threads: int | None = None
+) -> tuple[Network, ...]:
+    """Load every network in ``runs``, those of members included, each once.
+
+    Args:
+        runs: of any kind. Networks with the same record, wherever they lie, are the same.
+        engine: ``"auto"`` takes PyTorch for weights, and for a graph ONNX Runtime or OpenVINO,
+            whichever is installed and reads it; or the name of one.
+        device: auto, cpu or cuda.
+        threads: of a graph's engine; None for as many as there are cores to run on.
+
+    Raises:
+        ConfigError: an unknown engine, one that is not installed, or one that cannot run a Run.
+        ModelError: a member or a network is missing or changed; the message names it.
+    """
+    if engine not in ENGINES:
+        raise ConfigError(f"engine {engine!r} is unknown; want one of {list(ENGINES)}")
+    inside: dict[str, tuple[Run, Run]] = {}
+    for run in runs:
+        for leaf in run.leaves():
+            inside.setdefault(leaf.sha256, (run, leaf))
+    opened = []
+    for name, (_, leaf) in zip(_names(list(inside.values())), inside.values(), strict=True):
+        leaf.require_files()
+        path, record = leaf.weights_path, leaf.record
+        made = open_engine(path, record, engine=engine, device=device, threads=threads)
+        opened.append(Network(name, leaf, made))
+    return tuple(opened)
+
+
+def _names(inside: Sequence[tuple[Run, Run]]) -> list[str]:
+    """A name of its own for every network: its folder, with as many of its parents as it takes.
+
+    Args:
+        inside: each Run that was asked for and a network in it (itself where it is single).
+    """
+    folders = [leaf.folder.resolve().parts for _, leaf in inside]
+    names = [
+        "/".join(parts[-2:] if leaf is not run or parts[-1].startswith("fold-") else parts[-1:])
+        for parts, (run, leaf) in zip(folders, inside, strict=True)
+    ]
+    for depth in range(2, max(map(len, folders), default=0)):
+        if len(set(names)) == len(names):
+            break
+        names = [
+            name if names.count(name) == 1 else "/".join(parts[-depth:])
+            for name, parts in zip(names, folders, strict=True)
+        ]
+    return names
 
 
 def read_run(folder: Path) -> Run:

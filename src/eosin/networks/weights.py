@@ -1,4 +1,4 @@
-"""Where a network starts from: nothing, ImageNet through timm's hub, or a local file."""
+"""Where a network's weights come from: nowhere, ImageNet, a local file, or a Run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 
 from eosin.errors import ModelError
 from eosin.networks.backbones import INCEPTION_HER2
+from eosin.networks.engine import open_weights
 from eosin.networks.tensors import read_tensors, set_tensors
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from eosin.networks.backbones import BackboneSpec
     from eosin.networks.classifier import Classifier
+    from eosin.networks.run import Run
 
 WEIGHTS_SETTING = "EOSIN_WEIGHTS"
 
@@ -69,6 +71,27 @@ def initialise(classifier: Classifier, source: str) -> WeightsReport:
     tag = str(getattr(classifier.backbone, "pretrained_cfg", {}).get("tag", ""))
     found = f"ImageNet weights, timm hub, {name.partition('.')[0]}.{tag}"
     return _fill(classifier, _download(name), source=found, place=f"timm's hub ({name})")
+
+
+def load_classifier(run: Run, *, device: str = "cpu") -> Classifier:
+    """The PyTorch network of a Run, on ``device`` and ready to predict (``eval`` mode).
+
+    Raises:
+        ModelError: the Run is made of members or exported, or its weights are missing, changed or
+            do not fit; the message names the folder.
+    """
+    if run.record.inside:
+        raise ModelError(
+            f"{run.folder}: made of {len(run.record.inside)} Runs and has no weights of its own; "
+            "load each of its members"
+        )
+    if run.graph:
+        raise ModelError(
+            f"{run.folder}: an exported Run, a graph without PyTorch weights; give the Run that it "
+            "was exported from"
+        )
+    run.require_files()
+    return open_weights(run.weights_path, run.record, device=device).classifier
 
 
 def weights_file(spec: BackboneSpec, source: str) -> Path | None:

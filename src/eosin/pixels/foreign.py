@@ -60,10 +60,10 @@ def with_edges(foreign: Bools) -> Bools:
 
     Where a side of the image is black in part, the black may lie askew and fade over the rest.
     """
-    near = _grown(foreign)
+    near, depth = _grown(foreign), min(foreign.shape) // _REACH
     for side in (near, near[::-1], near.T, near.T[::-1]):
-        if np.count_nonzero(side[0]) > _ASKEW * len(side[0]):
-            side[: _reach(foreign)] = True
+        if depth and np.count_nonzero(side[0]) > _ASKEW * len(side[0]):
+            side[:depth] = True
     return near
 
 
@@ -100,7 +100,7 @@ def darkest(pixels: UInt8Image) -> UInt8Image:
 
 
 def _black(top: UInt8Image) -> Bools:
-    run = max(3, min(top.shape) // _RUN)
+    run = max(3, min(top.shape) // _RUN | 1)  # an even kernel would shift what it opens
     dark = top < DARK_VALUE
     black = _enough(_opened(dark, (1, run)) | _opened(dark, (run, 1)))
     return black | (_grown(black) & (top < _EDGE_VALUE))

@@ -72,10 +72,12 @@ class TissueSample:
     Attributes:
         pixels: (3, n) bytes: red, green, blue.
         density: (3, n) optical densities of ``pixels``, natural log.
+        whole: whether no pixel was left out as black or ink.
     """
 
     pixels: UInt8Image
     density: Floats32
+    whole: bool
 
     def tissue(self) -> Bools:
         """Which pixels absorb at least 0.15 on the mean of their channels; (n,)."""
@@ -96,14 +98,14 @@ def sample_tissue(images: Images, *, most: int = SAMPLE_PIXELS) -> TissueSample:
     if isinstance(images, np.ndarray):
         image = require_rgb_bytes(images)
         return sample_image(image, foreign_pixels(image), most=most)
-    return _sampled(_pixels_of_all(images))
+    return _sample_of_all(images)
 
 
 def sample_image(
     image: UInt8Image, foreign: Bools | None, *, most: int = SAMPLE_PIXELS
 ) -> TissueSample:
     """``sample_tissue`` of one image whose ``foreign_pixels`` are known."""
-    return _sampled(_pixels_of_one(image, foreign, most=most))
+    return _sampled(_pixels_of_one(image, foreign, most=most), whole=foreign is None)
 
 
 def unstained_reason(image: UInt8Image, foreign: Bools | None) -> Reason | None:
@@ -121,8 +123,8 @@ def unstained_reason(image: UInt8Image, foreign: Bools | None) -> Reason | None:
     return Reason.TOO_SMALL if reason is None and left < _FEWEST_PIXELS else reason
 
 
-def _sampled(pixels: UInt8Image) -> TissueSample:
-    return TissueSample(pixels=pixels, density=optical_density(pixels))
+def _sampled(pixels: UInt8Image, *, whole: bool) -> TissueSample:
+    return TissueSample(pixels=pixels, density=optical_density(pixels), whole=whole)
 
 
 def _without_foreign(image: UInt8Image, foreign: Bools, *, most: int) -> UInt8Image:
@@ -142,17 +144,21 @@ def _pixels_of_one(image: UInt8Image, foreign: Bools | None, *, most: int) -> UI
     return pixels
 
 
-def _pixels_of_all(images: Iterable[UInt8Image]) -> UInt8Image:
+def _sample_of_all(images: Iterable[UInt8Image]) -> TissueSample:
     samples: list[UInt8Image] = []
     reasons: list[Reason] = []
+    whole = True
     for image in map(require_rgb_bytes, images):
+        foreign = foreign_pixels(image)
         try:
-            samples.append(_pixels_of_one(image, foreign_pixels(image), most=_SHARE_PIXELS))
+            samples.append(_pixels_of_one(image, foreign, most=_SHARE_PIXELS))
+            whole = whole and foreign is None
         except UnstainedError as error:
             reasons.append(error.reason)
     if samples:
         pool = np.concatenate(samples, axis=1)
-        return np.ascontiguousarray(pool[:, :: math.ceil(pool.shape[1] / _POOL_PIXELS)])
+        pool = np.ascontiguousarray(pool[:, :: math.ceil(pool.shape[1] / _POOL_PIXELS)])
+        return _sampled(pool, whole=whole)
     if reasons:
         raise UnstainedError(reasons[0])
     raise DataError("no image to estimate a stain from; give at least one")

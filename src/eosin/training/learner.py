@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from eosin.artefacts.preprocessing import Preprocessing
 from eosin.networks.tensors import own_tensors
 from eosin.pixels.preprocessing import scale_and_shift
 from eosin.training.optimisation import class_weights, half_precision, make_optimizer, set_training

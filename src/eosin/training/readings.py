@@ -10,8 +10,8 @@ import numpy as np
 from eosin.inference.predict import Scored, predict
 from eosin.inference.readings import Reading, noted
 from eosin.inference.scoring import PredictOptions
-from eosin.networks.classifier import load_classifier
 from eosin.networks.torch_engine import TorchEngine
+from eosin.networks.weights import load_classifier
 from eosin.pixels.stain_sources import patient_sources
 from eosin.progress import SILENT, Progress
 from eosin.training.features import FeatureCache, compute_features

@@ -152,7 +152,7 @@ def test_the_graph_engines_import_no_torch_and_no_telemetry() -> None:
     check = (
         "import sys\n"
         "from eosin.networks.openvino_session import import_openvino\n"
-        "import eosin.networks.network, eosin.networks.onnxruntime_session\n"
+        "import eosin.networks.run, eosin.networks.onnxruntime_session\n"
         "import eosin.inference.members, eosin.explanation.explain\n"
         "assert import_openvino().Core\n"
         "found = [m for m in ('torch', 'timm', 'openvino_telemetry') if m in sys.modules]\n"
