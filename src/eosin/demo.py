@@ -37,15 +37,10 @@ SETTINGS = TrainingConfig(
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo made.
+    """What the demo made."""
 
-    Attributes:
-        evaluation: image-level figures on test patients.
-        report: the HTML page.
-    """
-
-    evaluation: Evaluation
-    report: Path
+    evaluation: Evaluation  # image-level figures on test patients
+    report: Path  # the HTML page
 
 
 def run_demo(

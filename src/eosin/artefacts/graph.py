@@ -27,21 +27,14 @@ GRAPH_NAMES: dict[str, str] = {"onnx": "model.onnx", "openvino": "model.xml"}
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """How far a graph was from PyTorch on the images that checked it.
+    """How far a graph was from PyTorch on the images that checked it."""
 
-    Attributes:
-        images: how many.
-        source: which, in words.
-        engine: what ran the graph.
-        probabilities: the largest difference of a calibrated probability.
-        maps: the largest difference of a class-activation map, each scaled as it is drawn; None
-            where the graph gives no maps.
-    """
-
-    images: Count
-    source: str
-    engine: str
-    probabilities: Share
+    images: Count  # how many
+    source: str  # which, in words
+    engine: str  # what ran the graph
+    probabilities: Share  # the largest difference of a calibrated probability
+    # the largest difference of a class-activation map, each scaled as it is drawn; None where the
+    # graph gives no maps
     maps: NotNegative | None = None
 
 

@@ -54,28 +54,19 @@ class PredictionsSidecar(Sidecar):
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where predictions come from.
+    """Where predictions come from."""
 
-    Attributes:
-        runs: the Run folders, as they were named.
-        dataset: the manifest's dataset name, or ``"files"``.
-        protocol: the split protocol of the images scored.
-        split: ``"test"``, ``"val"``, ``"train"``, ``"out-of-fold"`` or ``"files"``.
-        model: the name to print, e.g. ``"tf_efficientnetv2_b0"``.
-        threshold: the locked probability of the positive class from which the decision is
-            positive; None for more than two classes or where folds have each their own.
-        seen_allowed: whether the user let patients be scored that the Run had seen.
-        notes: plain sentences that every later artefact repeats.
-    """
-
-    runs: tuple[str, ...] = ()
-    dataset: str = "files"
-    protocol: NamedProtocol = UNKNOWN
-    split: str = "files"
+    runs: tuple[str, ...] = ()  # the Run folders, as they were named
+    dataset: str = "files"  # the manifest's dataset name, or ``"files"``
+    protocol: NamedProtocol = UNKNOWN  # the split protocol of the images scored
+    split: str = "files"  # ``"test"``, ``"val"``, ``"train"``, ``"out-of-fold"`` or ``"files"``
+    # the name to print, e.g. ``"tf_efficientnetv2_b0"``
     model: str = ""
+    # the locked probability of the positive class from which the decision is positive; None for
+    # more than two classes or where folds have each their own
     threshold: Share | None = None
-    seen_allowed: bool = False
-    notes: tuple[str, ...] = ()
+    seen_allowed: bool = False  # whether the user let patients be scored that the Run had seen
+    notes: tuple[str, ...] = ()  # plain sentences that every later artefact repeats
 
     def in_valid_text(self) -> Provenance:
         """The same for a file: bytes of a name that are not UTF-8 are spelled out."""

@@ -176,28 +176,19 @@ class _Outer(Record):
 
 
 class FoldsRun(_Outer):
-    """One Run a fold, each trained without the fold that it answers for.
-
-    Attributes:
-        vote: of its members, where these are ensembles.
-    """
+    """One Run a fold, each trained without the fold that it answers for."""
 
     kind: Literal["run/folds"] = "run/folds"
-    vote: Vote | None
+    vote: Vote | None  # of its members, where these are ensembles
     weights_sha256: None
 
 
 class EnsembleRun(_Outer):
-    """Runs that answer together.
-
-    Attributes:
-        vote: how.
-        weights: of each member in a weighted vote, in [0, 1], of sum 1; else none.
-    """
+    """Runs that answer together."""
 
     kind: Literal["run/ensemble"] = "run/ensemble"
-    vote: Vote
-    weights: tuple[Share, ...]
+    vote: Vote  # how
+    weights: tuple[Share, ...]  # of each member in a weighted vote, in [0, 1], of sum 1; else none
 
     @property
     def owns_weights(self) -> bool:

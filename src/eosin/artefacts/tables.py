@@ -38,17 +38,11 @@ _FORMAT_1 = re.compile(rb'"format_version"\s*:\s*1\s*[,}]')
 
 
 class Sidecar(Artefact):
-    """What every sidecar says of its table.
+    """What every sidecar says of its table."""
 
-    Attributes:
-        table: the name of its file when it was written.
-        rows: how many it has.
-        sha256: of its bytes.
-    """
-
-    table: str
-    rows: Count
-    sha256: Sha256
+    table: str  # the name of its file when it was written
+    rows: Count  # how many it has
+    sha256: Sha256  # of its bytes
 
 
 class ExplanationsSidecar(Sidecar):

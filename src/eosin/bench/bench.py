@@ -29,23 +29,14 @@ BENCH_ENGINES = ("torch", "onnxruntime", "openvino")
 
 @dataclass(frozen=True, slots=True)
 class BenchOptions:
-    """What to time.
+    """What to time."""
 
-    Attributes:
-        engines: of ``BENCH_ENGINES``; None for all that are installed.
-        batches: images at once, one or more sizes.
-        device: auto, cpu or cuda.
-        threads: of every engine; None for as many as there are cores to run on.
-        rounds: turns of each engine.
-        seconds: of one turn, about.
-    """
-
-    engines: tuple[str, ...] | None = None
-    batches: tuple[int, ...] = (1, 16)
-    device: str = "auto"
-    threads: int | None = None
-    rounds: int = 10
-    seconds: float = 1.0
+    engines: tuple[str, ...] | None = None  # of ``BENCH_ENGINES``; None for all that are installed
+    batches: tuple[int, ...] = (1, 16)  # images at once, one or more sizes
+    device: str = "auto"  # auto, cpu or cuda
+    threads: int | None = None  # of every engine; None for as many as there are cores to run on
+    rounds: int = 10  # turns of each engine
+    seconds: float = 1.0  # of one turn, about
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.engines or () if name not in BENCH_ENGINES]

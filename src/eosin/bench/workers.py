@@ -26,15 +26,10 @@ WARM_UP = 2  # batches
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast batches were.
+    """How fast batches were."""
 
-    Attributes:
-        batch: images in one.
-        seconds: of each, by the clock and of all cores together.
-    """
-
-    batch: int
-    seconds: tuple[Seconds, ...]
+    batch: int  # images in one
+    seconds: tuple[Seconds, ...]  # of each, by the clock and of all cores together
 
     @property
     def ms(self) -> float:

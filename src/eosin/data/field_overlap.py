@@ -17,15 +17,10 @@ _DETAIL = 1 / 32  # of the long side: blur that separates detail from light and 
 
 @dataclass(frozen=True, slots=True)
 class FieldOverlap:
-    """How far one picture's tissue is the other's.
+    """How far one picture's tissue is the other's."""
 
-    Attributes:
-        agreement: correlation of the fine detail where they overlap, -1 to 1.
-        share: part of the picture that lies in both, 0 to 1.
-    """
-
-    agreement: float
-    share: float
+    agreement: float  # correlation of the fine detail where they overlap, -1 to 1
+    share: float  # part of the picture that lies in both, 0 to 1
 
 
 def field_overlap(first: UInt8Image, second: UInt8Image) -> FieldOverlap:

@@ -39,20 +39,13 @@ _BLOCK = 2048
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Two pictures that are one.
+    """Two pictures that are one."""
 
-    Attributes:
-        first: index of the earlier picture.
-        second: index of the later one.
-        orientation: how the first must be laid down to become the second, 0 to 7.
-        similarity: correlation of their waves or, after a second look, of their detail; 0 to 1.
-        overlap: what the second look measured, or None where none was needed.
-    """
-
-    first: int
-    second: int
-    orientation: int
-    similarity: float
+    first: int  # index of the earlier picture
+    second: int  # index of the later one
+    orientation: int  # how the first must be laid down to become the second, 0 to 7
+    similarity: float  # correlation of their waves or, after a second look, of their detail; 0 to 1
+    # what the second look measured, or None where none was needed
     overlap: FieldOverlap | None = None
 
     @property

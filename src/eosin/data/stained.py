@@ -34,37 +34,25 @@ COPIES = {SETTINGS_NAME: document("stain copies"), "manifest.csv": MANIFEST, "er
 
 @dataclass(frozen=True, slots=True)
 class StainOptions:
-    """How images are brought to one stain.
+    """How images are brought to one stain."""
 
-    Attributes:
-        method: ``"reinhard"``, ``"macenko"`` or ``"vahadane"``.
-        target: the image whose stain all are given; None takes the median of the training
-            images', or of all images where none are named as training images.
-        per: whether a stain is estimated over an image or over all of a patient's.
-        workers: threads; None for one a core.
-    """
-
-    method: str = "vahadane"
+    method: str = "vahadane"  # ``"reinhard"``, ``"macenko"`` or ``"vahadane"``
+    # the image whose stain all are given; None takes the median of the training images', or of all
+    # images where none are named as training images
     target: Path | None = None
-    per: Per = "image"
-    workers: int | None = None
+    per: Per = "image"  # whether a stain is estimated over an image or over all of a patient's
+    workers: int | None = None  # threads; None for one a core
 
 
 @dataclass(frozen=True)
 class Stained:
-    """The copies.
+    """The copies."""
 
-    Attributes:
-        manifest: the copies' rows, with ``stain_note``: why an image is unchanged, or nothing.
-        skipped: the files that could not be read.
-        kept: how many copies were there already.
-        warning: where test images had a part in the target, a sentence that says so; or nothing.
-    """
-
+    # the copies' rows, with ``stain_note``: why an image is unchanged, or nothing
     manifest: Manifest
-    skipped: tuple[SkippedFile, ...]
-    kept: int
-    warning: str
+    skipped: tuple[SkippedFile, ...]  # the files that could not be read
+    kept: int  # how many copies were there already
+    warning: str  # where test images had a part in the target, a sentence that says so; or nothing
 
 
 def normalize_stains(

@@ -47,17 +47,12 @@ class MeanFigure:
 
 @dataclass(frozen=True)
 class ScoredDraws:
-    """A model's figures in each draw, under each resample of patients; see ``score_draws``.
+    """A model's figures in each draw, under each resample of patients; see ``score_draws``."""
 
-    Attributes:
-        tables: one a draw, their rows the same images.
-        bootstrap: the resamples.
-        parts: by level, what was scored in the first draw and, by metric, the figures of all draws,
-            shape (draws, 1 + resamples): each sample itself, then its resamples.
-    """
-
-    tables: tuple[Predictions, ...]
-    bootstrap: Bootstrap
+    tables: tuple[Predictions, ...]  # one a draw, their rows the same images
+    bootstrap: Bootstrap  # the resamples
+    # by level, what was scored in the first draw and, by metric, the figures of all draws, shape
+    # (draws, 1 + resamples): each sample itself, then its resamples
     parts: Mapping[Level, tuple[Sample, Mapping[MetricKey, Floats]]]
 
     @property

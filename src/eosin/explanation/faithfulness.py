@@ -36,18 +36,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Where the verdict turns.
+    """Where the verdict turns."""
 
-    Attributes:
-        span: least movement of the class probability worth a map, in [0, 1].
-        span_ratio: least movement as a multiple of the largest in untrained networks.
-        as_good: largest share of the random maps that may do as well, in [0, 1).
-        unchanged: rank correlation at which a randomised network's map counts as the same.
-    """
-
-    span: float = 0.05
-    span_ratio: float = 2.0
-    as_good: float = 0.0
+    span: float = 0.05  # least movement of the class probability worth a map, in [0, 1]
+    span_ratio: float = 2.0  # least movement as a multiple of the largest in untrained networks
+    as_good: float = 0.0  # largest share of the random maps that may do as well, in [0, 1)
+    # rank correlation at which a randomised network's map counts as the same
     unchanged: float = sqrt(0.5)
 
 

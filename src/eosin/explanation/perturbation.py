@@ -69,17 +69,11 @@ class PerturbationOptions:
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """A map's two curves: the class probability as its cells go, and as they come.
+    """A map's two curves: the class probability as its cells go, and as they come."""
 
-    Attributes:
-        share: of the cells removed or shown so far, (steps + 1,), 0 to 1.
-        deletion: probability with the highest-ranked share removed, (steps + 1,).
-        insertion: probability with only that share shown, (steps + 1,).
-    """
-
-    share: Floats
-    deletion: Floats
-    insertion: Floats
+    share: Floats  # of the cells removed or shown so far, (steps + 1,), 0 to 1
+    deletion: Floats  # probability with the highest-ranked share removed, (steps + 1,)
+    insertion: Floats  # probability with only that share shown, (steps + 1,)
 
     @property
     def deletion_auc(self) -> float:
@@ -102,21 +96,13 @@ class Curves:
 
 @dataclass(frozen=True, slots=True)
 class PerturbationResult:
-    """What removing tissue did, by one map and by blind ones.
+    """What removing tissue did, by one map and by blind ones."""
 
-    Attributes:
-        heatmap: curves of the map in question.
-        centre: curves of a blob in the middle.
-        random: curves of the random maps.
-        flat: whether the map has one value only, and so ranks nothing.
-        span: largest less smallest probability over every image tried, in [0, 1].
-    """
-
-    heatmap: Curves
-    centre: Curves
-    random: tuple[Curves, ...]
-    flat: bool
-    span: float
+    heatmap: Curves  # curves of the map in question
+    centre: Curves  # curves of a blob in the middle
+    random: tuple[Curves, ...]  # curves of the random maps
+    flat: bool  # whether the map has one value only, and so ranks nothing
+    span: float  # largest less smallest probability over every image tried, in [0, 1]
 
     @property
     def random_auc(self) -> float:

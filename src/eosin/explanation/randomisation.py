@@ -39,15 +39,10 @@ class RandomTwins:
 
 @dataclass(frozen=True, slots=True)
 class Randomised:
-    """How much of a map survives, as Spearman's correlation with it, mean over the draws.
+    """How much of a map survives, as Spearman's correlation with it, mean over the draws."""
 
-    Attributes:
-        head: with the head drawn anew, in [-1, 1].
-        whole: with everything drawn anew, in [-1, 1].
-    """
-
-    head: float
-    whole: float
+    head: float  # with the head drawn anew, in [-1, 1]
+    whole: float  # with everything drawn anew, in [-1, 1]
 
 
 def random_twins(classifier: Classifier, *, classes: int, draws: int, seed: int = 0) -> RandomTwins:
@@ -108,15 +103,10 @@ _STAIN_SHIFT: Final = 0.1  # share of a dye added or taken: less than slides of 
 
 @dataclass(frozen=True, slots=True)
 class Stability:
-    """Spearman's correlation of a map with those of altered images, in [-1, 1].
+    """Spearman's correlation of a map with those of altered images, in [-1, 1]."""
 
-    Attributes:
-        flips: mean over three mirrorings, each map mirrored back.
-        stains: mean over 10 % more and less haematoxylin and eosin.
-    """
-
-    flips: float
-    stains: float
+    flips: float  # mean over three mirrorings, each map mirrored back
+    stains: float  # mean over 10 % more and less haematoxylin and eosin
 
 
 def altered_images(image: UInt8Image) -> list[UInt8Image]:

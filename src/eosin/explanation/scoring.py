@@ -83,23 +83,16 @@ class ScoreOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MapToScore:
-    """A heatmap and what it claims to explain.
+    """A heatmap and what it claims to explain."""
 
-    Attributes:
-        path: the image's file; its true region is looked up beside synthetic ones.
-        image: its RGB bytes (H, W, 3).
-        heatmap: (h, w), any size, laid over what the preprocessing keeps of the image: all of it,
-            or with the fit ``"crop"`` its middle square. Higher matters more.
-        target: index of the class explained.
-        method: how the map was made.
-        source: the stain of the image's patient, for a stain step that goes by patient.
-    """
-
-    path: Path
-    image: UInt8Image
+    path: Path  # the image's file; its true region is looked up beside synthetic ones
+    image: UInt8Image  # its RGB bytes (H, W, 3)
+    # (h, w), any size, laid over what the preprocessing keeps of the image: all of it, or with the
+    # fit ``"crop"`` its middle square. Higher matters more
     heatmap: MapValues
-    target: int
-    method: str = "gradcam"
+    target: int  # index of the class explained
+    method: str = "gradcam"  # how the map was made
+    # the stain of the image's patient, for a stain step that goes by patient
     source: Source | None = None
 
 

@@ -30,15 +30,10 @@ _DRAWN_SIZE = 256
 
 @dataclass(frozen=True, eq=False)
 class CheckImages:
-    """Images in memory.
+    """Images in memory."""
 
-    Attributes:
-        images: RGB bytes (H, W, 3), of any sizes.
-        source: where they come from, in words.
-    """
-
-    images: tuple[UInt8Image, ...]
-    source: str
+    images: tuple[UInt8Image, ...]  # RGB bytes (H, W, 3), of any sizes
+    source: str  # where they come from, in words
 
     def prepared(self, spec: Preprocessing) -> Pixels:
         """Network input (n, 3, size, size); a stain step takes each image by itself."""

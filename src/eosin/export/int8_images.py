@@ -30,17 +30,12 @@ _BATCH = 16
 
 @dataclass(frozen=True)
 class Int8Images:
-    """Images of one Run's own training and validation patients.
+    """Images of one Run's own training and validation patients."""
 
-    Attributes:
-        calibration: they set the ranges of the integers.
-        judging: accuracy, calibration error and speed are of these.
-        validation: whether those are validation images; else they are training images of patients
-            that set no range.
-    """
-
-    calibration: Manifest
-    judging: Manifest
+    calibration: Manifest  # they set the ranges of the integers
+    judging: Manifest  # accuracy, calibration error and speed are of these
+    # whether those are validation images; else they are training images of patients that set no
+    # range
     validation: bool
 
     @property

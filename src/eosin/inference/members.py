@@ -26,16 +26,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scorer:
-    """A Run and the Runs inside it: how answers of networks become those of the whole.
+    """A Run and the Runs inside it: how answers of networks become those of the whole."""
 
-    Attributes:
-        run: the Run.
-        members: the Runs inside it; none for a single network.
-        head: of a fusion ensemble, what turns the members' features into logits.
-    """
-
-    run: Run
-    members: tuple[Scorer, ...] = ()
+    run: Run  # the Run
+    members: tuple[Scorer, ...] = ()  # the Runs inside it; none for a single network
+    # of a fusion ensemble, what turns the members' features into logits
     head: FusionWeights | None = None
 
     def probabilities(self, readings: Readings) -> Reading:

@@ -26,24 +26,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PredictOptions:
-    """How to score.
+    """How to score."""
 
-    Attributes:
-        split: the manifest's split to score; None for the test split, or for every row of a
-            manifest without splits.
-        allow_seen: score patients that the Run was trained or validated on, and say so.
-        device: auto, cpu or cuda.
-        batch_size: images a forward pass.
-        workers: reading threads; None for one a core.
-        engine: auto, torch, onnxruntime or openvino.
-    """
-
+    # the manifest's split to score; None for the test split, or for every row of a manifest without
+    # splits
     split: str | None = None
-    allow_seen: bool = False
-    device: str = "auto"
-    batch_size: int = 32
-    workers: int | None = None
-    engine: str = "auto"
+    allow_seen: bool = False  # score patients that the Run was trained or validated on, and say so
+    device: str = "auto"  # auto, cpu or cuda
+    batch_size: int = 32  # images a forward pass
+    workers: int | None = None  # reading threads; None for one a core
+    engine: str = "auto"  # auto, torch, onnxruntime or openvino
 
 
 def score_batches(

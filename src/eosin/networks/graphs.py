@@ -38,17 +38,11 @@ class Session(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class GraphMaps:
-    """Grad-CAM maps of a batch.
+    """Grad-CAM maps of a batch."""
 
-    Attributes:
-        logits: (n, classes).
-        of_all: the maps of every class, (n, classes, h, w), at least 0.
-        stride: input pixels from one place of a map to the next, rounded up.
-    """
-
-    logits: Floats
-    of_all: Pixels
-    stride: int
+    logits: Floats  # (n, classes)
+    of_all: Pixels  # the maps of every class, (n, classes, h, w), at least 0
+    stride: int  # input pixels from one place of a map to the next, rounded up
 
     def of(self, targets: Ints) -> Pixels:
         """Maps (n, h, w) of one class index an image (n,)."""

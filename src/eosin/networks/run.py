@@ -146,17 +146,12 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A network of a Run, ready to answer.
+    """A network of a Run, ready to answer."""
 
-    Attributes:
-        name: of its own among the networks opened together, e.g. ``"bh/fold-1"``.
-        run: the Run that it belongs to, which has no other.
-        engine: computes it.
-    """
-
+    # of its own among the networks opened together, e.g. ``"bh/fold-1"``
     name: str
-    run: Run
-    engine: Engine
+    run: Run  # the Run that it belongs to, which has no other
+    engine: Engine  # computes it
 
     @property
     def preprocessing(self) -> Preprocessing:

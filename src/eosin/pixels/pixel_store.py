@@ -42,15 +42,10 @@ class Row:
 
 @dataclass(frozen=True)
 class PixelStore:
-    """Images of shape (size, size, 3) by key.
+    """Images of shape (size, size, 3) by key."""
 
-    Attributes:
-        folder: where the files are.
-        size: side of an image in pixels.
-    """
-
-    folder: Path
-    size: int
+    folder: Path  # where the files are
+    size: int  # side of an image in pixels
 
     @property
     def row_bytes(self) -> int:

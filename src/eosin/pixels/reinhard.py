@@ -26,15 +26,10 @@ _LEAST_SPREAD: Final = 0.1  # CIELAB units
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ColourStatistics:
-    """The colours of an image's tissue.
+    """The colours of an image's tissue."""
 
-    Attributes:
-        mean: (3,) mean L* (0 to 100), a* and b*.
-        spread: (3,) their standard deviations.
-    """
-
-    mean: Floats
-    spread: Floats
+    mean: Floats  # (3,) mean L* (0 to 100), a* and b*
+    spread: Floats  # (3,) their standard deviations
 
 
 def reinhard_estimate(sample: TissueSample) -> ColourStatistics:

@@ -93,19 +93,12 @@ def _codes(pixels: Floats32, stains: _Stains, penalty: float) -> Floats32:
 
 @dataclass(frozen=True, slots=True)
 class _Sums:
-    """What a round needs to know of all pixels: sums over them, for each stain.
+    """What a round needs to know of all pixels: sums over them, for each stain."""
 
-    Attributes:
-        held: (2, 3) codes times densities.
-        squares: squared codes.
-        pure: the same over pixels that hold the one stain alone.
-        shared: products of the two codes.
-    """
-
-    held: _Stains
-    squares: tuple[float, float]
-    pure: tuple[float, float]
-    shared: float
+    held: _Stains  # (2, 3) codes times densities
+    squares: tuple[float, float]  # squared codes
+    pure: tuple[float, float]  # the same over pixels that hold the one stain alone
+    shared: float  # products of the two codes
 
 
 def _sums(codes: Floats32, pixels: Floats32) -> _Sums:
@@ -153,21 +146,13 @@ def _halfway(one: _Stains, other: _Stains) -> _Stains:
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """How a stain may turn to explain its pixels better.
+    """How a stain may turn to explain its pixels better."""
 
-    Attributes:
-        aside: the step that depends on no other.
-        way: unit direction of the step that the other stain's step bears on.
-        pull: minus the slope of the cost along ``way``.
-        stiffness: its curvature.
-        share: how much of ``way`` lies off the plane of the two stains.
-    """
-
-    aside: _Vector
-    way: _Vector
-    pull: float
-    stiffness: float
-    share: float
+    aside: _Vector  # the step that depends on no other
+    way: _Vector  # unit direction of the step that the other stain's step bears on
+    pull: float  # minus the slope of the cost along ``way``
+    stiffness: float  # its curvature
+    share: float  # how much of ``way`` lies off the plane of the two stains
 
 
 def _turn(stain: _Vector, normal: _Vector, *, left: _Vector, squares: float, pure: float) -> _Turn:

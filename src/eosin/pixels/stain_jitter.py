@@ -25,15 +25,10 @@ GENERAL_STAINS: Final = ((0.650, 0.704, 0.286), (0.072, 0.990, 0.105))
 
 @dataclass(frozen=True, slots=True)
 class StainJitter:
-    """How far stains may wander.
+    """How far stains may wander."""
 
-    Attributes:
-        haematoxylin: its amount is multiplied by a factor between 1 - h and 1 + h.
-        eosin: the same for eosin.
-    """
-
-    haematoxylin: float = 0.25
-    eosin: float = 0.25
+    haematoxylin: float = 0.25  # its amount is multiplied by a factor between 1 - h and 1 + h
+    eosin: float = 0.25  # the same for eosin
 
     def __post_init__(self) -> None:
         for name, value in (("haematoxylin", self.haematoxylin), ("eosin", self.eosin)):

@@ -67,17 +67,11 @@ class UnstainedError(DataError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TissueSample:
-    """Pixels of one or more images, evenly spread, channel by channel: three times faster so.
+    """Pixels of one or more images, evenly spread, channel by channel: three times faster so."""
 
-    Attributes:
-        pixels: (3, n) bytes: red, green, blue.
-        density: (3, n) optical densities of ``pixels``, natural log.
-        whole: whether no pixel was left out as black or ink.
-    """
-
-    pixels: UInt8Image
-    density: Floats32
-    whole: bool
+    pixels: UInt8Image  # (3, n) bytes: red, green, blue
+    density: Floats32  # (3, n) optical densities of ``pixels``, natural log
+    whole: bool  # whether no pixel was left out as black or ink
 
     def tissue(self) -> Bools:
         """Which pixels absorb at least 0.15 on the mean of their channels; (n,)."""

@@ -38,19 +38,12 @@ _LEARNING = "Violet: training patients, pink: validation patients. All models on
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure with its words, for a page and for a file of its own.
+    """A figure with its words, for a page and for a file of its own."""
 
-    Attributes:
-        name: of the file, without ending.
-        figure: to draw.
-        title: what it shows, without a full stop.
-        caption: what to look at.
-    """
-
-    name: str
-    figure: Figure
-    title: str
-    caption: str
+    name: str  # of the file, without ending
+    figure: Figure  # to draw
+    title: str  # what it shows, without a full stop
+    caption: str  # what to look at
 
     def drawing(self) -> Drawing:
         """The figure as it stands in a page."""

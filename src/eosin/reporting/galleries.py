@@ -39,40 +39,24 @@ class Caption:
 
 @dataclass(frozen=True)
 class Tile:
-    """An image ready for the page.
+    """An image ready for the page."""
 
-    Attributes:
-        source: a ``data:`` address of a JPEG; empty where the image could not be read.
-        width: of the JPEG, in pixels.
-        height: of the JPEG, in pixels.
-        alt: what a reader who cannot see it is told; or why there is no image.
-        caption: what stands under it.
-    """
-
-    source: str
-    width: int
-    height: int
-    alt: str
-    caption: Caption
+    source: str  # a ``data:`` address of a JPEG; empty where the image could not be read
+    width: int  # of the JPEG, in pixels
+    height: int  # of the JPEG, in pixels
+    alt: str  # what a reader who cannot see it is told; or why there is no image
+    caption: Caption  # what stands under it
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """A section of tiles.
+    """A section of tiles."""
 
-    Attributes:
-        anchor: its id in the page.
-        title: its heading.
-        lead: what to look at, in a sentence or two.
-        groups: heading (or empty) and tiles of each part.
-        small: whether small tiles do.
-    """
-
-    anchor: str
-    title: str
-    lead: str
-    groups: tuple[tuple[str, tuple[Tile, ...]], ...]
-    small: bool = False
+    anchor: str  # its id in the page
+    title: str  # its heading
+    lead: str  # what to look at, in a sentence or two
+    groups: tuple[tuple[str, tuple[Tile, ...]], ...]  # heading (or empty) and tiles of each part
+    small: bool = False  # whether small tiles do
 
 
 def tiles_of(pictures: Iterable[tuple[Picture, Caption]]) -> tuple[Tile, ...]:

@@ -38,23 +38,14 @@ HEATMAP_FILES: dict[str, Output | None] = {
 
 @dataclass
 class HeatmapFolder:
-    """What was written.
+    """What was written."""
 
-    Attributes:
-        folder: where.
-        explained: how many images.
-        seen: how many of them a network was trained or validated on, by patient.
-        skipped: files that were left out.
-        scores: of the maps, where asked.
-        patients: of each score, the image's patient.
-    """
-
-    folder: Path
-    explained: int = 0
-    seen: int = 0
-    skipped: list[SkippedFile] = field(default_factory=list)
-    scores: list[FaithfulnessRow] = field(default_factory=list)
-    patients: list[str] = field(default_factory=list)
+    folder: Path  # where
+    explained: int = 0  # how many images
+    seen: int = 0  # how many of them a network was trained or validated on, by patient
+    skipped: list[SkippedFile] = field(default_factory=list)  # files that were left out
+    scores: list[FaithfulnessRow] = field(default_factory=list)  # of the maps, where asked
+    patients: list[str] = field(default_factory=list)  # of each score, the image's patient
     _rows: list[dict[str, object]] = field(default_factory=list)
     _names: set[str] = field(default_factory=set)
 

@@ -45,21 +45,13 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class Legend:
-    """What stands below the picture.
+    """What stands below the picture."""
 
-    Attributes:
-        title: the class and its probability.
-        lines: how the map was made, by what, and what else to know.
-        scale: what the colour bar measures; the bar is left out where empty.
-        top: the value at the bar's right end.
-        stamp: a verdict on the map.
-    """
-
-    title: str
-    lines: tuple[str, ...] = ()
-    scale: str = ""
-    top: str = "1"
-    stamp: Stamp | None = None
+    title: str  # the class and its probability
+    lines: tuple[str, ...] = ()  # how the map was made, by what, and what else to know
+    scale: str = ""  # what the colour bar measures; the bar is left out where empty
+    top: str = "1"  # the value at the bar's right end
+    stamp: Stamp | None = None  # a verdict on the map
 
 
 def blend(image: UInt8Image, values: FloatMap, *, contour: bool = True) -> UInt8Image:

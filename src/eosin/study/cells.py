@@ -35,23 +35,14 @@ _STATE = "cell.json"
 
 @dataclass(frozen=True)
 class Result:
-    """A finished cell.
+    """A finished cell."""
 
-    Attributes:
-        cell: which one.
-        run: its Run.
-        predictions: on the test split, or out of fold.
-        image: image-level figures.
-        patient: patient-level figures; None where no patient has one label.
-        seconds: how long it took when it was done.
-    """
-
-    cell: Cell
-    run: Run
-    predictions: Predictions
-    image: Evaluation
-    patient: Evaluation | None
-    seconds: float
+    cell: Cell  # which one
+    run: Run  # its Run
+    predictions: Predictions  # on the test split, or out of fold
+    image: Evaluation  # image-level figures
+    patient: Evaluation | None  # patient-level figures; None where no patient has one label
+    seconds: float  # how long it took when it was done
 
     @property
     def evaluations(self) -> list[Evaluation]:

@@ -43,24 +43,15 @@ _FAULTS = (EosinError, OSError, RuntimeError, ValueError)
 
 @dataclass(frozen=True)
 class StudyResult:
-    """What a study found.
+    """What a study found."""
 
-    Attributes:
-        study: the file it was made from.
-        images: how many images, and of how many patients, it read.
-        patients: the patients; 0 where they are unknown.
-        results: the finished cells, in the plan's order.
-        failures: the cells that could not be done, with the reason.
-        heatmaps: folders of heatmaps, where the study asks for them.
-        comparisons: folders of comparisons, one a protocol and seed with two models or more.
-    """
-
-    study: StudyFile
-    images: int
-    patients: int
-    results: tuple[Result, ...]
-    failures: tuple[tuple[Cell, str], ...]
-    heatmaps: tuple[Path, ...] = ()
+    study: StudyFile  # the file it was made from
+    images: int  # how many images, and of how many patients, it read
+    patients: int  # the patients; 0 where they are unknown
+    results: tuple[Result, ...]  # the finished cells, in the plan's order
+    failures: tuple[tuple[Cell, str], ...]  # the cells that could not be done, with the reason
+    heatmaps: tuple[Path, ...] = ()  # folders of heatmaps, where the study asks for them
+    # folders of comparisons, one a protocol and seed with two models or more
     comparisons: tuple[Path, ...] = ()
 
 

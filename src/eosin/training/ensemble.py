@@ -46,17 +46,11 @@ FITTED = frozenset({"weighted", "fusion"})
 
 @dataclass(frozen=True, slots=True)
 class EnsembleOptions:
-    """How an ensemble is made.
+    """How an ensemble is made."""
 
-    Attributes:
-        device: auto, cpu or cuda.
-        batch_size: images a forward pass.
-        fusion: how the fusion head is fitted.
-    """
-
-    device: str = "auto"
-    batch_size: int = 32
-    fusion: FusionOptions = field(default_factory=FusionOptions)
+    device: str = "auto"  # auto, cpu or cuda
+    batch_size: int = 32  # images a forward pass
+    fusion: FusionOptions = field(default_factory=FusionOptions)  # how the fusion head is fitted
 
 
 def make_ensemble(

@@ -34,28 +34,18 @@ _SHOW_EVERY = 0.2  # seconds; asking a GPU for the loss makes it wait
 
 @dataclass(frozen=True)
 class Epochs:
-    """The images of a training and the learner that goes through them.
+    """The images of a training and the learner that goes through them."""
 
-    Attributes:
-        train: the training images.
-        val: the validation images.
-        train_views: what the network sees of the training images, before augmentation.
-        val_views: what it sees of the validation images.
-        config: the settings.
-        learner: what learns and is judged.
-        least: images that a step needs.
-        skip: told of files that cannot be read, of each once an epoch.
-        stains: what is drawn for the stains of each image, where anything is.
-    """
-
-    train: Manifest
-    val: Manifest
-    train_views: Views
-    val_views: Views
-    config: TrainingConfig = field(kw_only=True)
-    learner: Learner = field(kw_only=True)
-    least: int = field(kw_only=True)
+    train: Manifest  # the training images
+    val: Manifest  # the validation images
+    train_views: Views  # what the network sees of the training images, before augmentation
+    val_views: Views  # what it sees of the validation images
+    config: TrainingConfig = field(kw_only=True)  # the settings
+    learner: Learner = field(kw_only=True)  # what learns and is judged
+    least: int = field(kw_only=True)  # images that a step needs
+    # told of files that cannot be read, of each once an epoch
     skip: Callable[[Iterable[SkippedFile]], None] = field(kw_only=True)
+    # what is drawn for the stains of each image, where anything is
     stains: StainAugmentation | None = field(kw_only=True)
 
     def run(self, epoch: int, progress: Progress) -> EpochRow:

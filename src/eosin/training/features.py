@@ -37,21 +37,13 @@ SHARD = 512
 
 @dataclass(frozen=True)
 class Features:
-    """Pooled features of image files.
+    """Pooled features of image files."""
 
-    Attributes:
-        places: positions of the readable files in what was asked for, shape (n,).
-        values: their features, shape (n, channels).
-        skipped: the files that could not be read.
-        computed: how many had to be computed; the others came from the cache.
-        notes: of each readable file, what the stain step noted, or nothing.
-    """
-
-    places: Ints
-    values: Floats32
-    skipped: tuple[SkippedFile, ...] = ()
-    computed: int = 0
-    notes: tuple[str, ...] = ()
+    places: Ints  # positions of the readable files in what was asked for, shape (n,)
+    values: Floats32  # their features, shape (n, channels)
+    skipped: tuple[SkippedFile, ...] = ()  # the files that could not be read
+    computed: int = 0  # how many had to be computed; the others came from the cache
+    notes: tuple[str, ...] = ()  # of each readable file, what the stain step noted, or nothing
 
 
 @dataclass(frozen=True)

@@ -40,29 +40,18 @@ _GROUPS = {"slide": "slide", "image": "path"}
 
 @dataclass(frozen=True)
 class FrozenImages:
-    """The readable images of a manifest with their features under one frozen network.
+    """The readable images of a manifest with their features under one frozen network."""
 
-    Attributes:
-        manifest: the readable rows.
-        features: shape (n, channels).
-        classifier: the network, its head not yet fitted.
-        preprocessing: what the features were computed with.
-        initial_weights: where the network's weights come from, in words.
-        skipped: the files that could not be read.
-        stain_notes: what the stain step noted of files, where it noted anything.
-        notes: plain sentences that Runs made of these repeat.
-        computed: how many features had to be computed; the others were cached.
-    """
-
-    manifest: Manifest
-    features: Floats
-    classifier: Classifier
-    preprocessing: Preprocessing
-    initial_weights: str
-    skipped: tuple[SkippedFile, ...]
-    computed: int
+    manifest: Manifest  # the readable rows
+    features: Floats  # shape (n, channels)
+    classifier: Classifier  # the network, its head not yet fitted
+    preprocessing: Preprocessing  # what the features were computed with
+    initial_weights: str  # where the network's weights come from, in words
+    skipped: tuple[SkippedFile, ...]  # the files that could not be read
+    computed: int  # how many features had to be computed; the others were cached
+    # what the stain step noted of files, where it noted anything
     stain_notes: Mapping[Path, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # plain sentences that Runs made of these repeat
 
 
 def freeze_images(

@@ -18,40 +18,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FusionOptions:
-    """How the fusion head is fitted.
+    """How the fusion head is fitted."""
 
-    Attributes:
-        epochs: the most that may be chosen.
-        patience: epochs without a lower cross-validated loss after which the search ends.
-        learning_rate: of AdamW, per step.
-        weight_decay: of AdamW.
-        batch_size: images a step, roughly: an epoch is cut into batches of equal size.
-        seed: of weights, dropout and the order of images.
-    """
-
-    epochs: int = 40
-    patience: int = 8
-    learning_rate: float = 3e-3
-    weight_decay: float = 0.02
-    batch_size: int = 16
-    seed: int = 0
+    epochs: int = 40  # the most that may be chosen
+    patience: int = 8  # epochs without a lower cross-validated loss after which the search ends
+    learning_rate: float = 3e-3  # of AdamW, per step
+    weight_decay: float = 0.02  # of AdamW
+    batch_size: int = 16  # images a step, roughly: an epoch is cut into batches of equal size
+    seed: int = 0  # of weights, dropout and the order of images
 
 
 @dataclass(frozen=True)
 class Fusion:
-    """A fitted head with how it was stopped.
+    """A fitted head with how it was stopped."""
 
-    Attributes:
-        head: fitted on all the images.
-        epochs: how many it was given.
-        losses: cross-validated log loss after each epoch tried.
-        logits: what the heads of the cross-validation, stopped there, say of the images that
-            they had not met, shape (n, classes).
-    """
-
-    head: FusionHead
-    epochs: int
-    losses: tuple[float, ...]
+    head: FusionHead  # fitted on all the images
+    epochs: int  # how many it was given
+    losses: tuple[float, ...]  # cross-validated log loss after each epoch tried
+    # what the heads of the cross-validation, stopped there, say of the images that they had not
+    # met, shape (n, classes)
     logits: Floats
 
 

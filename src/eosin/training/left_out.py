@@ -15,17 +15,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished training.
+    """A finished training."""
 
-    Attributes:
-        run: the Run.
-        skipped: files that could not be read.
-        predictions: out-of-fold predictions, where every fold was trained.
-    """
-
-    run: Run
-    skipped: tuple[SkippedFile, ...] = ()
-    predictions: Predictions | None = None
+    run: Run  # the Run
+    skipped: tuple[SkippedFile, ...] = ()  # files that could not be read
+    predictions: Predictions | None = None  # out-of-fold predictions, where every fold was trained
 
 
 def left_out_note(files: int) -> Iterator[str]:

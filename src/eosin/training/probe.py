@@ -31,15 +31,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LinearHead:
-    """Logits are ``features @ weight.T + bias``.
+    """Logits are ``features @ weight.T + bias``."""
 
-    Attributes:
-        weight: shape (classes, channels).
-        bias: shape (classes,).
-    """
-
-    weight: Floats
-    bias: Floats
+    weight: Floats  # shape (classes, channels)
+    bias: Floats  # shape (classes,)
 
     def logits(self, features: Floats) -> Floats:
         """Logits (n, classes) of features (n, channels)."""
@@ -49,21 +44,13 @@ class LinearHead:
 
 @dataclass(frozen=True)
 class Probe:
-    """A fitted head with what was decided about it.
+    """A fitted head with what was decided about it."""
 
-    Attributes:
-        head: the linear head.
-        strength: the chosen inverse regularisation C.
-        temperature: of the logits.
-        threshold: of the positive class, binary tasks only.
-        losses: cross-validated log loss of each strength tried.
-    """
-
-    head: LinearHead
-    strength: float
-    temperature: float
-    threshold: float | None
-    losses: dict[float, float]
+    head: LinearHead  # the linear head
+    strength: float  # the chosen inverse regularisation C
+    temperature: float  # of the logits
+    threshold: float | None  # of the positive class, binary tasks only
+    losses: dict[float, float]  # cross-validated log loss of each strength tried
 
 
 @dataclass(frozen=True, slots=True)

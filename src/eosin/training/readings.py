@@ -27,21 +27,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class CachedReadings:
-    """Features through the feature cache, logits from them by the network's own head.
+    """Features through the feature cache, logits from them by the network's own head."""
 
-    Attributes:
-        paths: the files.
-        device: auto, cpu or cuda.
-        batch_size: images a forward pass.
-        progress: told of files accounted for.
-        patients: of each file; None where they are not known.
-    """
-
-    paths: Sequence[Path]
-    device: str = "auto"
-    batch_size: int = 32
-    progress: Progress = SILENT
-    patients: Sequence[str] | None = None
+    paths: Sequence[Path]  # the files
+    device: str = "auto"  # auto, cpu or cuda
+    batch_size: int = 32  # images a forward pass
+    progress: Progress = SILENT  # told of files accounted for
+    patients: Sequence[str] | None = None  # of each file; None where they are not known
     _kept: dict[str, tuple[Reading, Reading]] = field(default_factory=dict)
 
     @property

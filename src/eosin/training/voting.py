@@ -33,34 +33,22 @@ INNER_FOLDS = 5
 
 @dataclass(frozen=True)
 class FittedVote:
-    """A vote, ready to be cast.
+    """A vote, ready to be cast."""
 
-    Attributes:
-        threshold: of the positive class, binary tasks only.
-        temperature: of the fusion head's logits; 1 for every other vote.
-        choices: what was chosen, to be read in the Run's record.
-        weights: of each member in a weighted vote; else none.
-        head: the fusion head, for that vote.
-    """
-
-    threshold: float | None
-    temperature: float = 1.0
+    threshold: float | None  # of the positive class, binary tasks only
+    temperature: float = 1.0  # of the fusion head's logits; 1 for every other vote
+    # what was chosen, to be read in the Run's record
     choices: dict[str, JsonValue] = field(default_factory=dict)
-    weights: tuple[float, ...] = ()
-    head: FusionHead | None = None
+    weights: tuple[float, ...] = ()  # of each member in a weighted vote; else none
+    head: FusionHead | None = None  # the fusion head, for that vote
 
 
 @dataclass(frozen=True)
 class Validation:
-    """The images that a vote may learn from, and what the networks say of them.
+    """The images that a vote may learn from, and what the networks say of them."""
 
-    Attributes:
-        images: labelled rows of validation patients.
-        readings: of ``images.paths``.
-    """
-
-    images: Manifest
-    readings: Readings
+    images: Manifest  # labelled rows of validation patients
+    readings: Readings  # of ``images.paths``
 
 
 def require_honest_validation(members: Sequence[Run], split: Manifest) -> None:
