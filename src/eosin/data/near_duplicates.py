@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from eosin.arrays import Floats32
 from eosin.data.field_overlap import FieldOverlap, field_overlap
 from eosin.data.fingerprints import Fingerprint, frequency
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from eosin.arrays import MapValues
 from eosin.explanation.perturbation import on_grid, rank_correlation
 from eosin.networks.classifier import build_classifier
 from eosin.pixels.reading import UInt8Image
 from eosin.pixels.stain_jitter import scale_stains
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
