@@ -17,8 +17,7 @@ from eosin.locks import one_writer
 from eosin.progress import SILENT, Progress
 from eosin.reporting.wording import figure
 from eosin.study.cells import Result, Workshop
-from eosin.study.comparisons import compare_group, comparison_groups
-from eosin.study.heatmaps import draw_heatmaps, heatmap_groups
+from eosin.study.kept import compare_group, comparison_groups, draw_heatmaps, heatmap_groups
 from eosin.study.plan import Cell, plan
 
 if TYPE_CHECKING:
