@@ -20,7 +20,7 @@ from eosin.study.cells import divide
 from eosin.study.table import title_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from eosin.artefacts.manifest import Manifest
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from eosin.study.plan import Cell
 
     Group = tuple[str, int, str]
-    from collections.abc import Callable, Mapping
 
 _STAMP = "made-from.json"
 
