@@ -15,14 +15,10 @@ from eosin.artefacts.values import Count, Positive, Share
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """How good the answers of one precision are.
+    """How good the answers of one precision are."""
 
-    Attributes:
-        accuracy: share of images whose decision, at the Run's locked threshold, is right.
-        calibration_error: expected calibration error in [0, 1] (Guo et al. 2017).
-    """
-
-    accuracy: Share
+    accuracy: Share  # share of images whose decision, at the Run's locked threshold, is right
+    # expected calibration error in [0, 1] (Guo et al. 2017)
     calibration_error: Share
 
 

@@ -24,15 +24,11 @@ _MUST_AGREE = ("label", "patient", "magnification")
 
 @dataclass(frozen=True)
 class Aligned:
-    """Predictions tables whose rows stand for the same images.
+    """Predictions tables whose rows stand for the same images."""
 
-    Attributes:
-        tables: by model, in the order given; the rows of each are the same images.
-        left_out: by model, how many of its images not all other tables have.
-    """
-
+    # by model, in the order given; the rows of each are the same images
     tables: Mapping[str, Predictions]
-    left_out: Mapping[str, int]
+    left_out: Mapping[str, int]  # by model, how many of its images not all other tables have
 
 
 def align(tables: Mapping[str, Predictions]) -> Aligned:

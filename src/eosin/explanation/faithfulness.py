@@ -47,15 +47,11 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether to believe a map.
+    """Whether to believe a map."""
 
-    Attributes:
-        finding: why, or why not.
-        sentence: the same in words with the figures, e.g. ``"faithful: deletion AUC 0.31 against
-            random 0.55, insertion 0.72; their gap of 0.41 beats all 10 random maps"``.
-    """
-
-    finding: Finding
+    finding: Finding  # why, or why not
+    # the same in words with the figures, e.g. ``"faithful: deletion AUC 0.31 against random 0.55,
+    # insertion 0.72; their gap of 0.41 beats all 10 random maps"``
     sentence: str
 
     @property

@@ -24,15 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RandomTwins:
-    """Copies of a network that forgot.
+    """Copies of a network that forgot."""
 
-    Attributes:
-        heads: the trained backbone under heads drawn anew, each followed by its negative.
-        whole: everything drawn anew.
-    """
-
+    # the trained backbone under heads drawn anew, each followed by its negative
     heads: tuple[Classifier, ...]
-    whole: tuple[Classifier, ...]
+    whole: tuple[Classifier, ...]  # everything drawn anew
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,14 +42,10 @@ def source_key(source: Source | None) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StainResult:
-    """A transformed image, and why it is unchanged where it is.
+    """A transformed image, and why it is unchanged where it is."""
 
-    Attributes:
-        image: (height, width, 3) RGB bytes, never the caller's own array.
-        reason: None when the stain was changed, else a ``Reason`` code such as ``"blank"``.
-    """
-
-    image: UInt8Image
+    image: UInt8Image  # (height, width, 3) RGB bytes, never the caller's own array
+    # None when the stain was changed, else a ``Reason`` code such as ``"blank"``
     reason: Reason | None
 
 

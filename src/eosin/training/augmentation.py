@@ -91,20 +91,15 @@ def _colour(config: TrainingConfig, random: np.random.Generator) -> Floats:
 
 @dataclass(frozen=True)
 class StainAugmentation:
-    """Draws for training images by their place; the same generator state gives the same bytes.
+    """Draws for training images by their place; the same generator state gives the same bytes."""
 
-    Attributes:
-        jitter: haematoxylin and eosin are multiplied by factors between 1 - jitter and 1 + jitter.
-        exchange: the probability that an image is given the stains of another training patient.
-        patients: of each training image.
-        stains: of the training patients that show any, where they are exchanged.
-        target: the stains that every image has been brought to already, where they have.
-    """
-
+    # haematoxylin and eosin are multiplied by factors between 1 - jitter and 1 + jitter
     jitter: float
-    exchange: float
-    patients: tuple[str, ...]
+    exchange: float  # the probability that an image is given the stains of another training patient
+    patients: tuple[str, ...]  # of each training image
+    # of the training patients that show any, where they are exchanged
     stains: Mapping[str, StainEstimate]
+    # the stains that every image has been brought to already, where they have
     target: StainEstimate | None = None
 
     def __post_init__(self) -> None:

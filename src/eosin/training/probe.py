@@ -55,15 +55,10 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Weighing:
-    """How much images count when a head is fitted and judged.
+    """How much images count when a head is fitted and judged."""
 
-    Attributes:
-        classes: classes count alike, however many images they have.
-        groups: within a class its groups, which are patients or what the protocol keeps whole,
-            count alike.
-    """
-
-    classes: bool = True
+    classes: bool = True  # classes count alike, however many images they have
+    # within a class its groups, which are patients or what the protocol keeps whole, count alike
     groups: bool = True
 
     def weights(self, labels: Ints, groups: Texts) -> Floats:
