@@ -21,6 +21,7 @@ from eosin.files import replacing, sha256_of
 from eosin.pixels.batches import read_batches
 from eosin.pixels.stain_normalizer import source_key
 from eosin.progress import SILENT, Progress
+from eosin.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -80,7 +81,8 @@ class FeatureCache:
         cls, engine: TorchEngine, spec: Preprocessing, *, root: Path | None = None
     ) -> FeatureCache:
         """The cache for this network (its tensors, not its name) and preprocessing."""
-        digest = hashlib.sha256(json.dumps(asdict(spec), sort_keys=True).encode())
+        said = {"eosin": __version__, **asdict(spec)}
+        digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
         for name, tensor in sorted(engine.backbone_state().items()):
             digest.update(name.encode())
             digest.update(np.ascontiguousarray(tensor).tobytes())
