@@ -18,8 +18,7 @@ import numpy as np
 from bars import at_most
 
 from eosin.data.fingerprints import KEPT, Fingerprint, fingerprint, read_fingerprints
-from eosin.data.near_duplicates import Match, equal_pictures, find_near_duplicates
-from eosin.data.orientations import turn_image
+from eosin.data.near_duplicates import Match, equal_pictures, find_near_duplicates, turn_image
 from eosin.pixels.reading import SUFFIXES, UInt8Image, read_image
 
 Change = Callable[[UInt8Image], UInt8Image]

@@ -24,15 +24,15 @@ import pandas as pd
 import torch
 from threadpoolctl import threadpool_limits
 
+from eosin.arrays import MapValues
 from eosin.data.breakhis import BreakHisName
 from eosin.errors import DataError
 from eosin.evaluation.intervals import Bootstrap, patient_columns
 from eosin.evaluation.weights import Weights
-from eosin.explanation.blind_maps import smooth_random_map
 from eosin.explanation.faithfulness_table import Finding
 from eosin.explanation.heatmap import METHODS, require_method
-from eosin.explanation.perturbation import MapValues, PerturbationOptions
-from eosin.explanation.remapping import remap_by
+from eosin.explanation.judging import remap_by
+from eosin.explanation.perturbation import PerturbationOptions, smooth_random_map
 from eosin.explanation.scoring import (
     FaithfulnessRow,
     MapToScore,

@@ -28,9 +28,9 @@ from rich.console import Console
 from rich.table import Table
 from untrained import find_weights, prepared, untrained_run
 
-from eosin.bench.caption import cpu_model
 from eosin.bench.workers import Pace
 from eosin.export.export import export_run
+from eosin.machine import cpu_model
 from eosin.networks.run import Run
 from inference import WAITS, WORKER, ratios_of, take_all
 

@@ -28,10 +28,10 @@ from rich.console import Console
 from rich.table import Table
 from untrained import find_weights, prepared, untrained_run
 
-from eosin.bench.caption import cpu_model, engine_versions
 from eosin.bench.workers import Pace, Worker, started, take_turns
 from eosin.errors import EosinError
 from eosin.export.export import export_run
+from eosin.machine import cpu_model, engine_versions
 
 # How PyTorch's threads wait for work: at once asleep, or as PyTorch comes.
 WAITS: dict[str, dict[str, str]] = {"sleep": {"OMP_WAIT_POLICY": "passive"}, "pytorch": {}}

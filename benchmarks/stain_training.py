@@ -24,10 +24,9 @@ from rich.table import Table
 from eosin.artefacts.manifest import Manifest
 from eosin.data.breakhis import read_breakhis
 from eosin.data.splits import split_by_fractions
+from eosin.progress import Silent
 from eosin.training.config import TrainingConfig
 from eosin.training.finetune import finetune
-from eosin.training.history import EpochRow
-from eosin.training.progress import Silent
 
 RECIPES: dict[str, dict[str, object]] = {
     "no stains": {},
@@ -48,9 +47,10 @@ class Clock(Silent):
     def __init__(self) -> None:
         self.ends: list[Times] = []
 
-    def epoch(self, row: EpochRow, *, best: bool) -> None:  # noqa: ARG002
-        """An epoch has ended."""
-        self.ends.append((time.perf_counter(), time.process_time()))
+    def note(self, sentence: str) -> None:
+        """An epoch has ended, where the sentence is its line."""
+        if sentence.startswith("epoch"):
+            self.ends.append((time.perf_counter(), time.process_time()))
 
 
 def main() -> None:
@@ -101,7 +101,7 @@ def time_epoch(manifest: Manifest, config: TrainingConfig) -> Times:
     """Seconds of the second epoch, validation included."""
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
-        finetune(manifest, Path(folder) / "run", config, on_progress=clock)
+        finetune(manifest, Path(folder) / "run", config, progress=clock)
     (began, worked), (ended, done) = clock.ends
     return ended - began, done - worked
 

@@ -103,8 +103,9 @@ def _contestants(
     """Decoding, inference and prediction of a folder of images, each by the code of `predict`."""
     from eosin.inference.members import open_scorer
     from eosin.inference.readings import BatchReadings
-    from eosin.inference.scoring import PredictOptions, reading_threads
+    from eosin.inference.scoring import PredictOptions
     from eosin.inference.table import predict_to_table
+    from eosin.machine import available_cores
     from eosin.networks.run import read_run
     from eosin.pixels.batches import View, read_views
 
@@ -114,7 +115,7 @@ def _contestants(
     specs = list(dict.fromkeys(each.preprocessing for each in networks.values()))
     views = [View(spec) for spec in specs]
     settings = PredictOptions(engine=options.engine, allow_seen=True, batch_size=_BATCH)
-    threads = reading_threads(None)
+    threads = available_cores()
     held = list(islice(read_views(paths, views, batch_size=_BATCH, workers=threads), 4))
     turns = list(islice(cycle(held), len(paths) // _BATCH))
 

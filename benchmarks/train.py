@@ -39,7 +39,7 @@ from eosin.artefacts.preprocessing import Preprocessing
 from eosin.networks.classifier import build_classifier
 from eosin.training.config import TrainingConfig
 from eosin.training.learner import Learner
-from eosin.training.precision import fastest_convolutions
+from eosin.training.optimisation import fastest_convolutions
 
 BAR = 1.0
 CLASSES, DROPOUT, SMOOTHING, DECAY, EMA = 8, 0.3, 0.1, 0.02, 0.99

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,12 +15,48 @@ from eosin.artefacts.run import FoldsRun, TrainedRun
 from eosin.data.breakhis import read_breakhis
 from eosin.data.synthetic import SyntheticOptions, write_synthetic
 from eosin.networks.run import Run, take_in
+from eosin.progress import Silent
 from eosin.protocol import Protocol
 from eosin.tasks import Task
 from eosin.training.config import TrainingConfig
 
 RecordMaker = Callable[..., TrainedRun]
 _DEFAULT = Path(__file__).resolve().parents[2] / "shared"
+
+
+class Told(Silent):
+    """Remembers what it was told.
+
+    Attributes:
+        works: every work with its total and what of it was done before.
+        done: steps done of the last work.
+        steps: steps done, by work.
+        errors: steps done in vain, of all works.
+        notes: the sentences.
+    """
+
+    def __init__(self) -> None:
+        self.works: list[tuple[str, int | None, int]] = []
+        self.steps: Counter[str] = Counter()
+        self.notes: list[str] = []
+        self.done = self.errors = 0
+
+    def begin(self, work: str, *, total: int | None = None, done: int = 0) -> None:
+        self.works.append((work, total, done))
+        self.done = done
+
+    def advance(self, steps: int = 1, *, errors: int = 0, said: str = "") -> None:  # noqa: ARG002
+        self.steps[self.works[-1][0] if self.works else ""] += steps
+        self.done, self.errors = self.done + steps, self.errors + errors
+
+    def note(self, sentence: str) -> None:
+        self.notes.append(sentence)
+
+
+@pytest.fixture
+def told() -> Told:
+    """A progress that remembers what it was told."""
+    return Told()
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,12 @@
 """The errors eosin raises. Each message names the value, the place and the fix."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 
 class EosinError(Exception):
     """Anything that went wrong in a way the user can mend."""
@@ -31,3 +38,8 @@ class NoMapError(ModelError):
 
 class EosinWarning(UserWarning):
     """Something that the user should know; the work goes on all the same."""
+
+
+def first_ten(names: Collection[str]) -> str:
+    """The names in order, for a message: ten at most, and that there are more."""
+    return ", ".join(sorted(names)[:10]) + (", ..." if len(names) > 10 else "")

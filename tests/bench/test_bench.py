@@ -21,9 +21,8 @@ from eosin.networks.run import Run, read_run, write_run
 QUICK = BenchOptions(batches=(2,), rounds=2, seconds=0.001, threads=1, device="cpu")
 
 
-def test_one_command_says_what_exporting_a_trained_run_would_gain(small: Run) -> None:
-    steps: list[str] = []
-    found = bench_run(small, QUICK, on_step=steps.append)
+def test_one_command_says_what_exporting_a_trained_run_would_gain(small: Run, told) -> None:
+    found = bench_run(small, QUICK, progress=told)
     speeds = {speed.engine: speed for speed in found.speeds}
     assert set(speeds) == {"torch", "onnxruntime", "openvino"}
     torch, onnx = speeds["torch"], speeds["onnxruntime"]
@@ -32,6 +31,7 @@ def test_one_command_says_what_exporting_a_trained_run_would_gain(small: Run) ->
     assert onnx.images_per_second == pytest.approx(1000 / onnx.ms)
     assert onnx.p95_ms >= onnx.ms > 0
     assert torch.memory_mb > onnx.memory_mb > 5  # PyTorch alone is larger than a runtime
+    steps = [work for work, *_ in told.works]
     assert any(step.startswith("exporting") for step in steps)
     assert "batch 2: round 2 of 2, openvino" in steps
     assert not (small.folder / "model.onnx").exists()

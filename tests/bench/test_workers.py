@@ -57,18 +57,19 @@ def test_sleeping_takes_time_by_the_clock_and_none_of_the_cores() -> None:
     assert found["work"].ms >= 0.5 * found["work"].core_ms
 
 
-def test_workers_take_turns_and_a_turn_lasts_as_long_as_asked() -> None:
+def test_workers_take_turns_and_a_turn_lasts_as_long_as_asked(told) -> None:
     jobs = {"a": _SLEEPS.format(seconds=0.06), "b": _SLEEPS.format(seconds=0.2)}
-    order: list[tuple[int, str]] = []
     with started({name: words(code) for name, code in jobs.items()}, {}) as start:
         found = take_turns(
             [start("a"), start("b")],
             batch=1,
             rounds=2,
             seconds=0.1,
-            on_turn=lambda number, worker: order.append((number, worker.name)),
+            progress=told,
         )
-    assert order == [(1, "a"), (1, "b"), (2, "a"), (2, "b")]
+    assert [work for work, *_ in told.works] == [
+        f"batch 1: round {number} of 2, {name}" for number in (1, 2) for name in "ab"
+    ]
     assert len(found["a"].seconds) == 2 * 2  # two of 60 ms make 100
     assert len(found["b"].seconds) == 2 * 1
 

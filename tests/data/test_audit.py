@@ -62,14 +62,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_clean_manifest_is_ok_and_says_so(folder: Path) -> None:
-    seen: list[int] = []
-    audit = audit_manifest(manifest_of(folder, ROWS), on_image=seen.append)
+def test_a_clean_manifest_is_ok_and_says_so(folder: Path, told) -> None:
+    audit = audit_manifest(manifest_of(folder, ROWS), progress=told)
     assert audit.ok
     assert audit.verdict == (
         "No leak was found: no patient and no picture crosses; 0 duplicate pairs in 4 images."
     )
-    assert seen == [1, 2, 3, 4]
+    assert (told.works, told.done) == ([("looking", 4, 0)], 4)
     assert list(audit.frame().columns) == list(PAIR_COLUMNS)
     assert audit.frame().empty
 

@@ -12,11 +12,13 @@ import pytest
 from eosin.data.field_overlap import field_overlap
 from eosin.data.fingerprints import Fingerprint, fingerprint, read_fingerprints
 from eosin.data.near_duplicates import (
+    NAMES,
     equal_pictures,
     find_near_duplicates,
+    turn_image,
+    turn_waves,
     turned_pairs,
 )
-from eosin.data.orientations import NAMES, turn_image, turn_waves
 from eosin.pixels.reading import UInt8Image, read_image
 
 

@@ -220,11 +220,10 @@ def test_the_picture_obeys_beer_and_lambert() -> None:
     np.testing.assert_array_equal(image, np.broadcast_to(np.rint(expected), (4, 4, 3)))
 
 
-def test_progress_counts_every_image(tmp_path: Path) -> None:
-    seen: list[int] = []
+def test_progress_counts_every_image(tmp_path: Path, told) -> None:
     options = SyntheticOptions(patients=2, images=5, size=64)
-    write_synthetic(tmp_path, options, on_image=seen.append)
-    assert seen == [1, 2, 3, 4, 5]
+    write_synthetic(tmp_path, options, progress=told)
+    assert (told.works, told.done) == ([("drawing", 5, 0)], 5)
 
 
 def test_a_folder_with_images_of_another_dataset_is_refused(tmp_path: Path) -> None:

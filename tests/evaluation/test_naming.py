@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eosin.artefacts.predictions import Provenance
-from eosin.evaluation.naming import model_names
+from eosin.evaluation.alignment import model_names
 
 
 def test_models_keep_their_plain_names_where_these_are_distinct():

@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from eosin.arrays import Floats
 from eosin.explanation.faithfulness import Thresholds, judge
 from eosin.explanation.faithfulness_table import Finding
 from eosin.explanation.perturbation import PerturbationOptions, PerturbationResult, perturb
 from eosin.explanation.randomisation import Randomised
-from eosin.explanation.ranks import Floats
 from eosin.pixels.reading import UInt8Image
 
 OPTIONS = PerturbationOptions(cells=8, steps=8)

@@ -7,17 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from eosin.arrays import Floats
 from eosin.errors import ConfigError, DataError
-from eosin.explanation.blind_maps import centre_blob, smooth_random_map
 from eosin.explanation.perturbation import (
     Curves,
     PerturbationOptions,
+    average_ranks,
+    centre_blob,
     filled,
     half_removed,
     on_grid,
     perturb,
+    smooth_random_map,
 )
-from eosin.explanation.ranks import Floats, average_ranks
 from eosin.pixels.reading import UInt8Image
 
 STROMA, NUCLEI = (230, 180, 200), (90, 60, 130)

@@ -16,8 +16,8 @@ from eosin.artefacts.run import TrainedRun
 from eosin.data.breakhis import BreakHisName
 from eosin.data.synthetic import SyntheticOptions, mask_path, write_synthetic
 from eosin.errors import ConfigError, DataError
+from eosin.explanation.judging import remap_by
 from eosin.explanation.perturbation import PerturbationOptions
-from eosin.explanation.remapping import remap_by
 from eosin.explanation.scoring import (
     FaithfulnessRow,
     MapToScore,

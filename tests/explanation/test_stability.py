@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from eosin.explanation.ranks import Floats, average_ranks, rank_correlation
-from eosin.explanation.stability import altered_images, stability
+from eosin.arrays import Floats
+from eosin.explanation.perturbation import average_ranks, rank_correlation
+from eosin.explanation.randomisation import altered_images, stability
 from eosin.pixels.reading import UInt8Image
 
 

@@ -18,13 +18,12 @@ from eosin.training.train import train
 
 @pytest.mark.slow
 def test_a_fusion_travels_with_its_members_and_says_the_same(
-    trained: Run, divided: Manifest, probe: TrainingConfig, tmp_path: Path
+    trained: Run, divided: Manifest, probe: TrainingConfig, tmp_path: Path, told
 ) -> None:
     other = train(divided, tmp_path / "other", probe.with_overrides({"seed": 5})).run
     fusion = make_ensemble([trained, other], tmp_path / "fusion", vote="fusion", manifest=divided)
-    named: list[str] = []
-    export_run(fusion, tmp_path / "out", on_network=lambda run: named.append(run.folder.name))
-    assert named == ["probe", "other"]
+    export_run(fusion, tmp_path / "out", progress=told)
+    assert [Path(note).name for note in told.notes] == ["probe", "other"]
     moved = read_run((tmp_path / "out").rename(tmp_path / "moved"))
     assert [member.path for member in moved.record.inside] == [
         "members/1-probe",

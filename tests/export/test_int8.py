@@ -25,11 +25,12 @@ from eosin.export.int8_gate import failed_bars, measure_speed, try_int8
 from eosin.export.int8_images import Int8Images, choose_int8_images
 from eosin.inference.predict import predict
 from eosin.inference.scoring import PredictOptions
-from eosin.inference.table import Headway, predict_to_table
+from eosin.inference.table import predict_to_table
 from eosin.networks.classifier import save_classifier
 from eosin.networks.graphs import GraphEngine
 from eosin.networks.run import Run, read_run, take_in, weights_digest, write_run
 from eosin.networks.weights import load_classifier
+from eosin.progress import Silent
 
 FAST = Speed("onnxruntime", 2, 16, 15, fp32=90.0, int8=167.0, ratio=1.86, low=1.8, high=1.9)
 SLOW = replace(FAST, int8=60.0, ratio=0.67, low=0.6, high=0.7)
@@ -99,23 +100,27 @@ def test_an_8_bit_run_scores_and_explains_like_any_other(
     assert (maps.logits.shape, maps.of(np.array([0, 1])).shape) == ((2, 2), (2, 2, 2))
 
 
-def test_a_prediction_that_was_stopped_goes_on_with_an_8_bit_run(
-    kept: Run, divided: Manifest, tmp_path: Path
-) -> None:
-    options = PredictOptions(batch_size=4)
+class StopAfter(Silent):
+    """The end of the world once this many files are done."""
 
-    def stop(headway: Headway) -> None:
-        if headway.done >= 4:
+    def __init__(self, files: int) -> None:
+        self.left = files
+
+    def advance(self, steps: int = 1, *, errors: int = 0, said: str = "") -> None:  # noqa: ARG002
+        self.left -= steps
+        if self.left <= 0:
             raise KeyboardInterrupt
 
+
+def test_a_prediction_that_was_stopped_goes_on_with_an_8_bit_run(
+    kept: Run, divided: Manifest, tmp_path: Path, told
+) -> None:
+    options = PredictOptions(batch_size=4)
     with pytest.raises(KeyboardInterrupt):
-        predict_to_table(kept, divided, tmp_path / "stopped.csv", options, on_headway=stop)
-    met: list[Headway] = []
-    predict_to_table(
-        kept, divided, tmp_path / "stopped.csv", options, resume=True, on_headway=met.append
-    )
+        predict_to_table(kept, divided, tmp_path / "stopped.csv", options, progress=StopAfter(4))
+    predict_to_table(kept, divided, tmp_path / "stopped.csv", options, resume=True, progress=told)
     predict_to_table(kept, divided, tmp_path / "whole.csv", options)
-    assert met[0].done == 4
+    assert told.works[0][2] == 4
     assert (tmp_path / "stopped.csv").read_text() == (tmp_path / "whole.csv").read_text()
 
 

@@ -24,11 +24,12 @@ from eosin.inference import journal as journal_room
 from eosin.inference.journal import journal_path
 from eosin.inference.predict import predict
 from eosin.inference.scoring import PredictOptions
-from eosin.inference.table import Headway, predict_to_table
+from eosin.inference.table import predict_to_table
 from eosin.networks.run import Run
 from eosin.networks.torch_engine import TorchEngine
 from eosin.pixels import batches as batches_room
 from eosin.pixels.reading import error_table_path, read_image
+from eosin.progress import Silent
 from eosin.training.config import TrainingConfig
 from eosin.training.ensemble import make_ensemble
 from eosin.training.train import train
@@ -80,19 +81,22 @@ def images(divided: Manifest, tmp_path: Path) -> Path:
     return folder
 
 
-class StoppedError(Exception):
-    """The end of the world, for a test."""
+class StopAfter(Silent):
+    """The end of the world once this many files are done."""
+
+    def __init__(self, files: int) -> None:
+        self.left = files
+
+    def advance(self, steps: int = 1, *, errors: int = 0, said: str = "") -> None:  # noqa: ARG002
+        self.left -= steps
+        if self.left <= 0:
+            raise KeyboardInterrupt
 
 
 def stop_after(files: int, run: Run, images: Path, out: Path) -> None:
     """Begin a prediction that ends once this many files are done."""
-
-    def stop(headway: Headway) -> None:
-        if headway.done >= files:
-            raise StoppedError
-
-    with pytest.raises(StoppedError):
-        predict_to_table(run, [images], out, SMALL, on_headway=stop)
+    with pytest.raises(KeyboardInterrupt):
+        predict_to_table(run, [images], out, SMALL, progress=StopAfter(files))
 
 
 def written(out: Path) -> tuple[bytes, bytes, bytes]:
@@ -114,7 +118,7 @@ def errors_of(out: Path) -> bytes:
 
 
 def test_a_prediction_killed_in_the_middle_of_a_line_goes_on_to_the_same_bytes(
-    run: Run, images: Path, tmp_path: Path
+    run: Run, images: Path, tmp_path: Path, told
 ) -> None:
     out = tmp_path / "p.csv"
     whole = unbroken(run, images, out)
@@ -124,9 +128,8 @@ def test_a_prediction_killed_in_the_middle_of_a_line_goes_on_to_the_same_bytes(
     torn = journal_path(out).read_bytes()
     assert not torn.endswith(b"\n")
     assert not out.exists()
-    met: list[Headway] = []
-    predict_to_table(run, [images], out, SMALL, resume=True, on_headway=met.append)
-    assert met[0].done == 8
+    predict_to_table(run, [images], out, SMALL, resume=True, progress=told)
+    assert told.works[0][2] == 8
     assert written(out) == whole
     assert not journal_path(out).exists()
 
@@ -144,16 +147,15 @@ def test_the_table_is_that_of_a_prediction_in_memory(
 
 
 def test_an_unfinished_prediction_is_not_lost_unless_that_is_said(
-    run: Run, images: Path, tmp_path: Path
+    run: Run, images: Path, tmp_path: Path, told
 ) -> None:
     out = tmp_path / "p.csv"
     stop_after(12, run, images, out)
     with pytest.raises(DataError, match=r"11 images scored; .*--resume.*--overwrite"):
         predict_to_table(run, [images], out, SMALL)
-    met: list[Headway] = []
-    predict_to_table(run, [images], out, SMALL, overwrite=True, on_headway=met.append)
-    assert met[0].done == 0
-    assert met[-1].errors == 1
+    predict_to_table(run, [images], out, SMALL, overwrite=True, progress=told)
+    assert told.works[0][2] == 0
+    assert told.errors == 1
 
 
 def test_another_run_is_refused_on_resume(
@@ -208,7 +210,7 @@ def test_a_name_that_is_not_utf8_is_scored_and_a_stopped_prediction_of_it_ends(
 
 
 def test_a_full_disk_is_named_and_what_is_scored_is_kept(
-    run: Run, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told
 ) -> None:
     out, append, room = tmp_path / "p.csv", journal_room.append_bytes, [3]
     whole = unbroken(run, images, out)
@@ -226,9 +228,8 @@ def test_a_full_disk_is_named_and_what_is_scored_is_kept(
             DataError, match=r"No space left on device.*--resume.*p\.csv\.partial\.jsonl"
         ):
             predict_to_table(run, [images], out, SMALL)
-    met: list[Headway] = []
-    predict_to_table(run, [images], out, SMALL, resume=True, on_headway=met.append)
-    assert met[0].done == 8
+    predict_to_table(run, [images], out, SMALL, resume=True, progress=told)
+    assert told.works[0][2] == 8
     assert written(out) == whole
 
 
@@ -289,7 +290,7 @@ def spoilt(line: bytes, **changes: object) -> bytes:
     ],
 )
 def test_a_line_that_cannot_be_right_and_all_after_it_are_scored_again(
-    run: Run, images: Path, tmp_path: Path, spoil: Callable[[bytes], bytes]
+    run: Run, images: Path, tmp_path: Path, spoil: Callable[[bytes], bytes], told
 ) -> None:
     out = tmp_path / "p.csv"
     whole = unbroken(run, images, out)
@@ -298,9 +299,8 @@ def test_a_line_that_cannot_be_right_and_all_after_it_are_scored_again(
     assert json.loads(lines[1])["file"].endswith(sorted(images.iterdir())[0].name)
     lines[11] = spoil(lines[11])
     journal_path(out).write_bytes(b"".join(lines))
-    met: list[Headway] = []
-    predict_to_table(run, [images], out, SMALL, resume=True, on_headway=met.append)
-    assert met[0].done == 8
+    predict_to_table(run, [images], out, SMALL, resume=True, progress=told)
+    assert told.works[0][2] == 8
     assert written(out) == whole
 
 

@@ -106,16 +106,15 @@ def rows_on_disk(cache: PixelCache) -> int:
 
 
 def test_what_is_served_is_what_decoding_gives_and_the_second_time_nothing_is_decoded(
-    draw, monkeypatch
+    draw, monkeypatch, told
 ):
     tissue = draw(10)
     require_true(tissue.cache.pack(tissue.views))
-    told = []
     with monkeypatch.context() as patch:
         patch.setattr(views_module, "read_image", lambda path: pytest.fail(f"{path} decoded"))
-        again = tissue.cache.pack(tissue.views, on_files=told.append)
+        again = tissue.cache.pack(tissue.views, progress=told)
     require_true(again)
-    assert sum(told) == 10
+    assert told.done == 10
     assert rows_on_disk(tissue.cache) == 10
 
 
@@ -220,14 +219,13 @@ def test_a_building_killed_in_the_middle_goes_on_from_there_and_serves_nothing_w
     require_true(packed)
 
 
-def test_two_processes_that_build_at_once_wait_for_each_other_and_store_each_image_once(draw):
+def test_two_processes_that_build_at_once_wait_for_each_other_and_store_each_image_once(draw, told):
     tissue = draw(150)
     child = build_elsewhere(tissue)
     wait_for_lines(tissue.cache, child)
-    waited = []
-    packed = tissue.cache.pack(tissue.views, on_wait=lambda: waited.append(True))
+    packed = tissue.cache.pack(tissue.views, progress=told)
     assert child.wait() == 0
-    assert waited == [True]
+    assert [note.split()[0] for note in told.notes] == ["waiting"]
     require_true(packed)
     assert rows_on_disk(tissue.cache) == 150
 

@@ -11,12 +11,16 @@ from eosin.pixels.stain_jitter import (
     StainJitter,
     draw_other_patient,
     draw_stain_factors,
-    jitter_stains,
     restain,
     scale_stains,
 )
 
 PINK_STAINS = ((0.60, 0.65, 0.45), (0.30, 0.90, 0.30))
+
+
+def jitter_stains(image, generator, jitter=None):
+    """Draw two factors and scale the stains by them."""
+    return scale_stains(image, draw_stain_factors(jitter or StainJitter(), generator))
 
 
 def test_factors_of_one_change_nothing(tissue):

@@ -11,9 +11,13 @@ from matplotlib.colors import to_hex
 
 from eosin.evaluation.curves import CurveBand
 from eosin.reporting.canvas import EOSIN, VIOLET, as_svg, new_figure
-from eosin.reporting.confusion import count_matrix, row_matrix
-from eosin.reporting.curves import learning_figure, precision_recall_figure, roc_figure
-from eosin.reporting.reliability import reliability_figure
+from eosin.reporting.curves import (
+    learning_figure,
+    precision_recall_figure,
+    reliability_figure,
+    roc_figure,
+)
+from eosin.reporting.measures import count_matrix, row_matrix
 
 GRID = np.linspace(0, 1, 5)
 BAND = CurveBand(GRID, np.array([0, 0.6, 0.8, 0.9, 1.0]), GRID, np.ones(5))

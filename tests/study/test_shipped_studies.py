@@ -12,9 +12,9 @@ import pytest
 
 from eosin.artefacts.manifest import Manifest
 from eosin.study.config import StudyFile, read_study
-from eosin.study.page import write_study
 from eosin.study.plan import plan
 from eosin.study.study import StudyResult, run_study
+from eosin.study.table import write_study
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 

@@ -23,7 +23,7 @@ from eosin.training.learner import Learner
 
 @pytest.fixture
 def trained(tiny_manifest, tiny_config, tmp_path):
-    return finetune(tiny_manifest, tmp_path / "run", tiny_config, fold=2)
+    return finetune(tiny_manifest, tmp_path / "run", tiny_config, fold=2).run
 
 
 def val_logits(run, manifest):
@@ -70,7 +70,7 @@ def test_the_weights_kept_are_those_of_the_best_epoch_and_calibrated_on_validati
 def test_the_test_split_is_never_read(tiny_manifest, tiny_config, tmp_path):
     for path in tiny_manifest.in_split("test").paths:
         path.unlink()
-    run = finetune(tiny_manifest, tmp_path / "run", tiny_config.with_overrides({"epochs": 1}))
+    run = finetune(tiny_manifest, tmp_path / "run", tiny_config.with_overrides({"epochs": 1})).run
     assert run.record.notes == ()
     assert not (run.folder / "errors.csv").exists()
 
@@ -87,7 +87,7 @@ def test_the_order_of_rows_the_readers_and_the_callers_random_state_change_nothi
         tmp_path / "again",
         tiny_config.with_overrides({"workers": 5}),
         fold=2,
-    )
+    ).run
     assert torch.equal(torch.rand(1), expected)
     first, second = load_file(trained.weights_path), load_file(again.weights_path)
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -95,7 +95,7 @@ def test_the_order_of_rows_the_readers_and_the_callers_random_state_change_nothi
 
 def test_another_seed_gives_another_network(trained, tiny_manifest, tiny_config, tmp_path):
     config = tiny_config.with_overrides({"seed": 12})
-    other = finetune(tiny_manifest, tmp_path / "other", config)
+    other = finetune(tiny_manifest, tmp_path / "other", config).run
     first, second = load_file(trained.weights_path), load_file(other.weights_path)
     assert not torch.equal(first["head.weight"], second["head.weight"])
 
@@ -104,18 +104,12 @@ def test_unreadable_images_are_listed_told_and_left_out(tiny_manifest, tiny_conf
     bad = [tiny_manifest.in_split(split).paths[0] for split in ("train", "val")]
     bad[0].write_bytes(b"")
     bad[1].write_text("not an image")
-    told = []
-    run = finetune(
-        tiny_manifest,
-        tmp_path / "run",
-        tiny_config.with_overrides({"epochs": 2}),
-        on_skipped=told.append,
-    )
-    table = pd.read_csv(run.folder / "errors.csv")
+    made = finetune(tiny_manifest, tmp_path / "run", tiny_config.with_overrides({"epochs": 2}))
+    table = pd.read_csv(made.run.folder / "errors.csv")
     assert [Path(name) for name in table["file"]] == bad
     assert "empty" in table["reason"][0]
-    assert [item.path for item in told] == bad
-    assert run.record.notes == ("2 files could not be read and were left out of training.",)
+    assert [item.path for item in made.skipped] == bad
+    assert made.run.record.notes == ("2 files could not be read and were left out of training.",)
 
 
 def test_a_split_without_a_readable_image_ends_in_a_sentence(tiny_manifest, tiny_config, tmp_path):
@@ -192,7 +186,7 @@ def test_patience_ends_a_training_that_no_longer_gains(tiny_manifest, tiny_confi
         "freeze_batchnorm": True,
         "ema": 0.0,
     }
-    run = finetune(tiny_manifest, tmp_path / "run", tiny_config.with_overrides(settings))
+    run = finetune(tiny_manifest, tmp_path / "run", tiny_config.with_overrides(settings)).run
     history = pd.read_csv(run.folder / HISTORY_NAME)
     assert len(history) < 30
     assert history["val_accuracy"].nunique() == 1
@@ -203,7 +197,7 @@ def test_three_classes_have_no_threshold_and_an_absent_class_is_noted(
 ):
     task = replace(tiny_manifest.task, classes=("benign", "malignant", "other"), positive=None)
     manifest = replace(tiny_manifest, task=task)
-    run = finetune(manifest, tmp_path / "run", tiny_config.with_overrides({"epochs": 1}))
+    run = finetune(manifest, tmp_path / "run", tiny_config.with_overrides({"epochs": 1})).run
     assert run.record.threshold is None
     assert run.record.notes == (
         "No training image shows other.",
@@ -225,7 +219,7 @@ def test_real_tissue_and_real_weights_train_end_to_end(
     config = tiny_config.with_overrides(
         {"backbone": "efficientnetv2-b0", "weights": str(weights), "epochs": 1, "ema": 0.0}
     )
-    run = finetune(split, tmp_path / "run", config)
+    run = finetune(split, tmp_path / "run", config).run
     assert run.record.initial_weights == "file tf_efficientnetv2_b0.safetensors"
     assert run.record.protocol.leaky
     start, end = load_file(weights), load_file(run.weights_path)

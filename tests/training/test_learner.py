@@ -14,9 +14,8 @@ from eosin.networks.classifier import build_classifier
 from eosin.pixels.preprocessing import normalise
 from eosin.training.config import TrainingConfig
 from eosin.training.finetune import finetune
-from eosin.training.learner import Learner
-from eosin.training.precision import fastest_convolutions, half_precision
-from eosin.training.transfer import Sender
+from eosin.training.learner import Learner, Sender
+from eosin.training.optimisation import fastest_convolutions, half_precision
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 SPEC = Preprocessing(size=32)

@@ -8,8 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from eosin.artefacts.preprocessing import Preprocessing
 from eosin.networks.classifier import build_classifier
 from eosin.training.config import TrainingConfig
-from eosin.training.ema import MovingAverage
-from eosin.training.learner import Learner
+from eosin.training.learner import Learner, MovingAverage
 from eosin.training.optimisation import class_weights, make_optimizer, smallest_batch
 
 TINY = "test_efficientnet"

@@ -13,24 +13,11 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
+from eosin.cli.console import Shown
 from eosin.networks.run import HISTORY_NAME
 from eosin.pixels import views as views_module
+from eosin.progress import Silent
 from eosin.training.finetune import finetune
-from eosin.training.progress import RichProgress, Silent
-
-
-class Told(Silent):
-    """Remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self.files: list[tuple[int, int]] = []
-
-    def decoded(self, files: int, *, of: int) -> None:
-        self.files.append((files, of))
-
-    def note(self, sentence: str) -> None:
-        self.notes.append(sentence)
 
 
 @pytest.fixture(autouse=True)
@@ -76,14 +63,13 @@ def test_the_same_is_learned_with_and_without_the_cache(
 
 
 def test_each_file_is_decoded_once_and_by_later_trainings_never(
-    tiny_manifest, tiny_config, tmp_path, decoded
+    tiny_manifest, tiny_config, tmp_path, decoded, told
 ):
-    told = Told()
-    finetune(tiny_manifest, tmp_path / "run", tiny_config, on_progress=told)
+    finetune(tiny_manifest, tmp_path / "run", tiny_config, progress=told)
     train_and_val = [p for s in ("train", "val") for p in tiny_manifest.in_split(s).paths]
     assert sorted(decoded) == sorted(train_and_val)
-    assert sum(files for files, _ in told.files) == 36
-    assert {of for _, of in told.files} == {36}
+    assert told.works[0] == ("decoding, once", 36, 0)
+    assert told.steps["decoding, once"] == 36
     finetune(tiny_manifest, tmp_path / "other", tiny_config.with_overrides({"seed": 5}))
     assert len(decoded) == 36
 
@@ -98,13 +84,13 @@ def test_without_the_cache_nothing_is_written_and_each_epoch_decodes(
 
 
 def test_a_full_disk_costs_time_and_a_sentence_and_changes_nothing(
-    tiny_manifest, tiny_config, tmp_path, monkeypatch, empty_cache
+    tiny_manifest, tiny_config, tmp_path, monkeypatch, empty_cache, told
 ):
-    told, usage = Told(), shutil.disk_usage(tmp_path)._replace(free=0)
+    usage = shutil.disk_usage(tmp_path)._replace(free=0)
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: usage)
-        finetune(tiny_manifest, tmp_path / "full", tiny_config, on_progress=told)
-    (note,) = told.notes
+        finetune(tiny_manifest, tmp_path / "full", tiny_config, progress=told)
+    (note,) = [sentence for sentence in told.notes if not sentence.startswith("epoch")]
     assert note.startswith("no cache, images are decoded in every epoch")
     assert str(empty_cache) in note
     assert "24 decoded images take" in note
@@ -114,11 +100,11 @@ def test_a_full_disk_costs_time_and_a_sentence_and_changes_nothing(
 
 def test_a_training_begun_with_the_cache_resumes_without_it(tiny_manifest, tiny_config, tmp_path):
     class Interrupt(Silent):
-        def epoch(self, row, *, best):  # noqa: ARG002
+        def note(self, sentence):  # noqa: ARG002 - of the first epoch
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        finetune(tiny_manifest, tmp_path / "run", tiny_config, on_progress=Interrupt())
+        finetune(tiny_manifest, tmp_path / "run", tiny_config, progress=Interrupt())
     without = tiny_config.with_overrides({"cache": False})
     finetune(tiny_manifest, tmp_path / "run", without, resume=True)
     finetune(tiny_manifest, tmp_path / "whole", tiny_config)
@@ -129,10 +115,12 @@ def test_the_bar_shows_decoding_before_the_epochs(tiny_manifest, tiny_config, tm
     screen = io.StringIO()
     console = Console(file=screen, width=120, force_terminal=True)
     config = tiny_config.with_overrides({"epochs": 1})
-    progress = RichProgress(console)
-    progress.decoded(30, of=36)
-    progress.stop()
+    progress = Shown(console)
+    progress.begin("decoding, once", total=36)
+    progress.advance(30)
+    progress.end()
     assert "decoding, once" in screen.getvalue()
-    finetune(tiny_manifest, tmp_path / "run", config, on_progress=RichProgress(console))
+    assert "30/36" in screen.getvalue()
+    finetune(tiny_manifest, tmp_path / "run", config, progress=Shown(console))
     assert "epoch 1/1" in screen.getvalue()
     assert os.environ["EOSIN_CACHE"] not in screen.getvalue()

@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 from eosin.artefacts.codec import with_changes
 from eosin.errors import ConfigError, ModelError
 from eosin.networks.run import HISTORY_NAME, RECORD_NAME, write_run
+from eosin.progress import Silent
 from eosin.training.finetune import finetune
-from eosin.training.progress import Silent
 from eosin.training.resume import STATE_NAME, Identity, finished_run
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
@@ -41,8 +41,8 @@ class Interrupt(Silent):
     def __init__(self, epoch: int) -> None:
         self.epochs_left = epoch
 
-    def epoch(self, row, *, best):  # noqa: ARG002
-        self.epochs_left -= 1
+    def note(self, sentence):
+        self.epochs_left -= sentence.startswith("epoch")
         if self.epochs_left == 0:
             raise KeyboardInterrupt
 
@@ -86,8 +86,8 @@ def test_a_run_killed_in_mid_training_resumes_to_bit_identical_weights(
     assert 1 <= done < 6
     assert not (folder / RECORD_NAME).exists()
 
-    resumed = finetune(tiny_manifest, folder, config, resume=True)
-    whole = finetune(tiny_manifest, tmp_path / "whole", config)
+    resumed = finetune(tiny_manifest, folder, config, resume=True).run
+    whole = finetune(tiny_manifest, tmp_path / "whole", config).run
     assert same_tensors(resumed.weights_path, whole.weights_path)
     assert curve(folder).equals(curve(whole.folder))
     assert resumed.record == whole.record
@@ -98,7 +98,7 @@ def test_a_kill_at_any_write_leaves_a_training_that_resumes_to_the_same_weights(
     tiny_manifest, tiny_config, tmp_path, monkeypatch
 ):
     config = tiny_config.with_overrides({"epochs": 2})
-    whole = finetune(tiny_manifest, tmp_path / "whole", config)
+    whole = finetune(tiny_manifest, tmp_path / "whole", config).run
     writes = 0
     real = Path.replace
 
@@ -115,7 +115,7 @@ def test_a_kill_at_any_write_leaves_a_training_that_resumes_to_the_same_weights(
         try:
             finetune(tiny_manifest, folder, config)
         except KeyboardInterrupt:
-            resumed = finetune(tiny_manifest, folder, config, resume=True)
+            resumed = finetune(tiny_manifest, folder, config, resume=True).run
             assert same_tensors(resumed.weights_path, whole.weights_path)
             assert resumed.record == whole.record
         else:
@@ -128,23 +128,23 @@ def test_ctrl_c_keeps_the_epochs_done_and_a_plain_start_will_not_overwrite_them(
 ):
     folder = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
-        finetune(tiny_manifest, folder, tiny_config, on_progress=Interrupt(2))
+        finetune(tiny_manifest, folder, tiny_config, progress=Interrupt(2))
     assert len(curve(folder)) == 2
     with pytest.raises(ConfigError, match="unfinished training; continue it with --resume"):
         finetune(tiny_manifest, folder, tiny_config)
-    run = finetune(tiny_manifest, folder, tiny_config, resume=True)
+    run = finetune(tiny_manifest, folder, tiny_config, resume=True).run
     assert len(curve(folder)) == 3
     with pytest.raises(ConfigError, match="holds a finished Run"):
         finetune(tiny_manifest, folder, tiny_config)
     before = run.weights_path.stat().st_mtime_ns
-    assert finetune(tiny_manifest, folder, tiny_config, resume=True).record == run.record
+    assert finetune(tiny_manifest, folder, tiny_config, resume=True).run.record == run.record
     assert run.weights_path.stat().st_mtime_ns == before
 
 
 def test_another_training_cannot_be_resumed_into_the_folder(tiny_manifest, tiny_config, tmp_path):
     folder = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
-        finetune(tiny_manifest, folder, tiny_config, on_progress=Interrupt(1))
+        finetune(tiny_manifest, folder, tiny_config, progress=Interrupt(1))
     faster = tiny_config.with_overrides({"learning_rate": 0.5})
     with pytest.raises(ConfigError, match=r"learning_rate was 0\.002 and is 0\.5"):
         finetune(tiny_manifest, folder, faster, resume=True)
@@ -162,7 +162,7 @@ def test_another_training_cannot_be_resumed_into_the_folder(tiny_manifest, tiny_
 def test_findings_that_a_run_keeps_beside_its_settings_do_not_make_it_another_training(
     tiny_manifest, tiny_config, tmp_path
 ):
-    run = finetune(tiny_manifest, tmp_path / "run", tiny_config.with_overrides({"epochs": 1}))
+    run = finetune(tiny_manifest, tmp_path / "run", tiny_config.with_overrides({"epochs": 1})).run
     noted = {**run.record.training, "probe": {"strength": 0.1}}
     write_run(run.folder, with_changes(run.record, training=noted))
     identity = Identity.of(tiny_manifest, tiny_config.with_overrides({"epochs": 1}), None)
@@ -173,8 +173,8 @@ def test_findings_that_a_run_keeps_beside_its_settings_do_not_make_it_another_tr
 
 def test_resume_with_nothing_done_starts_from_the_beginning(tiny_manifest, tiny_config, tmp_path):
     config = tiny_config.with_overrides({"epochs": 1})
-    plain = finetune(tiny_manifest, tmp_path / "plain", config)
-    resumed = finetune(tiny_manifest, tmp_path / "resumed", config, resume=True)
+    plain = finetune(tiny_manifest, tmp_path / "plain", config).run
+    resumed = finetune(tiny_manifest, tmp_path / "resumed", config, resume=True).run
     assert same_tensors(plain.weights_path, resumed.weights_path)
 
 
@@ -196,7 +196,7 @@ def test_a_damaged_state_is_named_and_code_in_it_is_never_run(tiny_manifest, tin
 def test_a_state_that_lost_a_tensor_is_named(tiny_manifest, tiny_config, tmp_path):
     folder = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
-        finetune(tiny_manifest, folder, tiny_config, on_progress=Interrupt(1))
+        finetune(tiny_manifest, folder, tiny_config, progress=Interrupt(1))
     state = torch.load(folder / STATE_NAME, weights_only=True)
     state["learner"]["network"].pop("head.bias")
     torch.save(state, folder / STATE_NAME)
@@ -208,10 +208,7 @@ def test_skipped_files_are_remembered_across_an_interruption(tiny_manifest, tiny
     bad = tiny_manifest.in_split("train").paths[3]
     bad.write_bytes(b"")
     with pytest.raises(KeyboardInterrupt):
-        finetune(tiny_manifest, tmp_path / "run", tiny_config, on_progress=Interrupt(3))
-    told = []
-    run = finetune(
-        tiny_manifest, tmp_path / "run", tiny_config, resume=True, on_skipped=told.append
-    )
-    assert [item.path for item in told] == [bad]
-    assert run.record.notes == ("1 file could not be read and was left out of training.",)
+        finetune(tiny_manifest, tmp_path / "run", tiny_config, progress=Interrupt(3))
+    made = finetune(tiny_manifest, tmp_path / "run", tiny_config, resume=True)
+    assert [item.path for item in made.skipped] == [bad]
+    assert made.run.record.notes == ("1 file could not be read and was left out of training.",)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from eosin.training.schedule import learning_rate_factor
+from eosin.training.optimisation import learning_rate_factor
 
 
 def test_the_cosine_rises_over_the_warm_up_is_half_in_the_middle_and_ends_near_zero():

@@ -18,11 +18,10 @@ from eosin.pixels.reading import read_image
 from eosin.pixels.stain import create_normalizer
 from eosin.pixels.stain_jitter import restain, scale_stains
 from eosin.pixels.stain_normalizer import source_key
-from eosin.training.augmentation import draws
+from eosin.progress import Silent
+from eosin.training.augmentation import StainAugmentation, draws
 from eosin.training.config import TrainingConfig
 from eosin.training.finetune import finetune
-from eosin.training.progress import Silent
-from eosin.training.stain_augmentation import StainAugmentation
 from eosin.training.stain_fitting import training_stains
 
 
@@ -115,16 +114,16 @@ def test_an_interrupted_training_with_stains_resumes_to_bit_identical_weights(
     settings: dict[str, object], divided: Manifest, tiny_config: TrainingConfig, tmp_path: Path
 ) -> None:
     class Interrupt(Silent):
-        def epoch(self, row: object, *, best: bool) -> None:  # noqa: ARG002
+        def note(self, sentence: str) -> None:  # noqa: ARG002 - of the first epoch
             raise KeyboardInterrupt
 
     config = tiny_config.with_overrides({**settings, "epochs": 3})
     with pytest.raises(KeyboardInterrupt):
-        finetune(divided, tmp_path / "run", config, on_progress=Interrupt())
+        finetune(divided, tmp_path / "run", config, progress=Interrupt())
     resumed = finetune(
         divided, tmp_path / "run", config.with_overrides({"workers": 5}), resume=True
-    )
-    whole = finetune(divided, tmp_path / "whole", config)
+    ).run
+    whole = finetune(divided, tmp_path / "whole", config).run
     first, second = load_file(resumed.weights_path), load_file(whole.weights_path)
     assert all(torch.equal(first[name], second[name]) for name in second)
     assert resumed.record.preprocessing == whole.record.preprocessing
@@ -133,7 +132,7 @@ def test_an_interrupted_training_with_stains_resumes_to_bit_identical_weights(
         divided,
         tmp_path / "bare",
         tiny_config.with_overrides({**plain, "epochs": 3}),
-    )
+    ).run
     third = load_file(bare.weights_path)
     assert not all(torch.equal(third[name], second[name]) for name in second)
 
@@ -144,6 +143,8 @@ def test_fine_tuning_never_reads_the_test_images_for_its_stains(
     test = divided.frame["split"] == "test"
     gone = divided.frame["path"].mask(test, divided.frame["path"] + ".gone")
     config = tiny_config.with_overrides({"stain": "vahadane", "stain_jitter": 0.2, "epochs": 1})
-    run = finetune(replace(divided, frame=divided.frame.assign(path=gone)), tmp_path / "a", config)
+    run = finetune(
+        replace(divided, frame=divided.frame.assign(path=gone)), tmp_path / "a", config
+    ).run
     assert run.record.notes == divided.notes
     assert run.record.preprocessing.stain is not None

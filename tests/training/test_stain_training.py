@@ -199,18 +199,17 @@ def test_a_target_without_stain_is_named(
 
 
 def test_a_fixed_target_freezes_once_for_all_folds(
-    drawn_breakhis: Manifest, stained: TrainingConfig, tmp_path: Path
+    drawn_breakhis: Manifest, stained: TrainingConfig, tmp_path: Path, told
 ) -> None:
     target = tmp_path / "target.png"
     target.write_bytes(drawn_breakhis.paths[0].read_bytes())
     config = stained.with_overrides({"stain_target": str(target)})
     folds = split_into_folds(drawn_breakhis, 3, seed=0)
-    counted: list[int] = []
-    train(folds, tmp_path / "once", config, fold="all", on_files=counted.append)
-    assert sum(counted) == len(folds)
-    counted.clear()
-    train(folds, tmp_path / "anew", stained, fold="all", on_files=counted.append)
-    assert sum(counted) == 3 * len(folds)
+    train(folds, tmp_path / "once", config, fold="all", progress=told)
+    assert told.works == [("features", len(folds), 0)]
+    train(folds, tmp_path / "anew", stained, fold="all", progress=told)
+    assert len(told.works) == 1 + 3
+    assert told.steps["features"] == len(folds) + 3 * len(folds)
 
 
 def test_settings_that_contradict_each_other_are_refused(small_probe: TrainingConfig) -> None:

@@ -8,9 +8,9 @@ import sys
 import pytest
 from rich.console import Console
 
+from eosin.cli.console import Shown
 from eosin.errors import ConfigError
 from eosin.training.finetune import finetune
-from eosin.training.progress import RichProgress
 from eosin.training.tracking import open_tracker
 
 
@@ -21,7 +21,7 @@ def test_tensorboard_receives_every_epoch_under_the_names_of_the_history(
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     config = tiny_config.with_overrides({"epochs": 2, "track": "tensorboard"})
-    run = finetune(tiny_manifest, tmp_path / "run", config)
+    run = finetune(tiny_manifest, tmp_path / "run", config).run
     events = EventAccumulator(str(run.folder / "tensorboard"))
     events.Reload()
     assert [event.step for event in events.Scalars("val_loss")] == [1, 2]
@@ -35,7 +35,7 @@ def test_mlflow_receives_settings_and_epochs_in_one_run(
     server = (tmp_path / "mlruns").as_uri()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
     config = tiny_config.with_overrides({"epochs": 2, "track": "mlflow"})
-    run = finetune(tiny_manifest, tmp_path / "run", config)
+    run = finetune(tiny_manifest, tmp_path / "run", config).run
     client = mlflow.MlflowClient(tracking_uri=server)
     (logged,) = client.search_runs([client.get_experiment_by_name("eosin").experiment_id])
     assert logged.info.run_name == run.folder.name
@@ -70,7 +70,7 @@ def test_the_progress_bar_prints_a_line_an_epoch_and_marks_the_best(
     screen = io.StringIO()
     console = Console(file=screen, width=160, force_terminal=False)
     config = tiny_config.with_overrides({"epochs": 2})
-    finetune(tiny_manifest, tmp_path / "run", config, on_progress=RichProgress(console))
+    finetune(tiny_manifest, tmp_path / "run", config, progress=Shown(console))
     lines = [line for line in screen.getvalue().splitlines() if "validation loss" in line]
     assert len(lines) == 2
     assert lines[0].startswith("epoch   1/2  train loss ")

@@ -31,35 +31,22 @@ _ROUNDING = 1e-3  # of probabilities that sum to one
 
 
 class Confusion(Strict):
-    """Counts of (true, chosen) class, rows the truth, in class order.
+    """Counts of (true, chosen) class, rows the truth, in class order."""
 
-    Attributes:
-        scope: all, or a magnification.
-        predicted: of the most probable class.
-        decided: of the choice at the locked threshold; None but for binary tasks.
-    """
-
-    scope: Scope
-    predicted: Counts
-    decided: Counts | None
+    scope: Scope  # all, or a magnification
+    predicted: Counts  # of the most probable class
+    decided: Counts | None  # of the choice at the locked threshold; None but for binary tasks
 
 
 class PatientRow(Strict):
-    """How one patient fared.
+    """How one patient fared."""
 
-    Attributes:
-        patient: its name.
-        labels: the true classes of its images, in class order.
-        images: how many it has.
-        recognition_rate: share of them classified right (Spanhol et al. 2016, Eq. 1), in [0, 1].
-        probabilities: mean probability of each class over its images.
-    """
-
-    patient: str
-    labels: tuple[str, ...]
-    images: Annotated[int, Field(gt=0)]
+    patient: str  # its name
+    labels: tuple[str, ...]  # the true classes of its images, in class order
+    images: Annotated[int, Field(gt=0)]  # how many it has
+    # share of them classified right (Spanhol et al. 2016, Eq. 1), in [0, 1]
     recognition_rate: Share
-    probabilities: tuple[float, ...]
+    probabilities: tuple[float, ...]  # mean probability of each class over its images
 
 
 class Evaluation(Artefact):

@@ -27,52 +27,36 @@ GRAPH_NAMES: dict[str, str] = {"onnx": "model.onnx", "openvino": "model.xml"}
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """How far a graph was from PyTorch on the images that checked it.
+    """How far a graph was from PyTorch on the images that checked it."""
 
-    Attributes:
-        images: how many.
-        source: which, in words.
-        engine: what ran the graph.
-        probabilities: the largest difference of a calibrated probability.
-        maps: the largest difference of a class-activation map, each scaled as it is drawn; None
-            where the graph gives no maps.
-    """
-
-    images: Count
-    source: str
-    engine: str
-    probabilities: Share
+    images: Count  # how many
+    source: str  # which, in words
+    engine: str  # what ran the graph
+    probabilities: Share  # the largest difference of a calibrated probability
+    # the largest difference of a class-activation map, each scaled as it is drawn; None where the
+    # graph gives no maps
     maps: NotNegative | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A network as a graph: (N, 3, S, S) float32 prepared input to its outputs, any N.
+    """A network as a graph: (N, 3, S, S) float32 prepared input to its outputs, any N."""
 
-    Attributes:
-        format: ``"onnx"`` or ``"openvino"``.
-        precision: of its weights and arithmetic, ``"fp32"`` or ``"int8"``.
-        files: SHA-256 of every file that is loaded, by name, those with external data included.
-        outputs: ``"logits"`` (N, C), ``"features"`` (N, K) and, where the network has a closed
-            form, ``"maps"`` (N, C, h, w), its Grad-CAM maps.
-        map_size: h and w of the last feature map; None where the network has none.
-        no_maps: why there are no maps, in words; empty where there are.
-        family: the design of the backbone, e.g. ``"EfficientNetV2"``.
-        parity: what the check against PyTorch found.
-        versions: of the libraries that made it.
-        int8: where 8-bit integers were tried, what became of it; kept or not.
-    """
-
-    format: GraphFormat
-    precision: Precision
+    format: GraphFormat  # ``"onnx"`` or ``"openvino"``
+    precision: Precision  # of its weights and arithmetic, ``"fp32"`` or ``"int8"``
+    # SHA-256 of every file that is loaded, by name, those with external data included
     files: dict[str, Sha256]
+    # ``"logits"`` (N, C), ``"features"`` (N, K) and, where the network has a closed form,
+    # ``"maps"`` (N, C, h, w), its Grad-CAM maps
     outputs: tuple[Output, ...]
+    # h and w of the last feature map; None where the network has none
     map_size: tuple[Side, Side] | None
-    no_maps: str
+    no_maps: str  # why there are no maps, in words; empty where there are
+    # the design of the backbone, e.g. ``"EfficientNetV2"``
     family: str
-    parity: Parity
-    versions: dict[str, str] = field(default_factory=dict)
-    int8: Int8Trial | None = None
+    parity: Parity  # what the check against PyTorch found
+    versions: dict[str, str] = field(default_factory=dict)  # of the libraries that made it
+    int8: Int8Trial | None = None  # where 8-bit integers were tried, what became of it; kept or not
 
     def __post_init__(self) -> None:
         for name in self.files:

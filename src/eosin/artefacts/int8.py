@@ -15,71 +15,44 @@ from eosin.artefacts.values import Count, Positive, Share
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """How good the answers of one precision are.
+    """How good the answers of one precision are."""
 
-    Attributes:
-        accuracy: share of images whose decision, at the Run's locked threshold, is right.
-        calibration_error: expected calibration error in [0, 1] (Guo et al. 2017).
-    """
-
-    accuracy: Share
+    accuracy: Share  # share of images whose decision, at the Run's locked threshold, is right
+    # expected calibration error in [0, 1] (Guo et al. 2017)
     calibration_error: Share
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Both precisions, timed in turns on one machine.
+    """Both precisions, timed in turns on one machine."""
 
-    Attributes:
-        engine: what ran both.
-        threads: that it computed with.
-        batch: images a forward pass.
-        turns: how often each precision had its turn.
-        fp32: images/s, the median over turns.
-        int8: the same.
-        ratio: how many times as fast int8 is, the median over turns.
-        low: of the ratio's interval, at least 95 %, over turns.
-        high: of the same.
-    """
-
-    engine: str
-    threads: Count
-    batch: Count
-    turns: Count
-    fp32: Positive
-    int8: Positive
-    ratio: Positive
-    low: Positive
-    high: Positive
+    engine: str  # what ran both
+    threads: Count  # that it computed with
+    batch: Count  # images a forward pass
+    turns: Count  # how often each precision had its turn
+    fp32: Positive  # images/s, the median over turns
+    int8: Positive  # the same
+    ratio: Positive  # how many times as fast int8 is, the median over turns
+    low: Positive  # of the ratio's interval, at least 95 %, over turns
+    high: Positive  # of the same
 
 
 @dataclass(frozen=True, slots=True)
 class Int8Trial:
-    """A graph in 8-bit integers against the FP32 graph it was made from.
+    """A graph in 8-bit integers against the FP32 graph it was made from."""
 
-    Attributes:
-        method: what made the integers, with its version.
-        failed: a sentence with figures for each bar that failed; empty where int8 was kept.
-        calibrated_on: the images that set the ranges of the integers, in words.
-        judged_on: the images that the figures are of, in words.
-        fp32: quality of the FP32 graph.
-        int8: quality of the 8-bit graph.
-        probabilities_mean: the mean difference of a calibrated probability.
-        probabilities_most: the largest.
-        feature_cosine: of the pooled features of both, the mean over images, in [-1, 1].
-        speed: of both.
-    """
-
-    method: str
+    method: str  # what made the integers, with its version
+    # a sentence with figures for each bar that failed; empty where int8 was kept
     failed: tuple[str, ...]
-    calibrated_on: str
-    judged_on: str
-    fp32: Quality
-    int8: Quality
-    probabilities_mean: Share
-    probabilities_most: Share
+    calibrated_on: str  # the images that set the ranges of the integers, in words
+    judged_on: str  # the images that the figures are of, in words
+    fp32: Quality  # quality of the FP32 graph
+    int8: Quality  # quality of the 8-bit graph
+    probabilities_mean: Share  # the mean difference of a calibrated probability
+    probabilities_most: Share  # the largest
+    # of the pooled features of both, the mean over images, in [-1, 1]
     feature_cosine: Annotated[float, Field(ge=-1.001, le=1.001)]
-    speed: Speed
+    speed: Speed  # of both
 
     @property
     def kept(self) -> bool:

@@ -11,29 +11,17 @@ from eosin.artefacts.values import Count, Sha256
 
 
 class JournalHead(Artefact):
-    """What decides the numbers of a prediction.
-
-    Attributes:
-        run: the Run's folder, to be named; not compared.
-        run_sha256: of its ``run.json``, which holds the SHA-256 of weights and members.
-        images: how many; told, not compared.
-        images_sha256: of all that is known of them, in order.
-        split: that is scored.
-        allow_seen: whether patients may be scored that the Run has seen.
-        device: as asked for.
-        engine: as asked for.
-        batch_size: images a forward pass; the last digits can depend on it.
-        eosin: the version.
-    """
+    """What decides the numbers of a prediction."""
 
     kind: Literal["prediction journal"] = "prediction journal"
-    run: str
-    run_sha256: Sha256
-    images: Count
-    images_sha256: Sha256
-    split: str
-    allow_seen: bool
-    device: str
-    engine: str
+    run: str  # the Run's folder, to be named; not compared
+    run_sha256: Sha256  # of its ``run.json``, which holds the SHA-256 of weights and members
+    images: Count  # how many; told, not compared
+    images_sha256: Sha256  # of all that is known of them, in order
+    split: str  # that is scored
+    allow_seen: bool  # whether patients may be scored that the Run has seen
+    device: str  # as asked for
+    engine: str  # as asked for
+    # images a forward pass; the last digits can depend on it
     batch_size: Annotated[int, Field(ge=1)]
-    eosin: str
+    eosin: str  # the version

@@ -18,7 +18,7 @@ from eosin.artefacts.tables import (
     write_table,
 )
 from eosin.artefacts.values import Count, NamedProtocol, Sha256
-from eosin.errors import DataError, EosinError, LeakageError
+from eosin.errors import DataError, EosinError, LeakageError, first_ten
 from eosin.files import valid_text
 from eosin.protocol import UNSPLIT, Protocol
 from eosin.tasks import Task
@@ -26,9 +26,9 @@ from eosin.tasks import Task
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-    import numpy.typing as npt
     import pandas as pd
+
+    from eosin.arrays import Bools, Ints
 
 COLUMNS = ("path", "label", "patient", "magnification", "split", "fold")
 SPLITS = ("train", "val", "test")
@@ -98,7 +98,7 @@ class Manifest:
         return [Path(path) for path in self.frame["path"]]
 
     @property
-    def label_index(self) -> npt.NDArray[np.int64]:
+    def label_index(self) -> Ints:
         """Class index of each row, shape (n,); DataError where a label is unknown."""
         import numpy as np
 
@@ -138,7 +138,7 @@ class Manifest:
         said = "\n".join([str(digested(self.task)), *rows])
         return hashlib.sha256(said.encode("utf-8", "surrogateescape")).hexdigest()
 
-    def where(self, mask: Sequence[bool] | npt.NDArray[np.bool_] | pd.Series) -> Manifest:
+    def where(self, mask: Sequence[bool] | Bools | pd.Series) -> Manifest:
         """The rows where ``mask`` (shape (n,)) is true; DataError where none is."""
         import numpy as np
 
@@ -169,11 +169,11 @@ class Manifest:
         """LeakageError, naming them, where patients cross splits under a name that hides it."""
         crossing = self.crossing_patients()
         if crossing and not self.protocol.leaky:
-            shown = ", ".join(crossing[:10]) + (", ..." if len(crossing) > 10 else "")
             raise LeakageError(
                 f"{len(crossing)} patients stand in more than one split of a manifest that calls "
-                f"itself {self.protocol.name!r}: {shown}. Split again with `eosin split --by "
-                "patient`, or with `--by image` to have the leak in the name."
+                f"itself {self.protocol.name!r}: {first_ten(crossing)}. "
+                "Split again with `eosin split --by patient`, or "
+                "with `--by image` to have the leak in the name."
             )
 
     def write(self, path: Path) -> None:

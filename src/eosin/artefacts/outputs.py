@@ -24,14 +24,10 @@ _HEAD: Final = 2**20  # bytes of a file that are looked at
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a command writes.
+    """What a command writes."""
 
-    Attributes:
-        name: in words.
-        known: whether an existing file is one, so that a new one may take its place.
-    """
-
-    name: str
+    name: str  # in words
+    # whether an existing file is one, so that a new one may take its place
     known: Callable[[Path], bool]
 
 

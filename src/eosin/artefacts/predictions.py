@@ -25,9 +25,10 @@ from eosin.tasks import Task
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
     import numpy.typing as npt
     import pandas as pd
+
+    from eosin.arrays import Bools, Floats, Ints
 
 COLUMNS = ("path", "patient", "magnification", "label", "fold", "predicted", "decision")
 _FIX = "write it again with `eosin predict` or `eosin train --fold all`"
@@ -53,28 +54,19 @@ class PredictionsSidecar(Sidecar):
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where predictions come from.
+    """Where predictions come from."""
 
-    Attributes:
-        runs: the Run folders, as they were named.
-        dataset: the manifest's dataset name, or ``"files"``.
-        protocol: the split protocol of the images scored.
-        split: ``"test"``, ``"val"``, ``"train"``, ``"out-of-fold"`` or ``"files"``.
-        model: the name to print, e.g. ``"tf_efficientnetv2_b0"``.
-        threshold: the locked probability of the positive class from which the decision is
-            positive; None for more than two classes or where folds have each their own.
-        seen_allowed: whether the user let patients be scored that the Run had seen.
-        notes: plain sentences that every later artefact repeats.
-    """
-
-    runs: tuple[str, ...] = ()
-    dataset: str = "files"
-    protocol: NamedProtocol = UNKNOWN
-    split: str = "files"
+    runs: tuple[str, ...] = ()  # the Run folders, as they were named
+    dataset: str = "files"  # the manifest's dataset name, or ``"files"``
+    protocol: NamedProtocol = UNKNOWN  # the split protocol of the images scored
+    split: str = "files"  # ``"test"``, ``"val"``, ``"train"``, ``"out-of-fold"`` or ``"files"``
+    # the name to print, e.g. ``"tf_efficientnetv2_b0"``
     model: str = ""
+    # the locked probability of the positive class from which the decision is positive; None for
+    # more than two classes or where folds have each their own
     threshold: Share | None = None
-    seen_allowed: bool = False
-    notes: tuple[str, ...] = ()
+    seen_allowed: bool = False  # whether the user let patients be scored that the Run had seen
+    notes: tuple[str, ...] = ()  # plain sentences that every later artefact repeats
 
     def in_valid_text(self) -> Provenance:
         """The same for a file: bytes of a name that are not UTF-8 are spelled out."""
@@ -122,14 +114,14 @@ class Predictions:
         return [f"p_{name}" for name in self.task.classes]
 
     @property
-    def probabilities(self) -> npt.NDArray[np.float64]:
+    def probabilities(self) -> Floats:
         """Class probabilities, shape (n, classes)."""
         import numpy as np
 
         return np.asarray(self.frame[self.probability_columns], dtype=np.float64)
 
     @property
-    def label_index(self) -> npt.NDArray[np.int64]:
+    def label_index(self) -> Ints:
         """True class index of each row, shape (n,); DataError where a label is unknown."""
         unlabelled = self.frame["label"] == ""
         if unlabelled.any():
@@ -141,16 +133,16 @@ class Predictions:
         return self._index_of("label")
 
     @property
-    def predicted_index(self) -> npt.NDArray[np.int64]:
+    def predicted_index(self) -> Ints:
         """Index of the most probable class of each row, shape (n,)."""
         return self._index_of("predicted")
 
     @property
-    def decision_index(self) -> npt.NDArray[np.int64]:
+    def decision_index(self) -> Ints:
         """Index of the class chosen at the locked threshold, shape (n,)."""
         return self._index_of("decision")
 
-    def where(self, mask: npt.NDArray[np.bool_] | pd.Series) -> Predictions:
+    def where(self, mask: Bools | pd.Series) -> Predictions:
         """The rows where ``mask`` (shape (n,)) is true; DataError where none is."""
         import numpy as np
 
@@ -172,7 +164,7 @@ class Predictions:
         fields |= {"task": self.task, "images": len(self)}
         write_table(self.frame, path, PredictionsSidecar, fields)
 
-    def _index_of(self, column: str) -> npt.NDArray[np.int64]:
+    def _index_of(self, column: str) -> Ints:
         import numpy as np
 
         place = {name: index for index, name in enumerate(self.task.classes)}
@@ -181,10 +173,10 @@ class Predictions:
 
 def make_predictions(
     images: pd.DataFrame,
-    probabilities: npt.NDArray[np.float64],
+    probabilities: Floats,
     *,
     task: Task,
-    threshold: float | npt.NDArray[np.float64] | None = None,
+    threshold: float | Floats | None = None,
     provenance: Provenance | None = None,
 ) -> Predictions:
     """Predictions from manifest rows and probabilities.
@@ -284,7 +276,7 @@ def _require_choices(path: Path, frame: pd.DataFrame, known: PredictionsSidecar)
         require(positive == (frame["decision"] == task.positive), why, "decision", *chances)
 
 
-def _require_probabilities(values: npt.NDArray[np.float64], paths: pd.Series) -> None:
+def _require_probabilities(values: Floats, paths: pd.Series) -> None:
     import numpy as np
 
     bad = ~np.isfinite(values).all(axis=1) | (values < 0).any(axis=1)

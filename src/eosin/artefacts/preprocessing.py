@@ -89,21 +89,15 @@ StainStep: TypeAlias = ReinhardStep | MacenkoStep | VahadaneStep
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """How an image becomes network input; stored in the Run and used by every room.
+    """How an image becomes network input; stored in the Run and used by every room."""
 
-    Attributes:
-        size: side of the square input, in pixels.
-        fit: ``"stretch"`` scales the whole image to the square, ``"crop"`` scales the shorter
-            side and keeps the middle.
-        mean: subtracted from each RGB channel after scaling to [0, 1].
-        std: divides each channel after that.
-        stain: brings the image to the stain of a target, before anything else; or None.
-    """
-
-    size: int = 224
+    size: int = 224  # side of the square input, in pixels
+    # ``"stretch"`` scales the whole image to the square, ``"crop"`` scales the shorter side and
+    # keeps the middle
     fit: Fit = "stretch"
-    mean: Triple = IMAGENET_MEAN
-    std: tuple[Positive, Positive, Positive] = IMAGENET_STD
+    mean: Triple = IMAGENET_MEAN  # subtracted from each RGB channel after scaling to [0, 1]
+    std: tuple[Positive, Positive, Positive] = IMAGENET_STD  # divides each channel after that
+    # brings the image to the stain of a target, before anything else; or None
     stain: Annotated[StainStep, Field(discriminator="method")] | None = None
 
     def __post_init__(self) -> None:

@@ -13,17 +13,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A model's place.
+    """A model's place."""
 
-    Attributes:
-        rank: from 1, the best; models that share it cannot be told apart from its first model.
-        model: its name.
-        value: of the metric.
-    """
-
+    # from 1, the best; models that share it cannot be told apart from its first model
     rank: Annotated[int, Field(gt=0)]
-    model: str
-    value: float
+    model: str  # its name
+    value: float  # of the metric
 
 
 def rank_in_groups(

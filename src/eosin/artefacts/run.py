@@ -35,61 +35,41 @@ def _require_inside(path: str) -> str:
 
 
 class Member(Strict):
-    """One Run inside another.
+    """One Run inside another."""
 
-    Attributes:
-        path: of its folder, relative to the outer Run's.
-        sha256: of its ``run.json``, which itself holds the SHA-256 of the weights.
-    """
-
+    # of its folder, relative to the outer Run's
     path: Annotated[str, AfterValidator(_require_inside)]
-    sha256: Sha256
+    sha256: Sha256  # of its ``run.json``, which itself holds the SHA-256 of the weights
 
 
 class Record(Artefact):
-    """What the records of all kinds of Run say.
+    """What the records of all kinds of Run say."""
 
-    Attributes:
-        task: the classes.
-        dataset: the dataset trained on.
-        backbone: timm's name, or ``"inception_her2"``; of an ensemble, what to call it.
-        preprocessing: how images become input; of several networks, that of the first.
-        protocol: the split protocol of the training manifest.
-        fingerprint: of the training manifest; empty where members were trained on several.
-        fold: the fold held out, or None.
-        train_patients: patients whose images set weights; at least one.
-        val_patients: patients whose images chose epochs, strength, temperature or threshold.
-        patient_pattern: of the training manifest: what finds the patient in a file name.
-        temperature: logits are divided by it before the softmax (Guo et al. 2017).
-        threshold: the locked probability of the positive class, binary tasks only.
-        seed: of the training.
-        training: the training settings as plain JSON values.
-        choices: what the training chose inside its own patients, e.g. the probe's strength.
-        initial_weights: where the network started from, in words.
-        versions: of eosin, Python and the libraries that trained it.
-        notes: plain sentences that every later artefact repeats.
-        weights_sha256: of ``model.safetensors``, or of the one that was exported; None for Runs
-            that have no weights beside those of their members.
-    """
-
-    task: Task
-    dataset: str
-    backbone: str
-    preprocessing: Preprocessing
-    protocol: NamedProtocol
+    task: Task  # the classes
+    dataset: str  # the dataset trained on
+    backbone: str  # timm's name, or ``"inception_her2"``; of an ensemble, what to call it
+    preprocessing: Preprocessing  # how images become input; of several networks, that of the first
+    protocol: NamedProtocol  # the split protocol of the training manifest
+    # of the training manifest; empty where members were trained on several
     fingerprint: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
-    fold: Annotated[int, Field(ge=0)] | None
+    fold: Annotated[int, Field(ge=0)] | None  # the fold held out, or None
+    # patients whose images set weights; at least one
     train_patients: Annotated[tuple[str, ...], Field(min_length=1)]
+    # patients whose images chose epochs, strength, temperature or threshold
     val_patients: tuple[str, ...]
-    patient_pattern: PatternText
+    patient_pattern: PatternText  # of the training manifest: what finds the patient in a file name
+    # logits are divided by it before the softmax (Guo et al. 2017)
     temperature: Positive
-    threshold: Share | None
-    seed: int
-    training: dict[str, JsonValue]
+    threshold: Share | None  # the locked probability of the positive class, binary tasks only
+    seed: int  # of the training
+    training: dict[str, JsonValue]  # the training settings as plain JSON values
+    # what the training chose inside its own patients, e.g. the probe's strength
     choices: dict[str, JsonValue]
-    initial_weights: str
-    versions: dict[str, str]
-    notes: tuple[str, ...]
+    initial_weights: str  # where the network started from, in words
+    versions: dict[str, str]  # of eosin, Python and the libraries that trained it
+    notes: tuple[str, ...]  # plain sentences that every later artefact repeats
+    # of ``model.safetensors``, or of the one that was exported; None for Runs that have no weights
+    # beside those of their members
     weights_sha256: Sha256 | None
 
     @property
@@ -176,28 +156,19 @@ class _Outer(Record):
 
 
 class FoldsRun(_Outer):
-    """One Run a fold, each trained without the fold that it answers for.
-
-    Attributes:
-        vote: of its members, where these are ensembles.
-    """
+    """One Run a fold, each trained without the fold that it answers for."""
 
     kind: Literal["run/folds"] = "run/folds"
-    vote: Vote | None
+    vote: Vote | None  # of its members, where these are ensembles
     weights_sha256: None
 
 
 class EnsembleRun(_Outer):
-    """Runs that answer together.
-
-    Attributes:
-        vote: how.
-        weights: of each member in a weighted vote, in [0, 1], of sum 1; else none.
-    """
+    """Runs that answer together."""
 
     kind: Literal["run/ensemble"] = "run/ensemble"
-    vote: Vote
-    weights: tuple[Share, ...]
+    vote: Vote  # how
+    weights: tuple[Share, ...]  # of each member in a weighted vote, in [0, 1], of sum 1; else none
 
     @property
     def owns_weights(self) -> bool:

@@ -16,20 +16,14 @@ _FIX = "remove that folder, and the study makes it again"
 
 
 class CellState(Artefact):
-    """How far a cell is.
-
-    Attributes:
-        key: SHA-256 of all that the cell's result depends on.
-        weights: SHA-256 of the files that its networks start from, by backbone, where found.
-        done: whether it is finished.
-        seconds: how long it took; None until it is done.
-    """
+    """How far a cell is."""
 
     kind: Literal["study cell"] = "study cell"
-    key: Sha256
+    key: Sha256  # SHA-256 of all that the cell's result depends on
+    # SHA-256 of the files that its networks start from, by backbone, where found
     weights: dict[str, Sha256]
-    done: bool
-    seconds: Annotated[float, Field(ge=0)] | None
+    done: bool  # whether it is finished
+    seconds: Annotated[float, Field(ge=0)] | None  # how long it took; None until it is done
 
 
 class MadeFrom(Artefact):

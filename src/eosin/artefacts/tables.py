@@ -24,10 +24,10 @@ from eosin.files import replacing, sha256_of, valid_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    import numpy as np
     import numpy.typing as npt
     import pandas as pd
 
+    from eosin.arrays import Bools
     from eosin.artefacts.codec import Fields
 
 SIDECAR, ERRORS, JOURNAL = ".meta.json", ".errors.csv", ".partial.jsonl"
@@ -38,17 +38,11 @@ _FORMAT_1 = re.compile(rb'"format_version"\s*:\s*1\s*[,}]')
 
 
 class Sidecar(Artefact):
-    """What every sidecar says of its table.
+    """What every sidecar says of its table."""
 
-    Attributes:
-        table: the name of its file when it was written.
-        rows: how many it has.
-        sha256: of its bytes.
-    """
-
-    table: str
-    rows: Count
-    sha256: Sha256
+    table: str  # the name of its file when it was written
+    rows: Count  # how many it has
+    sha256: Sha256  # of its bytes
 
 
 class ExplanationsSidecar(Sidecar):
@@ -163,7 +157,7 @@ def require_cells(
     """
     import numpy as np
 
-    bad: npt.NDArray[np.bool_] = ~np.asarray(fine, dtype=bool)
+    bad: Bools = ~np.asarray(fine, dtype=bool)
     if bad.any():
         row = frame.iloc[int(bad.argmax())]
         cells = ", ".join(f"{name} = {row[name]!r}" for name in columns)

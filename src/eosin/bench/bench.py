@@ -10,43 +10,33 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eosin.bench.caption import cpu_model, engine_versions
 from eosin.bench.engine_worker import WorkerSettings
 from eosin.bench.speeds import Bench, EngineSpeed
 from eosin.bench.workers import started, take_turns
 from eosin.errors import ConfigError, EosinError
-from eosin.machine import available_cores
+from eosin.machine import available_cores, cpu_model, engine_versions
+from eosin.progress import SILENT, Progress, working
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from eosin.bench.workers import Pace, Worker
     from eosin.networks.run import Run
 
-    OnStep = Callable[[str], None]
 
 BENCH_ENGINES = ("torch", "onnxruntime", "openvino")
 
 
 @dataclass(frozen=True, slots=True)
 class BenchOptions:
-    """What to time.
+    """What to time."""
 
-    Attributes:
-        engines: of ``BENCH_ENGINES``; None for all that are installed.
-        batches: images at once, one or more sizes.
-        device: auto, cpu or cuda.
-        threads: of every engine; None for as many as there are cores to run on.
-        rounds: turns of each engine.
-        seconds: of one turn, about.
-    """
-
-    engines: tuple[str, ...] | None = None
-    batches: tuple[int, ...] = (1, 16)
-    device: str = "auto"
-    threads: int | None = None
-    rounds: int = 10
-    seconds: float = 1.0
+    engines: tuple[str, ...] | None = None  # of ``BENCH_ENGINES``; None for all that are installed
+    batches: tuple[int, ...] = (1, 16)  # images at once, one or more sizes
+    device: str = "auto"  # auto, cpu or cuda
+    threads: int | None = None  # of every engine; None for as many as there are cores to run on
+    rounds: int = 10  # turns of each engine
+    seconds: float = 1.0  # of one turn, about
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.engines or () if name not in BENCH_ENGINES]
@@ -61,7 +51,7 @@ class BenchOptions:
 
 
 def bench_run(
-    run: Run, options: BenchOptions | None = None, *, on_step: OnStep = lambda _: None
+    run: Run, options: BenchOptions | None = None, *, progress: Progress = SILENT
 ) -> Bench:
     """Time a Run in every engine asked for, each in a process of its own, in turns.
 
@@ -72,7 +62,7 @@ def bench_run(
     Args:
         run: trained or exported.
         options: what to time.
-        on_step: told in words what happens now.
+        progress: told in words what happens now.
 
     Raises:
         ConfigError: an engine asked for by name is not installed or cannot run this Run, or none
@@ -82,8 +72,11 @@ def bench_run(
     """
     options = options or BenchOptions()
     run.require_intact()
-    with tempfile.TemporaryDirectory(prefix="eosin-bench-") as place:
-        return _Timing(run, options, on_step, Path(place)).measure()
+    with (
+        tempfile.TemporaryDirectory(prefix="eosin-bench-") as place,
+        working(progress, "preparing images"),
+    ):
+        return _Timing(run, options, progress, Path(place)).measure()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +85,7 @@ class _Timing:
 
     run: Run
     options: BenchOptions
-    on_step: OnStep
+    progress: Progress
     place: Path
     absent: dict[str, str] = field(default_factory=dict)
 
@@ -133,7 +126,6 @@ class _Timing:
         """Where the images come from; for each batch size, prepared input of each network."""
         from eosin.export.check_images import choose_images
 
-        self.on_step("preparing images")
         images = choose_images(self.run, None)
         specs = list(dict.fromkeys(network.record.preprocessing for network in networks))
         paths: dict[int, tuple[str, ...]] = {}
@@ -166,9 +158,8 @@ class _Timing:
         from eosin.export.export import export_run
 
         folder = self.place / "export"
-        export_run(
-            self.run, folder, on_network=lambda each: self.on_step(f"exporting {each.folder}")
-        )
+        self.progress.begin(f"exporting {self.run.folder}")
+        export_run(self.run, folder)
         return folder
 
     def _leave_out(self, engines: list[str], error: EosinError) -> None:
@@ -187,7 +178,7 @@ class _Timing:
         with started(words, {"OMP_NUM_THREADS": threads}) as start:
             workers: list[Worker] = []
             for engine in words:
-                self.on_step(f"batch {batch}: loading {engine}")
+                self.progress.begin(f"batch {batch}: loading {engine}")
                 try:
                     workers.append(start(engine))
                 except EosinError as error:
@@ -197,9 +188,7 @@ class _Timing:
                 batch=batch,
                 rounds=self.options.rounds,
                 seconds=self.options.seconds,
-                on_turn=lambda number, worker: self.on_step(
-                    f"batch {batch}: round {number} of {self.options.rounds}, {worker.name}"
-                ),
+                progress=self.progress,
             )
             return [
                 self._speed(worker, paces, Path(settings[worker.name].run)) for worker in workers

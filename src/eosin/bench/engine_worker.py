@@ -28,20 +28,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """What a worker is told.
+    """What a worker is told."""
 
-    Attributes:
-        run: folder of the Run.
-        engine: torch, onnxruntime or openvino.
-        device: auto, cpu or cuda.
-        threads: that compute.
-        inputs: prepared input (n, 3, size, size) as .npy files, one a network, in order.
-    """
-
-    run: str
-    engine: str
-    device: str
-    threads: int
+    run: str  # folder of the Run
+    engine: str  # torch, onnxruntime or openvino
+    device: str  # auto, cpu or cuda
+    threads: int  # that compute
+    # prepared input (n, 3, size, size) as .npy files, one a network, in order
     inputs: tuple[str, ...]
 
     def write(self, path: Path) -> None:

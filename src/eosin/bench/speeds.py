@@ -11,61 +11,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EngineSpeed:
-    """One engine at one batch size; times of all networks of the Run together.
+    """One engine at one batch size; times of all networks of the Run together."""
 
-    Attributes:
-        engine: its name.
-        precision: of its arithmetic, ``"fp32"`` or ``"int8"``, or both for a mixed ensemble.
-        device: ``"cpu"`` or a GPU.
-        batch: images at once.
-        images_per_second: at the median.
-        ms: median milliseconds an image, by the clock.
-        p95_ms: milliseconds an image that 19 batches in 20 keep within.
-        core_ms: median milliseconds an image, of all cores together.
-        memory_mb: peak resident memory of a process of its own, library and network included;
-            what Python, NumPy and the input take is left out.
-        ratio: images a second over those of PyTorch, same batch size; None without PyTorch.
-        timed_batches: how many the figures rest on.
-    """
-
-    engine: str
-    precision: str
-    device: str
-    batch: int
-    images_per_second: float
-    ms: float
-    p95_ms: float
-    core_ms: float
+    engine: str  # its name
+    precision: str  # of its arithmetic, ``"fp32"`` or ``"int8"``, or both for a mixed ensemble
+    device: str  # ``"cpu"`` or a GPU
+    batch: int  # images at once
+    images_per_second: float  # at the median
+    ms: float  # median milliseconds an image, by the clock
+    p95_ms: float  # milliseconds an image that 19 batches in 20 keep within
+    core_ms: float  # median milliseconds an image, of all cores together
+    # peak resident memory of a process of its own, library and network included; what Python, NumPy
+    # and the input take is left out
     memory_mb: float
+    # images a second over those of PyTorch, same batch size; None without PyTorch
     ratio: float | None
-    timed_batches: int
+    timed_batches: int  # how many the figures rest on
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What ``bench_run`` found.
+    """What ``bench_run`` found."""
 
-    Attributes:
-        run: folder of the Run.
-        cpu: the processor's name.
-        threads: of every engine.
-        networks: backbone and input side of each network, which all count towards a time.
-        images: where the input comes from, in words.
-        speeds: one an engine and batch size.
-        absent: engines without figures, and why.
-        notes: what to know of the figures.
-        versions: of the libraries.
-    """
-
-    run: str
-    cpu: str
-    threads: int
+    run: str  # folder of the Run
+    cpu: str  # the processor's name
+    threads: int  # of every engine
+    # backbone and input side of each network, which all count towards a time
     networks: tuple[str, ...]
-    images: str
-    speeds: tuple[EngineSpeed, ...]
-    absent: dict[str, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    versions: dict[str, str] = field(default_factory=dict)
+    images: str  # where the input comes from, in words
+    speeds: tuple[EngineSpeed, ...]  # one an engine and batch size
+    absent: dict[str, str] = field(default_factory=dict)  # engines without figures, and why
+    notes: tuple[str, ...] = ()  # what to know of the figures
+    versions: dict[str, str] = field(default_factory=dict)  # of the libraries
 
     def frame(self) -> pd.DataFrame:
         """The table to print, a row an engine and batch size."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from eosin import errors
 from eosin.errors import EosinError, ModelError
+from eosin.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,15 +26,10 @@ WARM_UP = 2  # batches
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast batches were.
+    """How fast batches were."""
 
-    Attributes:
-        batch: images in one.
-        seconds: of each, by the clock and of all cores together.
-    """
-
-    batch: int
-    seconds: tuple[Seconds, ...]
+    batch: int  # images in one
+    seconds: tuple[Seconds, ...]  # of each, by the clock and of all cores together
 
     @property
     def ms(self) -> float:
@@ -165,7 +161,7 @@ def take_turns(
     batch: int,
     rounds: int,
     seconds: float,
-    on_turn: Callable[[int, Worker], None] = lambda *_: None,
+    progress: Progress = SILENT,
 ) -> dict[str, Pace]:
     """Time workers in turn, A B A B, so that what else runs on the machine slows all alike.
 
@@ -174,13 +170,13 @@ def take_turns(
         batch: images of each batch, for the record.
         rounds: turns of each worker.
         seconds: of one turn, about; one batch at least. Batches before that to warm up.
-        on_turn: told the number of the round, from 1, and the worker whose turn it is.
+        progress: told the number of the round, from 1, and the worker whose turn it is.
     """
     counts = {worker.name: _batches(worker, seconds) for worker in workers}
     found: dict[str, list[Seconds]] = {worker.name: [] for worker in workers}
     for number in range(1, rounds + 1):
         for worker in workers:
-            on_turn(number, worker)
+            progress.begin(f"batch {batch}: round {number} of {rounds}, {worker.name}")
             found[worker.name] += worker.turn(counts[worker.name])
     return {name: Pace(batch, tuple(times)) for name, times in found.items()}
 

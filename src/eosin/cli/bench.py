@@ -34,11 +34,9 @@ def bench(
 
     Engines take turns, each in a process of its own, on prepared input: reading files is left out.
     """
-    from rich.text import Text
-
     from eosin.artefacts.outputs import document, require_output
     from eosin.bench.bench import BenchOptions, bench_run
-    from eosin.cli.console import console, say
+    from eosin.cli.console import say, showing
     from eosin.files import write_json
     from eosin.networks.run import read_run
 
@@ -54,8 +52,8 @@ def bench(
     if out == "-":
         typer.echo(json.dumps(bench_run(read_run(run), options).to_dict(), indent=2))
         return
-    with console().status("starting") as status:
-        found = bench_run(read_run(run), options, on_step=lambda step: status.update(Text(step)))
+    with showing() as progress:
+        found = bench_run(read_run(run), options, progress=progress)
     _print(found)
     if out is not None:
         write_json(Path(out), found.to_dict())

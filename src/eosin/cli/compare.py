@@ -51,7 +51,7 @@ def compare(
 def _names(tables: Sequence[Predictions], given: Sequence[str]) -> tuple[str, ...]:
     """Names as given; else from where the tables come from. ConfigError unless one a table."""
     from eosin.errors import ConfigError
-    from eosin.evaluation.naming import model_names
+    from eosin.evaluation.alignment import model_names
 
     if not given:
         return model_names([table.provenance for table in tables])

@@ -16,11 +16,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
     from rich.console import Console
-    from rich.progress import Progress
 
     from eosin.artefacts.estimate import Estimate
     from eosin.artefacts.evaluation import Evaluation
-    from eosin.inference.table import Headway
     from eosin.pixels.reading import SkippedFile
     from eosin.protocol import Protocol
 
@@ -158,64 +156,72 @@ def print_protocol(protocol: Protocol, notes: Sequence[str] = ()) -> None:
             say(sentence, style=colour if sentence == protocol.warning else "dim")
 
 
-@contextmanager
-def counting(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A progress bar in files; yields what moves it. Silent where output is no terminal."""
-    with _bar() as progress:
-        task = progress.add_task(description, total=total, rate="", errors="")
+class Shown:
+    """A bar with count, images/s, errors, time left and what is said of the work; notes above it.
 
-        def advance(files: int) -> None:
-            progress.advance(task, files)
-            progress.update(task, rate=_rate(progress))
+    What was done before the work began counts for the bar, not for the speed. Where output is no
+    terminal only notes are printed, and none twice, such as fold after fold.
 
-        yield advance
-
-
-@contextmanager
-def following(description: str) -> Iterator[Callable[[Headway], None]]:
-    """A progress bar with images/s, errors and time left; yields what is told how far it is.
-
-    What was done before the first word counts for the bar, not for the speed.
+    Attributes:
+        done: steps done of the work under way.
+        total: how many it takes, where that is known.
     """
-    with _bar() as progress:
-        task = progress.add_task(description, total=None, rate="", errors="")
 
-        def follow(headway: Headway) -> None:
-            if progress.tasks[0].total is None:
-                progress.reset(task, total=headway.total, completed=headway.done)
-            errors = f"[yellow]{headway.errors} errors[/]" if headway.errors else "no errors"
-            progress.advance(task, headway.done - progress.tasks[0].completed)
-            progress.update(task, rate=_rate(progress), errors=errors)
+    def __init__(self, out: Console | None = None) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        yield follow
+        out = out or console()
+        self.done, self.total, self._errors = 0, None, 0  # type: int, int | None, int
+        self._noted: set[str] = set()
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.fields[figures]}", markup=False),
+            TextColumn("[yellow]{task.fields[errors]}"),  # our own words, with a colour
+            TimeRemainingColumn(compact=True),
+            console=out,
+            disable=not out.is_terminal,
+            transient=True,
+            speed_estimate_period=120,
+        )
+
+    def begin(self, work: str, *, total: int | None = None, done: int = 0) -> None:
+        """Show a bar over this work in place of the one before."""
+        self.done, self.total, self._errors = done, total, 0
+        for before in self._bar.task_ids:
+            self._bar.remove_task(before)
+        self._bar.add_task(work, total=total, completed=done, figures="", errors="")
+        self._bar.start()
+
+    def advance(self, steps: int = 1, *, errors: int = 0, said: str = "") -> None:
+        """Move the bar."""
+        self.done, self._errors = self.done + steps, self._errors + errors
+        for task in self._bar.tasks:
+            count = f"{self.done:,}" if self.total is None else f"{self.done:,}/{self.total:,}"
+            rate = f"{task.speed:.0f} images/s" if task.speed else ""
+            wrong = f"{self._errors} errors" if self._errors else ""
+            figures = "  ".join(filter(None, (count, said, rate)))
+            self._bar.update(task.id, advance=steps, figures=figures, errors=wrong)
+
+    def note(self, sentence: str) -> None:
+        """Print the sentence, above the bar where there is one."""
+        if sentence not in self._noted:
+            self._noted.add(sentence)
+            self._bar.console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+
+    def end(self) -> None:
+        """Take the bar away."""
+        self._bar.stop()
 
 
-def _bar() -> Progress:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    out = console()
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TaskProgressColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}", markup=False),
-        TextColumn("{task.fields[errors]}"),  # our own words, with a colour
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=out, disable=not out.is_terminal)
-
-
-def _rate(progress: Progress) -> str:
-    speed = progress.tasks[0].speed
-    return f"{speed:.0f} images/s" if speed else ""
+@contextmanager
+def showing(progress: Shown | None = None) -> Iterator[Shown]:
+    """What shows work, taken away when the block is left."""
+    progress = progress or Shown()
+    try:
+        yield progress
+    finally:
+        progress.end()
 
 
 def finish(skipped: Sequence[SkippedFile], table: Path) -> None:

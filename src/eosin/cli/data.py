@@ -117,7 +117,7 @@ def synthetic(
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
 ) -> None:
     """Draw H&E images with known truth, under true names, and write OUT/manifest.csv."""
-    from eosin.cli.console import counting
+    from eosin.cli.console import showing
     from eosin.data.bci import read_bci
     from eosin.data.breakhis import read_breakhis
     from eosin.data.synthetic import SyntheticOptions, write_synthetic
@@ -126,8 +126,8 @@ def synthetic(
         kind=kind.value, patients=patients, images=images, size=size, seed=seed
     )
     _require(out / "manifest.csv")
-    with counting("drawing", images) as advance:
-        write_synthetic(out, options, on_image=lambda _: advance(1))
+    with showing() as progress:
+        write_synthetic(out, options, progress=progress)
     found = read_breakhis(out / "images") if kind is Kind.breakhis else read_bci(out)
     _write(found, out / "manifest.csv")
 
@@ -146,7 +146,7 @@ def audit(
     from eosin.artefacts.manifest import read_manifest
     from eosin.artefacts.outputs import PAGE, require_output
     from eosin.artefacts.tables import ERRORS, companion
-    from eosin.cli.console import counting, finish, print_frame, say
+    from eosin.cli.console import finish, print_frame, say, showing
     from eosin.data.audit import audit_manifest
     from eosin.pixels.reading import write_error_table
     from eosin.reporting.audit_page import write_audit_page
@@ -154,8 +154,8 @@ def audit(
     if out is not None:
         require_output(out, PAGE, inputs=[manifest])
     images = read_manifest(manifest)
-    with counting("looking", len(images)) as advance:
-        found = audit_manifest(images, on_image=lambda _: advance(1))
+    with showing() as progress:
+        found = audit_manifest(images, progress=progress)
     say(found.verdict, style="bold")
     if found.duplicates:
         print_frame(_pairs(found), title=f"{len(found.duplicates)} pairs, the gravest first")

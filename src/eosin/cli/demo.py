@@ -27,19 +27,17 @@ def demo(
     import time
 
     from eosin.artefacts.outputs import require_output_folder
-    from eosin.cli.console import console, plain_figure, say
+    from eosin.cli.console import plain_figure, say, showing
     from eosin.demo import run_demo
     from eosin.errors import ConfigError
     from eosin.files import contents
-    from eosin.training.progress import RichProgress
 
     require_output_folder(out, {})
     if contents(out):
         raise ConfigError(f"{out}: not empty; name another folder with --out, or remove it")
     began = time.monotonic()
-    made = run_demo(
-        out, on_step=lambda text: say(text, style="bold"), progress=RichProgress(console())
-    )
+    with showing() as progress:
+        made = run_demo(out, progress=progress)
     for metric in ("roc_auc", "accuracy", "balanced_accuracy", "sensitivity", "specificity"):
         found = made.evaluation.value(metric)
         n = f"{found.images} images, {found.patients} patients"

@@ -41,7 +41,7 @@ def ensemble(
     from eosin.artefacts.manifest import read_manifest
     from eosin.artefacts.outputs import RUN_FILES, require_output_folder
     from eosin.artefacts.run import EnsembleRun
-    from eosin.cli.console import counting, finish, print_protocol, say
+    from eosin.cli.console import finish, print_protocol, say, showing
     from eosin.networks.run import ERRORS_NAME, PREDICTIONS_NAME, read_run
     from eosin.training.ensemble import EnsembleOptions, make_ensembles
     from eosin.training.fusion import FusionOptions
@@ -51,13 +51,13 @@ def ensemble(
     )
     images = read_manifest(manifest) if manifest else None
     options = EnsembleOptions(device=device, batch_size=batch_size, fusion=FusionOptions(seed=seed))
-    with counting("features", None) as on_files:
+    with showing() as progress:
         made = make_ensembles(
             [read_run(run) for run in runs],
             {vote: out},
             manifest=images,
             options=options,
-            on_files=on_files,
+            progress=progress,
         )[vote]
     record = made.run.record
     print_protocol(record.protocol, record.notes)

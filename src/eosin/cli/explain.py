@@ -51,7 +51,7 @@ def explain(
 ) -> None:
     """Draw where a model found its evidence; several Runs stand side by side."""
     from eosin.artefacts.outputs import require_output_folder
-    from eosin.cli.console import counting, finish, say
+    from eosin.cli.console import finish, say, showing
     from eosin.cli.sources import read_source
     from eosin.explanation.explain import ExplainOptions
     from eosin.explanation.explain import explain as explain_images
@@ -72,10 +72,10 @@ def explain(
         engine=engine,
         batch_size=batch_size,
     )
-    with one_writer(out), counting("explaining", None) as on_files:
+    with one_writer(out), showing() as progress:
         runs = [read_run(folder) for folder in folders]
         explanations = explain_images(runs, read_source(images), options)
-        written = write_heatmaps(explanations, out, on_files=on_files)
+        written = write_heatmaps(explanations, out, progress=progress)
         write_error_table(written.skipped, out / "errors.csv")
         if score and written.scores:
             _conclude(written)

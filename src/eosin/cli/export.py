@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from os.path import normpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -45,7 +44,7 @@ def export(
     """Write a Run as graphs for ONNX Runtime or OpenVINO, checked against PyTorch on images."""
     from eosin.artefacts.manifest import read_manifest
     from eosin.artefacts.outputs import require_output_folder
-    from eosin.cli.console import say
+    from eosin.cli.console import Shown, say
     from eosin.cli.int8 import print_trial
     from eosin.cli.sources import read_source
     from eosin.export.export import ExportOptions, export_run
@@ -63,7 +62,7 @@ def export(
         read_run(run),
         out,
         options,
-        on_network=lambda each: say(f"exporting {normpath(each.folder)}"),
+        progress=Shown(),
     )
     for name, record in _graphs(exported, ""):
         graph = record.graph

@@ -10,7 +10,7 @@ import typer
 from eosin.errors import ConfigError
 
 if TYPE_CHECKING:
-    from eosin.inference.table import Headway
+    from eosin.cli.console import Shown
 
 
 def predict(
@@ -50,7 +50,7 @@ def predict(
     --resume.
     """
     from eosin.artefacts.outputs import PREDICTIONS, require_table
-    from eosin.cli.console import finish, following, print_protocol, say, stoppable
+    from eosin.cli.console import Shown, finish, print_protocol, say, showing, stoppable
     from eosin.cli.sources import read_source
     from eosin.inference.journal import journal_path
     from eosin.inference.scoring import PredictOptions
@@ -71,14 +71,9 @@ def predict(
         workers=workers,
         engine=engine,
     )
-    reached: list[Headway] = []
-
-    def follow(headway: Headway) -> None:
-        reached[:] = [headway]
-        show(headway)
-
+    progress = Shown()
     again = "run the same command with --resume"
-    with stoppable(again, kept=lambda: _kept(reached)), following("scoring") as show:
+    with stoppable(again, kept=lambda: _kept(progress)), showing(progress):
         scored = predict_to_table(
             read_run(run),
             source,
@@ -86,7 +81,7 @@ def predict(
             options,
             resume=resume,
             overwrite=overwrite,
-            on_headway=follow,
+            progress=progress,
         )
     provenance = scored.predictions.provenance
     print_protocol(provenance.protocol, provenance.notes)
@@ -94,7 +89,7 @@ def predict(
     finish(scored.skipped, error_table_path(out))
 
 
-def _kept(reached: list[Headway]) -> str:
-    if not reached:
+def _kept(progress: Shown) -> str:
+    if progress.total is None:
         return "nothing is scored yet"
-    return f"{reached[0].done:,} of {reached[0].total:,} files are done and kept"
+    return f"{progress.done:,} of {progress.total:,} files are done and kept"

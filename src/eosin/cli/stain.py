@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -50,7 +49,7 @@ def normalize(
     """
     from eosin.artefacts.manifest import read_manifest
     from eosin.artefacts.outputs import require_output_folder
-    from eosin.cli.console import counting, finish, print_protocol, say, stoppable
+    from eosin.cli.console import finish, print_protocol, say, showing, stoppable
     from eosin.data.stained import COPIES, StainOptions, normalize_stains
     from eosin.locks import one_writer
     from eosin.networks.run import ERRORS_NAME
@@ -58,11 +57,11 @@ def normalize(
 
     require_output_folder(out, COPIES, inputs=[manifest], whole=True)
     images = read_manifest(manifest)
-    options = StainOptions(method.value, target, per.value, workers or os.cpu_count() or 1)
+    options = StainOptions(method.value, target, per.value, workers)
     kept = "the copies written are kept"
     with stoppable(kept=lambda: kept), one_writer(out):
-        with counting("copies", len(images)) as on_files:
-            stained = normalize_stains(images, out, options, on_files=on_files)
+        with showing() as progress:
+            stained = normalize_stains(images, out, options, progress=progress)
         stained.manifest.write(out / "manifest.csv")
         write_error_table(stained.skipped, out / ERRORS_NAME)
     notes = [note for note in stained.manifest.notes if note != stained.warning]

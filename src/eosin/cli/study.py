@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from eosin.study.cells import Result
     from eosin.study.config import StudyFile
-    from eosin.study.plan import Cell
 
 
 def study(
@@ -31,7 +29,7 @@ def study(
     Finished cells are kept; run the same command again after a stop. A changed cell is redone.
     """
     from eosin.artefacts.outputs import require_output_folder
-    from eosin.cli.console import say, stoppable
+    from eosin.cli.console import say, showing, stoppable
     from eosin.locks import one_writer
     from eosin.study.config import read_study
     from eosin.study.study import STUDY_FILES, run_study
@@ -40,11 +38,12 @@ def study(
     if dry_run:
         _print_plan(plan, out)
         return
-    from eosin.study.page import write_study
+    from eosin.study.table import write_study
 
     require_output_folder(out, STUDY_FILES, inputs=[file])
-    with stoppable(kept=lambda: "what is finished is kept"), one_writer(out):
-        found = run_study(plan, out, watcher=_Printer())
+    kept = "what is finished is kept"
+    with stoppable(kept=lambda: kept), one_writer(out), showing() as progress:
+        found = run_study(plan, out, progress=progress)
         page, table = write_study(found, out)
     say(f"table: {table}")
     say("page: ", (str(page), "bold"))
@@ -55,30 +54,6 @@ def study(
     if found.failures:
         say(f"{len(found.failures)} cells failed; they are named on the page", style="red")
         raise typer.Exit(1)
-
-
-class _Printer:
-    """A line a cell."""
-
-    def begins(self, cell: Cell, *, number: int, of: int) -> None:
-        """Say which cell is taken up."""
-        from eosin.cli.console import say
-
-        say((f"{number}/{of}", "dim"), f" {cell.name}")
-
-    def ended(self, cell: Cell, result: Result) -> None:  # noqa: ARG002
-        """Say what it found."""
-        from eosin.cli.console import plain_figure, say
-
-        shown = plain_figure(result.image.value("accuracy"))
-        name = result.predictions.provenance.protocol.name
-        say(f"      accuracy {shown}  ({name}), {result.seconds:.0f} s")
-
-    def failed(self, cell: Cell, reason: str) -> None:  # noqa: ARG002
-        """Say why it failed."""
-        from eosin.cli.console import say
-
-        say("      ", (f"failed: {reason}", "red"))
 
 
 def _print_plan(plan: StudyFile, out: Path) -> None:

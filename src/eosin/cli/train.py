@@ -56,10 +56,9 @@ def train(
     """
     from eosin.artefacts.manifest import read_manifest
     from eosin.artefacts.outputs import RUN_FILES, require_output_folder
-    from eosin.cli.console import console, counting, finish, print_protocol, say, stoppable
+    from eosin.cli.console import finish, print_protocol, say, showing, stoppable
     from eosin.networks.run import ERRORS_NAME
     from eosin.training.config import TrainingConfig, read_config
-    from eosin.training.progress import RichProgress
     from eosin.training.train import train as train_run
 
     inputs = [manifest, *([config] if config else [])]
@@ -85,18 +84,8 @@ def train(
     print_protocol(images.protocol)
     held = _fold(fold)
     again = "run the same command with --resume"
-    with stoppable(again, kept=lambda: "what is finished is kept"):
-        if settings.freeze:
-            # With a stain step each fold's network may see the images its own way.
-            total = len(images) if settings.stain == "none" else None
-            with counting("features", total) as on_files:
-                trained = train_run(
-                    images, out, settings, fold=held, resume=resume, on_files=on_files
-                )
-        else:
-            trained = train_run(
-                images, out, settings, fold=held, resume=resume, progress=RichProgress(console())
-            )
+    with stoppable(again, kept=lambda: "what is finished is kept"), showing() as progress:
+        trained = train_run(images, out, settings, fold=held, resume=resume, progress=progress)
     say(f"run written: {out}")
     if trained.predictions is not None:
         say(f"out-of-fold predictions: {out / 'predictions.csv'}")

@@ -11,9 +11,10 @@ from eosin.data.fingerprints import Fingerprint, read_fingerprints
 from eosin.data.near_duplicates import Match, equal_pictures, find_near_duplicates
 from eosin.files import sha256_of
 from eosin.pixels.reading import SkippedFile, read_image
+from eosin.progress import SILENT, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import pandas as pd
 
@@ -42,21 +43,14 @@ class AuditedImage:
 
 @dataclass(frozen=True, slots=True)
 class DuplicatePair:
-    """Two files that hold one picture.
+    """Two files that hold one picture."""
 
-    Attributes:
-        a: the earlier row of the manifest.
-        b: the later row.
-        kind: how alike they are.
-        transform: what makes ``b`` of ``a``, e.g. ``"flipped horizontally, re-encoded"``.
-        distance: 1 - correlation of the pictures, 0 (equal) to about 0.3.
-    """
-
-    a: AuditedImage
-    b: AuditedImage
-    kind: Kind
+    a: AuditedImage  # the earlier row of the manifest
+    b: AuditedImage  # the later row
+    kind: Kind  # how alike they are
+    # what makes ``b`` of ``a``, e.g. ``"flipped horizontally, re-encoded"``
     transform: str
-    distance: float
+    distance: float  # 1 - correlation of the pictures, 0 (equal) to about 0.3
 
     @property
     def path_a(self) -> str:
@@ -112,31 +106,19 @@ PAIR_COLUMNS = (
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit found.
+    """What an audit found."""
 
-    Attributes:
-        images: rows of the manifest.
-        patients: distinct patients, or None where they are unknown.
-        dataset: the manifest's dataset.
-        protocol: the manifest's protocol.
-        duplicates: a picture in k files gives k - 1 pairs, gravest first.
-        crossing_patients: patients in more than one split or fold, sorted.
-        patients_with_several_labels: patient and labels; no fault where labels are of the image.
-        balance: images and patients by part and class.
-        blank: files with too little structure to be compared for near-duplicates.
-        unreadable: files that cannot be read, and why.
-    """
-
-    images: int
-    patients: int | None
-    dataset: str
-    protocol: Protocol
-    duplicates: tuple[DuplicatePair, ...]
-    crossing_patients: tuple[str, ...]
+    images: int  # rows of the manifest
+    patients: int | None  # distinct patients, or None where they are unknown
+    dataset: str  # the manifest's dataset
+    protocol: Protocol  # the manifest's protocol
+    duplicates: tuple[DuplicatePair, ...]  # a picture in k files gives k - 1 pairs, gravest first
+    crossing_patients: tuple[str, ...]  # patients in more than one split or fold, sorted
+    # patient and labels; no fault where labels are of the image
     patients_with_several_labels: tuple[tuple[str, tuple[str, ...]], ...]
-    balance: Balance
-    blank: tuple[str, ...]
-    unreadable: tuple[SkippedFile, ...]
+    balance: Balance  # images and patients by part and class
+    blank: tuple[str, ...]  # files with too little structure to be compared for near-duplicates
+    unreadable: tuple[SkippedFile, ...]  # files that cannot be read, and why
 
     @property
     def leaks(self) -> tuple[DuplicatePair, ...]:
@@ -219,16 +201,16 @@ class Audit:
 
 
 def audit_manifest(
-    manifest: Manifest, *, workers: int = 2, on_image: Callable[[int], None] | None = None
+    manifest: Manifest, *, workers: int | None = None, progress: Progress = SILENT
 ) -> Audit:
     """Read every image of a manifest and report what would make its figures wrong.
 
     Args:
         manifest: divided or not; folds count as splits.
         workers: threads that decode images.
-        on_image: called with the number of images read so far.
+        progress: told of images read.
     """
-    results = read_fingerprints(manifest.paths, workers=workers, on_image=on_image)
+    results = read_fingerprints(manifest.paths, workers=workers, progress=progress)
     readable = [
         (row, item) for row, item in enumerate(results) if not isinstance(item, SkippedFile)
     ]

@@ -34,19 +34,12 @@ class HeaviestPatient:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """Counts of a manifest by part (a split, a fold, or ``"all images"``) and class.
+    """Counts of a manifest by part (a split, a fold, or ``"all images"``) and class."""
 
-    Attributes:
-        parts: in order of training, validation, test, or of fold.
-        counts: one a part and class, also where it is zero.
-        totals: one a part, its ``label`` empty.
-        heaviest: one a part; empty where patients are unknown.
-    """
-
-    parts: tuple[str, ...]
-    counts: tuple[ClassCount, ...]
-    totals: tuple[ClassCount, ...]
-    heaviest: tuple[HeaviestPatient, ...]
+    parts: tuple[str, ...]  # in order of training, validation, test, or of fold
+    counts: tuple[ClassCount, ...]  # one a part and class, also where it is zero
+    totals: tuple[ClassCount, ...]  # one a part, its ``label`` empty
+    heaviest: tuple[HeaviestPatient, ...]  # one a part; empty where patients are unknown
 
     def frame(self) -> pd.DataFrame:
         """One row a part and class: ``part, label, images, patients``."""

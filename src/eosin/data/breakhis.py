@@ -62,27 +62,16 @@ _PATIENT_NOTES: dict[PatientUnit, str] = {
 
 @dataclass(frozen=True, slots=True)
 class BreakHisName:
-    """What a BreakHis file name says, e.g. ``SOB_B_A-14-22549AB-100-001.png``.
+    """What a BreakHis file name says, e.g. ``SOB_B_A-14-22549AB-100-001.png``."""
 
-    Attributes:
-        malignant: the class, M or B in the name.
-        subtype: ``"A"``, ``"F"``, ``"PT"``, ``"TA"``, ``"DC"``, ``"LC"``, ``"MC"`` or ``"PC"``.
-        year: of the biopsy, two digits.
-        slide: ``"14-22549AB"``, the published patient.
-        accession: ``"14-22549"``: the slides of one accession number are one patient.
-        blocks: ``"AB"``, or empty.
-        magnification: 40, 100, 200 or 400.
-        sequence: the running number of the image on its slide.
-    """
-
-    malignant: bool
-    subtype: str
-    year: int
-    slide: str
-    accession: str
-    blocks: str
-    magnification: int
-    sequence: int
+    malignant: bool  # the class, M or B in the name
+    subtype: str  # ``"A"``, ``"F"``, ``"PT"``, ``"TA"``, ``"DC"``, ``"LC"``, ``"MC"`` or ``"PC"``
+    year: int  # of the biopsy, two digits
+    slide: str  # ``"14-22549AB"``, the published patient
+    accession: str  # ``"14-22549"``: the slides of one accession number are one patient
+    blocks: str  # ``"AB"``, or empty
+    magnification: int  # 40, 100, 200 or 400
+    sequence: int  # the running number of the image on its slide
 
     @classmethod
     def parse(cls, name: str) -> Self:

@@ -34,14 +34,10 @@ Folds = dict[int, dict[str, str]]  # fold -> file name -> "train" or "test"
 
 @dataclass(frozen=True, slots=True)
 class OfficialFold:
-    """Which official division to take.
+    """Which official division to take."""
 
-    Attributes:
-        source: ``Folds.csv``, a ``dsfoldK.txt`` or a folder of those.
-        number: the fold, from 1; None takes all of them, each image in the fold that tests it.
-    """
-
-    source: Path
+    source: Path  # ``Folds.csv``, a ``dsfoldK.txt`` or a folder of those
+    # the fold, from 1; None takes all of them, each image in the fold that tests it
     number: int | None = None
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 if TYPE_CHECKING:
+    from eosin.arrays import Floats32
     from eosin.pixels.reading import UInt8Image
 
 _LONG_SIDE = 160
@@ -17,15 +17,10 @@ _DETAIL = 1 / 32  # of the long side: blur that separates detail from light and 
 
 @dataclass(frozen=True, slots=True)
 class FieldOverlap:
-    """How far one picture's tissue is the other's.
+    """How far one picture's tissue is the other's."""
 
-    Attributes:
-        agreement: correlation of the fine detail where they overlap, -1 to 1.
-        share: part of the picture that lies in both, 0 to 1.
-    """
-
-    agreement: float
-    share: float
+    agreement: float  # correlation of the fine detail where they overlap, -1 to 1
+    share: float  # part of the picture that lies in both, 0 to 1
 
 
 def field_overlap(first: UInt8Image, second: UInt8Image) -> FieldOverlap:
@@ -57,7 +52,7 @@ def _common_size(first: UInt8Image, second: UInt8Image) -> tuple[int, int]:
     return width, height
 
 
-def _detail(image: UInt8Image, size: tuple[int, int]) -> npt.NDArray[np.float32]:
+def _detail(image: UInt8Image, size: tuple[int, int]) -> Floats32:
     import cv2
 
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
@@ -66,7 +61,7 @@ def _detail(image: UInt8Image, size: tuple[int, int]) -> npt.NDArray[np.float32]
     return (small - slow).astype(np.float32)
 
 
-def _correlation(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> float:
+def _correlation(first: Floats32, second: Floats32) -> float:
     one, two = first - first.mean(), second - second.mean()
     norm = float(np.sqrt(np.square(one).sum() * np.square(two).sum()))
     return float((one * two).sum()) / norm if norm > 0 else 0.0

@@ -11,11 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from eosin.errors import DataError
+from eosin.machine import reading_threads
 from eosin.pixels.reading import SkippedFile, UInt8Image, read_image
+from eosin.progress import SILENT, Progress, working
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from eosin.arrays import Floats32
 
 SIDE = 32  # pixels of the square that every picture is averaged to
 KEPT = 12  # frequencies kept along each axis: what JPEG and rescaling leave alone
@@ -40,8 +44,8 @@ class Fingerprint:
     pixels: bytes
     colours: bytes
     shape: tuple[int, int]
-    means: npt.NDArray[np.float32]
-    waves: npt.NDArray[np.float32]
+    means: Floats32
+    waves: Floats32
     blank: bool
     uniform: bool
 
@@ -73,25 +77,25 @@ def fingerprint(image: UInt8Image) -> Fingerprint:
 
 
 def read_fingerprints(
-    paths: Sequence[Path], *, workers: int = 2, on_image: Callable[[int], None] | None = None
+    paths: Sequence[Path], *, workers: int | None = None, progress: Progress = SILENT
 ) -> list[Fingerprint | SkippedFile]:
     """Read every image in threads; a file that cannot be read gives its reason instead.
 
     Args:
         paths: the images, in any order; the answer keeps it.
         workers: threads that decode.
-        on_image: called with the number of images done, after each.
+        progress: told of images read.
     """
     found: list[Fingerprint | SkippedFile] = []
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        for done, result in enumerate(pool.map(_read, paths), start=1):
+    work = working(progress, "looking", total=len(paths))
+    with work, ThreadPoolExecutor(reading_threads(workers)) as pool:
+        for result in pool.map(_read, paths):
             found.append(result)
-            if on_image is not None:
-                on_image(done)
+            progress.advance(errors=isinstance(result, SkippedFile))
     return found
 
 
-def frequency() -> npt.NDArray[np.float32]:
+def frequency() -> Floats32:
     """Distance of each kept wave from the constant one, shape (KEPT, KEPT)."""
     along = np.arange(KEPT, dtype=np.float32)
     return np.hypot(along[:, None], along[None, :])
@@ -104,7 +108,7 @@ def _read(path: Path) -> Fingerprint | SkippedFile:
         return SkippedFile.from_error(path, error)
 
 
-def _histograms(image: UInt8Image) -> npt.NDArray[np.float32]:
+def _histograms(image: UInt8Image) -> Floats32:
     import cv2
 
     return np.stack([cv2.calcHist([image], [k], None, [256], [0, 256]) for k in range(3)])

@@ -34,11 +34,7 @@ _NO_PATIENTS = (
 
 
 def read_folder(
-    root: Path,
-    *,
-    patient: str | None = None,
-    positive: str | None = None,
-    ordinal: bool = False,
+    root: Path, *, patient: str | None = None, positive: str | None = None, ordinal: bool = False
 ) -> ReadDataset:
     r"""Read a folder with one subfolder a class.
 

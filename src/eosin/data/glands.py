@@ -9,10 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-BoolImage = NDArray[np.bool_]
-UInt8Image = NDArray[np.uint8]
-FloatImage = NDArray[np.float32]
-Points = NDArray[np.float64]
+from eosin.arrays import Floats, Floats32, UInt8Image
+
+Points = Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,15 +207,15 @@ ARCHITECTURES: dict[str, Callable[[Sheet], Plan]] = {
 
 
 def lining(
-    sheet: Sheet, depth: FloatImage, levels: list[float], *, spacing: float, jitter: float
-) -> tuple[Points, NDArray[np.float64]]:
+    sheet: Sheet, depth: Floats32, levels: list[float], *, spacing: float, jitter: float
+) -> tuple[Points, Floats]:
     """Points in rows at given depths below a wall, and the direction (radians) away from it.
 
     ``depth`` is the distance to the wall in pixels; rows start where it crosses each level.
     ``spacing`` is in pixels, ``jitter`` in spacings.
     """
     rows: list[Points] = [np.empty((0, 2))]
-    normals: list[NDArray[np.float64]] = [np.empty(0)]
+    normals: list[Floats] = [np.empty(0)]
     for level in levels:
         inside = (depth > level).astype(np.uint8)
         outlines, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
@@ -230,9 +229,7 @@ def lining(
     return points[kept], angles[kept]
 
 
-def _along(
-    outline: Points, spacing: float, rng: np.random.Generator
-) -> tuple[Points, NDArray[np.float64]]:
+def _along(outline: Points, spacing: float, rng: np.random.Generator) -> tuple[Points, Floats]:
     """Evenly spaced points on a closed outline and the direction of its normal there."""
     closed = np.vstack([outline, outline[:1]])
     steps = np.hypot(*np.diff(closed, axis=0).T)
@@ -246,7 +243,7 @@ def _along(
     return np.column_stack([x.mean(0), y.mean(0)]), np.arctan2(y[1] - y[0], x[1] - x[0]) + np.pi / 2
 
 
-def territories(side: int, centres: Points) -> tuple[NDArray[np.int32], FloatImage]:
+def territories(side: int, centres: Points) -> tuple[NDArray[np.int32], Floats32]:
     """The nearest centre of each pixel (label image), and 1 where two territories meet.
 
     Both are half as large as a sheet of ``side`` pixels, which is fine enough for cell borders.

@@ -24,18 +24,12 @@ class Identity:
 
     An image that was converted to another format is the same image: what a name says comes from
     its stem, whatever the ending and its case.
-
-    Attributes:
-        dataset: the reader's name.
-        pattern: that found the patients in the names of files; empty where none did.
-        patients_known: whether patients are more than single images.
-        seen: the patients, as the manifest called them.
     """
 
-    dataset: str
-    pattern: str
-    patients_known: bool
-    seen: frozenset[str]
+    dataset: str  # the reader's name
+    pattern: str  # that found the patients in the names of files; empty where none did
+    patients_known: bool  # whether patients are more than single images
+    seen: frozenset[str]  # the patients, as the manifest called them
 
     def patient_of(self, file: Path) -> str | None:
         """Whom a file shows, by its name; None where the name does not say.

@@ -10,18 +10,18 @@ in their fine detail.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from eosin.data.field_overlap import FieldOverlap, field_overlap
 from eosin.data.fingerprints import Fingerprint, frequency
-from eosin.data.orientations import NAMES, turn_image, turn_waves
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from eosin.arrays import Floats, Floats32, Ints
     from eosin.pixels.reading import UInt8Image
 
 # All calibrated on 422 BreakHis fields and 6,953 IDC patches; benchmarks/audit.py shows it.
@@ -38,20 +38,13 @@ _BLOCK = 2048
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Two pictures that are one.
+    """Two pictures that are one."""
 
-    Attributes:
-        first: index of the earlier picture.
-        second: index of the later one.
-        orientation: how the first must be laid down to become the second, 0 to 7.
-        similarity: correlation of their waves or, after a second look, of their detail; 0 to 1.
-        overlap: what the second look measured, or None where none was needed.
-    """
-
-    first: int
-    second: int
-    orientation: int
-    similarity: float
+    first: int  # index of the earlier picture
+    second: int  # index of the later one
+    orientation: int  # how the first must be laid down to become the second, 0 to 7
+    similarity: float  # correlation of their waves or, after a second look, of their detail; 0 to 1
+    # what the second look measured, or None where none was needed
     overlap: FieldOverlap | None = None
 
     @property
@@ -102,7 +95,7 @@ def find_near_duplicates(
     return sorted(found, key=lambda item: -item.similarity)
 
 
-def unit_waves(prints: Sequence[Fingerprint]) -> npt.NDArray[np.float32]:
+def unit_waves(prints: Sequence[Fingerprint]) -> Floats32:
     """Waves of each picture, weighted by frequency, with length 1: shape (n, KEPT, KEPT).
 
     Tissue has less power in faster waves (about 1 / frequency in amplitude): the weight makes all
@@ -113,7 +106,7 @@ def unit_waves(prints: Sequence[Fingerprint]) -> npt.NDArray[np.float32]:
     return np.asarray(waves / np.maximum(lengths, 1e-6), np.float32)
 
 
-def turned_pairs(prints: Sequence[Fingerprint]) -> npt.NDArray[np.int64]:
+def turned_pairs(prints: Sequence[Fingerprint]) -> Ints:
     """Index pairs (m, 2) whose means and slow waves agree in some orientation; near-linear."""
     from scipy.spatial import cKDTree
 
@@ -128,7 +121,7 @@ def turned_pairs(prints: Sequence[Fingerprint]) -> npt.NDArray[np.int64]:
     return np.unique(pairs, axis=0)
 
 
-def upright_pairs(units: npt.NDArray[np.float32]) -> Iterator[tuple[int, int, float]]:
+def upright_pairs(units: Floats32) -> Iterator[tuple[int, int, float]]:
     """Index pairs that agree as they lie, in any light, with their correlation.
 
     At most ``_NEIGHBOURS`` a picture. One float32 product: for 8,000 pictures a fraction of a
@@ -144,7 +137,7 @@ def upright_pairs(units: npt.NDArray[np.float32]) -> Iterator[tuple[int, int, fl
             yield from ((top + int(row), top + int(k), float(likeness[row, k])) for k in best)
 
 
-def _candidates(prints: Sequence[Fingerprint], chosen: npt.NDArray[np.int64]) -> list[Match]:
+def _candidates(prints: Sequence[Fingerprint], chosen: Ints) -> list[Match]:
     kept = [prints[i] for i in chosen]
     units = unit_waves(kept)
     best: dict[tuple[int, int], Match] = {}
@@ -161,7 +154,7 @@ def _candidates(prints: Sequence[Fingerprint], chosen: npt.NDArray[np.int64]) ->
     return list(best.values())
 
 
-def _unturnable(prints: Sequence[Fingerprint]) -> npt.NDArray[np.float64]:
+def _unturnable(prints: Sequence[Fingerprint]) -> Floats:
     """Values that turning and flipping leave alone, in units of their tolerance, shape (n, 15).
 
     Means; and of each slow wave and its transpose the larger and the smaller amplitude.
@@ -176,9 +169,7 @@ def _unturnable(prints: Sequence[Fingerprint]) -> npt.NDArray[np.float64]:
     return np.hstack([means, np.stack(values, axis=1) / _WAVE_TOLERANCE]).astype(np.float64)
 
 
-def _best_orientation(
-    units: npt.NDArray[np.float32], pairs: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+def _best_orientation(units: Floats32, pairs: Ints) -> tuple[Ints, Floats32]:
     """For each pair, the orientation of the first that is most like the second, and how like."""
     orientation = np.zeros(len(pairs), np.int64)
     likeness = np.full(len(pairs), -1.0, np.float32)
@@ -218,3 +209,42 @@ class _Groups:
             self._parent[index] = self._parent[self._parent[index]]
             index = self._parent[index]
         return index
+
+
+Pixel = TypeVar("Pixel", bound=np.generic)
+
+# An orientation's bits: 1 mirrors left and right, 2 mirrors top and bottom, 4 then transposes.
+NAMES = (
+    "",
+    "flipped horizontally",
+    "flipped vertically",
+    "rotated 180°",
+    "flipped along the diagonal",
+    "rotated 90° left",
+    "rotated 90° right",
+    "flipped along the other diagonal",
+)
+
+
+def turn_image(image: npt.NDArray[Pixel], orientation: int) -> npt.NDArray[Pixel]:
+    """An image (height, width, ...) laid down in one of the eight orientations, 0 to 7."""
+    if orientation & 1:
+        image = image[:, ::-1]
+    if orientation & 2:
+        image = image[::-1]
+    if orientation & 4:
+        image = image.swapaxes(0, 1)
+    return np.ascontiguousarray(image)
+
+
+def turn_waves(waves: Floats32, orientation: int) -> Floats32:
+    """Cosine coefficients (..., k, k) of the image that ``turn_image`` gives.
+
+    Mirroring an axis changes the sign of its odd cosines; transposing swaps the axes.
+    """
+    sign = np.where(np.arange(waves.shape[-1]) % 2, -1, 1).astype(np.float32)
+    if orientation & 1:
+        waves = waves * sign
+    if orientation & 2:
+        waves = waves * sign[:, None]
+    return waves.swapaxes(-1, -2) if orientation & 4 else waves

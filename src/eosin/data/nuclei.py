@@ -6,18 +6,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from eosin.data.glands import (
-    BoolImage,
-    FloatImage,
-    Plan,
-    Points,
-    Sheet,
-    UInt8Image,
-    lattice,
-    lining,
-)
+from eosin.arrays import Bools, Floats, Floats32, UInt8Image
+from eosin.data.glands import Plan, Points, Sheet, lattice, lining
 
 INK = 90.0  # grey levels per unit of haematoxylin while nuclei are painted on 8 bits
 
@@ -48,9 +39,9 @@ class Cells:
     """Ellipses to paint: centres (n, 2) and half axes (n, 2) in pixels, angles, haematoxylin."""
 
     centres: Points
-    axes: NDArray[np.float64]
-    angles: NDArray[np.float64]
-    density: NDArray[np.float64]
+    axes: Floats
+    angles: Floats
+    density: Floats
 
 
 # Fibroblasts and lymphocytes: their sizes are drawn one by one, their surface is plain.
@@ -59,7 +50,7 @@ STROMAL = Nuclei(5.0, 0.1, 1.0, 0.10, 1.0, 1.0, 0.0, 0.15, 0.0)
 
 def epithelial_cells(
     sheet: Sheet, nuclei: Nuclei, plan: Plan, *, layers: int
-) -> tuple[Cells, BoolImage]:
+) -> tuple[Cells, Bools]:
     """The nuclei that carry the label, and the epithelium that they stand in."""
     depth = np.asarray(cv2.distanceTransform(plan.cavity, cv2.DIST_L2, 3), np.float32)
     spacing = nuclei.spacing * nuclei.diameter * sheet.pixels_per_micron
@@ -76,9 +67,7 @@ def epithelial_cells(
     return _individuals(sheet, nuclei, centres, angles), coat | (plan.solid > 0)
 
 
-def _individuals(
-    sheet: Sheet, nuclei: Nuclei, centres: Points, angles: NDArray[np.float64]
-) -> Cells:
+def _individuals(sheet: Sheet, nuclei: Nuclei, centres: Points, angles: Floats) -> Cells:
     """Give each nucleus its own size, shape, tilt and density around the patient's."""
     rng, count = sheet.rng, len(centres)
     tilted = angles + rng.normal(0, 0.15 + 1.3 * nuclei.disorder, count)
@@ -90,7 +79,7 @@ def _individuals(
     return Cells(centres, axes, tilted, density)
 
 
-def _sample(field: FloatImage, points: Points) -> FloatImage:
+def _sample(field: Floats32, points: Points) -> Floats32:
     """Values of a field at points (x, y); zero outside of it."""
     at = np.rint(points).astype(int)
     height, width = field.shape
@@ -100,7 +89,7 @@ def _sample(field: FloatImage, points: Points) -> FloatImage:
 
 
 def stromal_cells(
-    sheet: Sheet, counts: tuple[float, float], *, across: FloatImage, free: FloatImage
+    sheet: Sheet, counts: tuple[float, float], *, across: Floats32, free: Floats32
 ) -> Cells:
     """Spindle nuclei of fibroblasts along the fibres, and round dark lymphocytes in clusters.
 
@@ -129,7 +118,7 @@ def stromal_cells(
     return Cells(centres[kept], axes[kept], angles[kept], density[kept])
 
 
-def _outlines(cells: Cells, rough: float, rng: np.random.Generator) -> NDArray[np.float64]:
+def _outlines(cells: Cells, rough: float, rng: np.random.Generator) -> Floats:
     """Closed outlines (n, 16, 2) around the origin."""
     angle = np.linspace(0, 2 * np.pi, 16, endpoint=False)
     reach = np.ones((len(cells.angles), len(angle)))

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
-    import numpy.typing as npt
     import pandas as pd
+
+    from eosin.arrays import Floats, Ints, Texts
 
 By = Literal["patient", "slide", "image"]
 _DRAWS = 200
@@ -45,7 +46,6 @@ def split_by_fractions(
     Raises:
         ConfigError: fractions that do not sum to 1, or of the wrong number.
         DataError: fewer patients (or slides, images) than splits, or no test split to keep.
-
     """
     names = SPLITS[: 2 if keep_test else 3]
     _check_fractions(fractions, names)
@@ -83,7 +83,6 @@ def split_into_folds(
     Raises:
         ConfigError: fewer than two folds.
         DataError: fewer patients (or slides, images) than folds.
-
     """
     if folds < 2:
         raise ConfigError(f"folds must be at least 2, got {folds}")
@@ -121,7 +120,6 @@ def split_table(manifest: Manifest) -> pd.DataFrame:
         One row a split or fold, named ``place``; columns ``images``, ``patients``, for each class
         ``<class> images`` and ``<class> patients``, and, where there are several magnifications,
         the images at each (``"40X"``...). No column of patients where they are unknown.
-
     """
     import pandas as pd
 
@@ -177,9 +175,7 @@ def _units(manifest: Manifest, by: By) -> pd.Series:
     return manifest.frame[column]
 
 
-def _allocate(
-    manifest: Manifest, fractions: Sequence[float], *, by: By, seed: int
-) -> npt.NDArray[np.int64]:
+def _allocate(manifest: Manifest, fractions: Sequence[float], *, by: By, seed: int) -> Ints:
     """Place of each image, shape (n,), so that every unit has one place."""
     import numpy as np
 
@@ -204,11 +200,7 @@ def _allocate(
     return _with_none_empty(best, counts.sum(axis=1), len(fractions))[codes]
 
 
-def _strata_counts(
-    codes: npt.NDArray[np.int64],
-    classes: npt.NDArray[np.int64],
-    magnification: npt.NDArray[np.str_],
-) -> npt.NDArray[np.float64]:
+def _strata_counts(codes: Ints, classes: Ints, magnification: Texts) -> Floats:
     """Images of each unit in each class and magnification, shape (units, strata)."""
     import numpy as np
 
@@ -219,11 +211,7 @@ def _strata_counts(
     return counts
 
 
-def _greedy(
-    features: npt.NDArray[np.float64],
-    fractions: npt.NDArray[np.float64],
-    rng: np.random.Generator,
-) -> npt.NDArray[np.int64]:
+def _greedy(features: Floats, fractions: Floats, rng: np.random.Generator) -> Ints:
     """Place units one by one, each where its strata are furthest below their share.
 
     Large ones come first, but only roughly, so that another seed draws another division.
@@ -249,9 +237,7 @@ def _greedy(
     return places
 
 
-def _with_none_empty(
-    places: npt.NDArray[np.int64], sizes: npt.NDArray[np.float64], n_places: int
-) -> npt.NDArray[np.int64]:
+def _with_none_empty(places: Ints, sizes: Floats, n_places: int) -> Ints:
     """The places, each that is empty given the smallest unit of the place with most units.
 
     Where every class has one patient, the largest share is the best place for each.
@@ -265,9 +251,7 @@ def _with_none_empty(
     return filled
 
 
-def _missing(
-    presence: npt.NDArray[np.float64], places: npt.NDArray[np.int64], n_places: int
-) -> int:
+def _missing(presence: Floats, places: Ints, n_places: int) -> int:
     """How many places are empty, or lack a class that has units enough for all places."""
     import numpy as np
 

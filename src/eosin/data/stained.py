@@ -18,60 +18,41 @@ from eosin.pixels.stain_copies import (
     require_copies,
     write_copies,
 )
-from eosin.pixels.stain_sources import (
-    ImageStains,
-    fit_to_file,
-    fit_to_median,
-    pooled_sources,
-)
+from eosin.pixels.stain_sources import ImageStains, fit_to_file, fit_to_median, pooled_sources
 from eosin.pixels.stain_step import normalizer_of, step_of
+from eosin.progress import SILENT, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from eosin.artefacts.manifest import Manifest
     from eosin.artefacts.preprocessing import Per
     from eosin.pixels.reading import SkippedFile
     from eosin.pixels.stain_sources import Sources
 
-    OnFiles = Callable[[int], None]
 
 COPIES = {SETTINGS_NAME: document("stain copies"), "manifest.csv": MANIFEST, "errors.csv": ERRORS}
 
 
 @dataclass(frozen=True, slots=True)
 class StainOptions:
-    """How images are brought to one stain.
+    """How images are brought to one stain."""
 
-    Attributes:
-        method: ``"reinhard"``, ``"macenko"`` or ``"vahadane"``.
-        target: the image whose stain all are given; None takes the median of the training
-            images', or of all images where none are named as training images.
-        per: whether a stain is estimated over an image or over all of a patient's.
-        workers: threads.
-    """
-
-    method: str = "vahadane"
+    method: str = "vahadane"  # ``"reinhard"``, ``"macenko"`` or ``"vahadane"``
+    # the image whose stain all are given; None takes the median of the training images', or of all
+    # images where none are named as training images
     target: Path | None = None
-    per: Per = "image"
-    workers: int = 2
+    per: Per = "image"  # whether a stain is estimated over an image or over all of a patient's
+    workers: int | None = None  # threads; None for one a core
 
 
 @dataclass(frozen=True)
 class Stained:
-    """The copies.
+    """The copies."""
 
-    Attributes:
-        manifest: the copies' rows, with ``stain_note``: why an image is unchanged, or nothing.
-        skipped: the files that could not be read.
-        kept: how many copies were there already.
-        warning: where test images had a part in the target, a sentence that says so; or nothing.
-    """
-
+    # the copies' rows, with ``stain_note``: why an image is unchanged, or nothing
     manifest: Manifest
-    skipped: tuple[SkippedFile, ...]
-    kept: int
-    warning: str
+    skipped: tuple[SkippedFile, ...]  # the files that could not be read
+    kept: int  # how many copies were there already
+    warning: str  # where test images had a part in the target, a sentence that says so; or nothing
 
 
 def normalize_stains(
@@ -79,7 +60,7 @@ def normalize_stains(
     folder: Path,
     options: StainOptions | None = None,
     *,
-    on_files: OnFiles | None = None,
+    progress: Progress = SILENT,
 ) -> Stained:
     """Write normalised copies of a manifest's images under ``folder``, continuing where it stopped.
 
@@ -87,7 +68,7 @@ def normalize_stains(
         manifest: the images; with splits, the target is the median of those that train.
         folder: new, or one that was begun with the same options.
         options: how.
-        on_files: told of files done.
+        progress: told of files done.
 
     Raises:
         ConfigError: unknown method, a stain per patient where patients are not known, or a folder
@@ -114,15 +95,14 @@ def normalize_stains(
             step,
             sources=_sources(manifest, step, options.workers),
             workers=options.workers,
-            on_files=on_files,
+            progress=progress,
         )
     readable = [note is not None for note in written.notes]
     if not any(readable):
         raise DataError(f"none of the {len(manifest)} images could be read")
     home = folder.resolve()
     frame = manifest.frame.assign(
-        path=[str(home / name) for name in names],
-        stain_note=[note or "" for note in written.notes],
+        path=[str(home / name) for name in names], stain_note=[note or "" for note in written.notes]
     )
     notes = (*manifest.notes, said, *([warning] if warning else []))
     copies = replace(manifest, frame=frame, notes=notes).where(readable)
@@ -163,7 +143,7 @@ def _seen_target(manifest: Manifest, target: Path) -> str:
     return ""
 
 
-def _sources(manifest: Manifest, step: StainStep, workers: int) -> Sources | None:
+def _sources(manifest: Manifest, step: StainStep, workers: int | None) -> Sources | None:
     """Of each image the stain of its patient, within its split; None where that goes by image."""
     if step.per == "image":
         return None

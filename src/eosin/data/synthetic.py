@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +11,16 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from eosin.arrays import Floats, UInt8Image
 from eosin.artefacts.outputs import require_output_folder
 from eosin.data.nuclei import Nuclei
 from eosin.data.tissue import Stain, Stroma, Tissue, draw
 from eosin.errors import ConfigError, DataError
 from eosin.files import replacing
 from eosin.locks import one_writer
+from eosin.machine import reading_threads
+from eosin.progress import SILENT, Progress, working
 
 Kind = Literal["breakhis", "her2"]
 
@@ -97,7 +99,7 @@ _SCANNERS = (
 )
 
 
-def _unit(vector: NDArray[np.float64]) -> tuple[float, float, float]:
+def _unit(vector: Floats) -> tuple[float, float, float]:
     """A stain vector of unit length with no channel below 0.02."""
     positive = np.maximum(vector, 0.02)
     red, green, blue = (positive / np.linalg.norm(positive)).tolist()
@@ -242,27 +244,26 @@ def write_synthetic(
     out: Path,
     options: SyntheticOptions | None = None,
     *,
-    workers: int = 2,
-    on_image: Callable[[int], None] | None = None,
+    workers: int | None = None,
+    progress: Progress = SILENT,
 ) -> list[Path]:
     """Draw a dataset into ``out`` and return the paths of its images, in order.
 
     BreakHis names lie flat in ``out/images``; BCI names in ``out/HE/train`` and ``out/HE/test``.
     Masks stand beside them under ``out/masks`` (see :func:`mask_path`). The same options write the
-    same bytes with any number of ``workers`` (threads). ``on_image`` is called with the count of
-    images done. Raises DataError when ``out`` already holds images of another dataset, or another
-    process is drawing there.
+    same bytes with any number of ``workers`` (threads). Raises DataError when ``out``
+    already holds images of another dataset, or another process is drawing there.
     """
     options = options or SyntheticOptions()
     jobs = list(_jobs(options))
     require_output_folder(out, dict.fromkeys(("images", "HE", _MASKS)))
     _refuse_strangers(out, {job.path for job in jobs})
     written: list[Path] = []
-    with one_writer(out), ThreadPoolExecutor(max_workers=workers) as pool:
+    work = working(progress, "drawing", total=len(jobs))
+    with one_writer(out), work, ThreadPoolExecutor(reading_threads(workers)) as pool:
         for path in pool.map(lambda job: _write_image(out, job, options), jobs):
             written.append(path)
-            if on_image is not None:
-                on_image(len(written))
+            progress.advance()
     return written
 
 
@@ -276,7 +277,7 @@ def _write_image(out: Path, job: _Job, options: SyntheticOptions) -> Path:
     return path
 
 
-def _write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
+def _write_png(path: Path, pixels: UInt8Image) -> None:
     # Encoded in memory: cv2.imwrite neither says why it failed nor takes every file name.
     # Run-length coding costs no bytes on noisy tissue and halves the time.
     options = [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]

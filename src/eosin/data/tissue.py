@@ -8,16 +8,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from eosin.data.glands import (
-    ARCHITECTURES,
-    BoolImage,
-    FloatImage,
-    Plan,
-    Sheet,
-    UInt8Image,
-    lattice,
-    territories,
-)
+from eosin.arrays import Bools, Floats32, UInt8Image
+from eosin.data.glands import ARCHITECTURES, Plan, Sheet, lattice, territories
 from eosin.data.nuclei import INK, STROMAL, Cells, Nuclei, epithelial_cells, paint, stromal_cells
 
 SUPERSAMPLING = 1.5  # drawn larger and averaged, which smooths every edge
@@ -76,20 +68,20 @@ class Drawing:
     """
 
     image: UInt8Image
-    epithelium: BoolImage
-    nuclei: BoolImage
+    epithelium: Bools
+    nuclei: Bools
 
 
 @dataclass(frozen=True, slots=True)
 class _Amounts:
     """Optical density of both stains over the sheet, before any patient's amounts scale them."""
 
-    haematoxylin: FloatImage
-    eosin: FloatImage
+    haematoxylin: Floats32
+    eosin: Floats32
 
 
 @lru_cache(maxsize=8)
-def _texture(along: float, across: float) -> FloatImage:
+def _texture(along: float, across: float) -> Floats32:
     """Periodic Gaussian noise, zero mean and unit deviation, correlated over x and y (pixels)."""
     white = np.random.default_rng(int(along * 100 + across)).normal(size=(_TILE, _TILE))
     fy, fx = np.fft.fftfreq(_TILE)[:, None], np.fft.rfftfreq(_TILE)[None]
@@ -98,7 +90,7 @@ def _texture(along: float, across: float) -> FloatImage:
     return np.asarray((smooth - smooth.mean()) / smooth.std(), np.float32)
 
 
-def _crop(sheet: Sheet, sigma: float, *, zoom: float = 1.0) -> FloatImage:
+def _crop(sheet: Sheet, sigma: float, *, zoom: float = 1.0) -> Floats32:
     """A random, randomly mirrored crop of isotropic texture, enlarged by ``zoom``."""
     tile, rng = _texture(sigma, sigma), sheet.rng
     side = int(np.ceil(sheet.side / zoom))
@@ -120,7 +112,7 @@ def _smoothed(sheet: Sheet, mask: UInt8Image) -> UInt8Image:
     return np.asarray((soft > 127) * np.uint8(255), np.uint8)
 
 
-def _fibre_flow(sheet: Sheet, obstacles: UInt8Image) -> tuple[FloatImage, FloatImage]:
+def _fibre_flow(sheet: Sheet, obstacles: UInt8Image) -> tuple[Floats32, Floats32]:
     """Coordinates along and across the fibres in microns, bending round what is in their way."""
     rng, low = sheet.rng, 64
     grid = (np.arange(low) + 0.5) / low * sheet.side / sheet.pixels_per_micron
@@ -140,8 +132,8 @@ def _fibre_flow(sheet: Sheet, obstacles: UInt8Image) -> tuple[FloatImage, FloatI
 
 
 def _fibres(
-    sheet: Sheet, flow: tuple[FloatImage, FloatImage], along: float, across: float, *, side: int
-) -> FloatImage:
+    sheet: Sheet, flow: tuple[Floats32, Floats32], along: float, across: float, *, side: int
+) -> Floats32:
     """Oriented noise that follows the flow; ``along`` and ``across`` are its steps a micron."""
     shift = sheet.rng.uniform(0, _TILE / 2, 2)
     u = cv2.resize(flow[0] * np.float32(along) + np.float32(shift[0]), (side, side))
@@ -150,7 +142,7 @@ def _fibres(
     return np.asarray(cv2.remap(tile, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP))
 
 
-def _stroma(sheet: Sheet, stroma: Stroma, flow: tuple[FloatImage, FloatImage]) -> FloatImage:
+def _stroma(sheet: Sheet, stroma: Stroma, flow: tuple[Floats32, Floats32]) -> Floats32:
     """Eosin of the collagen: fine fibres in bundles, pale in the gaps between them."""
     fine = _fibres(sheet, flow, 1.5, 1.7, side=sheet.side)
     # Bundles are broad: half the pixels show as much.
@@ -163,7 +155,7 @@ def _stroma(sheet: Sheet, stroma: Stroma, flow: tuple[FloatImage, FloatImage]) -
     return np.asarray(np.maximum(eosin, 0.02), np.float32)
 
 
-def _fat(sheet: Sheet, share: float) -> tuple[BoolImage, FloatImage]:
+def _fat(sheet: Sheet, share: float) -> tuple[Bools, Floats32]:
     """Where fat lies, and the thin walls of its cells (0 to 1)."""
     shape = (sheet.side, sheet.side)
     if sheet.rng.random() >= share:
@@ -204,7 +196,7 @@ def draw(tissue: Tissue, *, size: int, seed: int, magnification: int = 100) -> D
     return Drawing(image, masks[0], masks[1])
 
 
-def _epithelium(sheet: Sheet, tissue: Tissue) -> tuple[Plan, Cells, BoolImage]:
+def _epithelium(sheet: Sheet, tissue: Tissue) -> tuple[Plan, Cells, Bools]:
     """An architecture that shows what its label rests on: a field of stroma alone is redrawn."""
     for _ in range(_TRIES):
         raw = ARCHITECTURES[tissue.architecture](sheet)
@@ -215,12 +207,12 @@ def _epithelium(sheet: Sheet, tissue: Tissue) -> tuple[Plan, Cells, BoolImage]:
     return plan, cells, epithelium
 
 
-def _shrink(field: FloatImage, size: int) -> FloatImage:
+def _shrink(field: Floats32, size: int) -> Floats32:
     return np.asarray(cv2.resize(field, (size, size), interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _ground(
-    sheet: Sheet, tissue: Tissue, plan: Plan, epithelium: BoolImage
+    sheet: Sheet, tissue: Tissue, plan: Plan, epithelium: Bools
 ) -> tuple[_Amounts, UInt8Image]:
     """All that is not epithelium: stroma, fat, mucin, lumen; and the ink of stromal nuclei."""
     stroma, occupied = tissue.stroma, plan.cavity | plan.solid
@@ -248,7 +240,7 @@ def _ground(
 
 
 def _with_epithelium(
-    sheet: Sheet, tissue: Tissue, ground: _Amounts, *, cells: Cells, where: BoolImage
+    sheet: Sheet, tissue: Tissue, ground: _Amounts, *, cells: Cells, where: Bools
 ) -> _Amounts:
     """Cytoplasm with its cell borders in place of the ground where the epithelium stands."""
     _, edge = territories(sheet.side, cells.centres)
@@ -273,7 +265,7 @@ def _with_nuclei(sheet: Sheet, amounts: _Amounts, ink: UInt8Image) -> _Amounts:
 
 
 def develop(
-    haematoxylin: FloatImage, eosin: FloatImage, stain: Stain, *, rng: np.random.Generator
+    haematoxylin: Floats32, eosin: Floats32, stain: Stain, *, rng: np.random.Generator
 ) -> UInt8Image:
     """The picture of two concentrations: I = I0 exp(-C S) (Beer-Lambert; Ruifrok & Johnston 2001).
 

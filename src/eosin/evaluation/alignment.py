@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,26 +13,22 @@ import numpy as np
 from eosin.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
-    from eosin.artefacts.predictions import Predictions
+    from eosin.artefacts.predictions import Predictions, Provenance
 
 _MUST_AGREE = ("label", "patient", "magnification")
 
 
 @dataclass(frozen=True)
 class Aligned:
-    """Predictions tables whose rows stand for the same images.
+    """Predictions tables whose rows stand for the same images."""
 
-    Attributes:
-        tables: by model, in the order given; the rows of each are the same images.
-        left_out: by model, how many of its images not all other tables have.
-    """
-
+    # by model, in the order given; the rows of each are the same images
     tables: Mapping[str, Predictions]
-    left_out: Mapping[str, int]
+    left_out: Mapping[str, int]  # by model, how many of its images not all other tables have
 
 
 def align(tables: Mapping[str, Predictions]) -> Aligned:
@@ -115,3 +113,27 @@ def _require_same_facts(one: str, first: pd.DataFrame, other: str, second: pd.Da
                 f"{second[column].iloc[row]!r} in {other} ({int(differs.sum())} such images); "
                 "predict the same manifest with every model"
             )
+
+
+def model_names(provenances: Sequence[Provenance]) -> tuple[str, ...]:
+    """A distinct name for each: its model, then its Run folder, then a number where needed.
+
+    Two Runs of ``efficientnet_b0`` in the folders ``a`` and ``b`` become ``efficientnet_b0 (a)``
+    and ``efficientnet_b0 (b)``; two tables of one Run, ``efficientnet_b0 (a) #1`` and ``#2``.
+    """
+    plain = [provenance.model or _folder(provenance) or "model" for provenance in provenances]
+    shared = {name for name, times in Counter(plain).items() if times > 1}
+    fuller = [
+        f"{name} ({folder})" if name in shared and (folder := _folder(provenance)) else name
+        for name, provenance in zip(plain, provenances, strict=True)
+    ]
+    times, met = Counter(fuller), Counter[str]()
+    names = []
+    for name in fuller:
+        met[name] += 1
+        names.append(f"{name} #{met[name]}" if times[name] > 1 else name)
+    return tuple(names)
+
+
+def _folder(provenance: Provenance) -> str:
+    return " + ".join(Path(run).name for run in provenance.runs)

@@ -8,10 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from eosin.errors import DataError
-from eosin.evaluation.weights import Bools, Floats, Ints, Weights, ratio
+from eosin.evaluation.weights import Weights, ratio
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from eosin.arrays import Bools, Floats, Ints
 
 BINS = 15
 # Down to 0.005: a strongly regularised head gives logits of a few hundredths.

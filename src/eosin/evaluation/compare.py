@@ -23,11 +23,12 @@ from eosin.evaluation.intervals import Bootstrap
 from eosin.evaluation.paired_tests import holm, mcnemar_p, sign_flip_p
 from eosin.evaluation.sample import Sample, image_sample
 from eosin.evaluation.scoring import MetricKey, less, score_sample
-from eosin.evaluation.weights import Bools, Floats, Weights
+from eosin.evaluation.weights import Weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from eosin.arrays import Bools, Floats
     from eosin.artefacts.estimate import Estimate
     from eosin.artefacts.predictions import Predictions
     from eosin.artefacts.rank_groups import Ranked

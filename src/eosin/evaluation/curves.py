@@ -10,11 +10,12 @@ import numpy as np
 from eosin.errors import DataError
 from eosin.evaluation.intervals import Bootstrap
 from eosin.evaluation.sample import image_sample
-from eosin.evaluation.weights import Bools, Floats, Weights
+from eosin.evaluation.weights import Weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from eosin.arrays import Bools, Floats
     from eosin.artefacts.predictions import Predictions
 
     _Height = Callable[[Floats, Floats, Floats], Floats]

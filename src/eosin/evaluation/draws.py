@@ -18,11 +18,12 @@ from eosin.evaluation.evaluate import Resampled, one_blas_thread, patients_known
 from eosin.evaluation.intervals import Bootstrap
 from eosin.evaluation.sample import Sample, image_sample, patients_of_one_label
 from eosin.evaluation.scoring import MetricKey, less, score_headlines
-from eosin.evaluation.weights import Floats, Weights
+from eosin.evaluation.weights import Weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from eosin.arrays import Floats
     from eosin.artefacts.estimate import Estimate, Level
     from eosin.artefacts.predictions import Predictions
     from eosin.tasks import Task
@@ -46,17 +47,12 @@ class MeanFigure:
 
 @dataclass(frozen=True)
 class ScoredDraws:
-    """A model's figures in each draw, under each resample of patients; see ``score_draws``.
+    """A model's figures in each draw, under each resample of patients; see ``score_draws``."""
 
-    Attributes:
-        tables: one a draw, their rows the same images.
-        bootstrap: the resamples.
-        parts: by level, what was scored in the first draw and, by metric, the figures of all draws,
-            shape (draws, 1 + resamples): each sample itself, then its resamples.
-    """
-
-    tables: tuple[Predictions, ...]
-    bootstrap: Bootstrap
+    tables: tuple[Predictions, ...]  # one a draw, their rows the same images
+    bootstrap: Bootstrap  # the resamples
+    # by level, what was scored in the first draw and, by metric, the figures of all draws, shape
+    # (draws, 1 + resamples): each sample itself, then its resamples
     parts: Mapping[Level, tuple[Sample, Mapping[MetricKey, Floats]]]
 
     @property

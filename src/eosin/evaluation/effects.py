@@ -22,16 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """One figure of a model with a change, minus the same figure without it.
+    """One figure of a model with a change, minus the same figure without it."""
 
-    Attributes:
-        change: what is added, in the metric's unit, with its paired, patient-clustered 95 %
-            interval.
-        before: the figure without the change; None where it has no meaning here.
-    """
-
+    # what is added, in the metric's unit, with its paired, patient-clustered 95 % interval
     change: Estimate
-    before: float | None
+    before: float | None  # the figure without the change; None where it has no meaning here
 
 
 def measure_effects(

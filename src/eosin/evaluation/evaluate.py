@@ -15,12 +15,13 @@ from eosin.evaluation.intervals import Bootstrap
 from eosin.evaluation.metrics import confusion_counts
 from eosin.evaluation.sample import Sample, image_sample, mixed_patients, patient_sample
 from eosin.evaluation.scoring import MetricKey, score_sample
-from eosin.evaluation.weights import Floats, Ints, Weights
+from eosin.evaluation.weights import Weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
 
+    from eosin.arrays import Floats, Ints
     from eosin.artefacts.predictions import Predictions
     from eosin.tasks import Task
 
@@ -121,23 +122,14 @@ def _parts(images: Sample, predictions: Predictions, *, level: Level) -> dict[st
 
 @dataclass(frozen=True, slots=True)
 class Resampled:
-    """Makes Estimates of values, of which the first is the sample's and the rest are resamples'.
+    """Makes Estimates of values, of which the first is the sample's and the rest are resamples'."""
 
-    Attributes:
-        sample: what was scored.
-        task: the classes.
-        bootstrap: the resamples.
-        magnification: of the sample, where it is a part of the whole.
-        at: which threshold decisions were made at.
-        caveats: whether to note what must be known of the sample's own figures.
-    """
-
-    sample: Sample
-    task: Task
-    bootstrap: Bootstrap
-    magnification: str | None = None
-    at: str = ""
-    caveats: bool = True
+    sample: Sample  # what was scored
+    task: Task  # the classes
+    bootstrap: Bootstrap  # the resamples
+    magnification: str | None = None  # of the sample, where it is a part of the whole
+    at: str = ""  # which threshold decisions were made at
+    caveats: bool = True  # whether to note what must be known of the sample's own figures
 
     def estimates(self, scores: Mapping[MetricKey, Floats]) -> tuple[Estimate, ...]:
         """The figures of the whole, then those of each class."""

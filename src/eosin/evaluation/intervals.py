@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eosin.errors import ConfigError, DataError
-from eosin.evaluation.weights import Floats, Ints
 from eosin.files import valid_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from eosin.arrays import Floats, Ints
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,18 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Leakage:
-    """One metric of one model under two protocols.
+    """One metric of one model under two protocols."""
 
-    Attributes:
-        added: what the leaky protocol adds, with its 95 % interval; its images are those that the
-            leaky protocol scored, its patients those of both, who were resampled.
-        leaky: under the leaky protocol; None where the metric has no meaning there.
-        honest: under the patient-level protocol; likewise.
-    """
-
+    # what the leaky protocol adds, with its 95 % interval; its images are those that the leaky
+    # protocol scored, its patients those of both, who were resampled
     added: Estimate
-    leaky: float | None
-    honest: float | None
+    leaky: float | None  # under the leaky protocol; None where the metric has no meaning there
+    honest: float | None  # under the patient-level protocol; likewise
 
     @property
     def flatters(self) -> bool:
@@ -55,20 +50,12 @@ class Leakage:
 
 @dataclass(frozen=True, slots=True)
 class MeterRow:
-    """One model under a leaky protocol and under the patient-level one.
+    """One model under a leaky protocol and under the patient-level one."""
 
-    Attributes:
-        model: its name, with the stain step where there is one.
-        leaky_protocol: the name of the first.
-        honest_protocol: the name of the second.
-        leaks: one a metric.
-
-    """
-
-    model: str
-    leaky_protocol: str
-    honest_protocol: str
-    leaks: tuple[Leakage, ...]
+    model: str  # its name, with the stain step where there is one
+    leaky_protocol: str  # the name of the first
+    honest_protocol: str  # the name of the second
+    leaks: tuple[Leakage, ...]  # one a metric
 
 
 def measure_leakage(
@@ -81,7 +68,6 @@ def measure_leakage(
 
     Raises:
         DataError: the tables' classes differ.
-
     """
     if leaky.task.classes != honest.task.classes:
         raise DataError(

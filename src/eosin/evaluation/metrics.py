@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from eosin.evaluation.weights import Bools, Floats, Ints, Weights, ratio
+from eosin.arrays import Bools, Floats, Ints
+from eosin.evaluation.weights import Weights, ratio
 
 
 def confusion_counts(

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eosin.errors import DataError
-from eosin.evaluation.weights import Floats, Ints
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
+
+    from eosin.arrays import Floats, Ints
 
 
 def mcnemar_p(only_first: int, only_second: int) -> float:

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eosin.evaluation.weights import Bools, Floats, Ints, Weights, ratio
+from eosin.evaluation.weights import Weights, ratio
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from eosin.arrays import Bools, Floats, Ints
 
 # Where a matrix product costs less than cumulative sums, by measurement on one core:
 _FEW_PATIENTS = 256  # for pairs of patients

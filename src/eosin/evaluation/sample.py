@@ -9,9 +9,10 @@ import numpy as np
 
 from eosin.errors import DataError
 from eosin.evaluation.intervals import patient_columns
-from eosin.evaluation.weights import Bools, Floats, Ints, Weights
+from eosin.evaluation.weights import Weights
 
 if TYPE_CHECKING:
+    from eosin.arrays import Bools, Floats, Ints
     from eosin.artefacts.estimate import Level
     from eosin.artefacts.predictions import Predictions
     from eosin.tasks import Task

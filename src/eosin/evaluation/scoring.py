@@ -12,8 +12,9 @@ from eosin.evaluation.calibration import expected_calibration_error
 from eosin.evaluation.ranking import average_precision, micro_roc_auc, roc_auc
 
 if TYPE_CHECKING:
+    from eosin.arrays import Floats
     from eosin.evaluation.sample import Sample
-    from eosin.evaluation.weights import Floats, Weights
+    from eosin.evaluation.weights import Weights
     from eosin.tasks import Task
 
 _ROUNDING = 1e-12

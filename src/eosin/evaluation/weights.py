@@ -8,11 +8,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from eosin.arrays import Floats, Ints
 from eosin.errors import DataError
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -21,14 +18,10 @@ class Weights:
 
     Every metric of this package takes one and gives one value a row, so that a point estimate,
     sample weights and two thousand bootstrap resamples are the same computation.
-
-    Attributes:
-        patient: the column of ``rows`` that each image follows, shape (n,).
-        rows: non-negative weights, shape (R, patients).
     """
 
-    patient: Ints
-    rows: Floats
+    patient: Ints  # the column of ``rows`` that each image follows, shape (n,)
+    rows: Floats  # non-negative weights, shape (R, patients)
 
     def __post_init__(self) -> None:
         if self.rows.ndim != 2:

@@ -17,6 +17,7 @@ from eosin.explanation.mapping import draw, open_to_explain
 from eosin.explanation.merge import merge_heatmaps
 from eosin.inference.images import external_images, patients_of, select_split
 from eosin.inference.votes import soft_vote
+from eosin.machine import reading_threads
 from eosin.pixels.preprocessing import prepare
 from eosin.pixels.read_ahead import read_ahead
 from eosin.pixels.reading import SkippedFile, read_image
@@ -26,10 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    import numpy.typing as npt
-
+    from eosin.arrays import FloatMap, Floats, Ints
     from eosin.artefacts.preprocessing import Preprocessing
-    from eosin.explanation.heatmap import FloatMap, Method
+    from eosin.explanation.heatmap import Method
     from eosin.explanation.scoring import ScoreOptions
     from eosin.networks.engine import Maps
     from eosin.networks.run import Network, Run
@@ -55,7 +55,7 @@ class ExplainOptions:
         device: auto, cpu or cuda.
         engine: auto, torch, onnxruntime or openvino; exported Runs know no torch.
         batch_size: images a forward pass; that many are in memory twice.
-        workers: reading threads.
+        workers: reading threads; None for one a core.
     """
 
     method: str = "gradcam"
@@ -66,7 +66,7 @@ class ExplainOptions:
     device: str = "auto"
     engine: str = "auto"
     batch_size: int = 16
-    workers: int = 2
+    workers: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +216,7 @@ def _answers(networks: Sequence[Network], loaded: Sequence[_Loaded], asked: _Ask
 
 
 def _sources(
-    networks: Sequence[Network], images: Manifest, workers: int
+    networks: Sequence[Network], images: Manifest, workers: int | None
 ) -> dict[Preprocessing, Sources | None]:
     specs = dict.fromkeys(network.preprocessing for network in networks)
     patients = images.known_patients
@@ -234,10 +234,10 @@ def _merged(explanation: Explanation) -> Explanation:
 
 def _targets(
     target: str,
-    probabilities: npt.NDArray[np.float64],
+    probabilities: Floats,
     labels: Sequence[str],
     classes: tuple[str, ...],
-) -> npt.NDArray[np.int64]:
+) -> Ints:
     """The class index to explain, for each image (N,)."""
     if target == PREDICTED:
         return np.asarray(probabilities.argmax(axis=1), np.int64)
@@ -246,10 +246,12 @@ def _targets(
 
 
 def _read_ahead(
-    paths: Sequence[Path], batch_size: int, workers: int
+    paths: Sequence[Path], batch_size: int, workers: int | None
 ) -> Iterator[list[_Loaded | SkippedFile]]:
     """Whole images in order, the next batch read while this one is used."""
-    with closing(read_ahead(_load, enumerate(paths), workers=workers, ahead=batch_size)) as coming:
+    with closing(
+        read_ahead(_load, enumerate(paths), workers=reading_threads(workers), ahead=batch_size)
+    ) as coming:
         while batch := list(islice(coming, batch_size)):
             yield batch
 

@@ -36,32 +36,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Where the verdict turns.
+    """Where the verdict turns."""
 
-    Attributes:
-        span: least movement of the class probability worth a map, in [0, 1].
-        span_ratio: least movement as a multiple of the largest in untrained networks.
-        as_good: largest share of the random maps that may do as well, in [0, 1).
-        unchanged: rank correlation at which a randomised network's map counts as the same.
-    """
-
-    span: float = 0.05
-    span_ratio: float = 2.0
-    as_good: float = 0.0
+    span: float = 0.05  # least movement of the class probability worth a map, in [0, 1]
+    span_ratio: float = 2.0  # least movement as a multiple of the largest in untrained networks
+    as_good: float = 0.0  # largest share of the random maps that may do as well, in [0, 1)
+    # rank correlation at which a randomised network's map counts as the same
     unchanged: float = sqrt(0.5)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether to believe a map.
+    """Whether to believe a map."""
 
-    Attributes:
-        finding: why, or why not.
-        sentence: the same in words with the figures, e.g. ``"faithful: deletion AUC 0.31 against
-            random 0.55, insertion 0.72; their gap of 0.41 beats all 10 random maps"``.
-    """
-
-    finding: Finding
+    finding: Finding  # why, or why not
+    # the same in words with the figures, e.g. ``"faithful: deletion AUC 0.31 against random 0.55,
+    # insertion 0.72; their gap of 0.41 beats all 10 random maps"``
     sentence: str
 
     @property

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from eosin.explanation.ranks import Floats
+    from eosin.arrays import Floats
 
 
 class Finding(StrEnum):
@@ -102,10 +102,7 @@ def write_faithfulness(rows: Sequence[FaithfulnessRow], path: Path) -> None:
 
 
 def summarise(
-    rows: Sequence[FaithfulnessRow],
-    patients: Sequence[str],
-    *,
-    bootstrap: Bootstrap | None = None,
+    rows: Sequence[FaithfulnessRow], patients: Sequence[str], *, bootstrap: Bootstrap | None = None
 ) -> pd.DataFrame:
     """Means over images with intervals that respect the patient.
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 
 from eosin.errors import ConfigError
 
@@ -14,12 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from eosin.arrays import FloatMap
     from eosin.artefacts.preprocessing import Fit
     from eosin.explanation.faithfulness_table import FaithfulnessRow
     from eosin.pixels.reading import UInt8Image
     from eosin.pixels.stain_normalizer import Source
 
-FloatMap = npt.NDArray[np.float32]
 Method = Literal[
     "gradcam", "gradcam++", "hirescam", "layercam", "eigencam", "scorecam", "ablationcam"
 ]

@@ -6,18 +6,26 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+import torch
+
 from eosin.explanation.heatmap import Explanation
-from eosin.explanation.remapping import remap_by
+from eosin.explanation.methods import explain_targets
 from eosin.explanation.scoring import MapToScore, score_maps
+from eosin.networks.cam import respond
+from eosin.pixels.preprocessing import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from eosin.arrays import FloatMap
+    from eosin.artefacts.preprocessing import Preprocessing
     from eosin.explanation.faithfulness_table import FaithfulnessRow
     from eosin.explanation.heatmap import Method
-    from eosin.explanation.scoring import ScoreOptions
+    from eosin.explanation.scoring import Remap, ScoreOptions
+    from eosin.networks.classifier import Classifier
     from eosin.networks.run import Network
-    from eosin.pixels.reading import SkippedFile
+    from eosin.pixels.reading import SkippedFile, UInt8Image
 
 
 def judged(
@@ -70,3 +78,22 @@ class _Judge:
     def _feed(self) -> Iterator[MapToScore]:
         while self._waiting:
             yield self._waiting.popleft()
+
+
+def remap_by(method: Method, spec: Preprocessing) -> Remap:
+    """A function from a network, images and class indices to one raw map (h, w) an image.
+
+    Images are those that a network sees already (``view``): their stain is not touched again.
+    """
+    bare = replace(spec, stain=None)
+
+    def remap(
+        classifier: Classifier, images: Sequence[UInt8Image], targets: Sequence[int]
+    ) -> list[FloatMap]:
+        device = next(classifier.parameters()).device
+        pixels = torch.from_numpy(np.stack([prepare(image, bare) for image in images])).to(device)
+        chosen = torch.tensor(list(targets), device=device)
+        maps = explain_targets(classifier, respond(classifier, pixels), chosen, method=method)
+        return list(maps.cpu().numpy())
+
+    return remap

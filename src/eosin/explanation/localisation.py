@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from eosin.errors import DataError
-from eosin.explanation.ranks import average_ranks
+from eosin.explanation.perturbation import average_ranks
 
 if TYPE_CHECKING:
-    from eosin.explanation.perturbation import MapValues
-    from eosin.explanation.ranks import Floats
+    from eosin.arrays import Bools, Floats, MapValues
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ class Localisation:
     area: float
 
 
-def localisation(heatmap: MapValues, mask: npt.NDArray[np.bool_]) -> Localisation | None:
+def localisation(heatmap: MapValues, mask: Bools) -> Localisation | None:
     """Compare a map (h, w), laid over the image, with the true region (H, W).
 
     None where the region is empty or the whole image: nothing can be told then.
@@ -76,7 +74,7 @@ def _over(heatmap: MapValues, shape: tuple[int, ...]) -> Floats:
     return np.asarray(resized, dtype=np.float64)
 
 
-def _auc(values: Floats, mask: npt.NDArray[np.bool_]) -> float:
+def _auc(values: Floats, mask: Bools) -> float:
     """Mann and Whitney's statistic over its maximum, ties counted half."""
     inside = int(mask.sum())
     rank_sum = float(average_ranks(values)[mask.ravel()].sum())

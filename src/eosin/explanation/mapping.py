@@ -12,10 +12,8 @@ from eosin.pixels.reading import SkippedFile
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-    import numpy.typing as npt
-
-    from eosin.explanation.heatmap import FloatMap, Method
+    from eosin.arrays import FloatMap, Ints
+    from eosin.explanation.heatmap import Method
     from eosin.networks.engine import Maps
     from eosin.networks.run import Network, Run
 
@@ -50,7 +48,7 @@ def open_to_explain(
     return usable, refused
 
 
-def draw(maps: Maps, targets: npt.NDArray[np.int64], *, method: Method) -> FloatMap:
+def draw(maps: Maps, targets: Ints, *, method: Method) -> FloatMap:
     """Raw maps (N, h, w), at least 0, of one class index an image (N,)."""
     if method == "gradcam" or not isinstance(maps, TorchMaps):
         return maps.of(targets)

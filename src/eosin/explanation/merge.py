@@ -13,7 +13,8 @@ from eosin.explanation.heatmap import Heatmap
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eosin.explanation.heatmap import FloatMap
+    from eosin.arrays import FloatMap
+
 
 MERGED = "merged"
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from eosin.explanation.heatmap import FloatMap, Method
+    from eosin.arrays import FloatMap
+    from eosin.explanation.heatmap import Method
     from eosin.networks.cam import Response
     from eosin.networks.classifier import Classifier
 

@@ -16,17 +16,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from eosin.arrays import Floats, Ints, MapValues
 from eosin.errors import ConfigError, DataError
-from eosin.explanation.blind_maps import centre_blob, smooth_random_map
-from eosin.explanation.ranks import Floats
 from eosin.pixels.foreign import foreign_pixels
 from eosin.pixels.optical_density import LIGHT, TISSUE_DENSITY, as_bytes, optical_density
 from eosin.pixels.reading import UInt8Image
 
 Fill = Literal["tissue", "blur"]
-MapValues: TypeAlias = npt.NDArray[np.floating]
 Chance: TypeAlias = Callable[[Sequence[UInt8Image]], Floats]
-Ranks: TypeAlias = npt.NDArray[np.int64]
 
 _BLUR: Final = 0.1  # standard deviation, of the shorter side: no nucleus survives
 
@@ -72,17 +69,11 @@ class PerturbationOptions:
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """A map's two curves: the class probability as its cells go, and as they come.
+    """A map's two curves: the class probability as its cells go, and as they come."""
 
-    Attributes:
-        share: of the cells removed or shown so far, (steps + 1,), 0 to 1.
-        deletion: probability with the highest-ranked share removed, (steps + 1,).
-        insertion: probability with only that share shown, (steps + 1,).
-    """
-
-    share: Floats
-    deletion: Floats
-    insertion: Floats
+    share: Floats  # of the cells removed or shown so far, (steps + 1,), 0 to 1
+    deletion: Floats  # probability with the highest-ranked share removed, (steps + 1,)
+    insertion: Floats  # probability with only that share shown, (steps + 1,)
 
     @property
     def deletion_auc(self) -> float:
@@ -105,21 +96,13 @@ class Curves:
 
 @dataclass(frozen=True, slots=True)
 class PerturbationResult:
-    """What removing tissue did, by one map and by blind ones.
+    """What removing tissue did, by one map and by blind ones."""
 
-    Attributes:
-        heatmap: curves of the map in question.
-        centre: curves of a blob in the middle.
-        random: curves of the random maps.
-        flat: whether the map has one value only, and so ranks nothing.
-        span: largest less smallest probability over every image tried, in [0, 1].
-    """
-
-    heatmap: Curves
-    centre: Curves
-    random: tuple[Curves, ...]
-    flat: bool
-    span: float
+    heatmap: Curves  # curves of the map in question
+    centre: Curves  # curves of a blob in the middle
+    random: tuple[Curves, ...]  # curves of the random maps
+    flat: bool  # whether the map has one value only, and so ranks nothing
+    span: float  # largest less smallest probability over every image tried, in [0, 1]
 
     @property
     def random_auc(self) -> float:
@@ -225,7 +208,7 @@ def on_grid(heatmap: MapValues, cells: int) -> Floats:
     return np.asarray(cv2.resize(values, (cells, cells), interpolation=method), dtype=np.float64)
 
 
-def _order(values: Floats, *, ties: Floats) -> Ranks:
+def _order(values: Floats, *, ties: Floats) -> Ints:
     """The place of each cell, (cells, cells), 0 for the highest; ties by ``ties``."""
     ordered = np.lexsort((-ties.ravel(), -values.ravel()))
     place = np.empty(values.size, dtype=np.int64)
@@ -233,12 +216,12 @@ def _order(values: Floats, *, ties: Floats) -> Ranks:
     return place.reshape(values.shape)
 
 
-def _counts(options: PerturbationOptions) -> Ranks:
+def _counts(options: PerturbationOptions) -> Ints:
     return np.rint(np.linspace(0, options.cells**2, options.steps + 1)).astype(np.int64)
 
 
 def _responses(
-    image: UInt8Image, orders: Sequence[Ranks], chance: Chance, options: PerturbationOptions
+    image: UInt8Image, orders: Sequence[Ints], chance: Chance, options: PerturbationOptions
 ) -> Floats:
     """Probabilities of the class in the whole image, none of it, then each order's steps."""
     batch: list[UInt8Image] = []
@@ -254,7 +237,7 @@ def _responses(
 
 
 def _perturbed(
-    image: UInt8Image, orders: Sequence[Ranks], options: PerturbationOptions
+    image: UInt8Image, orders: Sequence[Ints], options: PerturbationOptions
 ) -> Iterator[UInt8Image]:
     fill = filled(image, options.fill)
     yield image
@@ -285,3 +268,53 @@ def _as_curves(responses: Floats, orders: int, options: PerturbationOptions) -> 
 def _area(share: Floats, height: Floats) -> float:
     """By trapezoids."""
     return float(((height[1:] + height[:-1]) / 2) @ np.diff(share))
+
+
+_BLOB_WIDTH = 0.25  # standard deviation of the blob, of the side
+
+
+def smooth_random_map(like: Floats, generator: np.random.Generator) -> Floats:
+    """A random map (h, w) as smooth as ``like``: the power spectrum of its ranks, random phases.
+
+    A blob removes other tissue than scattered cells do, and hits a large region by luck far more
+    often, so a fair random map keeps the other's smoothness: a phase-randomised surrogate (Theiler
+    et al., Physica D 58, 1992). Of the ranks, since only the order of cells counts; and of the map
+    mirrored at its edges, a quarter of which is kept, so that opposite edges need not match. A map
+    of one value has no smoothness: white noise. A random map and its negative are equally likely.
+    """
+    height, width = like.shape
+    if np.ptp(like) == 0:
+        return generator.standard_normal(like.shape)
+    ranks = average_ranks(like).reshape(like.shape)
+    mirrored = np.pad(ranks - ranks.mean(), ((0, height), (0, width)), mode="symmetric")
+    amplitude = np.abs(np.fft.rfft2(mirrored))
+    phase = np.angle(np.fft.rfft2(generator.standard_normal(mirrored.shape)))
+    field: Floats = np.fft.irfft2(amplitude * np.exp(1j * phase), s=mirrored.shape)
+    return field[:height, :width]
+
+
+def centre_blob(shape: tuple[int, int]) -> Floats:
+    """A Gaussian in the middle of a map of this shape (h, w), a quarter of the side wide."""
+    rows, columns = (np.linspace(-0.5, 0.5, side) / _BLOB_WIDTH for side in shape)
+    blob: Floats = np.exp(-(rows[:, None] ** 2 + columns[None, :] ** 2) / 2)
+    return blob
+
+
+def average_ranks(values: npt.ArrayLike) -> Floats:
+    """Ranks 1 to n of ``values``, flattened to (n,); equal values share the mean of their ranks."""
+    flat = np.asarray(values, dtype=np.float64).ravel()
+    _, place, count = np.unique(flat, return_inverse=True, return_counts=True)
+    last = np.cumsum(count)
+    ranks: Floats = (last - (count - 1) / 2)[place]
+    return ranks
+
+
+def rank_correlation(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
+    """Spearman's correlation of two maps of the same shape, in [-1, 1].
+
+    Ties share their mean rank. A map of one value ranks nothing, so it resembles no other: 0.
+    """
+    one, other = average_ranks(first), average_ranks(second)
+    one, other = one - one.mean(), other - other.mean()
+    lengths = float(np.sqrt((one @ one) * (other @ other)))
+    return float(one @ other) / lengths if lengths > 0 else 0.0

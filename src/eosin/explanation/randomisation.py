@@ -1,57 +1,42 @@
-"""Parameter randomisation: a map of what a network learned must change when it forgets.
-
-The sanity check of Adebayo et al. (NeurIPS 2018), cascading in two steps: the head is drawn anew,
-then everything is. A method whose map stays the same draws edges of the image, not reasons.
-
-A head and its negative are equally likely draws, so both are tried: features of a trained network
-often lie along one direction, and one draw of a head then gives the first map or its opposite by
-luck alone.
-"""
+"""What a map must do to be believed: change with the network, and not with the light."""
 
 from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from eosin.explanation.perturbation import MapValues, on_grid
-from eosin.explanation.ranks import rank_correlation
+from eosin.explanation.perturbation import on_grid, rank_correlation
 from eosin.networks.classifier import build_classifier
+from eosin.pixels.reading import UInt8Image
+from eosin.pixels.stain_jitter import scale_stains
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
+    from eosin.arrays import MapValues
     from eosin.networks.classifier import Classifier
 
 
 @dataclass(frozen=True)
 class RandomTwins:
-    """Copies of a network that forgot.
+    """Copies of a network that forgot."""
 
-    Attributes:
-        heads: the trained backbone under heads drawn anew, each followed by its negative.
-        whole: everything drawn anew.
-    """
-
+    # the trained backbone under heads drawn anew, each followed by its negative
     heads: tuple[Classifier, ...]
-    whole: tuple[Classifier, ...]
+    whole: tuple[Classifier, ...]  # everything drawn anew
 
 
 @dataclass(frozen=True, slots=True)
 class Randomised:
-    """How much of a map survives, as Spearman's correlation with it, mean over the draws.
+    """How much of a map survives, as Spearman's correlation with it, mean over the draws."""
 
-    Attributes:
-        head: with the head drawn anew, in [-1, 1].
-        whole: with everything drawn anew, in [-1, 1].
-    """
-
-    head: float
-    whole: float
+    head: float  # with the head drawn anew, in [-1, 1]
+    whole: float  # with everything drawn anew, in [-1, 1]
 
 
 def random_twins(classifier: Classifier, *, classes: int, draws: int, seed: int = 0) -> RandomTwins:
@@ -104,3 +89,47 @@ def mean_similarity(heatmap: MapValues, others: Sequence[MapValues], *, cells: i
     """Mean Spearman correlation of a map with others, on a grid of ``cells`` a side."""
     grid = on_grid(heatmap, cells)
     return float(np.mean([rank_correlation(grid, on_grid(other, cells)) for other in others]))
+
+
+_MIRRORS: Final = ((1,), (0,), (0, 1))  # axes turned round: left-right, top-bottom, both
+_STAIN_SHIFT: Final = 0.1  # share of a dye added or taken: less than slides of one batch differ
+
+
+@dataclass(frozen=True, slots=True)
+class Stability:
+    """Spearman's correlation of a map with those of altered images, in [-1, 1]."""
+
+    flips: float  # mean over three mirrorings, each map mirrored back
+    stains: float  # mean over 10 % more and less haematoxylin and eosin
+
+
+def altered_images(image: UInt8Image) -> list[UInt8Image]:
+    """The three mirrorings of an image (H, W, 3), then its four stain shifts."""
+    flipped = [np.ascontiguousarray(np.flip(image, axes)) for axes in _MIRRORS]
+    less, more = 1 - _STAIN_SHIFT, 1 + _STAIN_SHIFT
+    factors = ((more, 1.0), (less, 1.0), (1.0, more), (1.0, less))
+    return flipped + [scale_stains(image, pair) for pair in factors]
+
+
+def stability(
+    image: UInt8Image,
+    heatmap: MapValues,
+    remap: Callable[[Sequence[UInt8Image]], Sequence[MapValues]],
+    *,
+    cells: int,
+) -> Stability:
+    """Map altered copies of an image and compare, on a grid of ``cells`` a side.
+
+    Args:
+        image: (H, W, 3) RGB bytes.
+        heatmap: its map.
+        remap: maps of other images for the same class.
+        cells: side of the grid.
+    """
+    grid = on_grid(heatmap, cells)
+    maps = [on_grid(other, cells) for other in remap(altered_images(image))]
+    turned = [np.flip(other, axes) for other, axes in zip(maps, _MIRRORS, strict=False)]
+    return Stability(
+        flips=float(np.mean([rank_correlation(grid, other) for other in turned])),
+        stains=float(np.mean([rank_correlation(grid, other) for other in maps[len(_MIRRORS) :]])),
+    )

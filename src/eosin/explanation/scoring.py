@@ -9,28 +9,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from eosin.arrays import Bools, Floats, MapValues
 from eosin.data.synthetic import mask_path
 from eosin.errors import ConfigError, DataError
 from eosin.explanation.faithfulness import DEFAULT_THRESHOLDS, Thresholds, judge
 from eosin.explanation.faithfulness_table import FaithfulnessRow, summarise, write_faithfulness
 from eosin.explanation.localisation import Localisation, localisation
 from eosin.explanation.perturbation import (
-    MapValues,
     PerturbationOptions,
     PerturbationResult,
     half_removed,
     perturb,
 )
-from eosin.explanation.randomisation import Randomised, RandomTwins, random_twins, surviving
-from eosin.explanation.stability import Stability, stability
+from eosin.explanation.randomisation import (
+    Randomised,
+    RandomTwins,
+    Stability,
+    random_twins,
+    stability,
+    surviving,
+)
 from eosin.networks.torch_engine import TorchEngine
 from eosin.pixels.preprocessing import normalise, resize, view
 from eosin.pixels.reading import UInt8Image, read_image
 
 if TYPE_CHECKING:
-    from eosin.explanation.ranks import Floats
     from eosin.networks.classifier import Classifier
     from eosin.networks.run import Network, Run
     from eosin.pixels.stain_normalizer import Source
@@ -79,23 +83,16 @@ class ScoreOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MapToScore:
-    """A heatmap and what it claims to explain.
+    """A heatmap and what it claims to explain."""
 
-    Attributes:
-        path: the image's file; its true region is looked up beside synthetic ones.
-        image: its RGB bytes (H, W, 3).
-        heatmap: (h, w), any size, laid over what the preprocessing keeps of the image: all of it,
-            or with the fit ``"crop"`` its middle square. Higher matters more.
-        target: index of the class explained.
-        method: how the map was made.
-        source: the stain of the image's patient, for a stain step that goes by patient.
-    """
-
-    path: Path
-    image: UInt8Image
+    path: Path  # the image's file; its true region is looked up beside synthetic ones
+    image: UInt8Image  # its RGB bytes (H, W, 3)
+    # (h, w), any size, laid over what the preprocessing keeps of the image: all of it, or with the
+    # fit ``"crop"`` its middle square. Higher matters more
     heatmap: MapValues
-    target: int
-    method: str = "gradcam"
+    target: int  # index of the class explained
+    method: str = "gradcam"  # how the map was made
+    # the stain of the image's patient, for a stain step that goes by patient
     source: Source | None = None
 
 
@@ -245,7 +242,7 @@ def _place(judged: _Judged, item: MapToScore) -> Localisation | None:
     return localisation(item.heatmap, kept)
 
 
-def true_region(path: Path) -> npt.NDArray[np.bool_] | None:
+def true_region(path: Path) -> Bools | None:
     """The mask (H, W) that ``eosin data synthetic`` put beside an image; None without one.
 
     Raises:

@@ -18,13 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import numpy.typing as npt
-
+    from eosin.arrays import Pixels
     from eosin.artefacts.preprocessing import Preprocessing
     from eosin.networks.run import Run
     from eosin.pixels.reading import UInt8Image
 
-    Pixels = npt.NDArray[np.float32]
 
 MOST = 16
 _DRAWN_SIZE = 256
@@ -32,15 +30,10 @@ _DRAWN_SIZE = 256
 
 @dataclass(frozen=True, eq=False)
 class CheckImages:
-    """Images in memory.
+    """Images in memory."""
 
-    Attributes:
-        images: RGB bytes (H, W, 3), of any sizes.
-        source: where they come from, in words.
-    """
-
-    images: tuple[UInt8Image, ...]
-    source: str
+    images: tuple[UInt8Image, ...]  # RGB bytes (H, W, 3), of any sizes
+    source: str  # where they come from, in words
 
     def prepared(self, spec: Preprocessing) -> Pixels:
         """Network input (n, 3, size, size); a stain step takes each image by itself."""

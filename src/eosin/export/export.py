@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from dataclasses import dataclass, field
+from os.path import normpath
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.codec import with_changes
@@ -22,9 +23,10 @@ from eosin.locks import one_writer
 from eosin.networks.engine import require_torch
 from eosin.networks.graphs import GraphEngine, choose_runtime, open_session
 from eosin.networks.run import HISTORY_NAME, WEIGHTS_NAME, read_run, take_in, write_run
+from eosin.progress import SILENT, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from eosin.artefacts.graph import Parity
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
     from eosin.export.check_images import CheckImages
     from eosin.export.graph_module import GraphModule
     from eosin.networks.run import Run
-
-    OnNetwork = Callable[[Run], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +57,7 @@ class ExportOptions:
 
 
 def export_run(
-    run: Run,
-    folder: Path,
-    options: ExportOptions | None = None,
-    *,
-    on_network: OnNetwork = lambda _: None,
+    run: Run, folder: Path, options: ExportOptions | None = None, *, progress: Progress = SILENT
 ) -> Run:
     """Write a Run whose networks are graphs, for engines that need no PyTorch.
 
@@ -72,7 +68,7 @@ def export_run(
         run: finished, with PyTorch weights.
         folder: new or empty.
         options: how.
-        on_network: told of each single Run before it is exported.
+        progress: told of each single Run before it is exported.
 
     Returns:
         The exported Run.
@@ -98,7 +94,7 @@ def export_run(
             _require_judgeable(run, options.int8)
         images = choose_images(run, options.check)
         with drafting(folder) as draft:
-            _Exporter(options.format, images, on_network, options.int8).export(run, draft)
+            _Exporter(options.format, images, progress, options.int8).export(run, draft)
         return read_run(folder)
 
 
@@ -108,7 +104,7 @@ class _Exporter:
 
     format: GraphFormat
     images: CheckImages
-    on_network: OnNetwork
+    progress: Progress
     int8: Manifest | None = None
     done: dict[str, Path] = field(default_factory=dict)
 
@@ -121,7 +117,7 @@ class _Exporter:
             shutil.copyfile(run.folder / HISTORY_NAME, folder / HISTORY_NAME)
         members = run.open_members()
         if not members:
-            self.on_network(run)
+            self.progress.note(f"exporting {normpath(run.folder)}")
             return self._single(run, folder)
         run.require_files()
         inside = [

@@ -18,15 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Anatomy:
-    """What a network has between its input and its logits.
+    """What a network has between its input and its logits."""
 
-    Attributes:
-        map_size: h and w of the last feature map; None where there is none.
-        no_maps: why class maps have no closed form; empty where they have.
-    """
-
-    map_size: tuple[int, int] | None
-    no_maps: str
+    map_size: tuple[int, int] | None  # h and w of the last feature map; None where there is none
+    no_maps: str  # why class maps have no closed form; empty where they have
 
 
 def examine(classifier: Classifier, *, size: int) -> Anatomy:

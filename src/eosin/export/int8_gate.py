@@ -22,15 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import numpy.typing as npt
-
+    from eosin.arrays import Floats, Ints, Pixels
     from eosin.artefacts.graph import GraphFormat
     from eosin.artefacts.manifest import Manifest
     from eosin.artefacts.run import RunRecord
     from eosin.export.int8_images import Int8Images
 
-    Pixels = npt.NDArray[np.float32]
-    Floats = npt.NDArray[np.float64]
 
 ACCURACY_BAR = 0.005
 CALIBRATION_BAR = 0.01
@@ -45,7 +42,7 @@ _ROUNDING = 1e-9  # of a difference of two shares
 class _Answers:
     """What both precisions say of the same images."""
 
-    rows: npt.NDArray[np.int64]
+    rows: Ints
     fp32: Floats
     int8: Floats
     cosine: float
@@ -194,9 +191,7 @@ def _cosines(one: Floats, other: Floats) -> Floats:
     return result
 
 
-def _quality(
-    record: RunRecord, images: Manifest, rows: npt.NDArray[np.int64], chances: Floats
-) -> Quality:
+def _quality(record: RunRecord, images: Manifest, rows: Ints, chances: Floats) -> Quality:
     found = make_predictions(
         images.frame.iloc[rows], chances, task=record.task, threshold=record.threshold
     )

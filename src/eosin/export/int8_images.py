@@ -8,23 +8,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eosin.data.splits import split_into_folds
-from eosin.errors import ConfigError, DataError, LeakageError
+from eosin.errors import ConfigError, DataError, LeakageError, first_ten
 from eosin.inference.images import select_split
-from eosin.machine import available_cores
+from eosin.machine import reading_threads
 from eosin.pixels.batches import read_batches
 from eosin.pixels.stain_sources import patient_sources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import numpy.typing as npt
-
+    from eosin.arrays import Pixels
     from eosin.artefacts.manifest import Manifest
     from eosin.artefacts.preprocessing import Preprocessing
     from eosin.networks.run import Run
     from eosin.pixels.batches import Batch
 
-    Pixels = npt.NDArray[np.float32]
 
 MOST = 128  # more images hardly move the range of a layer, and each costs time
 _BATCH = 16
@@ -32,17 +30,12 @@ _BATCH = 16
 
 @dataclass(frozen=True)
 class Int8Images:
-    """Images of one Run's own training and validation patients.
+    """Images of one Run's own training and validation patients."""
 
-    Attributes:
-        calibration: they set the ranges of the integers.
-        judging: accuracy, calibration error and speed are of these.
-        validation: whether those are validation images; else they are training images of patients
-            that set no range.
-    """
-
-    calibration: Manifest
-    judging: Manifest
+    calibration: Manifest  # they set the ranges of the integers
+    judging: Manifest  # accuracy, calibration error and speed are of these
+    # whether those are validation images; else they are training images of patients that set no
+    # range
     validation: bool
 
     @property
@@ -103,7 +96,7 @@ def calibration_pixels(images: Int8Images, spec: Preprocessing) -> Pixels:
 
 def prepared(images: Manifest, spec: Preprocessing) -> Iterator[Batch]:
     """The images in batches of network input, as ``predict`` makes it."""
-    paths, workers = images.paths, available_cores()
+    paths, workers = images.paths, reading_threads()
     sources = patient_sources(paths, images.known_patients, spec, workers=workers)
     return read_batches(paths, spec, batch_size=_BATCH, workers=workers, sources=sources)
 
@@ -112,11 +105,11 @@ def _require_own(run: Run, rows: Manifest, own: Sequence[str], *, split: str) ->
     strangers = sorted(set(rows.patients) - set(own))
     if not strangers:
         return
-    shown = ", ".join(strangers[:10]) + (", ..." if len(strangers) > 10 else "")
     raise LeakageError(
         f"split {split!r} of the manifest for int8 has {len(strangers)} patients that are not "
-        f"among the {split} patients of {run.folder}: {shown}. To calibrate on patients that may "
-        "be tested is to tune on them; give the manifest that the Run was trained with"
+        f"among the {split} patients of {run.folder}: {first_ten(strangers)}. "
+        "To calibrate on patients that may be tested is to tune on them; "
+        "give the manifest that the Run was trained with"
     )
 
 

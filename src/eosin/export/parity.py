@@ -12,13 +12,10 @@ from eosin.errors import ModelError
 from eosin.evaluation.calibration import apply_temperature
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from eosin.arrays import Floats, Pixels
     from eosin.export.graph_module import GraphModule
     from eosin.networks.graphs import GraphEngine
 
-    Pixels = npt.NDArray[np.float32]
-    Floats = npt.NDArray[np.float64]
 
 PROBABILITY_BAR = 1e-4
 MAP_BAR = 1e-3

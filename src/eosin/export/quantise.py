@@ -22,12 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-    import numpy as np
-    import numpy.typing as npt
-
+    from eosin.arrays import Pixels
     from eosin.artefacts.graph import GraphFormat
 
-    Pixels = npt.NDArray[np.float32]
 
 _METHODS = {"onnx": ("ONNX Runtime", "onnxruntime"), "openvino": ("NNCF", "nncf")}
 

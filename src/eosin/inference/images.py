@@ -34,7 +34,6 @@ def select_split(run: Run, manifest: Manifest, split: str | None) -> tuple[Manif
     Raises:
         DataError: the task differs, or the split has no images.
         LeakageError: patients cross splits under a name that hides it.
-
     """
     if manifest.task.classes != run.record.task.classes:
         raise DataError(
@@ -62,7 +61,6 @@ def external_images(run: Run, places: Sequence[Path]) -> tuple[Manifest, tuple[S
 
     Raises:
         DataError: a place does not exist, or there is no image in any of them.
-
     """
     import pandas as pd
 

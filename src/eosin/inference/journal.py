@@ -166,19 +166,12 @@ def append_bytes(file: int, data: bytes) -> None:
 
 
 class _Row(Strict):
-    """What a journal says of a file.
+    """What a journal says of a file."""
 
-    Attributes:
-        file: its path.
-        stamp: its size and time of change, or nothing.
-        p: its probabilities; None where it could not be read.
-        words: the stain step's note, or why it could not be read.
-    """
-
-    file: str
-    stamp: tuple[int, int] | tuple[()]
-    p: tuple[Share, ...] | None
-    words: str
+    file: str  # its path
+    stamp: tuple[int, int] | tuple[()]  # its size and time of change, or nothing
+    p: tuple[Share, ...] | None  # its probabilities; None where it could not be read
+    words: str  # the stain step's note, or why it could not be read
 
     @field_validator("p")
     @classmethod

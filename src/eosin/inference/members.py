@@ -17,28 +17,20 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import numpy.typing as npt
-
+    from eosin.arrays import Floats, Ints
     from eosin.inference.readings import Readings
     from eosin.networks.fusion_weights import FusionWeights
     from eosin.networks.run import Run
     from eosin.pixels.reading import SkippedFile
 
-    Floats = npt.NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class Scorer:
-    """A Run and the Runs inside it: how answers of networks become those of the whole.
+    """A Run and the Runs inside it: how answers of networks become those of the whole."""
 
-    Attributes:
-        run: the Run.
-        members: the Runs inside it; none for a single network.
-        head: of a fusion ensemble, what turns the members' features into logits.
-    """
-
-    run: Run
-    members: tuple[Scorer, ...] = ()
+    run: Run  # the Run
+    members: tuple[Scorer, ...] = ()  # the Runs inside it; none for a single network
+    # of a fusion ensemble, what turns the members' features into logits
     head: FusionWeights | None = None
 
     def probabilities(self, readings: Readings) -> Reading:
@@ -103,7 +95,7 @@ def cast_votes(probabilities: Floats, vote: str, weights: Sequence[float] = ()) 
 
 def member_probabilities(
     members: Sequence[Run], readings: Readings
-) -> tuple[npt.NDArray[np.int64], Floats, tuple[SkippedFile, ...]]:
+) -> tuple[Ints, Floats, tuple[SkippedFile, ...]]:
     """Positions of the files that all members could read, shape (n,); probabilities of each
     member, shape (members, n, classes); the files that one could not read.
     """
@@ -130,16 +122,12 @@ def _calibrated(logits: Reading, temperature: float) -> Reading:
     return Reading(logits.places, apply_temperature(logits.values, temperature), logits.skipped)
 
 
-def _stacked(
-    parts: Sequence[Reading],
-) -> tuple[npt.NDArray[np.int64], Floats, tuple[SkippedFile, ...]]:
+def _stacked(parts: Sequence[Reading]) -> tuple[Ints, Floats, tuple[SkippedFile, ...]]:
     places, rows, skipped = _aligned(parts)
     return places, np.stack(rows) if len(places) else np.empty((0, 0, 0)), skipped
 
 
-def _aligned(
-    readings: Sequence[Reading],
-) -> tuple[npt.NDArray[np.int64], list[Floats], tuple[SkippedFile, ...]]:
+def _aligned(readings: Sequence[Reading]) -> tuple[Ints, list[Floats], tuple[SkippedFile, ...]]:
     """The rows of the files that all of ``readings`` hold."""
     places = readings[0].places
     for reading in readings[1:]:

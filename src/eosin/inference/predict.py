@@ -14,6 +14,7 @@ from eosin.inference.members import open_scorer
 from eosin.inference.readings import gathered
 from eosin.inference.scoring import PredictOptions, score_batches, with_notes
 from eosin.inference.seen import require_unseen, seen_note, sibling_note
+from eosin.progress import SILENT, Progress, working
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from eosin.inference.readings import Reading, Readings
     from eosin.networks.run import Run
     from eosin.pixels.reading import SkippedFile
-
-    OnFiles = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def predict(
     images: Manifest | Sequence[Path],
     options: PredictOptions | None = None,
     *,
-    on_files: OnFiles | None = None,
+    progress: Progress = SILENT,
     read: Callable[[Manifest], Readings] | None = None,
 ) -> Scored:
     """Score images with a Run: folds answer with their mean, an ensemble with its vote.
@@ -56,7 +55,7 @@ def predict(
         run: a finished Run.
         images: a manifest, of which one split is scored, or image files and folders.
         options: how.
-        on_files: told how many files each batch accounted for, e.g. to move a progress bar.
+        progress: told of the files that each batch accounted for.
         read: what single networks say of a manifest's files, where that is known or shared between
             Runs already; by default the files are read and every network is run.
 
@@ -66,15 +65,16 @@ def predict(
         ConfigError: the stain step goes by patient, and patients are not known; or the engine
             does not suit the Run.
         ModelError: the Run's weights are missing or changed.
-
     """
     options = options or PredictOptions()
     chosen = choose(run, images, options)
     if read is not None:
         scorer, paths = open_scorer(run), chosen.images.paths
         return make_scored(run, chosen, options, with_notes(scorer, paths, read(chosen.images)))
-    parts = score_batches(run, chosen.images, options)
-    return make_scored(run, chosen, options, gathered(_counted(parts, on_files)))
+    with working(progress, "scoring", total=len(chosen.images)):
+        parts = score_batches(run, chosen.images, options)
+        found = gathered(_counted(parts, progress))
+    return make_scored(run, chosen, options, found)
 
 
 def choose(run: Run, images: Manifest | Sequence[Path], options: PredictOptions) -> Chosen:
@@ -139,8 +139,7 @@ def _in_order(skipped: Sequence[SkippedFile], images: Manifest) -> tuple[Skipped
     return tuple(sorted(skipped, key=lambda item: place[str(item.path)]))
 
 
-def _counted(parts: Iterator[Reading], on_files: OnFiles | None) -> Iterator[Reading]:
+def _counted(parts: Iterator[Reading], progress: Progress) -> Iterator[Reading]:
     for part in parts:
-        if on_files:
-            on_files(len(part.places) + len(part.skipped))
+        progress.advance(len(part.places) + len(part.skipped), errors=len(part.skipped))
         yield part

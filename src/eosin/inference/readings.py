@@ -11,32 +11,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    import numpy.typing as npt
-
+    from eosin.arrays import Floats, Floats32, Ints
     from eosin.artefacts.preprocessing import Preprocessing
     from eosin.networks.run import Network, Run
     from eosin.pixels.batches import Batch
     from eosin.pixels.reading import SkippedFile
 
-    Floats = npt.NDArray[np.float64]
-    Ints = npt.NDArray[np.int64]
-    Apply = Callable[[npt.NDArray[np.float32]], Floats]
+    Apply = Callable[[Floats32], Floats]
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What was found out about the files of a list.
+    """What was found out about the files of a list."""
 
-    Attributes:
-        places: positions of the files that could be read, shape (n,), ascending.
-        values: a row for each, shape (n, ...): logits, probabilities or features.
-        skipped: the files that could not be read.
-        notes: of each of ``places``, what the stain step noted, or nothing; empty where unasked.
-    """
-
-    places: Ints
-    values: Floats
-    skipped: tuple[SkippedFile, ...] = ()
+    places: Ints  # positions of the files that could be read, shape (n,), ascending
+    values: Floats  # a row for each, shape (n, ...): logits, probabilities or features
+    skipped: tuple[SkippedFile, ...] = ()  # the files that could not be read
+    # of each of ``places``, what the stain step noted, or nothing; empty where unasked
     notes: tuple[str, ...] = ()
 
 
@@ -58,17 +49,11 @@ class Readings(Protocol):
 
 @dataclass
 class BatchReadings:
-    """What single Runs say of one batch of files; each network is asked once.
+    """What single Runs say of one batch of files; each network is asked once."""
 
-    Attributes:
-        paths: the files of the whole sequence that the batch is of.
-        batches: the batch as each preprocessing makes it.
-        networks: answer, by the SHA-256 of their Run's record.
-    """
-
-    paths: Sequence[Path]
-    batches: Mapping[Preprocessing, Batch]
-    networks: Mapping[str, Network]
+    paths: Sequence[Path]  # the files of the whole sequence that the batch is of
+    batches: Mapping[Preprocessing, Batch]  # the batch as each preprocessing makes it
+    networks: Mapping[str, Network]  # answer, by the SHA-256 of their Run's record
     _kept: dict[tuple[str, str], Reading] = field(default_factory=dict)
 
     def logits(self, run: Run) -> Reading:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from eosin.inference.members import open_scorer
 from eosin.inference.readings import BatchReadings
-from eosin.machine import available_cores
+from eosin.machine import reading_threads
 from eosin.pixels.batches import View, read_views
 from eosin.pixels.stain_sources import patient_sources
 
@@ -26,25 +26,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PredictOptions:
-    """How to score.
+    """How to score."""
 
-    Attributes:
-        split: the manifest's split to score; None for the test split, or for every row of a
-            manifest without splits.
-        allow_seen: score patients that the Run was trained or validated on, and say so.
-        device: auto, cpu or cuda.
-        batch_size: images a forward pass.
-        workers: reading threads; None for one a core.
-        engine: auto, torch, onnxruntime or openvino.
-
-    """
-
+    # the manifest's split to score; None for the test split, or for every row of a manifest without
+    # splits
     split: str | None = None
-    allow_seen: bool = False
-    device: str = "auto"
-    batch_size: int = 32
-    workers: int | None = None
-    engine: str = "auto"
+    allow_seen: bool = False  # score patients that the Run was trained or validated on, and say so
+    device: str = "auto"  # auto, cpu or cuda
+    batch_size: int = 32  # images a forward pass
+    workers: int | None = None  # reading threads; None for one a core
+    engine: str = "auto"  # auto, torch, onnxruntime or openvino
 
 
 def score_batches(
@@ -75,11 +66,7 @@ def score_batches(
     }
     networks = {network.run.sha256: network for network in opened}
     for batches in read_views(
-        paths,
-        tuple(views.values()),
-        batch_size=options.batch_size,
-        workers=workers,
-        start=start,
+        paths, tuple(views.values()), batch_size=options.batch_size, workers=workers, start=start
     ):
         readings = BatchReadings(paths, dict(zip(views, batches, strict=True)), networks)
         yield with_notes(scorer, paths, readings)
@@ -91,8 +78,3 @@ def with_notes(scorer: Scorer, paths: Sequence[Path], readings: Readings) -> Rea
     found = scorer.probabilities(readings)
     notes = scorer.stain_notes(readings)
     return replace(found, notes=tuple(notes.get(paths[place], "") for place in found.places))
-
-
-def reading_threads(workers: int | None) -> int:
-    """As many as asked for, or one a core that this process may use."""
-    return available_cores() if workers is None else workers

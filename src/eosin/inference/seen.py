@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eosin.data.identity import Identity
-from eosin.errors import LeakageError
+from eosin.errors import LeakageError, first_ten
 
 if TYPE_CHECKING:
     from eosin.artefacts.manifest import Manifest
@@ -32,17 +32,15 @@ def require_unseen(run: Run, images: Manifest, *, own_test_split: bool) -> None:
         own_test_split: whether ``images`` are the test split of the very manifest that trained
             ``run``. Under a leaky protocol its patients were seen by design; the protocol's
             name already says so, and every artefact carries it.
-
     """
     if own_test_split and run.record.protocol.leaky:
         return
     met, count = _met(run, images, other_units=not own_test_split)
     if not met:
         return
-    shown = ", ".join(met[:10]) + (", ..." if len(met) > 10 else "")
     raise LeakageError(
         f"{run.folder} was trained or validated on {len(met)} of these patients "
-        f"({count} images): {shown}. Score the test split, or other patients; "
+        f"({count} images): {first_ten(met)}. Score the test split, or other patients; "
         "--allow-seen scores them all the same and writes so on the result."
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,28 +15,14 @@ from eosin.inference.readings import gathered
 from eosin.inference.scoring import PredictOptions, score_batches
 from eosin.locks import one_writer
 from eosin.pixels.reading import error_table_path, write_error_table
+from eosin.progress import SILENT, Progress, working
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from eosin.inference.readings import Reading
     from eosin.networks.run import Run
-
-
-@dataclass(frozen=True, slots=True)
-class Headway:
-    """How far a prediction is.
-
-    Attributes:
-        done: files accounted for.
-        total: files in all.
-        errors: of those done, the ones that could not be read.
-    """
-
-    done: int
-    total: int
-    errors: int
 
 
 def predict_to_table(
@@ -48,7 +33,7 @@ def predict_to_table(
     *,
     resume: bool = False,
     overwrite: bool = False,
-    on_headway: Callable[[Headway], None] | None = None,
+    progress: Progress = SILENT,
 ) -> Scored:
     """Score images as ``predict`` does, and write the table; each batch is kept as it comes.
 
@@ -63,7 +48,7 @@ def predict_to_table(
         options: how.
         resume: go on with what an interrupted prediction left, where it left something.
         overwrite: start anew even where an interrupted prediction left something.
-        on_headway: told how far it is, first of all where it starts.
+        progress: told how far it is, first of all where it starts.
 
     Raises:
         DataError: an interrupted prediction lies there and neither ``resume`` nor ``overwrite``
@@ -84,8 +69,9 @@ def predict_to_table(
         opened = going_on if resume and not overwrite else Journal.begin
         with opened(path, head, chosen.images.paths) as journal:
             coming = score_batches(run, chosen.images, options, start=journal.done)
-            with closing(coming):
-                parts = _keep(journal, coming, len(chosen.images), on_headway or (lambda _: None))
+            work = working(progress, "scoring", total=len(chosen.images), done=journal.done)
+            with closing(coming), work:
+                parts = _keep(journal, coming, progress)
             scored = make_scored(run, chosen, options, gathered(parts))
             with keeping(path):
                 scored.predictions.write(out)
@@ -94,18 +80,13 @@ def predict_to_table(
     return scored
 
 
-def _keep(
-    journal: Journal,
-    coming: Iterable[Reading],
-    total: int,
-    tell: Callable[[Headway], None],
-) -> list[Reading]:
+def _keep(journal: Journal, coming: Iterable[Reading], progress: Progress) -> list[Reading]:
     """What the journal held already, and what comes, which is added to it."""
-    parts, errors = [journal.kept], len(journal.kept.skipped)
-    tell(Headway(journal.done, total, errors))
+    parts = [journal.kept]
+    progress.advance(0, errors=len(journal.kept.skipped))
     for part in coming:
+        done = journal.done
         journal.append(part)
         parts.append(part)
-        errors += len(part.skipped)
-        tell(Headway(journal.done, total, errors))
+        progress.advance(journal.done - done, errors=len(part.skipped))
     return parts

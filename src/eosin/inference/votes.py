@@ -15,10 +15,8 @@ from eosin.errors import DataError, ModelError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
+    from eosin.arrays import Floats, Ints
 
-    Floats = npt.NDArray[np.float64]
-    Ints = npt.NDArray[np.int64]
 
 TIE_SHARE = 1e-6  # of a vote; far below 1 / members, far above a CSV's rounding
 _FLOOR = 1e-12
@@ -64,7 +62,6 @@ def weighted_vote(probabilities: Floats, weights: Sequence[float]) -> Floats:
 
     Raises:
         ModelError: as many weights as members are wanted, of that kind.
-
     """
     _require_table(probabilities)
     share = np.asarray(weights, dtype=np.float64)
@@ -87,7 +84,6 @@ def fit_weights(probabilities: Floats, labels: Ints) -> tuple[float, ...]:
     Args:
         probabilities: shape (members, n, classes).
         labels: true class indices, shape (n,).
-
     """
     _require_table(probabilities)
     members, images, _ = probabilities.shape

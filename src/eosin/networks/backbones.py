@@ -35,24 +35,17 @@ _STUDY_SIZES = dict(STUDY_BACKBONES.values())
 
 @dataclass(frozen=True, slots=True)
 class BackboneSpec:
-    """What is known of a backbone before it is built.
+    """What is known of a backbone before it is built."""
 
-    Attributes:
-        name: timm's name, or ``"inception_her2"``; with ``@strideN`` where it is cut off early.
-        size: native side of the square input, in pixels.
-        mean: of the RGB channels in [0, 1] that its ImageNet weights expect.
-        std: the same for the standard deviation.
-        family: the design it belongs to, e.g. ``"EfficientNetV2"``.
-        fixed_size: whether it takes its native size only.
-        stride: of the map after which it is cut off, in input pixels; None for the whole network.
-    """
-
-    name: str
-    size: int
+    name: str  # timm's name, or ``"inception_her2"``; with ``@strideN`` where it is cut off early
+    size: int  # native side of the square input, in pixels
+    # of the RGB channels in [0, 1] that its ImageNet weights expect
     mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    std: tuple[float, float, float]  # the same for the standard deviation
+    # the design it belongs to, e.g. ``"EfficientNetV2"``
     family: str
-    fixed_size: bool = False
+    fixed_size: bool = False  # whether it takes its native size only
+    # of the map after which it is cut off, in input pixels; None for the whole network
     stride: int | None = None
 
     @property

@@ -27,17 +27,11 @@ _AT_A_TIME: Final = 6  # images; at 224 px no map of theirs takes 32 MiB, which 
 
 @dataclass(frozen=True, eq=False)
 class Response:
-    """What a network answers to a batch.
+    """What a network answers to a batch."""
 
-    Attributes:
-        pixels: its input (N, 3, S, S).
-        feature_map: the last map (N, K, h, w).
-        logits: of every class (N, C).
-    """
-
-    pixels: Tensor
-    feature_map: Tensor
-    logits: Tensor
+    pixels: Tensor  # its input (N, 3, S, S)
+    feature_map: Tensor  # the last map (N, K, h, w)
+    logits: Tensor  # of every class (N, C)
 
     @property
     def stride(self) -> int:

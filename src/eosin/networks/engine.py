@@ -15,13 +15,9 @@ from eosin.networks.torch_engine import TorchEngine
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
-    import numpy.typing as npt
-
+    from eosin.arrays import Floats, Ints, Pixels
     from eosin.artefacts.run import RunRecord
 
-    Pixels = npt.NDArray[np.float32]
-    Floats = npt.NDArray[np.float64]
 
 EngineName = Literal["auto", "torch", "onnxruntime", "openvino"]
 ENGINES: tuple[str, ...] = get_args(EngineName)
@@ -40,7 +36,7 @@ class Maps(Protocol):
         """Input pixels from one place of a map to the next, rounded up."""
         ...
 
-    def of(self, targets: npt.NDArray[np.int64]) -> Pixels:
+    def of(self, targets: Ints) -> Pixels:
         """Maps (n, h, w), at least 0, of one class index an image (n,)."""
         ...
 

@@ -15,8 +15,7 @@ from eosin.networks.tensors import write_tensors
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
-    import numpy.typing as npt
+    from eosin.arrays import Floats
 
 WIDTHS = (128, 32)
 DROPOUT = 0.2
@@ -50,14 +49,12 @@ class FusionHead(nn.Module):
         logits: Tensor = self.layers(features)
         return logits
 
-    def logits(self, features: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def logits(self, features: Floats) -> Floats:
         """Logits (n, classes) of features (n, channels) at prediction: no dropout, fixed norms."""
         training = self.training
         self.eval()
         with torch.inference_mode():
-            scores: npt.NDArray[np.float64] = (
-                self(torch.from_numpy(features).float()).double().numpy()
-            )
+            scores: Floats = self(torch.from_numpy(features).float()).double().numpy()
         self.train(training)
         return scores
 

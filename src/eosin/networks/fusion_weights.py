@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eosin.errors import ModelError
+from eosin.errors import ModelError, first_ten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy.typing as npt
-
+    from eosin.arrays import Floats, Floats32
     from eosin.networks.run import Run
 
-    Floats = npt.NDArray[np.float64]
-    Tensors = Mapping[str, npt.NDArray[np.float32]]
+    Tensors = Mapping[str, Floats32]
 
 _NORM_EPSILON = 1e-5  # of torch's BatchNorm1d, which fitted the head
 # Places of normalisation and linear layer in ``fusion.FusionHead.layers``.
@@ -44,7 +42,7 @@ class FusionWeights:
         norms = {f"layers.{norm}.{name}" for norm, _ in _STEPS for name in _NORM}
         linears = {f"layers.{step}.{name}" for _, step in _STEPS for name in _LINEAR}
         if differing := sorted((norms | linears) ^ tensors.keys()):
-            raise ValueError(f"missing or unknown: {', '.join(differing[:5])}")
+            raise ValueError(f"missing or unknown: {first_ten(differing)}")
         for name, values in tensors.items():
             if not np.isfinite(values).all() or (name.endswith("var") and values.min() < 0):
                 raise ValueError(f"{name} holds values that are not finite, or a variance below 0")

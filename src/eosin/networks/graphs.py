@@ -15,12 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import numpy.typing as npt
-
+    from eosin.arrays import Floats, Ints, Pixels
     from eosin.artefacts.graph import Graph, GraphFormat
 
-    Pixels = npt.NDArray[np.float32]
-    Floats = npt.NDArray[np.float64]
 
 # Engine: the module it needs, and the extra of eosin that installs it.
 _NEEDS = {"onnxruntime": ("onnxruntime", "onnx"), "openvino": ("openvino", "openvino")}
@@ -41,19 +38,13 @@ class Session(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class GraphMaps:
-    """Grad-CAM maps of a batch.
+    """Grad-CAM maps of a batch."""
 
-    Attributes:
-        logits: (n, classes).
-        of_all: the maps of every class, (n, classes, h, w), at least 0.
-        stride: input pixels from one place of a map to the next, rounded up.
-    """
+    logits: Floats  # (n, classes)
+    of_all: Pixels  # the maps of every class, (n, classes, h, w), at least 0
+    stride: int  # input pixels from one place of a map to the next, rounded up
 
-    logits: Floats
-    of_all: Pixels
-    stride: int
-
-    def of(self, targets: npt.NDArray[np.int64]) -> Pixels:
+    def of(self, targets: Ints) -> Pixels:
         """Maps (n, h, w) of one class index an image (n,)."""
         return self.of_all[np.arange(len(targets)), targets]
 

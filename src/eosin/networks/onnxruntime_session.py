@@ -11,10 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import numpy as np
-    import numpy.typing as npt
+    from eosin.arrays import Pixels
 
-    Pixels = npt.NDArray[np.float32]
 
 _ERRORS_ONLY = 3
 

@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-    import numpy.typing as npt
+    from eosin.arrays import Pixels
 
-    Pixels = npt.NDArray[np.float32]
 
 _TELEMETRY = "openvino_telemetry"
 

@@ -25,14 +25,11 @@ from eosin.networks.engine import ENGINES, open_engine
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    import numpy.typing as npt
-
+    from eosin.arrays import Floats, Pixels
     from eosin.artefacts.graph import Graph
     from eosin.artefacts.preprocessing import Preprocessing
     from eosin.networks.engine import Engine, Maps
 
-    Pixels = npt.NDArray[np.float32]
-    Floats = npt.NDArray[np.float64]
 
 RECORD_NAME = "run.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -149,17 +146,12 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A network of a Run, ready to answer.
+    """A network of a Run, ready to answer."""
 
-    Attributes:
-        name: of its own among the networks opened together, e.g. ``"bh/fold-1"``.
-        run: the Run that it belongs to, which has no other.
-        engine: computes it.
-    """
-
+    # of its own among the networks opened together, e.g. ``"bh/fold-1"``
     name: str
-    run: Run
-    engine: Engine
+    run: Run  # the Run that it belongs to, which has no other
+    engine: Engine  # computes it
 
     @property
     def preprocessing(self) -> Preprocessing:

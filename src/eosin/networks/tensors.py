@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from eosin.errors import ModelError
+from eosin.errors import ModelError, first_ten
 from eosin.files import replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from torch import Tensor, nn
@@ -83,7 +83,7 @@ def set_tensors(
         "unknown": tensors.keys() - wanted.keys(),
         "unlike": [f"{key} {own} for {want}" for key, (own, want) in kinds.items() if own != want],
     }
-    found = "; ".join(f"{fault} {_listed(names)}" for fault, names in faults.items() if names)
+    found = "; ".join(f"{fault} {first_ten(names)}" for fault, names in faults.items() if names)
     if found:
         raise ModelError(f"{place}: not the weights of {name!r} ({found}); {fix}")
     values = {key: tensors[key].to(tensor.dtype) for key, tensor in wanted.items()}
@@ -93,7 +93,7 @@ def set_tensors(
     if wrong:
         raise ModelError(
             f"{place}: {name!r} has one tensor under several names, and the file differs in "
-            f"{_listed(wrong)}; {fix}"
+            f"{first_ten(wrong)}; {fix}"
         )
 
 
@@ -116,11 +116,6 @@ def require_sound(tensors: Mapping[str, Tensor], place: object, *, fix: str) -> 
             raise ModelError(f"{place}: {name} holds values that are not finite; {fix}")
         if low < 0 and name.endswith("running_var"):
             raise ModelError(f"{place}: {name} holds a variance below 0 ({low:g}); {fix}")
-
-
-def _listed(names: Collection[str], *, most: int = 5) -> str:
-    shown = ", ".join(sorted(names)[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 def _kind(tensor: Tensor) -> str:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from eosin.arrays import Floats, Floats32, Ints
     from eosin.networks.cam import Response
     from eosin.networks.classifier import Classifier
 
@@ -21,9 +22,9 @@ class TorchMaps:
     response: Response
 
     @property
-    def logits(self) -> npt.NDArray[np.float64]:
+    def logits(self) -> Floats:
         """Logits (n, classes)."""
-        logits: npt.NDArray[np.float64] = self.response.logits.double().cpu().numpy()
+        logits: Floats = self.response.logits.double().cpu().numpy()
         return logits
 
     @property
@@ -31,7 +32,7 @@ class TorchMaps:
         """Input pixels from one place of a map to the next, rounded up."""
         return self.response.stride
 
-    def of(self, targets: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    def of(self, targets: Ints) -> Floats32:
         """Maps (n, h, w), at least 0, of one class index an image (n,)."""
         import torch
 
@@ -39,7 +40,7 @@ class TorchMaps:
 
         chosen = torch.from_numpy(targets).to(self.response.logits.device)
         maps = grad_cam(self.classifier, self.response, chosen)
-        raw: npt.NDArray[np.float32] = maps.float().cpu().numpy()
+        raw: Floats32 = maps.float().cpu().numpy()
         return raw
 
 
@@ -64,15 +65,15 @@ class TorchEngine:
         """The design of the backbone."""
         return self.classifier.spec.family
 
-    def logits(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    def logits(self, batch: Floats32) -> Floats:
         """Logits (n, classes) of prepared input (n, 3, size, size)."""
         return self._apply(batch, features=False)
 
-    def features(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    def features(self, batch: Floats32) -> Floats:
         """Pooled features (n, channels) of prepared input (n, 3, size, size)."""
         return self._apply(batch, features=True)
 
-    def maps(self, batch: npt.NDArray[np.float32]) -> TorchMaps:
+    def maps(self, batch: Floats32) -> TorchMaps:
         """Maps of prepared input; NoMapError where the network has no feature map of its own."""
         import torch
 
@@ -83,7 +84,7 @@ class TorchEngine:
         require_finite(self.classifier, response.logits)
         return TorchMaps(self.classifier, response)
 
-    def head_logits(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    def head_logits(self, features: Floats32) -> Floats:
         """Logits (n, classes) of pooled features (n, channels)."""
         import torch
 
@@ -92,7 +93,7 @@ class TorchEngine:
         with torch.inference_mode():
             scores = self.classifier.head(torch.from_numpy(features).to(self._device))
             require_finite(self.classifier, scores)
-            result: npt.NDArray[np.float64] = scores.double().cpu().numpy()
+            result: Floats = scores.double().cpu().numpy()
         return result
 
     def backbone_state(self) -> dict[str, npt.NDArray[np.generic]]:
@@ -103,7 +104,7 @@ class TorchEngine:
             if not name.startswith("head.")
         }
 
-    def _apply(self, batch: npt.NDArray[np.float32], *, features: bool) -> npt.NDArray[np.float64]:
+    def _apply(self, batch: Floats32, *, features: bool) -> Floats:
         import torch
 
         from eosin.networks.classifier import require_finite, taking
@@ -114,5 +115,5 @@ class TorchEngine:
             with taking(self.classifier, batch.shape[-1]):
                 values = self.classifier.features(pixels) if features else self.classifier(pixels)
             require_finite(self.classifier, values)
-            result: npt.NDArray[np.float64] = values.double().cpu().numpy()
+            result: Floats = values.double().cpu().numpy()
         return result

@@ -26,22 +26,16 @@ WEIGHTS_SETTING = "EOSIN_WEIGHTS"
 
 @dataclass(frozen=True, slots=True)
 class WeightsReport:
-    """What ``initialise`` did.
+    """What ``initialise`` did."""
 
-    Attributes:
-        source: where the weights come from, in words.
-        loaded: tensors of the backbone that were set.
-        missing: names of BatchNorm step counters the source lacks (the only ones it may lack).
-        unexpected: names in the source that the backbone has no place for, its head left out, and
-            what lies behind the cut of one that is cut off early.
-        changed: tensors whose values differ from the random ones that stood there.
-    """
-
-    source: str
-    loaded: int
+    source: str  # where the weights come from, in words
+    loaded: int  # tensors of the backbone that were set
+    # names of BatchNorm step counters the source lacks (the only ones it may lack)
     missing: tuple[str, ...] = ()
+    # names in the source that the backbone has no place for, its head left out, and what lies
+    # behind the cut of one that is cut off early
     unexpected: tuple[str, ...] = ()
-    changed: int = 0
+    changed: int = 0  # tensors whose values differ from the random ones that stood there
 
 
 def initialise(classifier: Classifier, source: str) -> WeightsReport:

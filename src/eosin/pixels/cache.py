@@ -23,13 +23,15 @@ from typing import TYPE_CHECKING, Self
 from eosin.artefacts.preprocessing import Preprocessing
 from eosin.errors import ConfigError, DataError
 from eosin.files import sha256_of
+from eosin.machine import reading_threads
 from eosin.pixels.pixel_store import PixelStore, Row, append_lines, is_sound, read_lines
 from eosin.pixels.read_ahead import read_ahead
 from eosin.pixels.stain_normalizer import source_key
 from eosin.pixels.views import Views
+from eosin.progress import SILENT, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from eosin.pixels.reading import UInt8Image
@@ -69,17 +71,16 @@ class PixelCache:
         self,
         views: Views,
         *,
-        workers: int = 2,
-        on_files: Callable[[int], None] | None = None,
-        on_wait: Callable[[], None] | None = None,
+        workers: int | None = None,
+        progress: Progress = SILENT,
     ) -> Views:
         """The same views, decoded ahead; a file that cannot be read is left to whoever asks for it.
 
         Args:
             views: the images, under this cache's preprocessing.
             workers: decoding threads.
-            on_files: told how many files were found or decoded since it was told last.
-            on_wait: told once where another process is filling this cache and is waited for.
+            progress: told of files found or decoded, and noted where another process is filling
+                this cache and is waited for.
 
         Raises:
             CacheError: the disk has no room or the folder cannot be written; names the folder, the
@@ -87,12 +88,12 @@ class PixelCache:
         """
         store = PixelStore(self.folder, self.spec.size)
         views = replace(views, packed=None, rows=())
-        packing = _Packing(store, views, workers=workers, on_files=on_files or _ignore)
+        packing = _Packing(store, views, workers=reading_threads(workers), progress=progress)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             missing = packing.find(range(len(views)))
             if missing:
-                with store.locked(on_wait):
+                with store.locked(progress):
                     packing.fill(packing.find(missing))
             return packing.packed()
         except CacheError:
@@ -122,7 +123,7 @@ class _Packing:
     store: PixelStore
     views: Views
     workers: int = field(kw_only=True)
-    on_files: Callable[[int], None] = field(kw_only=True)
+    progress: Progress = field(kw_only=True)
     rows: dict[int, int] = field(default_factory=dict)
     fresh: dict[str, Row] = field(default_factory=dict)
 
@@ -141,7 +142,7 @@ class _Packing:
         found = read_ahead(row_of, places, workers=self.workers, ahead=_AHEAD)
         rows = {place: row for place, row in zip(places, found, strict=True) if row is not None}
         self.rows.update(rows)
-        self.on_files(len(rows))
+        self.progress.advance(len(rows))
         return [place for place in places if place not in rows]
 
     def fill(self, places: Sequence[int]) -> None:
@@ -159,7 +160,7 @@ class _Packing:
             if len(waiting) >= together:
                 self._keep(waiting)
                 waiting = []
-            self.on_files(1)
+            self.progress.advance()
         self._keep(waiting)
 
     def packed(self) -> Views:
@@ -241,7 +242,3 @@ def _decoders() -> dict[str, str]:
 
     versions = {"eosin": __version__, "opencv": cv2.__version__}
     return {**versions, "pillow": PIL.__version__, "numpy": np.__version__, "layout": _LAYOUT}
-
-
-def _ignore(_: int) -> None:
-    """Tell nobody."""

@@ -10,10 +10,9 @@ from typing import Final
 import cv2
 import numpy as np
 
+from eosin.arrays import Floats, Floats32
 from eosin.artefacts.preprocessing import FEWEST_DEGREES, LEAST_CONCENTRATION
 from eosin.pixels.optical_density import (
-    FloatArray,
-    Matrix,
     along_each,
     as_floats,
     change_density,
@@ -39,11 +38,11 @@ class StainEstimate:
             are neither black nor ink.
     """
 
-    stain_matrix: Matrix
-    max_concentration: Matrix
+    stain_matrix: Floats
+    max_concentration: Floats
 
 
-def estimate_from_matrix(density: FloatArray, stain_matrix: Matrix) -> StainEstimate:
+def estimate_from_matrix(density: Floats32, stain_matrix: Floats) -> StainEstimate:
     """Complete a stain matrix with its pseudo-maximal concentrations over ``density`` (3, n).
 
     Raises:
@@ -58,17 +57,17 @@ def estimate_from_matrix(density: FloatArray, stain_matrix: Matrix) -> StainEsti
     return StainEstimate(stain_matrix=stain_matrix, max_concentration=most)
 
 
-def haematoxylin_first(stains: Matrix) -> Matrix:
+def haematoxylin_first(stains: Floats) -> Floats:
     """The two rows in order: haematoxylin absorbs the larger share of red."""
     return stains if stains[0, 0] > stains[1, 0] else stains[::-1].copy()
 
 
-def least_squares(stain_matrix: Matrix) -> Matrix:
+def least_squares(stain_matrix: Floats) -> Floats:
     """The (3, 2) matrix from densities to concentrations, ``concentration = density @ matrix``."""
     return np.asarray(np.linalg.solve(stain_matrix @ stain_matrix.T, stain_matrix).T)
 
 
-def high_percentile(values: FloatArray, percent: float) -> float:
+def high_percentile(values: Floats32, percent: float) -> float:
     """``np.percentile(values, percent)`` for a high percentile, four times faster.
 
     A look at few values bounds the tail; only the tail is put in order.
@@ -119,7 +118,7 @@ def repaint_nonnegative(
     affine = density_map(np.vstack([_scaled_target(source, target), nothing]))
     first, second = strip_of_floats(image), strip_of_floats(image)
 
-    def change(density: FloatArray) -> FloatArray:
+    def change(density: Floats32) -> Floats32:
         concentration = cv2.transform(density, together, dst=first)
         single = cv2.transform(density, alone, dst=second)
         cv2.min(concentration, single, dst=concentration)
@@ -129,12 +128,12 @@ def repaint_nonnegative(
     return change_density(image, change)
 
 
-def _scaled_target(source: StainEstimate, target: StainEstimate) -> Matrix:
+def _scaled_target(source: StainEstimate, target: StainEstimate) -> Floats:
     scale = target.max_concentration / source.max_concentration
     return scale[:, None] * target.stain_matrix
 
 
-def _is_separable(stain_matrix: Matrix) -> bool:
+def _is_separable(stain_matrix: Floats) -> bool:
     lengths = np.linalg.norm(stain_matrix, axis=1)
     if not (np.abs(lengths - 1.0) <= 1e-3).all():
         return False
@@ -142,5 +141,5 @@ def _is_separable(stain_matrix: Matrix) -> bool:
     return cosine < math.cos(math.radians(FEWEST_DEGREES))
 
 
-def _is_usable(stain_matrix: Matrix, most: Matrix) -> bool:
+def _is_usable(stain_matrix: Floats, most: Floats) -> bool:
     return _is_separable(stain_matrix) and bool((most >= LEAST_CONCENTRATION).all())

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import Final, TypeAlias
+from typing import Final
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from eosin.arrays import Bools
 from eosin.pixels.optical_density import LIGHT, as_bytes
 from eosin.pixels.reading import UInt8Image
-
-Mask: TypeAlias = npt.NDArray[np.bool_]
 
 DARK_VALUE: Final = 24  # nuclei are brighter in blue; few pixels of the darkest are not
 LOOK_PIXELS: Final = 4_096  # enough to tell what an image is
@@ -33,7 +32,7 @@ _EDGE_VALUE: Final = 56  # what compression and scaling leave in black beside ti
 _ASKEW: Final = 0.1  # of a side
 
 
-def foreign_pixels(image: UInt8Image) -> Mask | None:
+def foreign_pixels(image: UInt8Image) -> Bools | None:
     """Where an image shows black or ink, (height, width); None where it shows neither.
 
     Black is padding or what lies beyond a scanner's field: below 24 in all channels, in lines.
@@ -56,7 +55,7 @@ def foreign_pixels(image: UInt8Image) -> Mask | None:
     return foreign if foreign.any() else None
 
 
-def with_edges(foreign: Mask) -> Mask:
+def with_edges(foreign: Bools) -> Bools:
     """What is foreign, and what lies so near that it may hold some of both.
 
     Where a side of the image is black in part, the black may lie askew and fade over the rest.
@@ -68,7 +67,7 @@ def with_edges(foreign: Mask) -> Mask:
     return near
 
 
-def put_back(image: UInt8Image, foreign: Mask | None, painted: UInt8Image) -> UInt8Image:
+def put_back(image: UInt8Image, foreign: Bools | None, painted: UInt8Image) -> UInt8Image:
     """``painted``, but ``image`` where that is foreign; written into ``painted``."""
     if foreign is not None:
         cv2.copyTo(image, foreign.view(np.uint8), painted)
@@ -100,56 +99,56 @@ def darkest(pixels: UInt8Image) -> UInt8Image:
     return as_bytes(np.minimum(np.minimum(pixels[0], pixels[1]), pixels[2]))
 
 
-def _black(top: UInt8Image) -> Mask:
+def _black(top: UInt8Image) -> Bools:
     run = max(3, min(top.shape) // _RUN | 1)  # an even kernel would shift what it opens
     dark = top < DARK_VALUE
     black = _enough(_opened(dark, (1, run)) | _opened(dark, (run, 1)))
     return black | (_grown(black) & (top < _EDGE_VALUE))
 
 
-def _ink(inky: Mask) -> Mask:
+def _ink(inky: Bools) -> Bools:
     ink = _enough(_opened(inky, (3, 3)))
     ink |= _grown(ink) & inky
     return _closed(ink)
 
 
-def _enough(mask: Mask) -> Mask:
+def _enough(mask: Bools) -> Bools:
     """The mask, or an empty one where it covers too little to matter."""
     return mask if np.count_nonzero(mask) >= _LEAST_SHARE * mask.size else np.zeros_like(mask)
 
 
-def _opened(mask: Mask, size: tuple[int, int]) -> Mask:
+def _opened(mask: Bools, size: tuple[int, int]) -> Bools:
     """The mask without what does not hold a rectangle of ``size``, (height, width)."""
     kernel = np.ones(size, dtype=np.uint8)
     return _as_mask(cv2.morphologyEx(mask.view(np.uint8), cv2.MORPH_OPEN, kernel))
 
 
-def _closed(mask: Mask) -> Mask:
+def _closed(mask: Bools) -> Bools:
     """The mask with gaps of less than three pixels filled."""
     kernel = np.ones((3, 3), dtype=np.uint8)
     return _as_mask(cv2.morphologyEx(mask.view(np.uint8), cv2.MORPH_CLOSE, kernel))
 
 
-def _grown(mask: Mask) -> Mask:
+def _grown(mask: Bools) -> Bools:
     side = 2 * _reach(mask) + 1
     return _as_mask(cv2.dilate(mask.view(np.uint8), np.ones((side, side), dtype=np.uint8)))
 
 
-def _reach(mask: Mask) -> int:
+def _reach(mask: Bools) -> int:
     height, width = mask.shape
     return int(max(2, min(height, width) // _REACH))
 
 
-def _as_mask(zeros_and_ones: npt.NDArray[np.generic]) -> Mask:
+def _as_mask(zeros_and_ones: npt.NDArray[np.generic]) -> Bools:
     return zeros_and_ones.view(np.bool_)
 
 
-def _like_ink(pixels: UInt8Image) -> Mask:
+def _like_ink(pixels: UInt8Image) -> Bools:
     """Which pixels have the colour of an ink, (3, ...) to (...)."""
     red, green, blue = pixels
     warm, cold = np.maximum(red, green), np.maximum(green, blue)
     top = np.maximum(red, cold)
-    inky: Mask = green > cv2.LUT(red, _outshone(_GREEN_OVER_RED))
+    inky: Bools = green > cv2.LUT(red, _outshone(_GREEN_OVER_RED))
     inky |= blue > cv2.LUT(warm, _outshone(_BLUE_OVER_BOTH))
     inky |= red > cv2.LUT(cold, _outshone(_RED_OVER_BOTH))
     inky |= (top < _BLACK_INK) & (top - darkest(pixels) <= _GREYEST)

@@ -27,20 +27,15 @@ _PICTURES = {
 
 @dataclass(frozen=True, slots=True)
 class ImageFiles:
-    """What lies under the places that were walked.
+    """What lies under the places that were walked."""
 
-    Attributes:
-        images: regular files named like images, each once; by place as given, then by path.
-        skipped: what cannot be used and why, by path: no regular files, folders that cannot be
-            listed, second ways to the same file or folder, pictures of a format that is not read.
-        others: further regular files, by path: not named like images.
-        folders: every folder that was met, by path, those that cannot be listed too.
-    """
-
+    # regular files named like images, each once; by place as given, then by path
     images: tuple[Path, ...]
+    # what cannot be used and why, by path: no regular files, folders that cannot be listed, second
+    # ways to the same file or folder, pictures of a format that is not read
     skipped: tuple[SkippedFile, ...]
-    others: tuple[Path, ...]
-    folders: tuple[Path, ...]
+    others: tuple[Path, ...]  # further regular files, by path: not named like images
+    folders: tuple[Path, ...]  # every folder that was met, by path, those that cannot be listed too
 
     def require_images(self, places: Sequence[Path], expected: str = _EXPECTED) -> None:
         """DataError, with the first fault, where there is no image in ``places``."""

@@ -7,13 +7,14 @@ from typing import Final
 
 import numpy as np
 
+from eosin.arrays import Floats, Floats32
 from eosin.pixels.concentration import (
     StainEstimate,
     estimate_from_matrix,
     haematoxylin_first,
     high_percentile,
 )
-from eosin.pixels.optical_density import FloatArray, Matrix, along_each
+from eosin.pixels.optical_density import along_each
 from eosin.pixels.tissue_sample import Reason, TissueSample, UnstainedError
 
 _FEWEST_TISSUE_PIXELS: Final = 32
@@ -34,7 +35,7 @@ def macenko_estimate(sample: TissueSample, *, beta: float, alpha: float) -> Stai
     return estimate_from_matrix(sample.density, matrix)
 
 
-def macenko_stain_matrix(density: FloatArray, *, beta: float, alpha: float) -> Matrix:
+def macenko_stain_matrix(density: Floats32, *, beta: float, alpha: float) -> Floats:
     """(2, 3) unit stain vectors, haematoxylin first, of densities (3, n)."""
     dense = np.minimum(np.minimum(density[0], density[1]), density[2]) >= beta
     tissue = np.compress(dense, density, axis=1)
@@ -47,7 +48,7 @@ def macenko_stain_matrix(density: FloatArray, *, beta: float, alpha: float) -> M
     return haematoxylin_first(edges @ plane)
 
 
-def _extreme_angles(along: FloatArray, across: FloatArray, alpha: float) -> tuple[float, float]:
+def _extreme_angles(along: Floats32, across: Floats32, alpha: float) -> tuple[float, float]:
     if along.min() > 0:  # slopes rank as angles do, and are ten times quicker
         slopes = across / along
         low, high = -high_percentile(-slopes, 100 - alpha), high_percentile(slopes, 100 - alpha)
@@ -56,7 +57,7 @@ def _extreme_angles(along: FloatArray, across: FloatArray, alpha: float) -> tupl
     return -high_percentile(-angles, 100 - alpha), high_percentile(angles, 100 - alpha)
 
 
-def _principal_plane(tissue: FloatArray) -> Matrix:
+def _principal_plane(tissue: Floats32) -> Floats:
     """(2, 3) orthonormal axes of the first two principal directions; the mean lies on the first.
 
     The angles' percentiles are the same from any axis of the plane. From the mean's, hardly a
@@ -66,7 +67,7 @@ def _principal_plane(tissue: FloatArray) -> Matrix:
     centred = tissue - mean
     scatter = np.einsum("in,jn->ij", centred, centred).astype(np.float64)
     _, directions = np.linalg.eigh(scatter)
-    plane: Matrix = directions[:, 1:].T
+    plane: Floats = directions[:, 1:].T
     height, length = (plane @ mean).ravel()
     turn = np.array([[height, length], [-length, height]]) / max(math.hypot(height, length), 1e-12)
     return np.asarray(turn @ plane, dtype=np.float64)

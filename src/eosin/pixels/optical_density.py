@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cache
-from typing import Final, TypeAlias
+from typing import Final
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from eosin.arrays import Floats, Floats32
 from eosin.errors import DataError
 from eosin.pixels.reading import UInt8Image
-
-FloatArray: TypeAlias = npt.NDArray[np.float32]
-Matrix: TypeAlias = npt.NDArray[np.float64]
 
 LIGHT: Final = 240.0  # transmitted light behind no tissue (Macenko et al. 2009)
 TISSUE_DENSITY: Final = 0.15  # below this a pixel is glass, not tissue (Macenko et al. 2009)
@@ -37,7 +35,7 @@ def require_rgb_bytes(image: UInt8Image) -> UInt8Image:
 
 
 @cache
-def density_table() -> FloatArray:
+def density_table() -> Floats32:
     """Optical density of each byte, shape (256,), natural log; read-only.
 
     ``-ln((value + 1) / 240)`` (Beer-Lambert; Ruifrok & Johnston 2001): 5.5 for black, 0 for 239,
@@ -49,12 +47,12 @@ def density_table() -> FloatArray:
     return table
 
 
-def optical_density(pixels: UInt8Image) -> FloatArray:
+def optical_density(pixels: UInt8Image) -> Floats32:
     """Optical density of bytes, (height, width) or (height, width, 3); same shape, natural log."""
     return as_floats(cv2.LUT(pixels, density_table()))
 
 
-def change_density(image: UInt8Image, change: Callable[[FloatArray], FloatArray]) -> UInt8Image:
+def change_density(image: UInt8Image, change: Callable[[Floats32], Floats32]) -> UInt8Image:
     """Replace an image's optical densities and give the image back as bytes, same shape.
 
     Args:
@@ -83,7 +81,7 @@ def in_strips(image: UInt8Image, paint: Callable[[UInt8Image], UInt8Image]) -> U
     return painted.reshape(image.shape)
 
 
-def strip_of_floats(image: UInt8Image) -> FloatArray:
+def strip_of_floats(image: UInt8Image) -> Floats32:
     """Memory for what is computed of one strip, (1, n, 3); to be had once for all of an image.
 
     OpenCV's ``dst``: where the last strip is shorter, OpenCV takes new memory, so only what it
@@ -93,14 +91,14 @@ def strip_of_floats(image: UInt8Image) -> FloatArray:
     return np.empty((1, pixels, 3), dtype=np.float32)
 
 
-def change_density_linearly(image: UInt8Image, gain: Matrix) -> UInt8Image:
+def change_density_linearly(image: UInt8Image, gain: Floats) -> UInt8Image:
     """``change_density`` with ``new = density @ gain``, a (3, 3) matrix.
 
     Clipped, for what overflows a byte by far would wrap round to black.
     """
     affine, memory = density_map(gain), strip_of_floats(image)
 
-    def change(density: FloatArray) -> FloatArray:
+    def change(density: Floats32) -> Floats32:
         log_light = cv2.transform(density, affine, dst=memory)
         cv2.threshold(log_light, _LOG_WHITE, 0, cv2.THRESH_TRUNC, dst=log_light)
         return as_floats(log_light)
@@ -108,12 +106,12 @@ def change_density_linearly(image: UInt8Image, gain: Matrix) -> UInt8Image:
     return change_density(image, change)
 
 
-def density_map(gain: Matrix) -> FloatArray:
+def density_map(gain: Floats) -> Floats32:
     """The (3, 4) affine map from densities to log light for ``new = density @ gain``."""
     return np.column_stack([-gain.T, np.full(3, math.log(LIGHT))]).astype(np.float32)
 
 
-def along_each(rows: Matrix, density: FloatArray) -> FloatArray:
+def along_each(rows: Floats, density: Floats32) -> Floats32:
     """``rows @ density`` for few rows (k, 3) and many pixels (3, n); (k, n).
 
     Summed by einsum: a matrix product this flat would wake the threads of the linear algebra
@@ -131,7 +129,7 @@ def darkest_channel(image: UInt8Image) -> UInt8Image:
 
 
 def _change_strip(
-    strip: UInt8Image, change: Callable[[FloatArray], FloatArray], density: FloatArray
+    strip: UInt8Image, change: Callable[[Floats32], Floats32], density: Floats32
 ) -> UInt8Image:
     darkest = darkest_channel(strip)
     if darkest.max() < LIGHT:
@@ -141,7 +139,7 @@ def _change_strip(
     return as_bytes(cv2.add(_light_to_bytes(change(as_floats(lit))), glare))
 
 
-def _light_to_bytes(log_light: FloatArray) -> UInt8Image:
+def _light_to_bytes(log_light: Floats32) -> UInt8Image:
     """``exp(log_light) - 1``, rounded to the nearest byte; uses up its argument.
 
     No less than one is left by the exponential, so that the absolute value, which OpenCV takes, is
@@ -157,6 +155,6 @@ def as_bytes(array: npt.NDArray[np.generic]) -> UInt8Image:
     return np.asarray(array, dtype=np.uint8)
 
 
-def as_floats(array: npt.NDArray[np.generic]) -> FloatArray:
+def as_floats(array: npt.NDArray[np.generic]) -> Floats32:
     """The same array, known to hold float32."""
     return np.asarray(array, dtype=np.float32)

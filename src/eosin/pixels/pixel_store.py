@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eosin.progress import SILENT, Progress
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from eosin.pixels.reading import UInt8Image
 
@@ -40,15 +42,10 @@ class Row:
 
 @dataclass(frozen=True)
 class PixelStore:
-    """Images of shape (size, size, 3) by key.
+    """Images of shape (size, size, 3) by key."""
 
-    Attributes:
-        folder: where the files are.
-        size: side of an image in pixels.
-    """
-
-    folder: Path
-    size: int
+    folder: Path  # where the files are
+    size: int  # side of an image in pixels
 
     @property
     def row_bytes(self) -> int:
@@ -85,14 +82,15 @@ class PixelStore:
         return rows
 
     @contextmanager
-    def locked(self, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
+    def locked(self, progress: Progress = SILENT) -> Iterator[None]:
         """Keep other processes from appending; the system lets go of the lock of a killed one."""
         from filelock import lock_descriptor
 
         with (self.folder / LOCK_NAME).open("ab") as stream:
             if not lock_descriptor(stream.fileno(), blocking=False):
-                if on_wait:
-                    on_wait()
+                progress.note(
+                    f"waiting for another training that decodes images into {self.folder}"
+                )
                 lock_descriptor(stream.fileno())
             yield
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
+    from eosin.arrays import Floats32, UInt8Image
     from eosin.artefacts.preprocessing import Preprocessing
     from eosin.pixels.stain_normalizer import Source
 
 
-def resize(image: npt.NDArray[np.uint8], spec: Preprocessing) -> npt.NDArray[np.uint8]:
+def resize(image: UInt8Image, spec: Preprocessing) -> UInt8Image:
     """Bring an RGB image (height, width, 3) to (size, size, 3), averaging where it shrinks."""
     import cv2
 
@@ -26,12 +24,7 @@ def resize(image: npt.NDArray[np.uint8], spec: Preprocessing) -> npt.NDArray[np.
     return resized.astype("uint8", copy=False)
 
 
-def normalise(
-    image: npt.NDArray[np.uint8],
-    spec: Preprocessing,
-    *,
-    out: npt.NDArray[np.float32] | None = None,
-) -> npt.NDArray[np.float32]:
+def normalise(image: UInt8Image, spec: Preprocessing, *, out: Floats32 | None = None) -> Floats32:
     """Bytes (size, size, 3) scaled to [0, 1], less mean, over std, as (3, size, size).
 
     ``out``, of that shape, is filled and returned where it is given.
@@ -46,9 +39,7 @@ def normalise(
     return planes
 
 
-def scale_and_shift(
-    spec: Preprocessing,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def scale_and_shift(spec: Preprocessing) -> tuple[Floats32, Floats32]:
     """What ``normalise`` multiplies bytes by and then takes away, of each channel, shape (3,)."""
     import numpy as np
 
@@ -57,9 +48,7 @@ def scale_and_shift(
     return scale.astype(np.float32), np.asarray(spec.mean, np.float32) / std
 
 
-def view(
-    image: npt.NDArray[np.uint8], spec: Preprocessing, *, source: Source | None = None
-) -> npt.NDArray[np.uint8]:
+def view(image: UInt8Image, spec: Preprocessing, *, source: Source | None = None) -> UInt8Image:
     """What a network sees, as bytes (size, size, 3): the image in the target's stain, resized.
 
     The stain comes before the size: its estimate then rests on every pixel that the camera saw,
@@ -74,16 +63,14 @@ def view(
     return view_with_note(image, spec, source=source)[0]
 
 
-def prepare(
-    image: npt.NDArray[np.uint8], spec: Preprocessing, *, source: Source | None = None
-) -> npt.NDArray[np.float32]:
+def prepare(image: UInt8Image, spec: Preprocessing, *, source: Source | None = None) -> Floats32:
     """Network input (3, size, size) from an RGB image (height, width, 3); ``source`` as in view."""
     return normalise(view(image, spec, source=source), spec)
 
 
 def view_with_note(
-    image: npt.NDArray[np.uint8], spec: Preprocessing, *, source: Source | None = None
-) -> tuple[npt.NDArray[np.uint8], str]:
+    image: UInt8Image, spec: Preprocessing, *, source: Source | None = None
+) -> tuple[UInt8Image, str]:
     """``view``, and what a table should record of its stain: a reason code, or nothing."""
     if spec.stain is None:
         return resize(image, spec), ""

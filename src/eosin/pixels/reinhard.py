@@ -10,10 +10,9 @@ from typing import Final
 import cv2
 import numpy as np
 
+from eosin.arrays import Floats, Floats32
 from eosin.pixels.optical_density import (
     TISSUE_DENSITY,
-    FloatArray,
-    Matrix,
     as_bytes,
     as_floats,
     density_table,
@@ -27,15 +26,10 @@ _LEAST_SPREAD: Final = 0.1  # CIELAB units
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ColourStatistics:
-    """The colours of an image's tissue.
+    """The colours of an image's tissue."""
 
-    Attributes:
-        mean: (3,) mean L* (0 to 100), a* and b*.
-        spread: (3,) their standard deviations.
-    """
-
-    mean: Matrix
-    spread: Matrix
+    mean: Floats  # (3,) mean L* (0 to 100), a* and b*
+    spread: Floats  # (3,) their standard deviations
 
 
 def reinhard_estimate(sample: TissueSample) -> ColourStatistics:
@@ -76,7 +70,7 @@ def repaint_colours(
     return in_strips(image, lambda strip: _repaint_strip(strip, affine))
 
 
-def _repaint_strip(strip: UInt8Image, affine: FloatArray) -> UInt8Image:
+def _repaint_strip(strip: UInt8Image, affine: Floats32) -> UInt8Image:
     lab = cv2.transform(_to_lab(strip), affine)
     weight = cv2.LUT(cv2.cvtColor(strip, cv2.COLOR_RGB2GRAY), _tissue_weight())
     change = as_floats(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)) * np.float32(255)
@@ -85,12 +79,12 @@ def _repaint_strip(strip: UInt8Image, affine: FloatArray) -> UInt8Image:
     return as_bytes(cv2.add(change, strip, dtype=cv2.CV_8U))
 
 
-def _to_lab(pixels: UInt8Image) -> FloatArray:
+def _to_lab(pixels: UInt8Image) -> Floats32:
     lab = cv2.cvtColor(pixels * np.float32(1 / 255), cv2.COLOR_RGB2LAB)
     return as_floats(lab)
 
 
 @cache
-def _tissue_weight() -> FloatArray:
+def _tissue_weight() -> Floats32:
     """0 for glass to 1 for tissue, half at the density that parts them; (256,), by grey value."""
     return as_floats(np.clip(density_table() / TISSUE_DENSITY - 0.5, 0.0, 1.0))

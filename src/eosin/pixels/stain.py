@@ -17,6 +17,7 @@ from typing import Final, Self
 
 import numpy as np
 
+from eosin.arrays import Floats
 from eosin.artefacts.preprocessing import (
     ColourTarget,
     MacenkoStep,
@@ -35,7 +36,7 @@ from eosin.pixels.concentration import (
     repaint_nonnegative,
 )
 from eosin.pixels.macenko import macenko_estimate
-from eosin.pixels.optical_density import TISSUE_DENSITY, Matrix
+from eosin.pixels.optical_density import TISSUE_DENSITY
 from eosin.pixels.reading import UInt8Image
 from eosin.pixels.reinhard import (
     ColourStatistics,
@@ -70,12 +71,12 @@ class Reinhard(StainNormalizer):
     method = "reinhard"
 
     @property
-    def mean_(self) -> Matrix:
+    def mean_(self) -> Floats:
         """(3,) mean L* a* b* of the target's tissue."""
         return _colours(self.target_).mean
 
     @property
-    def spread_(self) -> Matrix:
+    def spread_(self) -> Floats:
         """(3,) standard deviations of the same."""
         return _colours(self.target_).spread
 
@@ -108,12 +109,12 @@ class _TwoStains(StainNormalizer):
     """What Macenko and Vahadane share: a haematoxylin and an eosin vector."""
 
     @property
-    def stain_matrix_(self) -> Matrix:
+    def stain_matrix_(self) -> Floats:
         """(2, 3) unit optical density of the target's haematoxylin, then eosin, in RGB."""
         return _stains(self.target_).stain_matrix
 
     @property
-    def max_concentration_(self) -> Matrix:
+    def max_concentration_(self) -> Floats:
         """(2,) 99th percentile of the target's concentrations."""
         return _stains(self.target_).max_concentration
 
@@ -235,7 +236,7 @@ def _estimate(target: StainTarget) -> StainEstimate:
     return StainEstimate(np.array(target.stain_matrix), np.array(target.max_concentration))
 
 
-def _triple(values: Matrix) -> Triple:
+def _triple(values: Floats) -> Triple:
     red, green, blue = values.tolist()
     return red, green, blue
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +15,11 @@ from eosin.artefacts.codec import Artefact, Fields, read_artefact, write_artefac
 from eosin.artefacts.preprocessing import StainStep
 from eosin.errors import ConfigError, DataError
 from eosin.files import contents, replacing
+from eosin.machine import reading_threads
 from eosin.pixels.reading import SkippedFile, UInt8Image, read_image
 from eosin.pixels.stain_normalizer import Source
 from eosin.pixels.stain_step import apply_stain, stain_note
+from eosin.progress import SILENT, Progress, working
 
 SETTINGS_NAME: Final = "stain.json"
 _NOTE: Final = "eosin-stain-note"  # PNG text that lets a continued job know what it noted before
@@ -99,8 +101,8 @@ def write_copies(
     step: StainStep,
     *,
     sources: Sequence[Source | None] | None = None,
-    workers: int = 2,
-    on_files: Callable[[int], None] | None = None,
+    workers: int | None = None,
+    progress: Progress = SILENT,
 ) -> Copies:
     """Write each file's copy in the target's stain; one that is there and no older is kept.
 
@@ -110,7 +112,7 @@ def write_copies(
         step: what is applied.
         sources: of each file, the stain of its patient, where the step goes by patient.
         workers: threads.
-        on_files: told of files done.
+        progress: told of files done.
     """
 
     def write(place: int) -> tuple[str | SkippedFile, bool]:
@@ -119,13 +121,13 @@ def write_copies(
 
     results: list[str | SkippedFile] = []
     kept = 0
-    with ThreadPoolExecutor(workers) as pool:
+    work = working(progress, "copies", total=len(paths))
+    with work, ThreadPoolExecutor(reading_threads(workers)) as pool:
         try:
             for said, was_there in pool.map(write, range(len(paths))):
                 results.append(said)
                 kept += was_there
-                if on_files:
-                    on_files(1)
+                progress.advance(errors=isinstance(said, SkippedFile))
         except BaseException:  # Ctrl-C: end with the copies being written
             pool.shutdown(wait=False, cancel_futures=True)
             raise

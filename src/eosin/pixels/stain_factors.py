@@ -9,8 +9,9 @@ from typing import Final, TypeAlias
 import cv2
 import numpy as np
 
+from eosin.arrays import Floats, Floats32
 from eosin.pixels.concentration import haematoxylin_first
-from eosin.pixels.optical_density import FloatArray, Matrix, as_floats
+from eosin.pixels.optical_density import as_floats
 from eosin.pixels.tissue_sample import Reason, UnstainedError
 
 # Plain numbers: NumPy would take longer over six of them than over the pixels.
@@ -28,7 +29,7 @@ _LEAST_APART: Final = 1e-6  # one minus the cosine between two stains
 _LEAST_PURE: Final = 1e-3  # of a stain's squares: what counts as held alone where less is
 
 
-def stain_factors(density: FloatArray, *, penalty: float) -> Matrix:
+def stain_factors(density: Floats32, *, penalty: float) -> Floats:
     """(2, 3) non-negative unit stain vectors, haematoxylin first, of tissue densities (3, n).
 
     Minimises ``1/2 |density - codes @ stains|^2 + penalty * |codes|_1`` over non-negative codes
@@ -57,7 +58,7 @@ def stain_factors(density: FloatArray, *, penalty: float) -> Matrix:
     return haematoxylin_first(np.array(trial))
 
 
-def sparse_codes(density: FloatArray, stains: Matrix, penalty: float) -> FloatArray:
+def sparse_codes(density: Floats32, stains: Floats, penalty: float) -> Floats32:
     """Non-negative lasso codes, (2, n), of densities (3, n) under unit ``stains`` (2, 3).
 
     With ``g = w1 . w2 >= 0``, ``alone = w . density - penalty`` and ``together`` the solution of
@@ -67,12 +68,12 @@ def sparse_codes(density: FloatArray, stains: Matrix, penalty: float) -> FloatAr
     return _codes(_with_ones(density), (first, second), penalty)
 
 
-def _with_ones(density: FloatArray) -> FloatArray:
+def _with_ones(density: Floats32) -> Floats32:
     """The densities over a row of ones, (4, n), so that one product also takes the penalty off."""
     return np.concatenate([density, np.ones((1, density.shape[1]), dtype=np.float32)])
 
 
-def _codes(pixels: FloatArray, stains: _Stains, penalty: float) -> FloatArray:
+def _codes(pixels: Floats32, stains: _Stains, penalty: float) -> Floats32:
     w1, w2 = stains
     overlap = _dot(w1, w2)
     if 1.0 - overlap < _LEAST_APART:
@@ -92,22 +93,15 @@ def _codes(pixels: FloatArray, stains: _Stains, penalty: float) -> FloatArray:
 
 @dataclass(frozen=True, slots=True)
 class _Sums:
-    """What a round needs to know of all pixels: sums over them, for each stain.
+    """What a round needs to know of all pixels: sums over them, for each stain."""
 
-    Attributes:
-        held: (2, 3) codes times densities.
-        squares: squared codes.
-        pure: the same over pixels that hold the one stain alone.
-        shared: products of the two codes.
-    """
-
-    held: _Stains
-    squares: tuple[float, float]
-    pure: tuple[float, float]
-    shared: float
+    held: _Stains  # (2, 3) codes times densities
+    squares: tuple[float, float]  # squared codes
+    pure: tuple[float, float]  # the same over pixels that hold the one stain alone
+    shared: float  # products of the two codes
 
 
-def _sums(codes: FloatArray, pixels: FloatArray) -> _Sums:
+def _sums(codes: Floats32, pixels: Floats32) -> _Sums:
     # Two vectors at a time: products of more rows wake the threads of the linear algebra library.
     red, green, blue, _ = pixels
     first, second = codes
@@ -152,21 +146,13 @@ def _halfway(one: _Stains, other: _Stains) -> _Stains:
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """How a stain may turn to explain its pixels better.
+    """How a stain may turn to explain its pixels better."""
 
-    Attributes:
-        aside: the step that depends on no other.
-        way: unit direction of the step that the other stain's step bears on.
-        pull: minus the slope of the cost along ``way``.
-        stiffness: its curvature.
-        share: how much of ``way`` lies off the plane of the two stains.
-    """
-
-    aside: _Vector
-    way: _Vector
-    pull: float
-    stiffness: float
-    share: float
+    aside: _Vector  # the step that depends on no other
+    way: _Vector  # unit direction of the step that the other stain's step bears on
+    pull: float  # minus the slope of the cost along ``way``
+    stiffness: float  # its curvature
+    share: float  # how much of ``way`` lies off the plane of the two stains
 
 
 def _turn(stain: _Vector, normal: _Vector, *, left: _Vector, squares: float, pure: float) -> _Turn:

@@ -12,14 +12,11 @@ from typing import Final
 
 import numpy as np
 
+from eosin.arrays import Floats
 from eosin.errors import ConfigError
 from eosin.pixels.concentration import StainEstimate, least_squares, repaint_nonnegative
 from eosin.pixels.foreign import foreign_pixels, put_back
-from eosin.pixels.optical_density import (
-    Matrix,
-    change_density_linearly,
-    require_rgb_bytes,
-)
+from eosin.pixels.optical_density import change_density_linearly, require_rgb_bytes
 from eosin.pixels.reading import UInt8Image
 
 # Haematoxylin and eosin of Ruifrok & Johnston (2001), for images whose own stains are not known.
@@ -28,15 +25,10 @@ GENERAL_STAINS: Final = ((0.650, 0.704, 0.286), (0.072, 0.990, 0.105))
 
 @dataclass(frozen=True, slots=True)
 class StainJitter:
-    """How far stains may wander.
+    """How far stains may wander."""
 
-    Attributes:
-        haematoxylin: its amount is multiplied by a factor between 1 - h and 1 + h.
-        eosin: the same for eosin.
-    """
-
-    haematoxylin: float = 0.25
-    eosin: float = 0.25
+    haematoxylin: float = 0.25  # its amount is multiplied by a factor between 1 - h and 1 + h
+    eosin: float = 0.25  # the same for eosin
 
     def __post_init__(self) -> None:
         for name, value in (("haematoxylin", self.haematoxylin), ("eosin", self.eosin)):
@@ -68,18 +60,6 @@ def scale_stains(
     return put_back(image, foreign_pixels(image), change_density_linearly(image, gain))
 
 
-def jitter_stains(
-    image: UInt8Image,
-    generator: np.random.Generator,
-    *,
-    jitter: StainJitter | None = None,
-    source: StainEstimate | None = None,
-) -> UInt8Image:
-    """Draw two factors and ``scale_stains`` by them."""
-    factors = draw_stain_factors(jitter or StainJitter(), generator)
-    return scale_stains(image, factors, source=source)
-
-
 def draw_other_patient(
     patient: str, stains: Mapping[str, StainEstimate], generator: np.random.Generator
 ) -> StainEstimate:
@@ -96,14 +76,14 @@ def restain(image: UInt8Image, source: StainEstimate, target: StainEstimate) -> 
     return put_back(image, foreign_pixels(image), repaint_nonnegative(image, source, target))
 
 
-def _matrix(source: StainEstimate | None) -> Matrix:
+def _matrix(source: StainEstimate | None) -> Floats:
     if source is not None:
         return source.stain_matrix
     general = np.array(GENERAL_STAINS)
-    lengths: Matrix = np.linalg.norm(general, axis=1, keepdims=True)
+    lengths: Floats = np.linalg.norm(general, axis=1, keepdims=True)
     return general / lengths
 
 
-def _change_of(stain_matrix: Matrix, changes: Matrix) -> Matrix:
-    change: Matrix = (least_squares(stain_matrix) * changes) @ stain_matrix
+def _change_of(stain_matrix: Floats, changes: Floats) -> Floats:
+    change: Floats = (least_squares(stain_matrix) * changes) @ stain_matrix
     return change

@@ -10,10 +10,11 @@ from typing import ClassVar, Self, TypeAlias
 
 import numpy as np
 
+from eosin.arrays import Bools
 from eosin.artefacts.preprocessing import Per, StainStep
 from eosin.errors import ConfigError
 from eosin.pixels.concentration import StainEstimate
-from eosin.pixels.foreign import Mask, foreign_pixels, put_back
+from eosin.pixels.foreign import foreign_pixels, put_back
 from eosin.pixels.optical_density import require_rgb_bytes
 from eosin.pixels.reading import UInt8Image
 from eosin.pixels.reinhard import ColourStatistics
@@ -41,14 +42,10 @@ def source_key(source: Source | None) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StainResult:
-    """A transformed image, and why it is unchanged where it is.
+    """A transformed image, and why it is unchanged where it is."""
 
-    Attributes:
-        image: (height, width, 3) RGB bytes, never the caller's own array.
-        reason: None when the stain was changed, else a ``Reason`` code such as ``"blank"``.
-    """
-
-    image: UInt8Image
+    image: UInt8Image  # (height, width, 3) RGB bytes, never the caller's own array
+    # None when the stain was changed, else a ``Reason`` code such as ``"blank"``
     reason: Reason | None
 
 
@@ -139,7 +136,7 @@ class StainNormalizer(ABC):
         painted = self._repaint(image, known, target)
         return StainResult(image=put_back(image, foreign, painted), reason=None)
 
-    def _source_of(self, image: UInt8Image, foreign: Mask | None, known: Source | None) -> Source:
+    def _source_of(self, image: UInt8Image, foreign: Bools | None, known: Source | None) -> Source:
         if known is None:
             return self._estimate(sample_image(image, foreign, most=self.sample_pixels))
         reason = unstained_reason(image, foreign)

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from eosin.artefacts.preprocessing import Preprocessing
 from eosin.errors import ConfigError, DataError
+from eosin.machine import reading_threads
 from eosin.pixels.reading import UInt8Image, read_image
 from eosin.pixels.stain_normalizer import Source, StainNormalizer
 from eosin.pixels.stain_step import normalizer_of
@@ -23,9 +24,9 @@ class ImageStains:
     fits to is decided by the images that it asks about.
     """
 
-    def __init__(self, normalizer: StainNormalizer, *, workers: int = 2) -> None:
+    def __init__(self, normalizer: StainNormalizer, *, workers: int | None = None) -> None:
         self._normalizer = normalizer
-        self._workers = workers
+        self._workers = reading_threads(workers)
         self._known: dict[Path, Source | None] = {}
 
     def of(self, paths: Sequence[Path]) -> Sources:
@@ -73,7 +74,7 @@ def pooled_sources(
     patients: Sequence[str],
     normalizer: StainNormalizer,
     *,
-    workers: int = 2,
+    workers: int | None = None,
 ) -> Sources:
     """Of each file, the stain of its patient: of all of that patient's files here together.
 
@@ -95,7 +96,7 @@ def pooled_sources(
         except DataError:  # the caller notes the images that fall back on their own stain
             return None
 
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(reading_threads(workers)) as pool:
         found = dict(zip(files, pool.map(estimate, files), strict=True))
     return tuple(found[patient] for patient in patients)
 
@@ -105,7 +106,7 @@ def patient_sources(
     patients: Sequence[str] | None,
     spec: Preprocessing,
     *,
-    workers: int = 2,
+    workers: int | None = None,
 ) -> Sources | None:
     """What each file's stain is brought from, where the preprocessing goes by patient; else None.
 

@@ -9,13 +9,12 @@ from enum import StrEnum
 from typing import Final, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from eosin.arrays import Bools, Floats32
 from eosin.errors import DataError
 from eosin.pixels.foreign import (
     DARK_VALUE,
     LOOK_PIXELS,
-    Mask,
     brightest,
     darkest,
     even_stride,
@@ -23,12 +22,7 @@ from eosin.pixels.foreign import (
     spread_pixels,
     with_edges,
 )
-from eosin.pixels.optical_density import (
-    TISSUE_DENSITY,
-    FloatArray,
-    optical_density,
-    require_rgb_bytes,
-)
+from eosin.pixels.optical_density import TISSUE_DENSITY, optical_density, require_rgb_bytes
 from eosin.pixels.reading import UInt8Image
 
 Images: TypeAlias = UInt8Image | Iterable[UInt8Image]
@@ -73,19 +67,13 @@ class UnstainedError(DataError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TissueSample:
-    """Pixels of one or more images, evenly spread, channel by channel: three times faster so.
+    """Pixels of one or more images, evenly spread, channel by channel: three times faster so."""
 
-    Attributes:
-        pixels: (3, n) bytes: red, green, blue.
-        density: (3, n) optical densities of ``pixels``, natural log.
-        whole: whether no pixel was left out as black or ink.
-    """
+    pixels: UInt8Image  # (3, n) bytes: red, green, blue
+    density: Floats32  # (3, n) optical densities of ``pixels``, natural log
+    whole: bool  # whether no pixel was left out as black or ink
 
-    pixels: UInt8Image
-    density: FloatArray
-    whole: bool
-
-    def tissue(self) -> npt.NDArray[np.bool_]:
+    def tissue(self) -> Bools:
         """Which pixels absorb at least 0.15 on the mean of their channels; (n,)."""
         return _absorbs(self.density)
 
@@ -108,13 +96,13 @@ def sample_tissue(images: Images, *, most: int = SAMPLE_PIXELS) -> TissueSample:
 
 
 def sample_image(
-    image: UInt8Image, foreign: Mask | None, *, most: int = SAMPLE_PIXELS
+    image: UInt8Image, foreign: Bools | None, *, most: int = SAMPLE_PIXELS
 ) -> TissueSample:
     """``sample_tissue`` of one image whose ``foreign_pixels`` are known."""
     return _sampled(_pixels_of_one(image, foreign, most=most), whole=foreign is None)
 
 
-def unstained_reason(image: UInt8Image, foreign: Mask | None) -> Reason | None:
+def unstained_reason(image: UInt8Image, foreign: Bools | None) -> Reason | None:
     """Why no stain can be estimated from one image's pixels; None where one can be tried."""
     if not image.size:
         return Reason.TOO_SMALL
@@ -133,12 +121,12 @@ def _sampled(pixels: UInt8Image, *, whole: bool) -> TissueSample:
     return TissueSample(pixels=pixels, density=optical_density(pixels), whole=whole)
 
 
-def _without_foreign(image: UInt8Image, foreign: Mask, *, most: int) -> UInt8Image:
+def _without_foreign(image: UInt8Image, foreign: Bools, *, most: int) -> UInt8Image:
     near = with_edges(foreign).reshape(-1)[:: even_stride(image, most=most)]
     return np.compress(~near, spread_pixels(image, most=most), axis=1)
 
 
-def _pixels_of_one(image: UInt8Image, foreign: Mask | None, *, most: int) -> UInt8Image:
+def _pixels_of_one(image: UInt8Image, foreign: Bools | None, *, most: int) -> UInt8Image:
     reason = unstained_reason(image, foreign)
     if reason is not None:
         raise UnstainedError(reason)
@@ -191,6 +179,6 @@ def _ranked(values: UInt8Image, share: float) -> int:
     return int(np.partition(values, rank)[rank])
 
 
-def _absorbs(density: FloatArray) -> npt.NDArray[np.bool_]:
-    absorbs: npt.NDArray[np.bool_] = density[0] + density[1] + density[2] >= 3 * TISSUE_DENSITY
+def _absorbs(density: Floats32) -> Bools:
+    absorbs: Bools = density[0] + density[1] + density[2] >= 3 * TISSUE_DENSITY
     return absorbs

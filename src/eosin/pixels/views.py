@@ -11,6 +11,7 @@ import numpy as np
 
 from eosin.artefacts.preprocessing import Preprocessing
 from eosin.errors import DataError
+from eosin.machine import reading_threads
 from eosin.pixels.preprocessing import view
 from eosin.pixels.read_ahead import read_ahead
 from eosin.pixels.reading import SkippedFile, UInt8Image, read_image
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    import numpy.typing as npt
-
+    from eosin.arrays import Ints
     from eosin.pixels.stain_sources import Sources
 
     Alter = Callable[[int, UInt8Image], UInt8Image]
@@ -68,7 +68,7 @@ class ViewBatch:
         skipped: files met on the way that could not be read.
     """
 
-    places: npt.NDArray[np.int64]
+    places: Ints
     images: UInt8Image
     skipped: tuple[SkippedFile, ...] = ()
 
@@ -80,10 +80,10 @@ class ViewBatch:
 
 def view_batches(
     views: Views,
-    order: Sequence[int] | npt.NDArray[np.int64],
+    order: Sequence[int] | Ints,
     *,
     batch_size: int,
-    workers: int = 2,
+    workers: int | None = None,
     alter: Alter | None = None,
 ) -> Iterator[ViewBatch]:
     """Yield the images at these places, in order; an unreadable file is named, never raised.
@@ -108,7 +108,7 @@ def view_batches(
 
     ahead = 2 * -(-batch_size // _PIECE)
     task = partial(_read, views, alter=alter)
-    done = read_ahead(task, pieces(), workers=workers, ahead=ahead)
+    done = read_ahead(task, pieces(), workers=reading_threads(workers), ahead=ahead)
     for batch in batches:
         read = [next(done) for _ in range(-(-len(batch) // _PIECE))]
         yield _assemble(batch, begun.popleft(), [item for skips in read for item in skips])
@@ -118,7 +118,7 @@ def view_batches(
 class _Piece:
     """Places, and where their images go."""
 
-    places: npt.NDArray[np.int64]
+    places: Ints
     images: UInt8Image
 
 
@@ -136,7 +136,7 @@ def _read(views: Views, piece: _Piece, *, alter: Alter | None) -> list[tuple[int
 
 
 def _assemble(
-    places: npt.NDArray[np.int64], images: UInt8Image, skipped: Sequence[tuple[int, SkippedFile]]
+    places: Ints, images: UInt8Image, skipped: Sequence[tuple[int, SkippedFile]]
 ) -> ViewBatch:
     if not skipped:
         return ViewBatch(places, images)

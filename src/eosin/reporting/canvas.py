@@ -33,17 +33,11 @@ _VARIABLES = {
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure ready for a page.
+    """A figure ready for a page."""
 
-    Attributes:
-        svg: the ``<svg>`` element, with an accessible title and description.
-        title: what it shows, without a full stop.
-        caption: what to look at.
-    """
-
-    svg: str
-    title: str
-    caption: str
+    svg: str  # the ``<svg>`` element, with an accessible title and description
+    title: str  # what it shows, without a full stop
+    caption: str  # what to look at
 
 
 def new_figure(

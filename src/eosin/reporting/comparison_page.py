@@ -77,10 +77,7 @@ _READING = (
 
 
 def write_comparison(
-    comparison: Comparison,
-    folder: Path,
-    *,
-    runs: Mapping[str, Sequence[Path]] | None = None,
+    comparison: Comparison, folder: Path, *, runs: Mapping[str, Sequence[Path]] | None = None
 ) -> Path:
     """Write ``comparison.html``, its tables (JSON, CSV) and its pictures (PNG) into ``folder``.
 

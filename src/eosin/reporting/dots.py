@@ -22,16 +22,11 @@ _ROW = 0.34  # inches a row takes
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """A row of a figure.
+    """A row of a figure."""
 
-    Attributes:
-        label: what it is the figure of.
-        figure: where the dot stands, and its whisker where it has an interval.
-        strong: whether it is one of those to look at (pink, filled) or not (violet, open).
-    """
-
-    label: str
-    figure: Estimate
+    label: str  # what it is the figure of
+    figure: Estimate  # where the dot stands, and its whisker where it has an interval
+    # whether it is one of those to look at (pink, filled) or not (violet, open)
     strong: bool = True
 
 

@@ -19,23 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DrawsRow:
-    """One model under one protocol, over several draws of its folds.
+    """One model under one protocol, over several draws of its folds."""
 
-    Attributes:
-        model: its name as a reader should see it.
-        protocol: the protocol's name.
-        leaky: whether patients cross its splits.
-        figures: the means over draws.
-        against: the model that ``gains`` are counted from; empty for that model itself.
-        gains: the means of this model minus that one, draw by draw.
-    """
-
-    model: str
-    protocol: str
-    leaky: bool
-    figures: tuple[MeanFigure, ...]
-    against: str = ""
-    gains: tuple[MeanFigure, ...] = ()
+    model: str  # its name as a reader should see it
+    protocol: str  # the protocol's name
+    leaky: bool  # whether patients cross its splits
+    figures: tuple[MeanFigure, ...]  # the means over draws
+    against: str = ""  # the model that ``gains`` are counted from; empty for that model itself
+    gains: tuple[MeanFigure, ...] = ()  # the means of this model minus that one, draw by draw
 
 
 def draws_tables(rows: Sequence[DrawsRow]) -> tuple[Table, ...]:

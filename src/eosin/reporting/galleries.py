@@ -17,13 +17,12 @@ from eosin.reporting.wording import counted, number
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import numpy as np
-    import numpy.typing as npt
     import pandas as pd
 
+    from eosin.arrays import UInt8Image
     from eosin.artefacts.predictions import Predictions
 
-    Picture = Path | npt.NDArray[np.uint8]
+    Picture = Path | UInt8Image
 
 LONGEST_SIDE = 220
 JPEG_QUALITY = 80
@@ -40,40 +39,24 @@ class Caption:
 
 @dataclass(frozen=True)
 class Tile:
-    """An image ready for the page.
+    """An image ready for the page."""
 
-    Attributes:
-        source: a ``data:`` address of a JPEG; empty where the image could not be read.
-        width: of the JPEG, in pixels.
-        height: of the JPEG, in pixels.
-        alt: what a reader who cannot see it is told; or why there is no image.
-        caption: what stands under it.
-    """
-
-    source: str
-    width: int
-    height: int
-    alt: str
-    caption: Caption
+    source: str  # a ``data:`` address of a JPEG; empty where the image could not be read
+    width: int  # of the JPEG, in pixels
+    height: int  # of the JPEG, in pixels
+    alt: str  # what a reader who cannot see it is told; or why there is no image
+    caption: Caption  # what stands under it
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """A section of tiles.
+    """A section of tiles."""
 
-    Attributes:
-        anchor: its id in the page.
-        title: its heading.
-        lead: what to look at, in a sentence or two.
-        groups: heading (or empty) and tiles of each part.
-        small: whether small tiles do.
-    """
-
-    anchor: str
-    title: str
-    lead: str
-    groups: tuple[tuple[str, tuple[Tile, ...]], ...]
-    small: bool = False
+    anchor: str  # its id in the page
+    title: str  # its heading
+    lead: str  # what to look at, in a sentence or two
+    groups: tuple[tuple[str, tuple[Tile, ...]], ...]  # heading (or empty) and tiles of each part
+    small: bool = False  # whether small tiles do
 
 
 def tiles_of(pictures: Iterable[tuple[Picture, Caption]]) -> tuple[Tile, ...]:
@@ -130,7 +113,7 @@ def mistakes_gallery(predictions: Predictions, *, most: int = 24) -> Gallery:
     return Gallery("mistakes", "Most confident mistakes", lead, (("", tiles_of(pictures)),))
 
 
-def thumbnail(image: npt.NDArray[np.uint8]) -> tuple[bytes, int, int]:
+def thumbnail(image: UInt8Image) -> tuple[bytes, int, int]:
     """A JPEG of an RGB image, at most 220 px on its longer side, with its width and height."""
     import cv2
 
@@ -157,7 +140,7 @@ def _tile(picture: Picture, caption: Caption) -> Tile:
         return Tile("", 0, 0, f"{picture.name}: {reason}", caption)
 
 
-def _shown(image: npt.NDArray[np.uint8], caption: Caption) -> Tile:
+def _shown(image: UInt8Image, caption: Caption) -> Tile:
     data, width, height = thumbnail(image)
     source = "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii")
     words = (caption.title, *caption.lines, caption.name)

@@ -14,14 +14,16 @@ from eosin.explanation.heatmap import Explanation
 from eosin.explanation.merge import MERGED
 from eosin.files import replacing, shortened, valid_text
 from eosin.locks import one_writer
+from eosin.progress import SILENT, Progress, working
 from eosin.reporting.heatmap_pictures import draw_heatmap, draw_merged, draw_models
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from pathlib import Path
 
+    from eosin.arrays import FloatMap
     from eosin.explanation.faithfulness_table import FaithfulnessRow
-    from eosin.explanation.heatmap import FloatMap, Heatmap
+    from eosin.explanation.heatmap import Heatmap
     from eosin.pixels.reading import SkippedFile, UInt8Image
 
 INDEX_NAME = "explanations.csv"
@@ -36,23 +38,14 @@ HEATMAP_FILES: dict[str, Output | None] = {
 
 @dataclass
 class HeatmapFolder:
-    """What was written.
+    """What was written."""
 
-    Attributes:
-        folder: where.
-        explained: how many images.
-        seen: how many of them a network was trained or validated on, by patient.
-        skipped: files that were left out.
-        scores: of the maps, where asked.
-        patients: of each score, the image's patient.
-    """
-
-    folder: Path
-    explained: int = 0
-    seen: int = 0
-    skipped: list[SkippedFile] = field(default_factory=list)
-    scores: list[FaithfulnessRow] = field(default_factory=list)
-    patients: list[str] = field(default_factory=list)
+    folder: Path  # where
+    explained: int = 0  # how many images
+    seen: int = 0  # how many of them a network was trained or validated on, by patient
+    skipped: list[SkippedFile] = field(default_factory=list)  # files that were left out
+    scores: list[FaithfulnessRow] = field(default_factory=list)  # of the maps, where asked
+    patients: list[str] = field(default_factory=list)  # of each score, the image's patient
     _rows: list[dict[str, object]] = field(default_factory=list)
     _names: set[str] = field(default_factory=set)
 
@@ -129,10 +122,7 @@ _COLUMNS = (
 
 
 def write_heatmaps(
-    explanations: Iterable[Explanation | SkippedFile],
-    folder: Path,
-    *,
-    on_files: Callable[[int], None] = lambda _: None,
+    explanations: Iterable[Explanation | SkippedFile], folder: Path, *, progress: Progress = SILENT
 ) -> HeatmapFolder:
     """Write explanations as they come, one in memory at a time; nothing in ``folder`` is deleted.
 
@@ -144,7 +134,7 @@ def write_heatmaps(
     Args:
         explanations: as ``explain`` gives them.
         folder: made where it does not exist.
-        on_files: told of each file that is done.
+        progress: told of each file that is done.
 
     Raises:
         ConfigError: ``folder`` holds a Run, or files under these names that are none of these.
@@ -152,13 +142,13 @@ def write_heatmaps(
     """
     require_output_folder(folder, HEATMAP_FILES)
     written = HeatmapFolder(folder)
-    with one_writer(folder):
+    with one_writer(folder), working(progress, "explaining"):
         for item in explanations:
             if isinstance(item, Explanation):
                 written.add(item)
             else:
                 written.skipped.append(item)
-            on_files(1)
+            progress.advance(errors=isinstance(item, SkippedFile))
         if written.explained:
             written.write_index()
     return written

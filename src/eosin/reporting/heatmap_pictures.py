@@ -9,20 +9,13 @@ import numpy as np
 from eosin.explanation.heatmap import METHOD_NAMES
 from eosin.explanation.merge import family_means
 from eosin.files import valid_text
-from eosin.reporting.overlay import (
-    BAD,
-    GOOD,
-    Legend,
-    Stamp,
-    blend,
-    draw_overlay,
-    with_legend,
-)
+from eosin.reporting.overlay import BAD, GOOD, Legend, Stamp, blend, draw_overlay, with_legend
 from eosin.reporting.panel import Cell, draw_panel
 
 if TYPE_CHECKING:
+    from eosin.arrays import FloatMap
     from eosin.explanation.faithfulness_table import FaithfulnessRow
-    from eosin.explanation.heatmap import Explanation, FloatMap, Heatmap
+    from eosin.explanation.heatmap import Explanation, Heatmap
     from eosin.pixels.reading import UInt8Image
 
 SEEN = "The network was trained or validated on this patient."

@@ -1,7 +1,8 @@
-"""Tables of an Evaluation: every measure, each class, each magnification."""
+"""Tables of an Evaluation: every measure, each class, each magnification, who is taken for whom."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.estimate import ALL, Scope
@@ -12,6 +13,7 @@ from eosin.reporting.wording import cell, counted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from eosin.arrays import Ints
     from eosin.artefacts.evaluation import Evaluation
 
 _CLASS_METRICS = ("precision", "recall", "specificity", "f1", "roc_auc", "average_precision")
@@ -77,14 +79,7 @@ def _scope_table(
     rows = []
     for scope, name in scopes:
         found = [evaluation.value(metric, scope) for metric in metrics]
-        rows.append(
-            (
-                name,
-                *map(cell, found),
-                f"{found[0].images:,}",
-                f"{found[0].patients:,}",
-            )
-        )
+        rows.append((name, *map(cell, found), f"{found[0].images:,}", f"{found[0].patients:,}"))
     columns = (first, *(GLOSSARY[metric].title for metric in metrics), "Images", "Patients")
     return Table(caption, columns, tuple(rows), frozenset(range(1, len(columns))))
 
@@ -93,3 +88,46 @@ def _n(evaluation: Evaluation) -> str:
     if not evaluation.patient_table:
         return counted(evaluation.images, "image")
     return f"{counted(evaluation.images, 'image')}, {counted(evaluation.patients, 'patient')}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: its text, how dark it is in per cent, and whether it lies on the diagonal."""
+
+    text: str
+    shade: int
+    right: bool
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A confusion matrix ready for the page: true classes down, predicted ones across."""
+
+    title: str
+    classes: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+
+
+def count_matrix(counts: Ints, classes: Sequence[str], *, suffix: str = "") -> Matrix:
+    """Images in each (true, predicted) cell, shaded by their share of the fullest cell."""
+    fullest = max(int(counts.max()), 1)
+    rows = [
+        (name, tuple(Cell(f"{n:,}", round(100 * n / fullest), i == j) for j, n in enumerate(row)))
+        for i, (name, row) in enumerate(zip(classes, counts.tolist(), strict=True))
+    ]
+    return Matrix(f"Images{suffix}", tuple(classes), tuple(rows))
+
+
+def row_matrix(counts: Ints, classes: Sequence[str], *, suffix: str = "") -> Matrix:
+    """Share of each true class in each cell: the diagonal is the recall. Empty rows show a dash."""
+    rows = []
+    for i, (name, row) in enumerate(zip(classes, counts.tolist(), strict=True)):
+        total = sum(row)
+        cells = [
+            Cell(
+                f"{n / total:.3f}" if total else "–", round(100 * n / total) if total else 0, i == j
+            )
+            for j, n in enumerate(row)
+        ]
+        rows.append((name, tuple(cells)))
+    return Matrix(f"Share of each true class{suffix}", tuple(classes), tuple(rows))

@@ -9,21 +9,21 @@ specks of under a thousandth of the picture none.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
-
-from eosin.reporting.lettering import INK, PAPER, QUIET, font, line_height, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from PIL.ImageDraw import ImageDraw
+    from PIL.ImageFont import FreeTypeFont
 
+    from eosin.arrays import Bools, FloatMap
     from eosin.pixels.reading import UInt8Image
 
-Values: TypeAlias = npt.NDArray[np.float32]
 
 TOP_SHARE = 0.2
 MOST_OPAQUE = 0.6
@@ -45,24 +45,16 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class Legend:
-    """What stands below the picture.
+    """What stands below the picture."""
 
-    Attributes:
-        title: the class and its probability.
-        lines: how the map was made, by what, and what else to know.
-        scale: what the colour bar measures; the bar is left out where empty.
-        top: the value at the bar's right end.
-        stamp: a verdict on the map.
-    """
-
-    title: str
-    lines: tuple[str, ...] = ()
-    scale: str = ""
-    top: str = "1"
-    stamp: Stamp | None = None
+    title: str  # the class and its probability
+    lines: tuple[str, ...] = ()  # how the map was made, by what, and what else to know
+    scale: str = ""  # what the colour bar measures; the bar is left out where empty
+    top: str = "1"  # the value at the bar's right end
+    stamp: Stamp | None = None  # a verdict on the map
 
 
-def blend(image: UInt8Image, values: Values, *, contour: bool = True) -> UInt8Image:
+def blend(image: UInt8Image, values: FloatMap, *, contour: bool = True) -> UInt8Image:
     """The image under its map, same shape.
 
     Args:
@@ -77,7 +69,7 @@ def blend(image: UInt8Image, values: Values, *, contour: bool = True) -> UInt8Im
     return _outlined(picture, enclosed(values)) if contour else picture
 
 
-def colour_of(values: Values) -> UInt8Image:
+def colour_of(values: FloatMap) -> UInt8Image:
     """Viridis of values 0 to 1, RGB, with one more axis of 3 at the end."""
     import cv2
 
@@ -86,14 +78,14 @@ def colour_of(values: Values) -> UInt8Image:
     return np.asarray(coloured[:, :, ::-1], np.uint8)
 
 
-def strongest(values: Values, *, share: float = TOP_SHARE) -> npt.NDArray[np.bool_]:
+def strongest(values: FloatMap, *, share: float = TOP_SHARE) -> Bools:
     """The ``share`` of the area with the highest values (H, W); places of value 0 never count."""
     place = min(values.size - 1, int(values.size * (1 - share)))
     limit = np.partition(values, place, axis=None)[place]
     return np.asarray((values >= limit) & (values > 0))
 
 
-def enclosed(values: Values) -> npt.NDArray[np.bool_]:
+def enclosed(values: FloatMap) -> Bools:
     """What the line runs around (H, W): the strongest fifth of the smoothed map.
 
     Evidence on no more than a fifth of the picture is enclosed as it is.
@@ -106,7 +98,7 @@ def enclosed(values: Values) -> npt.NDArray[np.bool_]:
     return strongest(np.asarray(smooth, np.float32))
 
 
-def draw_overlay(image: UInt8Image, values: Values, legend: Legend) -> UInt8Image:
+def draw_overlay(image: UInt8Image, values: FloatMap, legend: Legend) -> UInt8Image:
     """The blended image with its legend below: its first H rows and W columns are the picture."""
     return with_legend(blend(image, values), legend)
 
@@ -175,7 +167,7 @@ def _label_bar(draw: ImageDraw, corner: tuple[int, int], legend: Legend) -> None
     draw.text((left + _BAR[0], top + _BAR[1] + 2), legend.top, fill=QUIET, font=face, anchor="ra")
 
 
-def _outlined(picture: UInt8Image, region: npt.NDArray[np.bool_]) -> UInt8Image:
+def _outlined(picture: UInt8Image, region: Bools) -> UInt8Image:
     """A white line with a dark core around ``region`` and its holes: it stands out on any tissue.
 
     Of specks the largest has a line where there is nothing else.
@@ -190,3 +182,33 @@ def _outlined(picture: UInt8Image, region: npt.NDArray[np.bool_]) -> UInt8Image:
     for colour, thickness in (((255, 255, 255), 3), ((31, 27, 36), 1)):
         cv2.drawContours(canvas, found, -1, colour, thickness, cv2.LINE_AA)
     return canvas
+
+
+INK, QUIET, PAPER = "#1f1b24", "#5c5666", "#ffffff"
+
+
+@cache
+def font(size: int, *, bold: bool = False) -> FreeTypeFont:
+    """DejaVu Sans at ``size`` pixels."""
+    import matplotlib as mpl
+    from PIL import ImageFont
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(str(Path(mpl.get_data_path()) / "fonts" / "ttf" / name), size)
+
+
+def wrap(text: str, width: int, face: FreeTypeFont) -> list[str]:
+    """Lines of whole words, none wider than ``width`` pixels unless it is a single word."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and face.getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
+def line_height(face: FreeTypeFont) -> int:
+    """Pixels from one line of text to the next."""
+    return round(face.size * 1.35)

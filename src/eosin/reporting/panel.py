@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eosin.reporting.lettering import INK, PAPER, QUIET, font, line_height, wrap
-from eosin.reporting.overlay import colour_bar
+from eosin.reporting.overlay import INK, PAPER, QUIET, colour_bar, font, line_height, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

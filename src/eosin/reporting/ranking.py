@@ -9,8 +9,7 @@ from eosin.artefacts.estimate import Scope
 from eosin.evaluation.calibration import reliability
 from eosin.evaluation.curves import precision_recall_band, roc_band
 from eosin.reporting.canvas import Drawing, as_drawing
-from eosin.reporting.curves import precision_recall_figure, roc_figure
-from eosin.reporting.reliability import reliability_figure
+from eosin.reporting.curves import precision_recall_figure, reliability_figure, roc_figure
 from eosin.reporting.wording import capital, figure, number
 
 if TYPE_CHECKING:

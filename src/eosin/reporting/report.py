@@ -9,11 +9,17 @@ from eosin.artefacts.outputs import PAGE, require_output
 from eosin.errors import DataError
 from eosin.evaluation.evaluate import evaluate_predictions
 from eosin.files import write_text
-from eosin.reporting.confusion import Matrix, count_matrix, row_matrix
 from eosin.reporting.galleries import Gallery, mistakes_gallery, sample_gallery
 from eosin.reporting.html import render
 from eosin.reporting.learning import describe_learning
-from eosin.reporting.measures import class_table, magnification_table, overall_table
+from eosin.reporting.measures import (
+    Matrix,
+    class_table,
+    count_matrix,
+    magnification_table,
+    overall_table,
+    row_matrix,
+)
 from eosin.reporting.ranking import calibration_section, ranking_section
 from eosin.reporting.record import limits_of, settings_of
 from eosin.reporting.tables import Table, dataset_table, fold_table, patient_table

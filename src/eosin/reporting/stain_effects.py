@@ -26,26 +26,16 @@ _CHANCE = 0.05  # share of 95 % intervals that exclude zero where nothing differ
 
 @dataclass(frozen=True, slots=True)
 class StainRow:
-    """What one stain step changes for one model under one protocol.
+    """What one stain step changes for one model under one protocol."""
 
-    Attributes:
-        model: its name, without the step.
-        stain: the step as the study says it.
-        step: the same beside none: what is added to none needs no mention of it.
-        drawn: whether the step only draws stains anew, and normalises nothing.
-        protocol: the protocol's name.
-        leaky: whether patients cross its splits.
-        seed: of the split.
-        effects: against the same model with no step, as ``measure_effects`` gives them.
-    """
-
-    model: str
-    stain: str
-    step: str
-    drawn: bool
-    protocol: str
-    leaky: bool
-    seed: int
+    model: str  # its name, without the step
+    stain: str  # the step as the study says it
+    step: str  # the same beside none: what is added to none needs no mention of it
+    drawn: bool  # whether the step only draws stains anew, and normalises nothing
+    protocol: str  # the protocol's name
+    leaky: bool  # whether patients cross its splits
+    seed: int  # of the split
+    # against the same model with no step, as ``measure_effects`` gives them
     effects: tuple[Effect, ...]
 
 
@@ -60,17 +50,11 @@ class StainPart:
 
 @dataclass(frozen=True)
 class StainSection:
-    """The section, ready for the page.
+    """The section, ready for the page."""
 
-    Attributes:
-        title: the heading.
-        sentence: what was found, first.
-        parts: one a protocol, in the study's order.
-    """
-
-    title: str
-    sentence: str
-    parts: tuple[StainPart, ...]
+    title: str  # the heading
+    sentence: str  # what was found, first
+    parts: tuple[StainPart, ...]  # one a protocol, in the study's order
 
 
 def stain_section(rows: Sequence[StainRow]) -> StainSection | None:

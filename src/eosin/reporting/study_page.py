@@ -36,26 +36,15 @@ class ResultRow(NamedTuple):
 
 @dataclass(frozen=True)
 class StudyFacts:
-    """What the page says beside the figures.
+    """What the page says beside the figures."""
 
-    Attributes:
-        title: of the study.
-        dataset: its name.
-        models: how many models and ensembles have a result.
-        images: how many were read.
-        patients: how many; 0 where they are unknown.
-        settings: name and value of each setting.
-        failures: cell and reason of each that could not be done.
-
-    """
-
-    title: str
-    dataset: str
-    models: int
-    images: int
-    patients: int
-    settings: tuple[tuple[str, str], ...]
-    failures: tuple[tuple[str, str], ...] = ()
+    title: str  # of the study
+    dataset: str  # its name
+    models: int  # how many models and ensembles have a result
+    images: int  # how many were read
+    patients: int  # how many; 0 where they are unknown
+    settings: tuple[tuple[str, str], ...]  # name and value of each setting
+    failures: tuple[tuple[str, str], ...] = ()  # cell and reason of each that could not be done
 
 
 def headline_figures(evaluation: Evaluation) -> list[Estimate]:
@@ -82,7 +71,6 @@ def write_study_page(
         path: of the page.
         stains: what each stain step changes against none; may be empty.
         draws: each model over several draws of the folds; may be empty.
-
     """
     section = stain_section(stains)
     known = {

@@ -17,23 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Table:
-    """A table ready for the page.
+    """A table ready for the page."""
 
-    Attributes:
-        caption: what it shows and what to look at.
-        columns: the headings.
-        rows: cells as text; the first of each row names it.
-        numeric: places of the columns that are set flush right.
-        total: whether the last row sums the others up.
-        prose: places of the columns whose text may wrap.
-    """
-
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numeric: frozenset[int] = frozenset()
-    total: bool = False
-    prose: frozenset[int] = frozenset()
+    caption: str  # what it shows and what to look at
+    columns: tuple[str, ...]  # the headings
+    rows: tuple[tuple[str, ...], ...]  # cells as text; the first of each row names it
+    numeric: frozenset[int] = frozenset()  # places of the columns that are set flush right
+    total: bool = False  # whether the last row sums the others up
+    prose: frozenset[int] = frozenset()  # places of the columns whose text may wrap
 
 
 def dataset_table(predictions: Predictions, *, patients: bool = True) -> Table:

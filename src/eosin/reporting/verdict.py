@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.glossary import GLOSSARY
+from eosin.errors import first_ten
 from eosin.reporting.wording import capital, counted, figure, interval, number, per_cent, whole
 
 if TYPE_CHECKING:
@@ -137,10 +138,7 @@ def remarks(predictions: Predictions, evaluation: Evaluation) -> tuple[str, ...]
 def headline_panel(evaluation: Evaluation, *, title: str, caption: str) -> Panel:
     """The few figures that matter most for this task, each with its interval and with chance."""
     counts = [sum(row) for row in evaluation.counts().predicted]
-    chances = {
-        "accuracy": max(counts) / sum(counts),
-        "balanced_accuracy": 1 / len(counts),
-    }
+    chances = {"accuracy": max(counts) / sum(counts), "balanced_accuracy": 1 / len(counts)}
     found = [evaluation.value(name) for name in _headline_metrics(evaluation)]
     notes = dict.fromkeys(each.note for each in found if each.note)
     marks = {note: str(place) for place, note in enumerate(notes, 1)}
@@ -192,5 +190,5 @@ def _seen_text(seen: tuple[str, ...]) -> str:
     reason = "These figures reward remembering patients and do not estimate accuracy on new ones."
     if not seen:
         return f"It was run with --allow-seen. {reason}"
-    named = ", ".join(seen[:12]) + (", …" if len(seen) > 12 else "")
-    return f"{counted(len(seen), 'patient')} trained or validated this Run: {named}. {reason}"
+    patients = counted(len(seen), "patient")
+    return f"{patients} trained or validated this Run: {first_ten(seen)}. {reason}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from eosin.artefacts.codec import with_changes, write_artefact
 from eosin.artefacts.evaluation import Evaluation, read_evaluation
@@ -23,37 +23,26 @@ from eosin.training.readings import predict_together
 from eosin.training.train import train
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from eosin.artefacts.manifest import Manifest
     from eosin.study.config import Design, StudyFile
     from eosin.study.plan import Cell
-    from eosin.training.progress import Progress
 
 _STATE = "cell.json"
 
 
 @dataclass(frozen=True)
 class Result:
-    """A finished cell.
+    """A finished cell."""
 
-    Attributes:
-        cell: which one.
-        run: its Run.
-        predictions: on the test split, or out of fold.
-        image: image-level figures.
-        patient: patient-level figures; None where no patient has one label.
-        seconds: how long it took when it was done.
-
-    """
-
-    cell: Cell
-    run: Run
-    predictions: Predictions
-    image: Evaluation
-    patient: Evaluation | None
-    seconds: float
+    cell: Cell  # which one
+    run: Run  # its Run
+    predictions: Predictions  # on the test split, or out of fold
+    image: Evaluation  # image-level figures
+    patient: Evaluation | None  # patient-level figures; None where no patient has one label
+    seconds: float  # how long it took when it was done
 
     @property
     def evaluations(self) -> list[Evaluation]:
@@ -81,18 +70,11 @@ class Workshop:
     folder: Path
     _digests: dict[Path, str] = field(default_factory=dict, init=False)  # many cells share a file
 
-    def do(
-        self,
-        cell: Cell,
-        *,
-        progress: Progress | None = None,
-        on_files: Callable[[int], None] | None = None,
-    ) -> Result:
+    def do(self, cell: Cell) -> Result:
         """Do a cell, or read it where it is done already; an interrupted one is continued.
 
         Raises:
             EosinError: whatever stopped the cell; the cell stays undone.
-
         """
         folder = self.folder / "cells" / cell.name
         images = divide(self.manifest, cell.design, cell.seed)
@@ -107,9 +89,7 @@ class Workshop:
         write_artefact(begun, folder / _STATE)
         began = time.monotonic()
         predictions = (
-            self._combine(cell, images, folder)
-            if cell.vote
-            else self._train(cell, images, folder, progress, on_files)
+            self._combine(cell, images, folder) if cell.vote else self._train(cell, images, folder)
         )
         predictions.write(folder / PREDICTIONS_NAME)
         self._evaluate(predictions, folder)
@@ -126,25 +106,11 @@ class Workshop:
             self._digests[file] = sha256_of(file)
         return {name: self._digests[file] for name, file in found.items()}
 
-    def _train(
-        self,
-        cell: Cell,
-        images: Manifest,
-        folder: Path,
-        progress: Progress | None,
-        on_files: Callable[[int], None] | None,
-    ) -> Predictions:
+    def _train(self, cell: Cell, images: Manifest, folder: Path) -> Predictions:
         recipe = self.study.training.with_overrides({"backbone": cell.backbones[0]})
         config = Staining.parse(cell.stain).settings(recipe)
-        trained = train(
-            images,
-            folder / "run",
-            config,
-            fold="all" if images.folds else None,
-            resume=True,
-            progress=progress,
-            on_files=on_files,
-        )
+        fold: Literal["all"] | None = "all" if images.folds else None
+        trained = train(images, folder / "run", config, fold=fold, resume=True)
         return trained.predictions or _scored(trained.run, images)
 
     def _combine(self, cell: Cell, images: Manifest, folder: Path) -> Predictions:

@@ -30,24 +30,16 @@ _FORM = 'want e.g. "patient 5-fold", "image 70/15/15" or "official 85/15"'
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """One protocol of a study.
+    """One protocol of a study."""
 
-    Attributes:
-        text: as the study file says it.
-        by: what is never cut in two.
-        folds: how many, or None for fractions.
-        fractions: shares of train, val and test; of train and val where the test set is kept.
-        keep_test: ``official``: the dataset's own test set stays the test split.
-        drop_test: ``training``: the dataset's own test set is left out, as published studies
-            did that split the training folder only.
-
-    """
-
-    text: str
-    by: By
-    folds: int | None = None
+    text: str  # as the study file says it
+    by: By  # what is never cut in two
+    folds: int | None = None  # how many, or None for fractions
+    # shares of train, val and test; of train and val where the test set is kept
     fractions: tuple[float, ...] = ()
-    keep_test: bool = False
+    keep_test: bool = False  # ``official``: the dataset's own test set stays the test split
+    # ``training``: the dataset's own test set is left out, as published studies did that split the
+    # training folder only
     drop_test: bool = False
 
     @property
@@ -61,7 +53,6 @@ class Design:
 
         Raises:
             ConfigError: an unknown unit or shape.
-
         """
         unit, _, shape = text.strip().partition(" ")
         if unit not in _UNITS:
@@ -146,18 +137,11 @@ class StudyConfig(BaseModel):
 
 @dataclass(frozen=True)
 class StudyFile:
-    """A study file, read.
+    """A study file, read."""
 
-    Attributes:
-        config: what it says.
-        training: the recipe with the study's overrides, its backbone still to be set.
-        root: the folder of the images.
-
-    """
-
-    config: StudyConfig
-    training: TrainingConfig
-    root: Path
+    config: StudyConfig  # what it says
+    training: TrainingConfig  # the recipe with the study's overrides, its backbone still to be set
+    root: Path  # the folder of the images
 
 
 def read_study(path: Path, *, root: Path | None = None) -> StudyFile:
@@ -170,7 +154,6 @@ def read_study(path: Path, *, root: Path | None = None) -> StudyFile:
     Raises:
         ConfigError: unknown keys, wrong values, no recipe file, no root at all, or a stain step
             that the recipe cannot have.
-
     """
     config = validated(StudyConfig, read_flat_toml(path), place=str(path))
     if root is None and not config.root and config.dataset != "synthetic":

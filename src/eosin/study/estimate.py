@@ -30,7 +30,6 @@ class Estimate:
         cells: how many.
         trainings: networks or heads to train.
         seconds: in all; reading of images, their stain steps and small heads left out.
-
     """
 
     frame: pd.DataFrame
@@ -63,11 +62,7 @@ def estimate_study(study: StudyFile, folder: Path) -> Estimate:
 
 
 def _seconds(
-    study: StudyFile,
-    cell: Cell,
-    images: int,
-    per_image: dict[str, float],
-    paid: set[str],
+    study: StudyFile, cell: Cell, images: int, per_image: dict[str, float], paid: set[str]
 ) -> float:
     """Frozen: each image once a backbone, or once a fold with a stain step. Else every epoch."""
     backbone, config = cell.backbones[0], study.training

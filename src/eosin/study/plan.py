@@ -21,24 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One model under one protocol.
+    """One model under one protocol."""
 
-    Attributes:
-        design: the protocol.
-        seed: of the split.
-        model: the backbone, or the ensemble's name, e.g. ``"all soft"``.
-        backbones: the one backbone, or the ensemble's members.
-        stain: the stain step, in the words of ``Staining``.
-        vote: how members are combined; None for a single model.
-
-    """
-
-    design: Design
-    seed: int
+    design: Design  # the protocol
+    seed: int  # of the split
+    # the backbone, or the ensemble's name, e.g. ``"all soft"``
     model: str
-    backbones: tuple[str, ...]
-    stain: str = BASELINE
-    vote: Vote | None = None
+    backbones: tuple[str, ...]  # the one backbone, or the ensemble's members
+    stain: str = BASELINE  # the stain step, in the words of ``Staining``
+    vote: Vote | None = None  # how members are combined; None for a single model
 
     @classmethod
     def single(cls, design: Design, seed: int, backbone: str, *, stain: str = BASELINE) -> Self:

@@ -23,20 +23,15 @@ _FORM = (
 
 @dataclass(frozen=True, slots=True)
 class Staining:
-    """One stain step of a study.
+    """One stain step of a study."""
 
-    Attributes:
-        text: as the study file says it, each blank one space.
-        method: what images are normalised by; its target is the median of the training images.
-        per: whether each image's own stain is estimated, or that of all images of its patient.
-        jitter: of haematoxylin and eosin while training, a share in [0, 1).
-        exchange: probability in [0, 1] of another training patient's stains while training.
-    """
-
-    text: str
+    text: str  # as the study file says it, each blank one space
+    # what images are normalised by; its target is the median of the training images
     method: Method = "none"
+    # whether each image's own stain is estimated, or that of all images of its patient
     per: Literal["image", "patient"] = "image"
-    jitter: float = 0.0
+    jitter: float = 0.0  # of haematoxylin and eosin while training, a share in [0, 1)
+    # probability in [0, 1] of another training patient's stains while training
     exchange: float = 0.0
 
     @classmethod

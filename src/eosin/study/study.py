@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,9 +14,10 @@ from eosin.data.folder import read_folder
 from eosin.data.synthetic import SyntheticOptions, write_synthetic
 from eosin.errors import ConfigError, EosinError
 from eosin.locks import one_writer
+from eosin.progress import SILENT, Progress
+from eosin.reporting.wording import figure
 from eosin.study.cells import Result, Workshop
-from eosin.study.comparisons import compare_group, comparison_groups
-from eosin.study.heatmaps import draw_heatmaps, heatmap_groups
+from eosin.study.kept import compare_group, comparison_groups, draw_heatmaps, heatmap_groups
 from eosin.study.plan import Cell, plan
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from eosin.artefacts.manifest import Manifest
     from eosin.data.scan import ReadDataset
     from eosin.study.config import StudyFile
-    from eosin.training.progress import Progress
 
 
 STUDY_FILES: dict[str, Output | None] = {
@@ -40,40 +40,17 @@ STUDY_FILES: dict[str, Output | None] = {
 _FAULTS = (EosinError, OSError, RuntimeError, ValueError)
 
 
-class Watcher(Protocol):
-    """Told how a study goes on."""
-
-    def begins(self, cell: Cell, *, number: int, of: int) -> None:
-        """A cell is taken up."""
-
-    def ended(self, cell: Cell, result: Result) -> None:
-        """It is done, or was done before."""
-
-    def failed(self, cell: Cell, reason: str) -> None:
-        """It could not be done; the study goes on."""
-
-
 @dataclass(frozen=True)
 class StudyResult:
-    """What a study found.
+    """What a study found."""
 
-    Attributes:
-        study: the file it was made from.
-        images: how many images, and of how many patients, it read.
-        patients: the patients; 0 where they are unknown.
-        results: the finished cells, in the plan's order.
-        failures: the cells that could not be done, with the reason.
-        heatmaps: folders of heatmaps, where the study asks for them.
-        comparisons: folders of comparisons, one a protocol and seed with two models or more.
-
-    """
-
-    study: StudyFile
-    images: int
-    patients: int
-    results: tuple[Result, ...]
-    failures: tuple[tuple[Cell, str], ...]
-    heatmaps: tuple[Path, ...] = ()
+    study: StudyFile  # the file it was made from
+    images: int  # how many images, and of how many patients, it read
+    patients: int  # the patients; 0 where they are unknown
+    results: tuple[Result, ...]  # the finished cells, in the plan's order
+    failures: tuple[tuple[Cell, str], ...]  # the cells that could not be done, with the reason
+    heatmaps: tuple[Path, ...] = ()  # folders of heatmaps, where the study asks for them
+    # folders of comparisons, one a protocol and seed with two models or more
     comparisons: tuple[Path, ...] = ()
 
 
@@ -126,14 +103,7 @@ def _read(study: StudyFile, folder: Path) -> ReadDataset:
     )
 
 
-def run_study(
-    study: StudyFile,
-    folder: Path,
-    *,
-    watcher: Watcher | None = None,
-    progress: Progress | None = None,
-    on_files: Callable[[int], None] | None = None,
-) -> StudyResult:
+def run_study(study: StudyFile, folder: Path, *, progress: Progress = SILENT) -> StudyResult:
     """Do every cell of a study that is not done yet.
 
     A study stopped at any moment goes on where it was when it is run again; a cell whose
@@ -143,46 +113,35 @@ def run_study(
     Args:
         study: what ``read_study`` gave.
         folder: where cells are kept.
-        watcher: told of every cell.
-        progress: told of every epoch of a fine-tuning.
-        on_files: told of files read while features are computed.
+        progress: told of every cell in words.
 
     Raises:
         DataError: the images cannot be read, or another process is writing there.
         ConfigError: ``folder`` holds a Run, images that are read, or other files of these names.
-
     """
     inputs = [] if study.config.dataset == "synthetic" else [study.root]
     require_output_folder(folder, STUDY_FILES, inputs=inputs)
     with one_writer(folder, then="then run the same command again: what is finished is kept"):
-        return _run(study, folder, watcher, progress, on_files)
+        return _run(study, folder, progress)
 
 
-def _run(
-    study: StudyFile,
-    folder: Path,
-    watcher: Watcher | None,
-    progress: Progress | None,
-    on_files: Callable[[int], None] | None,
-) -> StudyResult:
+def _run(study: StudyFile, folder: Path, progress: Progress) -> StudyResult:
     manifest = read_images(study, folder).manifest
     workshop = Workshop(study, manifest, folder)
     cells = plan(study)
     results: list[Result] = []
     failures: list[tuple[Cell, str]] = []
     for number, cell in enumerate(cells, start=1):
-        if watcher:
-            watcher.begins(cell, number=number, of=len(cells))
+        begun = f"{number}/{len(cells)} {cell.name}"
+        progress.note(begun)
         try:
-            result = workshop.do(cell, progress=progress, on_files=on_files)
+            result = workshop.do(cell)
         except _FAULTS as error:
             failures.append((cell, f"{type(error).__name__}: {error}"))
-            if watcher:
-                watcher.failed(cell, failures[-1][1])
+            progress.note(f"{begun} failed: {failures[-1][1]}")
             continue
         results.append(result)
-        if watcher:
-            watcher.ended(cell, result)
+        progress.note(f"{begun}: {_found(result)}")
     asked, resamples = study.config.heatmaps, study.config.resamples
     drawn, undrawn = _for_each(
         heatmap_groups(results) if asked else [],
@@ -200,6 +159,11 @@ def _run(
     return StudyResult(
         study, len(manifest), patients, tuple(results), tuple(failures), drawn, compared
     )
+
+
+def _found(result: Result) -> str:
+    accuracy, protocol = result.image.value("accuracy"), result.predictions.provenance.protocol
+    return f"accuracy {figure(accuracy, space=' ')}  ({protocol.name}), {result.seconds:.0f} s"
 
 
 def _for_each(

@@ -1,26 +1,29 @@
-"""What a study found: one table, one leakage meter, and what each stain step changes."""
+"""What a study found: table and page, the leakage meter, and what each stain step changes."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from eosin.artefacts.tables import write_csv
 from eosin.evaluation.draws import score_draws
 from eosin.evaluation.effects import measure_effects
 from eosin.evaluation.leakage import MeterRow, measure_leakage
-from eosin.reporting.draws_section import DrawsRow
-from eosin.reporting.stain_effects import StainRow
-from eosin.reporting.study_page import ResultRow, headline_figures
+from eosin.reporting.draws_section import DrawsRow, draws_frame
+from eosin.reporting.stain_effects import StainRow, stain_frame
+from eosin.reporting.study_page import ResultRow, StudyFacts, headline_figures, write_study_page
 from eosin.study.stains import BASELINE, Staining
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import pandas as pd
 
     from eosin.artefacts.evaluation import Evaluation
     from eosin.study.cells import Result
     from eosin.study.plan import Cell
+    from eosin.study.study import StudyResult
 
 
 def result_frame(results: Sequence[Result]) -> pd.DataFrame:
@@ -167,3 +170,38 @@ def _fields(result: Result, evaluation: Evaluation) -> dict[str, object]:
         row |= {each.metric: each.value, f"{each.metric} low": each.low}
         row[f"{each.metric} high"] = each.high
     return row
+
+
+def write_study(found: StudyResult, folder: Path) -> tuple[Path, Path]:
+    """Write ``study.html`` and ``study.csv`` into ``folder``; their paths.
+
+    A study of stain steps has a ``stain-effects.csv`` beside them, one of several seeds a
+    ``draws.csv``.
+    """
+    config = found.study.config
+    table = folder / "study.csv"
+    write_csv(result_frame(found.results), table)
+    stains = stain_rows(found.results, resamples=config.resamples)
+    if stains:
+        write_csv(stain_frame(stains), folder / "stain-effects.csv")
+    draws = draws_rows(found.results, resamples=config.resamples)
+    if draws:
+        write_csv(draws_frame(draws), folder / "draws.csv")
+    settings = {**config.model_dump(mode="json", exclude={"root"})}
+    settings |= {
+        f"training: {k}": v for k, v in found.study.training.model_dump(mode="json").items()
+    }
+    facts = StudyFacts(
+        title=config.title,
+        dataset=config.dataset,
+        models=len({result.cell.model for result in found.results}),
+        images=found.images,
+        patients=found.patients,
+        settings=tuple((name, str(value)) for name, value in settings.items()),
+        failures=tuple((cell.name, reason) for cell, reason in found.failures),
+    )
+    meter = leakage_rows(found.results, resamples=config.resamples)
+    page = write_study_page(
+        facts, meter, result_rows(found.results), folder / "study.html", stains=stains, draws=draws
+    )
+    return page, table

@@ -8,17 +8,26 @@ no slide carries.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
+from eosin.errors import ConfigError
+from eosin.pixels.stain import StainEstimate
+from eosin.pixels.stain_jitter import (
+    StainJitter,
+    draw_other_patient,
+    draw_stain_factors,
+    restain,
+    scale_stains,
+)
 
+if TYPE_CHECKING:
+    from eosin.arrays import Floats, UInt8Image
     from eosin.training.config import TrainingConfig
 
-    UInt8Image = npt.NDArray[np.uint8]
-    Floats = npt.NDArray[np.float64]
 
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 # RGB to luma and two chroma axes (YIQ, FCC 1953); a hue shift turns the chroma plane.
@@ -78,3 +87,40 @@ def _colour(config: TrainingConfig, random: np.random.Generator) -> Floats:
     )
     linear = brightness * contrast * np.linalg.inv(_YIQ) @ chroma @ _YIQ
     return np.column_stack([linear, np.full(3, (1 - contrast) * _GREY)])
+
+
+@dataclass(frozen=True)
+class StainAugmentation:
+    """Draws for training images by their place; the same generator state gives the same bytes."""
+
+    # haematoxylin and eosin are multiplied by factors between 1 - jitter and 1 + jitter
+    jitter: float
+    exchange: float  # the probability that an image is given the stains of another training patient
+    patients: tuple[str, ...]  # of each training image
+    # of the training patients that show any, where they are exchanged
+    stains: Mapping[str, StainEstimate]
+    # the stains that every image has been brought to already, where they have
+    target: StainEstimate | None = None
+
+    def __post_init__(self) -> None:
+        if self.exchange and len(self.stains) < 2:
+            raise ConfigError(
+                f"stain_exchange = {self.exchange}: of {len(set(self.patients))} training "
+                f"patients {len(self.stains)} show stained tissue, and two are needed; set it to 0"
+            )
+
+    def __call__(self, image: UInt8Image, place: int, random: np.random.Generator) -> UInt8Image:
+        """The training image at ``place`` (size, size, 3) in other stains; same shape.
+
+        An image of a patient whose stains are not known keeps them and is only jittered.
+        """
+        own = self.stains.get(self.patients[place])
+        exchanging = random.random() < self.exchange
+        factors = draw_stain_factors(StainJitter(self.jitter, self.jitter), random)
+        if exchanging and own is not None:
+            other = draw_other_patient(self.patients[place], self.stains, random)
+            amounts = other.max_concentration * np.array(factors)
+            return restain(image, own, replace(other, max_concentration=amounts))
+        if not self.jitter:
+            return image
+        return scale_stains(image, factors, source=own or self.target)

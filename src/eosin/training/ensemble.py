@@ -28,36 +28,29 @@ from eosin.networks.run import (
     write_run,
 )
 from eosin.pixels.reading import SkippedFile, write_error_table
+from eosin.progress import SILENT, Progress
 from eosin.training.ensemble_record import Place, common_place, ensemble_record
 from eosin.training.folds import gather_folds
 from eosin.training.fusion import FusionOptions
+from eosin.training.left_out import Trained
 from eosin.training.readings import SharedReadings
-from eosin.training.train import Trained
 from eosin.training.voting import FittedVote, Validation, fit_vote, require_honest_validation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    OnFiles = Callable[[int], None]
 
 FITTED = frozenset({"weighted", "fusion"})
 
 
 @dataclass(frozen=True, slots=True)
 class EnsembleOptions:
-    """How an ensemble is made.
+    """How an ensemble is made."""
 
-    Attributes:
-        device: auto, cpu or cuda.
-        batch_size: images a forward pass.
-        fusion: how the fusion head is fitted.
-
-    """
-
-    device: str = "auto"
-    batch_size: int = 32
-    fusion: FusionOptions = field(default_factory=FusionOptions)
+    device: str = "auto"  # auto, cpu or cuda
+    batch_size: int = 32  # images a forward pass
+    fusion: FusionOptions = field(default_factory=FusionOptions)  # how the fusion head is fitted
 
 
 def make_ensemble(
@@ -67,11 +60,11 @@ def make_ensemble(
     vote: Vote = "soft",
     manifest: Manifest | None = None,
     options: EnsembleOptions | None = None,
-    on_files: OnFiles | None = None,
+    progress: Progress = SILENT,
 ) -> Run:
     """Make one ensemble; see ``make_ensembles``."""
     made = make_ensembles(
-        runs, {vote: folder}, manifest=manifest, options=options, on_files=on_files
+        runs, {vote: folder}, manifest=manifest, options=options, progress=progress
     )
     return made[vote].run
 
@@ -82,7 +75,7 @@ def make_ensembles(
     *,
     manifest: Manifest | None = None,
     options: EnsembleOptions | None = None,
-    on_files: OnFiles | None = None,
+    progress: Progress = SILENT,
 ) -> dict[Vote, Trained]:
     """Make an ensemble for each vote; the members' features are computed once for all.
 
@@ -99,21 +92,20 @@ def make_ensembles(
         manifest: with the validation split, or the folds that the members were trained on.
             Without it, ``soft`` takes the mean of the members' thresholds.
         options: how.
-        on_files: told how many files each network accounted for.
+        progress: told of the files that each network accounted for.
 
     Raises:
         LeakageError: a member was trained on validation patients.
         ConfigError: fewer than two members, one named twice, an unknown vote, or a finished Run.
         ModelError: members are of different tasks or folds, missing or changed.
         DataError: no manifest for a vote that is fitted, or too few validation images.
-
     """
     for folder in folders.values():
         require_output_folder(folder, RUN_FILES, inputs=[run.folder for run in runs], run=True)
     _require_members(runs)
     if manifest is not None:
         manifest.require_honest_name()
-    maker = _Maker(tuple(runs), options or EnsembleOptions(), on_files)
+    maker = _Maker(tuple(runs), options or EnsembleOptions(), progress)
     folded = any(isinstance(run.record, FoldsRun) for run in runs)
     with ExitStack() as stack:
         for folder in folders.values():
@@ -128,7 +120,7 @@ class _Maker:
 
     runs: tuple[Run, ...]
     options: EnsembleOptions
-    on_files: OnFiles | None
+    progress: Progress
 
     def at_once(
         self, folders: Mapping[Vote, Path], manifest: Manifest | None
@@ -221,7 +213,7 @@ class _Maker:
 
     def _readings(self) -> SharedReadings:
         options = PredictOptions(device=self.options.device, batch_size=self.options.batch_size)
-        return SharedReadings(options, self.on_files)
+        return SharedReadings(options, self.progress)
 
 
 def _validation(members: Sequence[Run], split: Manifest, read: SharedReadings) -> Validation:

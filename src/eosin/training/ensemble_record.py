@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.run import EnsembleRun
-from eosin.training.provenance import software_versions
+from eosin.machine import software_versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,17 +24,11 @@ _NAMED = 3  # as many members stand in the ensemble's name; more are counted
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an ensemble stands in a protocol.
+    """Where an ensemble stands in a protocol."""
 
-    Attributes:
-        protocol: of the images that trained the members; a leaky one where any was leaky.
-        fingerprint: of the manifest that all members were trained on; empty where they differ.
-        fold: the fold that all held out, or None.
-    """
-
-    protocol: Protocol
-    fingerprint: str
-    fold: int | None
+    protocol: Protocol  # of the images that trained the members; a leaky one where any was leaky
+    fingerprint: str  # of the manifest that all members were trained on; empty where they differ
+    fold: int | None  # the fold that all held out, or None
 
 
 def common_place(runs: Sequence[Run]) -> Place:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,50 +14,38 @@ from eosin.errors import DataError, ModelError
 from eosin.pixels.views import view_batches
 from eosin.training.augmentation import augment, draws
 from eosin.training.history import EpochRow
-from eosin.training.schedule import learning_rate_factor
+from eosin.training.optimisation import learning_rate_factor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    import numpy.typing as npt
-
+    from eosin.arrays import Floats, Ints
     from eosin.artefacts.manifest import Manifest
     from eosin.pixels.reading import SkippedFile, UInt8Image
     from eosin.pixels.views import ViewBatch, Views
+    from eosin.progress import Progress
+    from eosin.training.augmentation import StainAugmentation
     from eosin.training.config import TrainingConfig
     from eosin.training.learner import Learner
-    from eosin.training.progress import Progress
-    from eosin.training.stain_augmentation import StainAugmentation
 
 _ORDER, _AUGMENT, _DROPOUT, _STAIN = 1, 2, 3, 4  # purposes of draws
-_MOST_READERS = 16
 _SHOW_EVERY = 0.2  # seconds; asking a GPU for the loss makes it wait
 
 
 @dataclass(frozen=True)
 class Epochs:
-    """The images of a training and the learner that goes through them.
+    """The images of a training and the learner that goes through them."""
 
-    Attributes:
-        train: the training images.
-        val: the validation images.
-        train_views: what the network sees of the training images, before augmentation.
-        val_views: what it sees of the validation images.
-        config: the settings.
-        learner: what learns and is judged.
-        least: images that a step needs.
-        skip: told of files that cannot be read, of each once an epoch.
-        stains: what is drawn for the stains of each image, where anything is.
-    """
-
-    train: Manifest
-    val: Manifest
-    train_views: Views
-    val_views: Views
-    config: TrainingConfig = field(kw_only=True)
-    learner: Learner = field(kw_only=True)
-    least: int = field(kw_only=True)
+    train: Manifest  # the training images
+    val: Manifest  # the validation images
+    train_views: Views  # what the network sees of the training images, before augmentation
+    val_views: Views  # what it sees of the validation images
+    config: TrainingConfig = field(kw_only=True)  # the settings
+    learner: Learner = field(kw_only=True)  # what learns and is judged
+    least: int = field(kw_only=True)  # images that a step needs
+    # told of files that cannot be read, of each once an epoch
     skip: Callable[[Iterable[SkippedFile]], None] = field(kw_only=True)
+    # what is drawn for the stains of each image, where anything is
     stains: StainAugmentation | None = field(kw_only=True)
 
     def run(self, epoch: int, progress: Progress) -> EpochRow:
@@ -68,7 +55,9 @@ class Epochs:
             DataError: no training or no validation image could be read.
             ModelError: a loss is no longer finite.
         """
-        began = time.perf_counter()
+        began, images = time.perf_counter(), len(self.train)
+        work = f"epoch {epoch}/{self.config.epochs}"
+        progress.begin(work, total=self.config.epochs * images, done=(epoch - 1) * images)
         loss, accuracy, rate = self._learn(epoch, progress)
         if not math.isfinite(loss):
             raise self._diverged(f"the loss of epoch {epoch} is {loss}")
@@ -84,14 +73,14 @@ class Epochs:
             seconds=time.perf_counter() - began,
         )
 
-    def validate(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    def validate(self) -> tuple[Floats, Ints]:
         """Finite logits (n, classes) and labels (n,) of the readable validation images."""
         logits, places = [], []
         for batch in view_batches(
             self.val_views,
             range(len(self.val)),
             batch_size=self.config.batch_size,
-            workers=reading_threads(self.config),
+            workers=self.config.workers,
         ):
             self.skip(batch.skipped)
             if len(batch.places):
@@ -118,10 +107,10 @@ class Epochs:
         labels = self.train.label_index
         self.learner.begin_epoch(int(draws(_DROPOUT, seed=seed, epoch=epoch).integers(2**31)))
         sums = torch.zeros(2, dtype=torch.float64, device=self.learner.device)
-        learned, seen, shown, rate = 0, 0, time.monotonic(), 0.0
+        learned, unseen, shown, rate = 0, 0, time.monotonic(), 0.0
         for step, batch in enumerate(self._altered(order, epoch), start=(epoch - 1) * batches):
             self.skip(batch.skipped)
-            seen += batch.files
+            unseen += batch.files
             if len(batch.places) < self.least:
                 continue
             rate = self._rate(step, batches)
@@ -130,8 +119,8 @@ class Epochs:
             learned += len(wanted)
             if time.monotonic() - shown > _SHOW_EVERY:
                 loss, accuracy = (sums / learned).tolist()
-                progress.batch(seen=seen, loss=loss, accuracy=accuracy)
-                shown = time.monotonic()
+                progress.advance(unseen, said=f"loss {loss:.3f}  accuracy {accuracy:.3f}")
+                unseen, shown = 0, time.monotonic()
         if not learned:
             raise DataError(
                 f"of {len(self.train)} training images no batch of {self.least} could be read"
@@ -139,7 +128,7 @@ class Epochs:
         loss, accuracy = (sums / learned).tolist()
         return loss, accuracy, rate
 
-    def _altered(self, order: npt.NDArray[np.int64], epoch: int) -> Iterator[ViewBatch]:
+    def _altered(self, order: Ints, epoch: int) -> Iterator[ViewBatch]:
         """Augmented batches of the training images in this order."""
         seed = self.config.seed
 
@@ -154,7 +143,7 @@ class Epochs:
             self.train_views,
             order,
             batch_size=self.config.batch_size,
-            workers=reading_threads(self.config),
+            workers=self.config.workers,
             alter=alter,
         )
 
@@ -167,14 +156,7 @@ class Epochs:
         )
 
 
-def reading_threads(config: TrainingConfig) -> int:
-    """How many threads read and augment images: the setting, or one a core up to 16."""
-    return config.workers or min(_MOST_READERS, os.cpu_count() or 1)
-
-
-def judge(
-    logits: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]
-) -> tuple[float, float, float]:
+def judge(logits: Floats, labels: Ints) -> tuple[float, float, float]:
     """Log loss (nats), accuracy and balanced accuracy (over the classes present)."""
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))

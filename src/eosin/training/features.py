@@ -20,48 +20,38 @@ from eosin.errors import DiskError, EosinWarning
 from eosin.files import replacing, sha256_of
 from eosin.pixels.batches import read_batches
 from eosin.pixels.stain_normalizer import source_key
+from eosin.progress import SILENT, Progress
 from eosin.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    import numpy.typing as npt
-
+    from eosin.arrays import Floats32, Ints
     from eosin.artefacts.preprocessing import Preprocessing
     from eosin.networks.torch_engine import TorchEngine
     from eosin.pixels.reading import SkippedFile
     from eosin.pixels.stain_normalizer import Source
 
-    Row = npt.NDArray[np.float32]
 
 SHARD = 512
 
 
 @dataclass(frozen=True)
 class Features:
-    """Pooled features of image files.
+    """Pooled features of image files."""
 
-    Attributes:
-        places: positions of the readable files in what was asked for, shape (n,).
-        values: their features, shape (n, channels).
-        skipped: the files that could not be read.
-        computed: how many had to be computed; the others came from the cache.
-        notes: of each readable file, what the stain step noted, or nothing.
-
-    """
-
-    places: npt.NDArray[np.int64]
-    values: npt.NDArray[np.float32]
-    skipped: tuple[SkippedFile, ...] = ()
-    computed: int = 0
-    notes: tuple[str, ...] = ()
+    places: Ints  # positions of the readable files in what was asked for, shape (n,)
+    values: Floats32  # their features, shape (n, channels)
+    skipped: tuple[SkippedFile, ...] = ()  # the files that could not be read
+    computed: int = 0  # how many had to be computed; the others came from the cache
+    notes: tuple[str, ...] = ()  # of each readable file, what the stain step noted, or nothing
 
 
 @dataclass(frozen=True)
 class Kept:
     """The features of one image, shape (channels,), and what the stain step noted of it."""
 
-    row: Row
+    row: Floats32
     note: str = ""
 
 
@@ -135,7 +125,7 @@ def compute_features(
     *,
     cache: FeatureCache,
     batch_size: int = 32,
-    on_files: Callable[[int], None] | None = None,
+    progress: Progress = SILENT,
     sources: Sequence[Source | None] | None = None,
 ) -> Features:
     """Pooled features of ``paths``, taken from the cache where this content is in it.
@@ -150,8 +140,7 @@ def compute_features(
     known = cache.read()
     missing = [place for place, key in enumerate(keys) if key not in known]
     skipped: list[SkippedFile] = []
-    if on_files:
-        on_files(len(paths) - len(missing))
+    progress.begin("features", total=len(paths), done=len(paths) - len(missing))
     for part in _parts(missing):
         fresh: dict[str, Kept] = {}
         files = [paths[place] for place in part]
@@ -162,13 +151,13 @@ def compute_features(
                 rows = engine.features(batch.pixels).astype(np.float32)
                 kept = map(Kept, rows, batch.notes)
                 fresh.update(zip((keys[part[k]] for k in batch.places), kept, strict=True))
-            if on_files:
-                on_files(batch.files)
+            progress.advance(batch.files, errors=len(batch.skipped))
         try:
             cache.add(fresh)
         except DiskError as error:
             _say_uncached(cache.folder.parents[1], error)
         known.update(fresh)
+    progress.end()
     places = np.array([k for k, key in enumerate(keys) if key in known], dtype=np.int64)
     found = [known[keys[place]] for place in places]
     return Features(

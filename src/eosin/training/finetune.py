@@ -17,6 +17,7 @@ import torch
 from eosin.artefacts.run import TrainedRun
 from eosin.errors import ConfigError, EosinError, ModelError
 from eosin.evaluation.calibration import apply_temperature, choose_threshold, fit_temperature
+from eosin.machine import software_versions
 from eosin.networks.classifier import (
     Classifier,
     build_classifier,
@@ -34,17 +35,16 @@ from eosin.networks.run import (
     write_run,
 )
 from eosin.networks.weights import initialise
+from eosin.pixels.cache import CacheError, PixelCache
 from eosin.pixels.reading import SkippedFile, write_error_table
 from eosin.pixels.views import Views
-from eosin.training.epochs import Epochs, reading_threads
-from eosin.training.history import EpochRow, best_epoch, write_history
+from eosin.progress import SILENT, Progress, working
+from eosin.training.epochs import Epochs
+from eosin.training.features import cache_folder
+from eosin.training.history import EpochRow, best_epoch, epoch_line, write_history
 from eosin.training.learner import Learner
-from eosin.training.left_out import left_out_note
-from eosin.training.optimisation import smallest_batch
-from eosin.training.packing import packed_views
-from eosin.training.precision import fastest_convolutions
-from eosin.training.progress import Progress, Silent
-from eosin.training.provenance import software_versions
+from eosin.training.left_out import Trained, left_out_note
+from eosin.training.optimisation import fastest_convolutions, smallest_batch
 from eosin.training.resume import (
     STATE_NAME,
     Identity,
@@ -64,8 +64,6 @@ if TYPE_CHECKING:
     from eosin.artefacts.preprocessing import StainStep
     from eosin.training.config import TrainingConfig
 
-    TellSkipped = Callable[[SkippedFile], None]
-
 
 def finetune(
     manifest: Manifest,
@@ -74,9 +72,8 @@ def finetune(
     *,
     resume: bool = False,
     fold: int | None = None,
-    on_progress: Progress | None = None,
-    on_skipped: TellSkipped | None = None,
-) -> Run:
+    progress: Progress = SILENT,
+) -> Trained:
     """Train on the train split, choose and calibrate on the val split, never read the test split.
 
     Args:
@@ -87,8 +84,11 @@ def finetune(
         resume: continue where an interruption left off, from the start where nothing was
             finished; a finished Run of the same training is returned as it is.
         fold: the fold held out, to be noted in the Run.
-        on_progress: told of batches and epochs; nothing is shown without it.
-        on_skipped: told once of each file that cannot be read; ``errors.csv`` lists them too.
+        progress: told of batches and epochs.
+
+    Returns:
+        The Run, and the files that could not be read, which ``errors.csv`` lists too; of a Run
+        that was finished before none are told.
 
     Raises:
         LeakageError: a patient crosses splits under a name that hides it.
@@ -107,10 +107,10 @@ def finetune(
     finished = finished_run(folder, identity, resume=resume)
     if finished is not None:
         _clear(folder)
-        return finished
+        return Trained(finished)
     fit = partial(fit_stain_step, manifest, config)
-    training = _Training(train, val, folder, config, fit, identity=identity, tell=on_skipped)
-    return training.run(on_progress or Silent())
+    training = _Training(train, val, folder, config, fit, identity=identity)
+    return Trained(training.run(progress), tuple(training.skipped.values()))
 
 
 @dataclass
@@ -123,7 +123,6 @@ class _Training:
     config: TrainingConfig
     fit_stain: Callable[[], StainStep | None]
     identity: Identity = field(kw_only=True)
-    tell: TellSkipped | None = field(kw_only=True)
     rows: list[EpochRow] = field(default_factory=list)
     skipped: dict[Path, SkippedFile] = field(default_factory=dict)
 
@@ -168,30 +167,34 @@ class _Training:
         gpus = [self.learner.device] if self.learner.device.type == "cuda" else []
         try:
             self._pack(progress)
-            progress.start(epochs=self.config.epochs, done=len(self.rows), images=len(self.train))
             with torch.random.fork_rng(devices=gpus), fastest_convolutions():
                 while not self._ended():
                     row = self.epochs.run(len(self.rows) + 1, progress)
                     self._keep(row)
                     tracker.epoch(row)
-                    progress.epoch(row, best=self.best == row.epoch)
+                    progress.note(epoch_line(row, self.config.epochs, best=self.best == row.epoch))
             return self._finish()
         except EosinError as error:
             raise type(error)(f"{self.folder}: {error}") from error
         finally:
-            progress.stop()
+            progress.end()
             tracker.close()
 
     def _pack(self, progress: Progress) -> None:
         """Decode ahead what epochs would decode again and again."""
         if not self.config.cache:
             return
-        train, val = packed_views(
-            self.epochs.train_views,
-            self.epochs.val_views,
-            workers=reading_threads(self.config),
-            progress=progress,
-        )
+        views = self.epochs.train_views, self.epochs.val_views
+        cache = PixelCache.of(views[0].spec, root=cache_folder())
+        try:
+            with working(progress, "decoding, once", total=sum(map(len, views))):
+                train, val = (
+                    cache.pack(each, workers=self.config.workers, progress=progress)
+                    for each in views
+                )
+        except CacheError as error:  # a training without it learns the same, only slower
+            progress.note(f"no cache, images are decoded in every epoch: {error}")
+            return
         self.epochs = replace(self.epochs, train_views=train, val_views=val)
 
     @property
@@ -292,9 +295,6 @@ class _Training:
             return
         self.skipped.update({item.path: item for item in new})
         write_error_table(list(self.skipped.values()), self.folder / ERRORS_NAME)
-        if self.tell is not None:
-            for item in new:
-                self.tell(item)
 
 
 def _by_path(manifest: Manifest) -> Manifest:

@@ -36,7 +36,6 @@ def gather_folds(
         runs: one a fold.
         parts: the predictions of each for its held-out fold.
         training: the settings to record.
-
     """
     first = runs[0].record
     thresholds = [run.record.threshold for run in runs if run.record.threshold is not None]

@@ -10,29 +10,25 @@ import numpy as np
 from eosin.artefacts.run import TrainedRun
 from eosin.errors import DataError, ModelError
 from eosin.inference.readings import noted
-from eosin.networks.classifier import (
-    Classifier,
-    build_classifier,
-    require_size,
-    save_classifier,
-)
+from eosin.machine import software_versions
+from eosin.networks.classifier import Classifier, build_classifier, require_size, save_classifier
 from eosin.networks.run import WEIGHTS_NAME, Run, weights_digest, write_run
 from eosin.networks.tensors import read_tensors, require_sound
 from eosin.networks.torch_engine import TorchEngine
 from eosin.networks.weights import initialise
+from eosin.progress import SILENT, Progress
 from eosin.training.features import FeatureCache, Features, compute_features
 from eosin.training.left_out import left_out_note
 from eosin.training.probe import LinearHead, Probe, Weighing, fit_probe
-from eosin.training.provenance import software_versions
 from eosin.training.stain_fitting import fallback_notes, fit_stain_step, split_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
-    import numpy.typing as npt
     from pydantic import JsonValue
 
+    from eosin.arrays import Floats
     from eosin.artefacts.manifest import Manifest
     from eosin.artefacts.preprocessing import Preprocessing
     from eosin.pixels.reading import SkippedFile
@@ -44,37 +40,25 @@ _GROUPS = {"slide": "slide", "image": "path"}
 
 @dataclass(frozen=True)
 class FrozenImages:
-    """The readable images of a manifest with their features under one frozen network.
+    """The readable images of a manifest with their features under one frozen network."""
 
-    Attributes:
-        manifest: the readable rows.
-        features: shape (n, channels).
-        classifier: the network, its head not yet fitted.
-        preprocessing: what the features were computed with.
-        initial_weights: where the network's weights come from, in words.
-        skipped: the files that could not be read.
-        stain_notes: what the stain step noted of files, where it noted anything.
-        notes: plain sentences that Runs made of these repeat.
-        computed: how many features had to be computed; the others were cached.
-
-    """
-
-    manifest: Manifest
-    features: npt.NDArray[np.float64]
-    classifier: Classifier
-    preprocessing: Preprocessing
-    initial_weights: str
-    skipped: tuple[SkippedFile, ...]
-    computed: int
+    manifest: Manifest  # the readable rows
+    features: Floats  # shape (n, channels)
+    classifier: Classifier  # the network, its head not yet fitted
+    preprocessing: Preprocessing  # what the features were computed with
+    initial_weights: str  # where the network's weights come from, in words
+    skipped: tuple[SkippedFile, ...]  # the files that could not be read
+    computed: int  # how many features had to be computed; the others were cached
+    # what the stain step noted of files, where it noted anything
     stain_notes: Mapping[Path, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # plain sentences that Runs made of these repeat
 
 
 def freeze_images(
     manifest: Manifest,
     config: TrainingConfig,
     *,
-    on_files: Callable[[int], None] | None = None,
+    progress: Progress = SILENT,
     stains: ImageStains | None = None,
 ) -> FrozenImages:
     """Features of every image of ``manifest`` under the network that ``config`` names.
@@ -82,7 +66,7 @@ def freeze_images(
     Args:
         manifest: the images; in splits where the settings ask for a stain step.
         config: the settings.
-        on_files: told of files read.
+        progress: told of files read.
         stains: of single images, from ``image_stains``, where several folds share them.
 
     Raises:
@@ -91,7 +75,6 @@ def freeze_images(
         DataError: no image could be read.
         ConfigError, LeakageError: an image size that the backbone cannot take, or a stain step
             that cannot be, as ``fit_stain_step``.
-
     """
     classifier = build_classifier(
         config.backbone,
@@ -111,7 +94,7 @@ def freeze_images(
         spec,
         cache=FeatureCache.of(engine, spec),
         batch_size=config.batch_size,
-        on_files=on_files,
+        progress=progress,
         sources=sources,
     )
     if not len(found.places):
@@ -153,7 +136,6 @@ def train_frozen(
 
     Raises:
         DataError: no training images, one class only, or too few patients to choose inside.
-
     """
     task = split.task
     place = split.frame["split"].to_numpy(dtype=str)

@@ -12,52 +12,31 @@ from eosin.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy.typing as npt
-
+    from eosin.arrays import Floats, Ints
     from eosin.networks.fusion import FusionHead
-
-    Floats = npt.NDArray[np.float64]
-    Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class FusionOptions:
-    """How the fusion head is fitted.
+    """How the fusion head is fitted."""
 
-    Attributes:
-        epochs: the most that may be chosen.
-        patience: epochs without a lower cross-validated loss after which the search ends.
-        learning_rate: of AdamW, per step.
-        weight_decay: of AdamW.
-        batch_size: images a step, roughly: an epoch is cut into batches of equal size.
-        seed: of weights, dropout and the order of images.
-
-    """
-
-    epochs: int = 40
-    patience: int = 8
-    learning_rate: float = 3e-3
-    weight_decay: float = 0.02
-    batch_size: int = 16
-    seed: int = 0
+    epochs: int = 40  # the most that may be chosen
+    patience: int = 8  # epochs without a lower cross-validated loss after which the search ends
+    learning_rate: float = 3e-3  # of AdamW, per step
+    weight_decay: float = 0.02  # of AdamW
+    batch_size: int = 16  # images a step, roughly: an epoch is cut into batches of equal size
+    seed: int = 0  # of weights, dropout and the order of images
 
 
 @dataclass(frozen=True)
 class Fusion:
-    """A fitted head with how it was stopped.
+    """A fitted head with how it was stopped."""
 
-    Attributes:
-        head: fitted on all the images.
-        epochs: how many it was given.
-        losses: cross-validated log loss after each epoch tried.
-        logits: what the heads of the cross-validation, stopped there, say of the images that
-            they had not met, shape (n, classes).
-
-    """
-
-    head: FusionHead
-    epochs: int
-    losses: tuple[float, ...]
+    head: FusionHead  # fitted on all the images
+    epochs: int  # how many it was given
+    losses: tuple[float, ...]  # cross-validated log loss after each epoch tried
+    # what the heads of the cross-validation, stopped there, say of the images that they had not
+    # met, shape (n, classes)
     logits: Floats
 
 
@@ -81,7 +60,6 @@ def fit_fusion(
     Raises:
         DataError: one inner fold only, one class only, or an inner fold that leaves fewer than
             two images to fit on.
-
     """
     import torch
 
@@ -132,10 +110,7 @@ def _fit(
 
     head = FusionHead(features.shape[1], classes)
     optimizer = torch.optim.AdamW(
-        head.parameters(),
-        lr=options.learning_rate,
-        weight_decay=options.weight_decay,
-        fused=True,
+        head.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
     )
     inputs, truth = torch.from_numpy(features).float(), torch.from_numpy(labels)
     # Every batch has two images or more: batch normalisation has no statistics of one.

@@ -17,28 +17,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EpochRow:
-    """What one epoch gave.
+    """What one epoch gave."""
 
-    Attributes:
-        epoch: from 1.
-        train_loss: mean of the loss that was minimised (augmented images, class weights, label
-            smoothing, dropout), in nats.
-        train_accuracy: on the same augmented images, in [0, 1].
-        val_loss: plain log loss on the validation images, in nats.
-        val_accuracy: in [0, 1].
-        val_balanced_accuracy: mean recall of the classes present, in [0, 1].
-        learning_rate: of the backbone at the last step.
-        seconds: that the epoch took.
-    """
-
-    epoch: int
+    epoch: int  # from 1
+    # mean of the loss that was minimised (augmented images, class weights, label smoothing,
+    # dropout), in nats
     train_loss: float
-    train_accuracy: float
-    val_loss: float
-    val_accuracy: float
-    val_balanced_accuracy: float
-    learning_rate: float
-    seconds: float
+    train_accuracy: float  # on the same augmented images, in [0, 1]
+    val_loss: float  # plain log loss on the validation images, in nats
+    val_accuracy: float  # in [0, 1]
+    val_balanced_accuracy: float  # mean recall of the classes present, in [0, 1]
+    learning_rate: float  # of the backbone at the last step
+    seconds: float  # that the epoch took
 
     def score(self, monitor: Monitor) -> tuple[float, float]:
         """More is better; of equally accurate epochs the one with the lower loss wins."""
@@ -53,6 +43,17 @@ def best_epoch(rows: Sequence[EpochRow], monitor: Monitor) -> int:
     if not rows:
         return 0
     return max(rows, key=lambda row: (row.score(monitor), -row.epoch)).epoch
+
+
+def epoch_line(row: EpochRow, epochs: int, *, best: bool) -> str:
+    """The line that is shown of an epoch."""
+    return (
+        f"epoch {row.epoch:>3}/{epochs}  "
+        f"train loss {row.train_loss:.3f} accuracy {row.train_accuracy:.3f}  "
+        f"validation loss {row.val_loss:.3f} accuracy {row.val_accuracy:.3f} "
+        f"balanced {row.val_balanced_accuracy:.3f}  {row.seconds:.0f} s"
+        + ("  best so far" if best else "")
+    )
 
 
 def write_history(rows: Sequence[EpochRow], path: Path) -> None:

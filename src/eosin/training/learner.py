@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from eosin.training.ema import MovingAverage
-from eosin.training.optimisation import class_weights, make_optimizer, set_training
-from eosin.training.precision import half_precision
-from eosin.training.transfer import Sender
+from eosin.networks.tensors import own_tensors
+from eosin.pixels.preprocessing import scale_and_shift
+from eosin.training.optimisation import class_weights, half_precision, make_optimizer, set_training
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from eosin.arrays import Floats32, Ints
     from eosin.artefacts.preprocessing import Preprocessing
     from eosin.networks.classifier import Classifier
     from eosin.pixels.reading import UInt8Image
     from eosin.training.config import TrainingConfig
-
-    Floats = npt.NDArray[np.float32]
-    Ints = npt.NDArray[np.int64]
 
 
 class Learner:
@@ -112,7 +108,7 @@ class Learner:
         return torch.stack([loss.detach() * len(labels), right]).double()
 
     @torch.inference_mode()
-    def logits(self, images: UInt8Image) -> Floats:
+    def logits(self, images: UInt8Image) -> Floats32:
         """Logits (n, classes) of the judged network, in full precision as in prediction."""
         scores = self.judged.eval()(self._sender.images(images)).cpu().numpy()
         return np.asarray(scores, dtype=np.float32)
@@ -138,3 +134,79 @@ class Learner:
 def _outputs(network: Classifier) -> int:
     linear = [layer for layer in network.head.modules() if isinstance(layer, torch.nn.Linear)]
     return linear[-1].out_features
+
+
+class MovingAverage:
+    """The running average of a network's weights: a <- d a + (1 - d) w (Polyak & Juditsky 1992).
+
+    BatchNorm statistics are averaged too; counters are copied.
+
+    Attributes:
+        network: the averaged one, a copy that no optimiser touches.
+    """
+
+    def __init__(self, followed: Classifier) -> None:
+        """Begin with the weights of ``followed``, which must stay where they are in memory."""
+        self.network = copy.deepcopy(followed).eval().requires_grad_(False)
+        # Collected once, and moved all at once: a network has hundreds of small tensors, and on a
+        # GPU each would be a launch of its own.
+        # Tied weights stand there once: moved under each of their names they would run ahead.
+        own, towards = own_tensors(self.network), own_tensors(followed)
+        moving = [name for name, tensor in own.items() if tensor.is_floating_point()]
+        counters = [name for name in own if name not in set(moving)]
+        self._moving, self._towards = [own[n] for n in moving], [towards[n] for n in moving]
+        self._counters, self._counts = [own[n] for n in counters], [towards[n] for n in counters]
+
+    @torch.no_grad()
+    def update(self, *, decay: float, step: int) -> None:
+        """Move to the followed network's weights as they are now.
+
+        Early on d is (1 + step) / (10 + step) where that is less than ``decay``, so that the
+        random start is soon forgotten.
+        """
+        share = 1 - min(decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(self._moving, self._towards, share)
+        if self._counters:
+            torch._foreach_copy_(self._counters, self._counts)
+
+
+class Sender:
+    """Brings images and labels to one device under one preprocessing."""
+
+    def __init__(
+        self, spec: Preprocessing, device: torch.device, *, layout: torch.memory_format
+    ) -> None:
+        """``layout`` is that of the network input."""
+        self._device, self._layout = device, layout
+        # A row of pixels at a time: three channels alone are too short for vector instructions.
+        scale, shift = (
+            torch.from_numpy(of_channel).repeat(spec.size) for of_channel in scale_and_shift(spec)
+        )
+        self._scale, self._shift = scale.to(device), shift.to(device)
+        self._copies = _copy_stream(device) if device.type == "cuda" else None
+
+    def images(self, images: UInt8Image) -> torch.Tensor:
+        """Network input (n, 3, size, size) of bytes (n, size, size, 3)."""
+        count, side = images.shape[:2]
+        sent = self._send(torch.from_numpy(images)).view(count, side, 3 * side)
+        floats = sent.to(torch.float32).mul_(self._scale).sub_(self._shift)
+        channels_last = floats.view(count, side, side, 3).permute(0, 3, 1, 2)
+        return channels_last.contiguous(memory_format=self._layout)
+
+    def labels(self, labels: Ints) -> torch.Tensor:
+        """Class indices (n,) on the device."""
+        return self._send(torch.from_numpy(labels))
+
+    def _send(self, tensor: torch.Tensor) -> torch.Tensor:
+        if self._copies is None:
+            return tensor.to(self._device)
+        using = torch.cuda.current_stream(self._device)
+        with torch.cuda.stream(self._copies):
+            sent = tensor.pin_memory().to(self._device, non_blocking=True)
+        using.wait_stream(self._copies)
+        sent.record_stream(using)  # or its memory could be given away before it was read
+        return sent
+
+
+def _copy_stream(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch's own

@@ -1,11 +1,25 @@
-"""What a Run says of the images that its training had to do without."""
+"""What a training gave, and what is said of the images that it had to do without."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from eosin.artefacts.predictions import Predictions
+    from eosin.networks.run import Run
+    from eosin.pixels.reading import SkippedFile
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training."""
+
+    run: Run  # the Run
+    skipped: tuple[SkippedFile, ...] = ()  # files that could not be read
+    predictions: Predictions | None = None  # out-of-fold predictions, where every fold was trained
 
 
 def left_out_note(files: int) -> Iterator[str]:

@@ -26,24 +26,15 @@ Rule: TypeAlias = Literal["one-se", "least-loss"]
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
-
-    Floats = npt.NDArray[np.float64]
-    Ints = npt.NDArray[np.int64]
+    from eosin.arrays import Floats, Ints, Texts
 
 
 @dataclass(frozen=True)
 class LinearHead:
-    """Logits are ``features @ weight.T + bias``.
+    """Logits are ``features @ weight.T + bias``."""
 
-    Attributes:
-        weight: shape (classes, channels).
-        bias: shape (classes,).
-
-    """
-
-    weight: Floats
-    bias: Floats
+    weight: Floats  # shape (classes, channels)
+    bias: Floats  # shape (classes,)
 
     def logits(self, features: Floats) -> Floats:
         """Logits (n, classes) of features (n, channels)."""
@@ -53,38 +44,24 @@ class LinearHead:
 
 @dataclass(frozen=True)
 class Probe:
-    """A fitted head with what was decided about it.
+    """A fitted head with what was decided about it."""
 
-    Attributes:
-        head: the linear head.
-        strength: the chosen inverse regularisation C.
-        temperature: of the logits.
-        threshold: of the positive class, binary tasks only.
-        losses: cross-validated log loss of each strength tried.
-
-    """
-
-    head: LinearHead
-    strength: float
-    temperature: float
-    threshold: float | None
-    losses: dict[float, float]
+    head: LinearHead  # the linear head
+    strength: float  # the chosen inverse regularisation C
+    temperature: float  # of the logits
+    threshold: float | None  # of the positive class, binary tasks only
+    losses: dict[float, float]  # cross-validated log loss of each strength tried
 
 
 @dataclass(frozen=True, slots=True)
 class Weighing:
-    """How much images count when a head is fitted and judged.
+    """How much images count when a head is fitted and judged."""
 
-    Attributes:
-        classes: classes count alike, however many images they have.
-        groups: within a class its groups, which are patients or what the protocol keeps whole,
-            count alike.
-    """
-
-    classes: bool = True
+    classes: bool = True  # classes count alike, however many images they have
+    # within a class its groups, which are patients or what the protocol keeps whole, count alike
     groups: bool = True
 
-    def weights(self, labels: Ints, groups: npt.NDArray[np.str_]) -> Floats:
+    def weights(self, labels: Ints, groups: Texts) -> Floats:
         """One weight an image, shape (n,), with mean 1."""
         weights = np.ones(len(labels))
         for label in np.unique(labels):
@@ -98,12 +75,7 @@ class Weighing:
 
 
 def fit_head(
-    features: Floats,
-    labels: Ints,
-    *,
-    classes: int,
-    strength: float,
-    weights: Floats | None = None,
+    features: Floats, labels: Ints, *, classes: int, strength: float, weights: Floats | None = None
 ) -> LinearHead:
     """L2-regularised multinomial logistic regression on standardised features.
 
@@ -113,7 +85,6 @@ def fit_head(
         classes: how many classes the head answers for.
         strength: inverse regularisation C of scikit-learn, positive.
         weights: of the images, shape (n,); each counts once without them.
-
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -171,7 +142,6 @@ def fit_probe(
 
     Raises:
         DataError: fewer than two groups, one class only, or too few groups of each class.
-
     """
     weighing, names = weighing or Weighing(), np.asarray(groups, dtype=str)
     parts = _inner_folds(labels, groups, folds=inner_folds, seed=seed)
@@ -243,7 +213,7 @@ def _calibrated_losses(logits: Floats, labels: Ints, weights: Floats) -> Floats:
     return np.asarray(-np.log(np.clip(own, 1e-12, None)), np.float64)
 
 
-def _standard_error(losses: Floats, groups: npt.NDArray[np.str_], weights: Floats) -> float:
+def _standard_error(losses: Floats, groups: Texts, weights: Floats) -> float:
     """Of the weighted mean loss, its groups drawn independently (linearised ratio estimate)."""
     mean = np.average(losses, weights=weights)
     _, group = np.unique(groups, return_inverse=True)

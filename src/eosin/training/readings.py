@@ -13,10 +13,11 @@ from eosin.inference.scoring import PredictOptions
 from eosin.networks.torch_engine import TorchEngine
 from eosin.networks.weights import load_classifier
 from eosin.pixels.stain_sources import patient_sources
+from eosin.progress import SILENT, Progress
 from eosin.training.features import FeatureCache, compute_features
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from eosin.artefacts.manifest import Manifest
@@ -26,21 +27,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class CachedReadings:
-    """Features through the feature cache, logits from them by the network's own head.
+    """Features through the feature cache, logits from them by the network's own head."""
 
-    Attributes:
-        paths: the files.
-        device: auto, cpu or cuda.
-        batch_size: images a forward pass.
-        on_files: told how many files were accounted for.
-        patients: of each file; None where they are not known.
-    """
-
-    paths: Sequence[Path]
-    device: str = "auto"
-    batch_size: int = 32
-    on_files: Callable[[int], None] | None = None
-    patients: Sequence[str] | None = None
+    paths: Sequence[Path]  # the files
+    device: str = "auto"  # auto, cpu or cuda
+    batch_size: int = 32  # images a forward pass
+    progress: Progress = SILENT  # told of files accounted for
+    patients: Sequence[str] | None = None  # of each file; None where they are not known
     _kept: dict[str, tuple[Reading, Reading]] = field(default_factory=dict)
 
     @property
@@ -75,7 +68,7 @@ class CachedReadings:
             spec,
             cache=FeatureCache.of(engine, spec),
             batch_size=self.batch_size,
-            on_files=self.on_files,
+            progress=self.progress,
             sources=patient_sources(self.paths, self.patients, spec),
         )
         values = found.values.astype(np.float64)
@@ -90,7 +83,7 @@ class SharedReadings:
     """Cached readings of every list of files asked for, so that many Runs share them."""
 
     options: PredictOptions
-    on_files: Callable[[int], None] | None = None
+    progress: Progress = SILENT
     _kept: dict[tuple[Path, ...], CachedReadings] = field(default_factory=dict)
 
     @property
@@ -104,7 +97,7 @@ class SharedReadings:
         device, size = self.options.device, self.options.batch_size
         return self._kept.setdefault(
             tuple(images.paths),
-            CachedReadings(images.paths, device, size, self.on_files, images.known_patients),
+            CachedReadings(images.paths, device, size, self.progress, images.known_patients),
         )
 
 
@@ -113,7 +106,7 @@ def predict_together(
     images: Manifest | Sequence[Path],
     options: PredictOptions | None = None,
     *,
-    on_files: Callable[[int], None] | None = None,
+    progress: Progress = SILENT,
 ) -> tuple[Scored, ...]:
     """Score the same images with several Runs, each network asked once, features kept on disk.
 
@@ -123,11 +116,11 @@ def predict_together(
         runs: finished Runs.
         images: a manifest, of which one split is scored, or image files and folders.
         options: how.
-        on_files: told how many files each network accounted for.
+        progress: told of the files that each network accounted for.
 
     Raises:
         LeakageError, DataError, ModelError: as ``predict``.
     """
     options = options or PredictOptions()
-    read = SharedReadings(options, on_files)
+    read = SharedReadings(options, progress)
     return tuple(predict(run, images, options, read=read) for run in runs)

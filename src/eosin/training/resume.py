@@ -64,19 +64,12 @@ class Identity:
 
 @dataclass(frozen=True)
 class Progressed:
-    """How far a training came.
+    """How far a training came."""
 
-    Attributes:
-        rows: one an epoch.
-        skipped: files that could not be read.
-        initial_weights: where the network started from, in words.
-        learner: what ``Learner.state`` gave.
-    """
-
-    rows: tuple[EpochRow, ...]
-    skipped: tuple[SkippedFile, ...]
-    initial_weights: str
-    learner: dict[str, dict[str, object]]
+    rows: tuple[EpochRow, ...]  # one an epoch
+    skipped: tuple[SkippedFile, ...]  # files that could not be read
+    initial_weights: str  # where the network started from, in words
+    learner: dict[str, dict[str, object]]  # what ``Learner.state`` gave
 
 
 def finished_run(folder: Path, identity: Identity, *, resume: bool) -> Run | None:

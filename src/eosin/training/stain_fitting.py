@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from eosin.artefacts.preprocessing import StainStep
-from eosin.errors import LeakageError
+from eosin.errors import LeakageError, first_ten
 from eosin.pixels.stain import StainEstimate, create_normalizer
 from eosin.pixels.stain_sources import (
     ImageStains,
@@ -19,7 +18,7 @@ from eosin.pixels.stain_sources import (
     pooled_sources,
 )
 from eosin.pixels.stain_step import normalizer_of, step_of
-from eosin.training.stain_augmentation import StainAugmentation
+from eosin.training.augmentation import StainAugmentation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +43,7 @@ def image_stains(config: TrainingConfig) -> ImageStains | None:
     """What several folds may share when each fits its step; None where nothing is estimated."""
     if config.stain == "none" or config.stain_target != TRAIN_MEDIAN:
         return None
-    return ImageStains(create_normalizer(config.stain), workers=_workers(config))
+    return ImageStains(create_normalizer(config.stain), workers=config.workers)
 
 
 def fit_stain_step(
@@ -67,7 +66,7 @@ def fit_stain_step(
     if config.stain_target != TRAIN_MEDIAN:
         _require_unseen(manifest, Path(config.stain_target))
         return step_of(fit_to_file(normalizer, Path(config.stain_target)), config.stain_per)
-    stains = stains or ImageStains(normalizer, workers=_workers(config))
+    stains = stains or ImageStains(normalizer, workers=config.workers)
     paths = manifest.in_split("train").paths
     return step_of(fit_to_median(normalizer, paths, stains), config.stain_per)
 
@@ -90,10 +89,9 @@ def fallback_notes(manifest: Manifest, sources: Sources | None) -> Iterator[str]
     pairs = zip(manifest.frame["patient"], sources or (), strict=sources is not None)
     without = sorted({patient for patient, source in pairs if source is None})
     if without:
-        shown = ", ".join(without[:10]) + (", ..." if len(without) > 10 else "")
         yield (
-            f"The stain of {len(without)} patients could not be estimated ({shown}): their "
-            "images go by their own."
+            f"The stain of {len(without)} patients could not be estimated "
+            f"({first_ten(without)}): their images go by their own."
         )
 
 
@@ -138,7 +136,7 @@ def _augmentation(
     stains: dict[str, StainEstimate] = {}
     if config.stain_exchange:
         found = pooled_sources(
-            train.paths, patients, create_normalizer(_EXCHANGE_METHOD), workers=_workers(config)
+            train.paths, patients, create_normalizer(_EXCHANGE_METHOD), workers=config.workers
         )
         pairs = zip(patients, found, strict=True)
         stains = {name: stain for name, stain in pairs if isinstance(stain, StainEstimate)}
@@ -166,7 +164,3 @@ def _require_unseen(manifest: Manifest, target: Path) -> None:
                 "image that trains or one outside the manifest, or leave stain_target at "
                 f"{TRAIN_MEDIAN!r}"
             )
-
-
-def _workers(config: TrainingConfig) -> int:
-    return config.workers or os.cpu_count() or 1

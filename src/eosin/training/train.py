@@ -2,45 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from eosin.artefacts.outputs import RUN_FILES, require_output_folder
-from eosin.artefacts.predictions import Predictions, read_predictions
+from eosin.artefacts.predictions import read_predictions
 from eosin.errors import ConfigError
 from eosin.locks import one_writer
-from eosin.networks.run import ERRORS_NAME, PREDICTIONS_NAME, Run
+from eosin.networks.run import ERRORS_NAME, PREDICTIONS_NAME
 from eosin.pixels.reading import write_error_table
+from eosin.progress import SILENT, Progress
 from eosin.training.folds import gather_folds
+from eosin.training.left_out import Trained
 from eosin.training.resume import Identity, finished_run
 from eosin.training.trainers import FineTuneTrainer, FrozenTrainer, Trainer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from eosin.artefacts.manifest import Manifest
-    from eosin.pixels.reading import SkippedFile
     from eosin.training.config import TrainingConfig
-    from eosin.training.progress import Progress
 
 _RESUME = "then run the same command with --resume: what is finished is kept"
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A finished training.
-
-    Attributes:
-        run: the Run.
-        skipped: files that could not be read.
-        predictions: out-of-fold predictions, where every fold was trained.
-
-    """
-
-    run: Run
-    skipped: tuple[SkippedFile, ...] = ()
-    predictions: Predictions | None = None
 
 
 def train(
@@ -50,8 +31,7 @@ def train(
     *,
     fold: int | Literal["all"] | None = None,
     resume: bool = False,
-    progress: Progress | None = None,
-    on_files: Callable[[int], None] | None = None,
+    progress: Progress = SILENT,
 ) -> Trained:
     """Train a Run from a split manifest.
 
@@ -66,25 +46,22 @@ def train(
         fold: the fold to hold out, or ``"all"`` to hold out each in turn and write
             ``predictions.csv`` with what each fold's Run says of the fold it never met.
         resume: continue an interrupted training; what is finished is kept.
-        progress: told of each epoch while fine-tuning.
-        on_files: told of files read while features are computed.
+        progress: told of files read and of epochs.
 
     Raises:
         LeakageError: a patient crosses splits under a name that hides it.
         ConfigError: no splits, no such fold, or a finished Run in ``folder``.
         DataError, ModelError: images or weights cannot be used, another process is writing
             ``folder``, or it cannot be written.
-
     """
     inputs = [Path(file) for file in (config.weights, config.stain_target)]
     require_output_folder(folder, RUN_FILES, inputs=inputs, run=True)
     manifest.require_honest_name()
     _require_fold(manifest, fold)
-    trainer: Trainer = (
-        FrozenTrainer(manifest, config, resume=resume, on_files=on_files)
-        if config.freeze
-        else FineTuneTrainer(manifest, config, resume=resume, progress=progress)
+    kind: type[FrozenTrainer | FineTuneTrainer] = (
+        FrozenTrainer if config.freeze else FineTuneTrainer
     )
+    trainer: Trainer = kind(manifest, config, resume=resume, progress=progress)
     with one_writer(folder, then=_RESUME):
         if fold == "all":
             whole = Identity.of(manifest, config, None)

@@ -10,13 +10,13 @@ from eosin.data.splits import hold_out
 from eosin.evaluation.calibration import apply_temperature
 from eosin.inference.predict import predict
 from eosin.inference.scoring import PredictOptions
+from eosin.progress import SILENT, Progress
 from eosin.training.finetune import finetune
 from eosin.training.frozen import FrozenImages, freeze_images, read_head, train_frozen
 from eosin.training.resume import Identity, finished_run
 from eosin.training.stain_fitting import depends_on_split, image_stains
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from eosin.artefacts.manifest import Manifest
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from eosin.pixels.reading import SkippedFile
     from eosin.pixels.stain_sources import ImageStains
     from eosin.training.config import TrainingConfig
-    from eosin.training.progress import Progress
 
 
 class Trainer(Protocol):
@@ -48,7 +47,7 @@ class FrozenTrainer:
     manifest: Manifest
     config: TrainingConfig
     resume: bool = False
-    on_files: Callable[[int], None] | None = None
+    progress: Progress = SILENT
     skipped: list[SkippedFile] = field(default_factory=list)
     _frozen: tuple[int | None, FrozenImages] | None = field(default=None, init=False)
     _stains: ImageStains | None = field(init=False)
@@ -85,7 +84,7 @@ class FrozenTrainer:
         if self._frozen is None or self._frozen[0] != wanted:
             manifest = self._split(self.manifest, wanted)
             images = freeze_images(
-                manifest, self.config, on_files=self.on_files, stains=self._stains
+                manifest, self.config, progress=self.progress, stains=self._stains
             )
             known = {item.path for item in self.skipped}
             self.skipped.extend(item for item in images.skipped if item.path not in known)
@@ -105,21 +104,17 @@ class FineTuneTrainer:
     manifest: Manifest
     config: TrainingConfig
     resume: bool = False
-    progress: Progress | None = None
+    progress: Progress = SILENT
     skipped: list[SkippedFile] = field(default_factory=list)
 
     def train(self, folder: Path, fold: int | None) -> Run:
         """Fine-tune with ``fold`` held out, or on the manifest's own splits."""
         manifest = self.manifest if fold is None else hold_out(self.manifest, fold)
-        return finetune(
-            manifest,
-            folder,
-            self.config,
-            resume=self.resume,
-            fold=fold,
-            on_progress=self.progress,
-            on_skipped=self.skipped.append,
+        made = finetune(
+            manifest, folder, self.config, resume=self.resume, fold=fold, progress=self.progress
         )
+        self.skipped.extend(made.skipped)
+        return made.run
 
     def score_held_out(self, run: Run, fold: int) -> Predictions:
         """Predictions for the held-out fold, read and scored anew."""

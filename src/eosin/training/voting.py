@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eosin.data.splits import split_into_folds
-from eosin.errors import DataError, LeakageError
+from eosin.errors import DataError, LeakageError, first_ten
 from eosin.evaluation.calibration import apply_temperature, choose_threshold, fit_temperature
 from eosin.inference.members import cast_votes, member_features, member_probabilities
 from eosin.inference.votes import fit_weights
@@ -17,9 +17,9 @@ from eosin.training.fusion import FusionOptions, fit_fusion
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
     from pydantic import JsonValue
 
+    from eosin.arrays import Floats, Ints
     from eosin.artefacts.manifest import Manifest
     from eosin.artefacts.run import Vote
     from eosin.data.splits import By
@@ -27,42 +27,28 @@ if TYPE_CHECKING:
     from eosin.networks.fusion import FusionHead
     from eosin.networks.run import Run
 
-    Floats = npt.NDArray[np.float64]
-    Ints = npt.NDArray[np.int64]
 
 INNER_FOLDS = 5
 
 
 @dataclass(frozen=True)
 class FittedVote:
-    """A vote, ready to be cast.
+    """A vote, ready to be cast."""
 
-    Attributes:
-        threshold: of the positive class, binary tasks only.
-        temperature: of the fusion head's logits; 1 for every other vote.
-        choices: what was chosen, to be read in the Run's record.
-        weights: of each member in a weighted vote; else none.
-        head: the fusion head, for that vote.
-    """
-
-    threshold: float | None
-    temperature: float = 1.0
+    threshold: float | None  # of the positive class, binary tasks only
+    temperature: float = 1.0  # of the fusion head's logits; 1 for every other vote
+    # what was chosen, to be read in the Run's record
     choices: dict[str, JsonValue] = field(default_factory=dict)
-    weights: tuple[float, ...] = ()
-    head: FusionHead | None = None
+    weights: tuple[float, ...] = ()  # of each member in a weighted vote; else none
+    head: FusionHead | None = None  # the fusion head, for that vote
 
 
 @dataclass(frozen=True)
 class Validation:
-    """The images that a vote may learn from, and what the networks say of them.
+    """The images that a vote may learn from, and what the networks say of them."""
 
-    Attributes:
-        images: labelled rows of validation patients.
-        readings: of ``images.paths``.
-    """
-
-    images: Manifest
-    readings: Readings
+    images: Manifest  # labelled rows of validation patients
+    readings: Readings  # of ``images.paths``
 
 
 def require_honest_validation(members: Sequence[Run], split: Manifest) -> None:
@@ -77,11 +63,10 @@ def require_honest_validation(members: Sequence[Run], split: Manifest) -> None:
         met = sorted(wanted & set(run.record.train_patients))
         if not met or (same and run.record.protocol.leaky):
             continue
-        shown = ", ".join(met[:10]) + (", ..." if len(met) > 10 else "")
         raise LeakageError(
             f"{run.folder} was trained on {len(met)} of the {len(wanted)} validation patients: "
-            f"{shown}. A vote must learn from patients that no member was trained on: train the "
-            "members on this split; frozen folds keep a validation fold with "
+            f"{first_ten(met)}. A vote must learn from patients that no member was trained on: "
+            "train the members on this split; frozen folds keep a validation fold with "
             "`fold_validation = true`"
         )
 
