@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 
 from eosin.artefacts.manifest import Manifest
+from eosin.study.cells import StudyResult
 from eosin.study.config import StudyFile, read_study
 from eosin.study.plan import plan
-from eosin.study.study import StudyResult, run_study
+from eosin.study.study import run_study
 from eosin.study.table import write_study
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

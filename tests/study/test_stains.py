@@ -10,10 +10,11 @@ import pytest
 from eosin.artefacts.manifest import Manifest
 from eosin.data.folder import read_folder
 from eosin.errors import ConfigError
+from eosin.study.cells import StudyResult
 from eosin.study.config import read_study
 from eosin.study.plan import Cell, plan
 from eosin.study.stains import Staining
-from eosin.study.study import StudyResult, run_study, some_of_each
+from eosin.study.study import run_study, some_of_each
 from eosin.study.table import stain_rows, write_study
 from eosin.training.config import TrainingConfig
 

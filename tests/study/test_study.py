@@ -21,9 +21,10 @@ from eosin.artefacts.manifest import Manifest
 from eosin.cli.app import app
 from eosin.errors import ConfigError
 from eosin.networks.torch_engine import TorchEngine
+from eosin.study.cells import StudyResult
 from eosin.study.config import Design, read_study
 from eosin.study.plan import Cell, plan, trainings
-from eosin.study.study import StudyResult, run_study
+from eosin.study.study import run_study
 from eosin.study.table import write_study
 
 FILE = """

@@ -50,6 +50,20 @@ class Result:
         return [self.image] if self.patient is None else [self.image, self.patient]
 
 
+@dataclass(frozen=True)
+class StudyResult:
+    """What a study found."""
+
+    study: StudyFile  # the file it was made from
+    images: int  # how many images, and of how many patients, it read
+    patients: int  # the patients; 0 where they are unknown
+    results: tuple[Result, ...]  # the finished cells, in the plan's order
+    failures: tuple[tuple[Cell, str], ...]  # the cells that could not be done, with the reason
+    heatmaps: tuple[Path, ...] = ()  # folders of heatmaps, where the study asks for them
+    # folders of comparisons, one a protocol and seed with two models or more
+    comparisons: tuple[Path, ...] = ()
+
+
 def divide(manifest: Manifest, design: Design, seed: int) -> Manifest:
     """The manifest under one protocol."""
     if design.drop_test:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +16,7 @@ from eosin.errors import ConfigError, EosinError
 from eosin.locks import one_writer
 from eosin.progress import SILENT, Progress
 from eosin.reporting.wording import figure
-from eosin.study.cells import Result, Workshop
+from eosin.study.cells import Result, StudyResult, Workshop
 from eosin.study.kept import compare_group, comparison_groups, draw_heatmaps, heatmap_groups
 from eosin.study.plan import Cell, plan
 
@@ -38,20 +38,6 @@ STUDY_FILES: dict[str, Output | None] = {
 }
 # What a cell or its pictures may raise: ours, the disk's, torch's and scikit-learn's.
 _FAULTS = (EosinError, OSError, RuntimeError, ValueError)
-
-
-@dataclass(frozen=True)
-class StudyResult:
-    """What a study found."""
-
-    study: StudyFile  # the file it was made from
-    images: int  # how many images, and of how many patients, it read
-    patients: int  # the patients; 0 where they are unknown
-    results: tuple[Result, ...]  # the finished cells, in the plan's order
-    failures: tuple[tuple[Cell, str], ...]  # the cells that could not be done, with the reason
-    heatmaps: tuple[Path, ...] = ()  # folders of heatmaps, where the study asks for them
-    # folders of comparisons, one a protocol and seed with two models or more
-    comparisons: tuple[Path, ...] = ()
 
 
 def read_images(study: StudyFile, folder: Path) -> ReadDataset:

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from eosin.artefacts.evaluation import Evaluation
-    from eosin.study.cells import Result
+    from eosin.study.cells import Result, StudyResult
     from eosin.study.plan import Cell
-    from eosin.study.study import StudyResult
 
 
 def result_frame(results: Sequence[Result]) -> pd.DataFrame:
