@@ -8,7 +8,7 @@ DEPLOY := .venv-deploy/$(ENGINE)
 LOCK   := uv pip compile pyproject.toml --universal --python-version 3.11 --no-emit-index-url \
           --generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help demo test lint check format bench deploy-check lock clean
+.PHONY: help install demo test lint check format bench deploy-check lock clean
 
 help:            ## List these commands
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort
@@ -19,6 +19,8 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+
+install: $(READY) ## Set up .venv with every extra, from the lock
 
 demo: $(READY)   ## Synthetic data, split, train, predict, evaluate, report
 	$(BIN)/eosin demo

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from eosin.evaluation.draws import MeanFigure
+from eosin.reporting.wording import interval, number
 
 
 def print_means(figures: tuple[MeanFigure, ...], *, title: str) -> None:
@@ -14,9 +15,9 @@ def print_means(figures: tuple[MeanFigure, ...], *, title: str) -> None:
     for column in ("level", "metric", "mean", "95 % interval", "draws", "patients"):
         table.add_column(column)
     for figure in figures:
-        known = figure.low is not None and figure.high is not None
-        between = f"[{figure.low:.3f}, {figure.high:.3f}]" if known else figure.note
-        value = "-" if figure.value is None else f"{figure.value:.3f}"
+        mean = figure.mean
+        between = interval(mean) or mean.note
         spread = "" if figure.least is None else f"{figure.least:.3f} to {figure.most:.3f}"
-        table.add_row(figure.level, figure.metric, value, between, spread, str(figure.patients))
+        row = (mean.level, mean.metric, number(mean.value), between, spread, str(mean.patients))
+        table.add_row(*row)
     Console(width=110).print(table)

@@ -29,6 +29,7 @@ from eosin.errors import DataError
 from eosin.evaluation.intervals import Bootstrap, patient_columns
 from eosin.evaluation.weights import Weights
 from eosin.explanation.blind_maps import smooth_random_map
+from eosin.explanation.faithfulness_table import Finding
 from eosin.explanation.heatmap import METHODS, require_method
 from eosin.explanation.perturbation import MapValues, PerturbationOptions
 from eosin.explanation.remapping import remap_by
@@ -41,8 +42,10 @@ from eosin.explanation.scoring import (
     summarise,
     write_faithfulness,
 )
-from eosin.networks.classifier import Classifier, load_classifier
-from eosin.networks.run import Run, read_run
+from eosin.networks.classifier import Classifier
+from eosin.networks.run import Network, Run, read_run
+from eosin.networks.torch_engine import TorchEngine
+from eosin.networks.weights import load_classifier
 from eosin.pixels.optical_density import optical_density
 from eosin.pixels.preprocessing import normalise, view
 from eosin.pixels.reading import UInt8Image, is_image_name, read_image
@@ -61,16 +64,6 @@ COLUMNS = {
     "pointing": "pointing",
     "energy": "energy",
     "mask_auc": "AUC with mask",
-}
-
-
-# Words of a verdict, asked in this order, and its reason without figures.
-REASONS = {
-    "to explain": "nothing to explain",
-    "one value": "flat",
-    "does not change": "does not change when randomised",
-    "in the middle": "no better than a blob in the middle",
-    "random": "no better than random",
 }
 
 
@@ -194,8 +187,8 @@ def judged(
     )
     scoring = ScoreOptions(perturbation, randomisations=options.randomisations)
     items = drawn(run, classifier, fields, method=method, remap=remap)
-    scored = score_maps(run, items, scoring, remap=remap, classifier=classifier, model="all")
-    return list(scored)
+    network = Network("all", run, TorchEngine(classifier, device="cpu"))
+    return list(score_maps(network, items, scoring, remap=remap))
 
 
 def drawn(
@@ -240,7 +233,7 @@ def report(found: Found) -> None:
     first = [row for row in rows if row.method == rows[0].method]
     images = len(first)
     random_auc = np.mean([row.deletion_random for row in rows])
-    steady = sum("nothing" in row.verdict for row in first)
+    steady = sum(row.finding is Finding.NOTHING for row in first)
     print(f"{', '.join(found.backbones)}, {images} images of {len(set(patients))} patients,")
     print(
         f"{found.met} of them of patients that their Run was trained on; mean area of random maps"
@@ -257,7 +250,9 @@ def report(found: Found) -> None:
         )
     print_paired(rows, patients)
     print("\n| method | verdict | images |\n| --- | --- | --- |")
-    reasons = pd.DataFrame({"method": [r.method for r in rows], "why": [why(r) for r in rows]})
+    reasons = pd.DataFrame(
+        {"method": [r.method for r in rows], "why": [str(r.finding) for r in rows]}
+    )
     for (method, reason), count in reasons.groupby(["method", "why"], sort=False).size().items():
         print(f"| {method} | {reason} | {count} |")
 
@@ -296,16 +291,6 @@ def interval(line: pd.Series) -> str:
     if pd.isna(line["low"]):
         return f"{line['mean']:.2f}"
     return f"{line['mean']:.2f} [{line['low']:.2f}, {line['high']:.2f}]"
-
-
-def why(row: FaithfulnessRow) -> str:
-    """A verdict without its figures."""
-    if row.faithful:
-        return "faithful"
-    for words, reason in REASONS.items():
-        if words in row.verdict:
-            return reason
-    return row.verdict
 
 
 if __name__ == "__main__":

@@ -31,7 +31,6 @@ from untrained import find_weights, prepared, untrained_run
 from eosin.bench.caption import cpu_model
 from eosin.bench.workers import Pace
 from eosin.export.export import export_run
-from eosin.inference.graphs import open_graph
 from eosin.networks.run import Run
 from inference import WAITS, WORKER, ratios_of, take_all
 
@@ -106,19 +105,20 @@ def differences(run: Run, exported: Run, pixels: Pixels) -> dict[str, float]:
     from pytorch_grad_cam import GradCAM
     from pytorch_grad_cam.utils.image import scale_cam_image
 
-    from eosin.explanation.cam import class_maps
-    from eosin.networks.classifier import load_classifier
+    from eosin.networks.cam import class_maps
+    from eosin.networks.weights import load_classifier
 
     classifier, side = load_classifier(run), (pixels.shape[-1],) * 2
     logits, maps = class_maps(classifier, torch.from_numpy(pixels))
     chosen = np.arange(len(pixels)), logits.argmax(dim=1).numpy()
-    found = {CLOSED_FORM: maps.numpy()}
+    found = {CLOSED_FORM: maps.numpy()[chosen]}
     for engine in ENGINES:
-        found[f"eosin {engine}"] = open_graph(exported, engine=engine).maps(pixels)[1]
+        (network,) = exported.networks(engine=engine)
+        found[f"eosin {engine}"] = network.maps(pixels).of(chosen[1])
     library = GradCAM(model=classifier, target_layers=[classifier.backbone.bn2])
     wanted = library(input_tensor=torch.from_numpy(pixels), targets=None)
     return {
-        name: float(np.abs(scale_cam_image(scale_cam_image(each[chosen], side)) - wanted).max())
+        name: float(np.abs(scale_cam_image(scale_cam_image(each, side)) - wanted).max())
         for name, each in found.items()
     }
 

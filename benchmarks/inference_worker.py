@@ -73,16 +73,12 @@ def engine_side(engine: str, *, maps: bool = False) -> Side:
     """One of eosin's engines, giving logits or logits and maps."""
 
     def prepare(run: Run, pixels: Pixels, threads: int) -> Job:
-        from eosin.inference.engines import open_engine
-
         if engine == "torch":
             import torch
 
             torch.set_num_threads(threads)
-        opened = open_engine(run, engine=engine, device="cpu", threads=threads)
-        if maps:
-            return lambda: opened.maps(pixels)  # type: ignore[attr-defined]
-        return lambda: opened.logits(pixels)
+        (network,) = run.networks(engine=engine, device="cpu", threads=threads)
+        return lambda: network.maps(pixels) if maps else network.logits(pixels)
 
     return prepare
 
@@ -93,10 +89,10 @@ def logits_graph_side(engine: str) -> Side:
     def prepare(run: Run, pixels: Pixels, threads: int) -> Job:
         from onnx.utils import extract_model
 
-        from eosin.inference.graphs import open_session
+        from eosin.networks.graphs import open_session
 
-        assert run.record.graph is not None
-        whole = run.folder / run.record.graph.file
+        assert run.graph is not None
+        whole = run.folder / run.graph.file
         cut = run.folder / f"logits-{engine}.onnx"
         extract_model(str(whole), str(cut), ["pixels"], ["logits"])
         session = open_session(cut, engine, device="cpu", threads=threads)
@@ -109,8 +105,8 @@ def closed_form_side(run: Run, pixels: Pixels, threads: int) -> Job:
     """Grad-CAM in PyTorch as eosin has it: every class map from one forward pass."""
     import torch
 
-    from eosin.explanation.cam import class_maps
-    from eosin.networks.classifier import load_classifier
+    from eosin.networks.cam import class_maps
+    from eosin.networks.weights import load_classifier
 
     torch.set_num_threads(threads)
     classifier, batch = load_classifier(run), torch.from_numpy(pixels)
@@ -124,7 +120,7 @@ def library_side(*, at_once: bool) -> Side:
         import torch
         from pytorch_grad_cam import GradCAM
 
-        from eosin.networks.classifier import load_classifier
+        from eosin.networks.weights import load_classifier
 
         torch.set_num_threads(threads)
         classifier = load_classifier(run)

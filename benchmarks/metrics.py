@@ -19,6 +19,7 @@ import pandas as pd
 from bars import at_most
 from sklearn import metrics as sk
 
+from eosin.artefacts.estimate import ALL, Scope
 from eosin.artefacts.predictions import Predictions, Provenance, make_predictions
 from eosin.evaluation.calibration import apply_temperature
 from eosin.evaluation.evaluate import evaluate_predictions
@@ -28,7 +29,7 @@ from eosin.tasks import Task
 
 BAR = 5.0  # seconds
 MAGNIFICATIONS = ("40", "100", "200", "400")
-Figures = dict[tuple[str, str], float]
+Figures = dict[tuple[str, Scope], float]
 
 
 def drawn_predictions(images: int, patients: int, classes: int, seed: int) -> Predictions:
@@ -61,9 +62,9 @@ def drawn_predictions(images: int, patients: int, classes: int, seed: int) -> Pr
 
 def scikit_learn_figures(predictions: Predictions) -> Figures:
     """Every metric of the table and of each magnification that scikit-learn has."""
-    scopes = {"all": np.ones(len(predictions), dtype=bool)}
+    scopes = {ALL: np.ones(len(predictions), dtype=bool)}
     own = predictions.frame["magnification"].to_numpy()
-    scopes |= {f"magnification {m}": own == m for m in MAGNIFICATIONS}
+    scopes |= {Scope(magnification=m): own == m for m in MAGNIFICATIONS}
     columns = (
         predictions.label_index,
         predictions.predicted_index,
@@ -93,13 +94,13 @@ def scikit_learn_loop(
 
 
 def _of_scope(
-    scope: str,
+    scope: Scope,
     task: Task,
     labels: npt.NDArray[np.int64],
     chosen: npt.NDArray[np.int64],
     decided: npt.NDArray[np.int64],
     probabilities: npt.NDArray[np.float64],
-) -> Iterator[tuple[tuple[str, str], float]]:
+) -> Iterator[tuple[tuple[str, Scope], float]]:
     """(metric, scope) and value, under eosin's names."""
     classes = range(len(task.classes))
     onehot = np.eye(len(task.classes))[labels]
@@ -110,7 +111,7 @@ def _of_scope(
     for place in classes:
         own, scores = labels == place, probabilities[:, place]
         name = task.classes[place]
-        title = f"class {name}" if scope == "all" else f"{scope}, class {name}"
+        title = Scope(name, scope.magnification)
         aucs.append(float(sk.roc_auc_score(own, scores)) if 0 < own.sum() < len(own) else np.nan)
         precisions.append(float(sk.average_precision_score(own, scores)) if own.any() else np.nan)
         for metric, values in zip(("precision", "recall", "f1"), per_class, strict=False):

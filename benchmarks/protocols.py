@@ -16,8 +16,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from eosin.artefacts.estimate import Estimate
+from eosin.artefacts.evaluation import read_evaluation
 from eosin.artefacts.predictions import read_predictions
-from eosin.evaluation.evaluation import Estimate, read_evaluation
+from eosin.reporting.wording import figure, number
 
 FOLDS, SEED = 5, 7
 
@@ -98,9 +100,9 @@ def shown(estimate: Estimate) -> str:
     """A figure with its interval, or a word where it has none."""
     if estimate.value is None:
         return "undefined"
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.3f} (no interval)"
-    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+    if estimate.low is None:
+        return f"{number(estimate.value)} (no interval)"
+    return figure(estimate, space=" ")
 
 
 if __name__ == "__main__":

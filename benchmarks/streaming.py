@@ -31,7 +31,7 @@ _SIDE = 64  # of the small images, pixels
 _SCORE = """
 import sys
 from pathlib import Path
-from eosin.inference.predict import PredictOptions
+from eosin.inference.scoring import PredictOptions
 from eosin.inference.table import predict_to_table
 from eosin.networks.run import read_run
 run, images, out, engine = sys.argv[1:]
@@ -102,16 +102,16 @@ def _contestants(
 ) -> Mapping[str, Callable[[], None]]:
     """Decoding, inference and prediction of a folder of images, each by the code of `predict`."""
     from eosin.inference.members import open_scorer
-    from eosin.inference.predict import PredictOptions
-    from eosin.inference.readings import BatchReadings, Networks
-    from eosin.inference.scoring import reading_threads
+    from eosin.inference.readings import BatchReadings
+    from eosin.inference.scoring import PredictOptions, reading_threads
     from eosin.inference.table import predict_to_table
     from eosin.networks.run import read_run
     from eosin.pixels.batches import View, read_views
 
     run, paths = read_run(options.run), sorted(images.iterdir())
-    scorer, networks = open_scorer(run), Networks(engine=options.engine)
-    specs = list(dict.fromkeys(network.record.preprocessing for network in scorer.networks))
+    scorer = open_scorer(run)
+    networks = {each.run.sha256: each for each in run.networks(engine=options.engine)}
+    specs = list(dict.fromkeys(each.preprocessing for each in networks.values()))
     views = [View(spec) for spec in specs]
     settings = PredictOptions(engine=options.engine, allow_seen=True, batch_size=_BATCH)
     threads = reading_threads(None)

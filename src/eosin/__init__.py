@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 from eosin.version import __version__
 
 if TYPE_CHECKING:
+    from eosin.artefacts.comparison import Comparison
+    from eosin.artefacts.estimate import Estimate, Scope
+    from eosin.artefacts.evaluation import Evaluation, read_evaluation
     from eosin.artefacts.manifest import Manifest, read_manifest
     from eosin.artefacts.predictions import Predictions, read_predictions
     from eosin.data.audit import audit_manifest
@@ -21,9 +24,7 @@ if TYPE_CHECKING:
     from eosin.data.synthetic import write_synthetic
     from eosin.errors import ConfigError, DataError, EosinError, LeakageError, ModelError
     from eosin.evaluation.compare import compare_predictions
-    from eosin.evaluation.comparison import Comparison
     from eosin.evaluation.evaluate import evaluate_predictions
-    from eosin.evaluation.evaluation import Evaluation, read_evaluation
     from eosin.explanation.explain import explain
     from eosin.explanation.heatmap import Explanation, Heatmap
     from eosin.export.export import ExportOptions, export_run
@@ -43,6 +44,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "EosinError",
+    "Estimate",
     "Evaluation",
     "Explanation",
     "ExportOptions",
@@ -53,6 +55,7 @@ __all__ = [
     "Predictions",
     "Protocol",
     "Run",
+    "Scope",
     "Task",
     "TrainingConfig",
     "__version__",
@@ -90,13 +93,14 @@ _ROOMS = {
     "eosin.data.synthetic": ("write_synthetic",),
     "eosin.errors": ("ConfigError", "DataError", "EosinError", "LeakageError", "ModelError"),
     "eosin.evaluation.compare": ("compare_predictions",),
-    "eosin.evaluation.comparison": ("Comparison",),
+    "eosin.artefacts.comparison": ("Comparison",),
     "eosin.evaluation.evaluate": ("evaluate_predictions",),
-    "eosin.evaluation.evaluation": ("Evaluation", "read_evaluation"),
+    "eosin.artefacts.evaluation": ("Evaluation", "read_evaluation"),
     "eosin.explanation.explain": ("explain",),
     "eosin.explanation.heatmap": ("Explanation", "Heatmap"),
     "eosin.export.export": ("ExportOptions", "export_run"),
     "eosin.inference.predict": ("predict",),
+    "eosin.artefacts.estimate": ("Estimate", "Scope"),
     "eosin.artefacts.manifest": ("Manifest", "read_manifest"),
     "eosin.networks.run": ("Run", "read_run"),
     "eosin.artefacts.predictions": ("Predictions", "read_predictions"),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from eosin.evaluation.evaluation import Evaluation
+    from eosin.artefacts.evaluation import Evaluation
     from eosin.training.progress import Progress
 
 IMAGES = SyntheticOptions(patients=160, images=480, size=224, seed=1, magnification=400)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from eosin.errors import DataError, DiskError, EosinError
+from eosin.errors import DiskError, EosinError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -176,9 +176,12 @@ def shortened(name: str, most: int = _LONGEST) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` (UTF-8) to ``path`` in one step, making its folder."""
+    r"""Write ``text`` (UTF-8) to ``path`` in one step, making its folder.
+
+    The surrogates of a path that is not UTF-8 become ``\udce9``, which JSON reads back as it was.
+    """
     with replacing(path) as draft:
-        draft.write_text(text, encoding="utf-8")
+        draft.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, fields: Mapping[str, object]) -> None:
@@ -187,22 +190,13 @@ def write_json(path: Path, fields: Mapping[str, object]) -> None:
     write_text(path, text + "\n")
 
 
-def read_json(path: Path, *, what: str, fix: str) -> dict[str, object]:
-    """Read a JSON object; DataError naming the file, what it should be, and the fix."""
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file ({what}); {fix}") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"{path}: not a readable {what} ({error}); {fix}") from error
-    if not isinstance(fields, dict):
-        raise DataError(f"{path}: not a {what} (want a JSON object); {fix}")
-    return fields
+def valid_text(name: str) -> str:
+    r"""A path or a part of one as text that every file and page can hold.
 
-
-def legible(text: str) -> str:
-    """A name as valid text: bytes that are no UTF-8 as backslash, x and two digits."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    A name that is not UTF-8 keeps its stray bytes as surrogates, which no encoding has; here they
+    become escapes: the byte E9 of an old encoding is ``\xe9``. Other names stay as they are.
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def sha256_of(path: Path) -> str:

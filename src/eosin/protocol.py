@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal, Self, get_args
-
-from eosin.errors import DataError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from typing import Literal
 
 Unit = Literal["unsplit", "patient", "slide", "image", "official", "external"]
 _TITLES = {"official": "official split", "external": "external images"}
@@ -63,21 +58,6 @@ class Protocol:
     def to_dict(self) -> dict[str, object]:
         """The protocol as plain JSON values, its name and warning included for human readers."""
         return {**asdict(self), "name": self.name, "warning": self.warning}
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, object]) -> Self:
-        """Read what ``to_dict`` wrote; DataError where the unit is unknown."""
-        unit = fields.get("unit")
-        if unit not in get_args(Unit):
-            raise DataError(f"unknown split unit {unit!r}; want one of {list(get_args(Unit))}")
-        seed = fields.get("seed")
-        return cls(
-            unit=unit,  # type: ignore[arg-type]  # checked just above
-            design=str(fields.get("design", "")),
-            leaky=bool(fields.get("leaky", False)),
-            patients_known=bool(fields.get("patients_known", True)),
-            seed=seed if isinstance(seed, int) else None,
-        )
 
 
 UNSPLIT = Protocol()

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
 
 from eosin.errors import DataError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,25 +57,3 @@ class Task:
             raise DataError(
                 f"label {label!r} is not a class of task {self.name!r}: {list(self.classes)}"
             ) from None
-
-    def to_dict(self) -> dict[str, object]:
-        """The task as plain JSON values."""
-        return {
-            "name": self.name,
-            "classes": list(self.classes),
-            "positive": self.positive,
-            "ordinal": self.ordinal,
-        }
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, object]) -> Self:
-        """Read what ``to_dict`` wrote; DataError where a field is missing or of the wrong type."""
-        classes, positive = fields.get("classes"), fields.get("positive")
-        if not isinstance(classes, list | tuple) or not all(isinstance(c, str) for c in classes):
-            raise DataError(f"a task needs a list of class names, got {classes!r}")
-        return cls(
-            name=str(fields.get("name", "task")),
-            classes=tuple(classes),
-            positive=None if positive is None else str(positive),
-            ordinal=bool(fields.get("ordinal", False)),
-        )

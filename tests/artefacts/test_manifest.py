@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 
 from eosin.artefacts.manifest import Manifest, read_manifest
 from eosin.errors import DataError, LeakageError
+from eosin.files import sha256_of
 from eosin.protocol import Protocol
 from eosin.tasks import Task
 
@@ -158,19 +160,147 @@ def test_a_label_outside_the_task_a_repeated_path_and_no_rows_are_refused(
 @pytest.mark.parametrize(
     ("column", "value", "words"),
     [
-        ("split", "training", r"unknown splits \['training'\]"),
-        ("fold", "first", "fold 'first' is not a whole number"),
-        ("label", "normal", r"labels \['normal'\]"),
+        ("split", "training", r"want one of \['train', 'val', 'test'\], or nothing"),
+        ("fold", "first", "want a whole number such as 1, or nothing"),
+        ("fold", "01", "want a whole number"),
+        ("fold", "²", "want a whole number"),
+        ("fold", "1.0", "want a whole number"),
+        ("fold", "9" * 5000, "want a whole number"),
+        ("label", "normal", r"want one of \['benign', 'malignant'\], or nothing"),
+        ("path", "", "names no file"),
+        ("path", "a\0.png", "names no file"),
+        ("path", "images/SOB_B_A-14-22549AB-100-001.png", "stands in an earlier row too"),
+        ("patient", "M\udcfcller", "is not UTF-8; save the table as UTF-8"),
     ],
 )
-def test_an_edited_table_is_refused_by_file_and_value(
+def test_an_edited_cell_is_refused_by_file_row_and_value(
     manifest: Manifest, tmp_path: Path, column: str, value: str, words: str
+) -> None:
+    path = tmp_path / "study" / "bh.csv"
+    manifest.write(path)
+    edit(path, 2, column, value)
+    with pytest.raises(DataError, match=rf"bh\.csv, row 4: {column} = '.*: {words}"):
+        read_manifest(path)
+
+
+def test_rows_are_counted_as_a_spreadsheet_counts_them(manifest: Manifest, tmp_path: Path) -> None:
+    path = tmp_path / "bh.csv"
+    replace(manifest, frame=manifest.frame.assign(slide="two\nlines")).write(path)
+    edit(path, 3, "split", "testing")
+    path.write_bytes(path.read_bytes().replace(b"\nstudy", b"\n\nstudy", 1))  # an empty line counts
+    with pytest.raises(DataError, match=r"bh\.csv, row 6: split = 'testing'"):
+        read_manifest(path)
+
+
+def test_a_row_of_another_length_and_a_column_that_stands_twice_are_refused(
+    manifest: Manifest, tmp_path: Path
 ) -> None:
     path = tmp_path / "bh.csv"
     manifest.write(path)
-    pd.read_csv(path, dtype=str).assign(**{column: value}).to_csv(path, index=False)
-    with pytest.raises(DataError, match=rf"bh\.csv: {words}"):
+    lines = path.read_text().splitlines()
+    for row in (lines[2] + ",more", lines[2].rpartition(",")[0]):
+        path.write_text("\n".join([*lines[:2], row, *lines[3:]]))
+        with pytest.raises(DataError, match=r"bh\.csv, row 3: has [68] cells, the header 7"):
+            read_manifest(path)
+    path.write_text("\n".join(f"{line},{line.split(',')[2]}" for line in lines))
+    with pytest.raises(DataError, match=r"bh\.csv: the column 'patient' stands twice"):
         read_manifest(path)
+    path.write_text("\n".join([*lines[:-1], '"' + lines[-1]]))
+    with pytest.raises(DataError, match=r"bh\.csv: not a readable manifest table"):
+        read_manifest(path)
+
+
+def test_rows_may_be_dropped_by_hand_and_every_later_artefact_says_so(
+    manifest: Manifest, tmp_path: Path
+) -> None:
+    path = tmp_path / "bh.csv"
+    manifest.write(path)
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-1]))
+    edited = read_manifest(path)
+    assert len(edited) == 3
+    assert edited.protocol == manifest.protocol
+    assert edited.notes == (*manifest.notes, "Rows of bh.csv were edited after eosin wrote them.")
+    edited.write(path)
+    assert read_manifest(path).notes == edited.notes
+
+
+def test_a_manifest_that_a_spreadsheet_only_saved_again_is_as_it_was(
+    manifest: Manifest, tmp_path: Path
+) -> None:
+    path = tmp_path / "bh.csv"
+    manifest.write(path)
+    saved = path.read_bytes().replace(b"\n", b"\r\n").replace(b"benign", b'"benign"')
+    path.write_bytes(b"\xef\xbb\xbf" + saved)
+    assert read_manifest(path).notes == manifest.notes
+    pd.read_csv(path, dtype=str).assign(checked="yes").to_csv(path, index=False)
+    assert read_manifest(path).notes == manifest.notes
+    assert set(read_manifest(path).frame["checked"]) == {"yes"}
+
+
+def test_an_edit_cannot_make_a_leaky_split_look_honest(manifest: Manifest, tmp_path: Path) -> None:
+    path, leaky = tmp_path / "bh.csv", Protocol("image", "50/25/25", leaky=True)
+    manifest.write(path)
+    edit(path, 1, "split", "test")
+    with pytest.raises(LeakageError, match="14-22549"):
+        read_manifest(path).require_honest_name()
+    crossing = manifest.frame.assign(split=["train", "test", "val", "test"])
+    replace(manifest, frame=crossing, protocol=leaky).write(path)
+    edit(path, 1, "patient", "14-1")
+    assert read_manifest(path).crossing_patients() == ()
+    assert read_manifest(path).protocol.name == "image-level (leaky), 50/25/25"
+    assert "edited" in read_manifest(path).notes[-1]
+
+
+def test_a_manifest_renamed_with_its_sidecar_is_read_and_with_anothers_it_is_not(
+    manifest: Manifest, tmp_path: Path
+) -> None:
+    path, other = tmp_path / "bh.csv", tmp_path / "other.csv"
+    manifest.write(path)
+    for name in ("bh.csv", "bh.csv.meta.json"):
+        shutil.copy(tmp_path / name, tmp_path / name.replace("bh", "other"))
+    assert replace(read_manifest(other), frame=manifest.frame) == manifest
+    edit(other, 1, "split", "")
+    with pytest.raises(
+        DataError, match=r"other\.csv\.meta\.json: belongs to another table, 'bh\.csv'"
+    ):
+        read_manifest(other)
+
+
+def test_a_write_that_is_cut_short_leaves_no_table_with_an_older_sidecar(
+    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "bh.csv"
+    manifest.write(path)
+    crossing = manifest.frame.assign(split=["train", "test", "val", "test"])
+    leaky = replace(manifest, frame=crossing, protocol=Protocol("image", "x", leaky=True))
+    with monkeypatch.context() as patch:
+        patch.setattr("eosin.artefacts.tables.write_artefact", _stop)
+        with pytest.raises(StoppedError):
+            leaky.write(path)
+    with pytest.raises(DataError, match=r"bh\.csv\.meta\.json: no such file; write it again"):
+        read_manifest(path)
+    leaky.write(path)
+    assert read_manifest(path).protocol.leaky
+
+
+class StoppedError(Exception):
+    """Where a process is killed."""
+
+
+def _stop(*_: object) -> None:
+    raise StoppedError
+
+
+def edit(path: Path, row: int, column: str, value: str) -> None:
+    """Change one cell, as by hand; rows count from 0."""
+    with path.open(newline="") as stream:
+        table = list(csv.DictReader(stream))
+    table[row][column] = value
+    with path.open("w", newline="", errors="surrogateescape") as stream:
+        rows = csv.DictWriter(stream, list(table[0]), lineterminator="\n")
+        rows.writeheader()
+        rows.writerows(table)
 
 
 def test_a_missing_or_foreign_file_is_named_with_the_command_that_mends_it(
@@ -180,16 +310,16 @@ def test_a_missing_or_foreign_file_is_named_with_the_command_that_mends_it(
     with pytest.raises(DataError, match=r"bh.csv: no such file \(manifest\); .*eosin data"):
         read_manifest(path)
     manifest.write(path)
-    sidecar = tmp_path / "bh.meta.json"
+    sidecar = tmp_path / "bh.csv.meta.json"
     meta = json.loads(sidecar.read_text())
     sidecar.write_text(json.dumps({**meta, "format_version": 99}))
-    with pytest.raises(DataError, match=r"bh.meta.json: manifest format 99.*update eosin"):
+    with pytest.raises(DataError, match=r"bh.csv.meta.json: written in format 99.*update eosin"):
         read_manifest(path)
     sidecar.write_text(json.dumps({**meta, "kind": "predictions"}))
-    with pytest.raises(DataError, match=r"bh.meta.json: want a manifest, found a predictions"):
+    with pytest.raises(DataError, match=r"bh.csv.meta.json: kind = 'predictions': .*'manifest'"):
         read_manifest(path)
     sidecar.unlink()
-    with pytest.raises(DataError, match=r"bh.meta.json: no such file .*eosin data"):
+    with pytest.raises(DataError, match=r"bh.csv.meta.json: no such file.*eosin data"):
         read_manifest(path)
     path.write_bytes(b"\x89PNG\r\n\x1a\n\x00\x00")
     with pytest.raises(DataError, match=r"bh.csv: not a"):
@@ -201,7 +331,9 @@ def test_the_sidecar_tells_a_reader_the_protocol_and_the_counts(
 ) -> None:
     leaky = replace(manifest, protocol=Protocol("image", "50/25/25", leaky=True))
     leaky.write(tmp_path / "bh.csv")
-    meta = json.loads((tmp_path / "bh.meta.json").read_text())
+    meta = json.loads((tmp_path / "bh.csv.meta.json").read_text())
     assert meta["protocol"]["name"] == "image-level (leaky), 50/25/25"
     assert (meta["images"], meta["patients"]) == (4, 3)
+    assert (meta["table"], meta["rows"]) == ("bh.csv", 4)
+    assert meta["sha256"] == sha256_of(tmp_path / "bh.csv")
     assert meta["fingerprint"] == manifest.fingerprint

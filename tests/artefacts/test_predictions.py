@@ -137,16 +137,128 @@ def test_an_edited_or_missing_table_is_named_with_the_command_that_mends_it(
         read_predictions(path)
     make_predictions(images, SCORES, task=BINARY).write(path)
     table = pd.read_csv(path, dtype=str)
-    table.assign(p_malignant="high").to_csv(path, index=False)
-    with pytest.raises(DataError, match=r"p\.csv: .*'high'"):
-        read_predictions(path)
     table.drop(columns="p_malignant").to_csv(path, index=False)
     with pytest.raises(DataError, match=r"p\.csv: .*missing: \['p_malignant'\]"):
         read_predictions(path)
-    meta = json.loads((tmp_path / "p.meta.json").read_text())
-    (tmp_path / "p.meta.json").write_text(json.dumps({**meta, "task": {"name": "binary"}}))
-    with pytest.raises(DataError, match=r"p\.csv: a task needs a list of class names"):
+    (tmp_path / "p.csv.meta.json").unlink()
+    with pytest.raises(DataError, match=r"p\.csv\.meta\.json: no such file.*eosin predict"):
         read_predictions(path)
-    (tmp_path / "p.meta.json").unlink()
-    with pytest.raises(DataError, match=r"p\.meta\.json: no such file .*eosin predict"):
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [
+        ("label", "normal", r"is none of \['benign', 'malignant'\]"),
+        ("predicted", "normal", r"is none of \['benign', 'malignant'\]"),
+        ("predicted", "", r"is none of \['benign', 'malignant'\]"),
+        ("decision", "normal", r"is none of \['benign', 'malignant'\]"),
+        ("predicted", "malignant", "is not the most probable class"),
+        ("decision", "benign", r"is not the choice at the threshold of 0\.25"),
+        ("p_malignant", "high", "is no probability"),
+        ("p_malignant", "nan", "is no probability"),
+        ("p_malignant", "0_3", "is no probability"),
+        ("p_malignant", "-0.3", "is no probability"),
+        ("p_malignant", "1e999", "do not sum to 1"),
+        ("p_malignant", "0.4", "do not sum to 1"),
+        ("fold", "1.0", "want a whole number such as 1, or nothing"),
+        ("path", "a\0.png", "names no file"),
+        ("path", "study/images/SOB_B_A-14-22549AB-100-001.png", "stands in an earlier row too"),
+    ],
+)
+def test_a_row_that_contradicts_itself_is_refused_by_file_row_and_value(
+    images: pd.DataFrame, tmp_path: Path, column: str, value: str, words: str
+) -> None:
+    path = tmp_path / "p.csv"
+    provenance = Provenance(threshold=0.25)
+    make_predictions(images, SCORES, task=BINARY, threshold=0.25, provenance=provenance).write(path)
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table.loc[1, column] = value
+    table.to_csv(path, index=False)
+    with pytest.raises(DataError, match=rf"p\.csv, row 3: .*{column} = '?.*: {words}.*"):
         read_predictions(path)
+
+
+def test_either_of_two_equally_probable_classes_may_be_predicted(
+    images: pd.DataFrame, tmp_path: Path
+) -> None:
+    table = make_predictions(images, np.full((3, 2), 0.5), task=BINARY)
+    for name in BINARY.classes:
+        replace(table, frame=table.frame.assign(predicted=name)).write(tmp_path / "p.csv")
+        assert set(read_predictions(tmp_path / "p.csv").frame["predicted"]) == {name}
+
+
+def test_a_decision_is_free_where_each_fold_has_its_threshold_and_follows_for_many_classes(
+    images: pd.DataFrame, tmp_path: Path
+) -> None:
+    path, each = tmp_path / "p.csv", np.array([0.05, 0.9, 0.9])
+    make_predictions(
+        images.assign(fold=["1", "2", "2"]), SCORES, task=BINARY, threshold=each
+    ).write(path)
+    assert read_predictions(path).frame["decision"].tolist() == ["malignant", "benign", "benign"]
+    four = make_predictions(images.assign(label=""), np.eye(4)[:3], task=HER2)
+    replace(four, frame=four.frame.assign(decision="3+")).write(path)
+    with pytest.raises(DataError, match=r"row 2: predicted = '0', decision = '3\+': differ"):
+        read_predictions(path)
+
+
+def test_a_table_that_was_changed_is_refused_however_sound_it_looks(
+    images: pd.DataFrame, tmp_path: Path
+) -> None:
+    path = tmp_path / "p.csv"
+    make_predictions(images, SCORES, task=BINARY).write(path)
+    whole = path.read_text()
+    fewer = whole.rpartition("study/")[0]
+    for edited in (whole.replace("0.9,0.1", "0.8,0.2"), fewer, whole + "\n"):
+        path.write_text(edited)
+        with pytest.raises(DataError, match=r"p\.csv: was changed after it was written.*again"):
+            read_predictions(path)
+    path.write_text(whole)
+    assert len(read_predictions(path)) == 3
+
+
+def test_a_table_is_read_under_a_new_name_and_never_with_the_sidecar_of_another(
+    images: pd.DataFrame, tmp_path: Path
+) -> None:
+    leaky = Provenance(protocol=Protocol("image", "5-fold", leaky=True))
+    honest = Provenance(protocol=Protocol("patient", "5-fold"))
+    for name, provenance, scores in (("a", leaky, SCORES), ("b", honest, SCORES[::-1])):
+        table = make_predictions(images, scores, task=BINARY, provenance=provenance)
+        table.write(tmp_path / f"pred.{name}")
+    assert read_predictions(tmp_path / "pred.a").provenance == leaky
+    assert read_predictions(tmp_path / "pred.b").provenance == honest
+    (tmp_path / "pred.b.meta.json").replace(tmp_path / "pred.a.meta.json")
+    with pytest.raises(
+        DataError, match=r"pred\.a\.meta\.json: belongs to another table, 'pred\.b'"
+    ):
+        read_predictions(tmp_path / "pred.a")
+    (tmp_path / "pred.b").rename(tmp_path / "pred.a")
+    assert read_predictions(tmp_path / "pred.a").provenance == honest
+
+
+def test_what_guards_honesty_cannot_be_changed_in_the_sidecar(
+    images: pd.DataFrame, tmp_path: Path
+) -> None:
+    path, sidecar = tmp_path / "p.csv", tmp_path / "p.csv.meta.json"
+    leaky = Provenance(protocol=Protocol("image", "5-fold", leaky=True), threshold=0.5)
+    make_predictions(images, SCORES, task=BINARY, threshold=0.5, provenance=leaky).write(path)
+    meta = json.loads(sidecar.read_text())
+    honest = {**meta["protocol"], "leaky": False}
+    for name, value in (
+        ("protocol", honest),
+        ("threshold", "0.4"),
+        ("threshold", -5),
+        ("threshold", None),
+        ("rows", 2),
+        ("sha256", "0" * 64),
+        ("seen_allowed", "no"),
+        ("notes", "none"),
+        ("task", {"name": "binary"}),
+        ("other", 1),
+    ):
+        sidecar.write_text(json.dumps({**meta, name: value}))
+        with pytest.raises(DataError, match=r"p\.csv"):
+            read_predictions(path)
+        sidecar.write_text(json.dumps({key: meta[key] for key in meta if key != name}))
+        if name in meta:
+            with pytest.raises(DataError, match=rf"p\.csv\.meta\.json: {name}.* is missing"):
+                read_predictions(path)

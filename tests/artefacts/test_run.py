@@ -19,7 +19,8 @@ from eosin.artefacts.int8 import Int8Trial, Quality, Speed
 from eosin.artefacts.run import EnsembleRun, ExportedRun, FoldsRun, Member, TrainedRun, read_record
 from eosin.data.synthetic import SyntheticOptions, write_synthetic
 from eosin.errors import ModelError
-from eosin.inference.predict import PredictOptions, predict
+from eosin.inference.predict import predict
+from eosin.inference.scoring import PredictOptions
 from eosin.networks.run import read_run, write_run
 from eosin.protocol import Protocol
 from eosin.tasks import Task
@@ -211,7 +212,7 @@ def test_a_member_that_is_a_link_out_of_the_folder_is_refused(
     inside.folder.rename(tmp_path / "elsewhere")
     inside.folder.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ModelError, match="a link out of"):
-        outer.open_members()
+        read_run(outer.folder).open_members()
 
 
 def test_runs_inside_runs_end_somewhere(
@@ -228,7 +229,10 @@ def test_runs_inside_runs_end_somewhere(
 def test_a_member_from_elsewhere_is_taken_in_and_outlives_its_source(
     make_record: Make, folds_of: Callable[..., FoldsRun], tmp_path: Path
 ) -> None:
-    runs = [write_run(tmp_path / name / "fold-1", make_record()) for name in ("a", "b")]
+    runs = [
+        write_run(tmp_path / name / "fold-1", make_record(seed=seed))
+        for seed, name in enumerate("ab")
+    ]
     for run in runs:
         run.weights_path.write_bytes(b"weights")
     outer = write_run(tmp_path / "outer", folds_of(tmp_path / "outer", runs))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from eosin.artefacts.codec import with_changes
 from eosin.artefacts.run import FoldsRun
 from eosin.bench.bench import BenchOptions, bench_run
 from eosin.cli.app import app
@@ -68,7 +69,7 @@ def test_folds_run_all_their_networks(
     inside = []
     for number in (1, 2):
         folder = Path(shutil.copytree(small_export.folder, tmp_path / "folds" / f"fold-{number}"))
-        inside.append(read_run(folder))
+        inside.append(write_run(folder, with_changes(small_export.record, fold=number)))
     folder = tmp_path / "folds"
     folds = write_run(folder, folds_of(folder, inside))
     found = bench_run(folds, replace(QUICK, engines=("onnxruntime",)))

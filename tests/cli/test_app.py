@@ -80,7 +80,7 @@ def test_skipped_files_end_in_exit_code_3_and_a_table(images: Path, tmp_path: Pa
     (folder / "holiday.png").write_bytes(sorted(images.iterdir())[0].read_bytes())
     said = run("data", "breakhis", folder, "-o", tmp_path / "m.csv", code=3)
     assert "2 files were skipped" in said
-    errors = pd.read_csv(tmp_path / "m.errors.csv")
+    errors = pd.read_csv(tmp_path / "m.csv.errors.csv")
     assert {Path(file).name for file in errors["file"]} == {
         "SOB_M_DC-14-7777-100-001.png",
         "holiday.png",
@@ -122,9 +122,9 @@ def test_the_audit_names_the_files_that_it_cannot_read_and_ends_with_3(
     spoilt.write_bytes(spoilt.read_bytes()[:-40])
     said = run("data", "audit", tmp_path / "m.csv", code=3)
     assert "1 files were skipped" in said
-    (row,) = pd.read_csv(tmp_path / "m.audit.errors.csv").itertuples(index=False)
+    (row,) = pd.read_csv(tmp_path / "m.csv.audit.errors.csv").itertuples(index=False)
     assert (Path(row.file), "truncated" in row.reason) == (spoilt, True)
-    assert not (tmp_path / "m.errors.csv").exists()
+    assert not (tmp_path / "m.csv.errors.csv").exists()
 
 
 def test_synthetic_her2_images_are_drawn_read_and_kept_in_their_splits(tmp_path: Path) -> None:

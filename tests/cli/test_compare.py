@@ -60,7 +60,7 @@ def test_two_tables_become_a_folder_and_a_verdict(pair, tmp_path: Path):
     said = compare(*pair, "-o", str(tmp_path / "out"))
     assert (tmp_path / "out" / "comparison.html").is_file()
     fields = json.loads((tmp_path / "out" / "comparison.json").read_text())
-    assert [m["name"] for m in fields["models"]] == ["vgg16 (a)", "vgg16 (b)"]
+    assert list(fields["provenance"]) == ["vgg16 (a)", "vgg16 (b)"]
     assert fields["resamples"] == 200
     assert [(p["rank"], p["model"]) for p in fields["rankings"]["accuracy"]] == [
         (1, "vgg16 (a)"),

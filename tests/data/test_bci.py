@@ -83,6 +83,14 @@ def test_other_names_and_broken_files_are_left_out_with_a_reason(tree: Path) -> 
     assert len(read.manifest) == 3
 
 
+def test_only_what_is_wrong_beside_the_images_of_he_is_named(tree: Path, tmp_path: Path) -> None:
+    (tree / "HE").rename(tree / "hematoxylin")
+    for folder in ("hematoxylin", "IHC"):
+        (tree / folder / "00016_train_1+.webp").write_bytes(b"RIFF")
+    read = read_bci(tree)
+    assert [bad.path.parent.name for bad in read.skipped] == ["hematoxylin"]
+
+
 def test_a_folder_without_bci_images_is_named(tmp_path: Path) -> None:
     draw(tmp_path / "IHC" / "train" / "00013_train_2+.png")
     with pytest.raises(DataError, match="holds only IHC images"):

@@ -168,10 +168,26 @@ def test_bad_files_are_left_out_with_their_reasons_in_order_of_path(tree: Path) 
     assert len(read.manifest) == len(NAMES)
 
 
+def test_an_image_in_two_formats_counts_once_and_stands_in_its_official_fold(
+    tree: Path, tmp_path: Path
+) -> None:
+    folder = tree / "histology_slides"
+    first = next(folder.rglob(NAMES[3]))
+    whole = first.read_bytes()
+    first.with_suffix(".tif").write_bytes(whole)
+    new = "SOB_B_F-14-9133-40-001"
+    (folder / f"{new}.TIFF").write_bytes(whole)
+    (tmp_path / "dsfold1.txt").write_text(f"{new}.png|40|1|test\n{NAMES[4]}|100|1|train\n")
+    read = read_breakhis(tree, folds=tmp_path / "dsfold1.txt")
+    assert [bad.path.suffix for bad in read.skipped] == [".tif"]
+    frame = read.manifest.frame.set_index(read.manifest.frame["path"].map(lambda p: Path(p).stem))
+    assert (frame.loc[new, "split"], frame.loc[new, "slide"]) == ("test", "14-9133")
+
+
 def test_a_wrong_root_is_named_with_the_names_it_should_hold(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone: no such folder; name the folder .*SOB_M_DC"):
         read_breakhis(tmp_path / "gone")
-    with pytest.raises(DataError, match=r"holds no image file; want .*SOB_M_DC"):
+    with pytest.raises(DataError, match=r"no image found; want .*SOB_M_DC"):
         read_breakhis(tmp_path)
     draw(tmp_path / "tile_1.png")
     with pytest.raises(DataError, match=r"none of 1 image files.*tile_1.png: not a BreakHis name"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -14,9 +16,15 @@ from eosin.data.scan import count_table
 from eosin.errors import ConfigError, DataError
 
 
+def encoded() -> bytes:
+    done, data = cv2.imencode(".png", np.full((50, 50, 3), 200, np.uint8))
+    assert done
+    return data.tobytes()
+
+
 def draw(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), np.full((50, 50, 3), 200, np.uint8))
+    path.write_bytes(encoded())
 
 
 @pytest.fixture
@@ -70,6 +78,7 @@ def test_a_name_without_a_patient_is_left_out_with_the_pattern_in_the_reason(
     assert [(bad.path.name, bad.reason.split(";")[0]) for bad in read.skipped] == [
         ("8863_idx5_x1_y1_class0.png", "is empty (0 bytes)"),
         ("control.png", r"the patient pattern '^(\\d+)_' finds no patient in the name"),
+        ("notes.txt", "is not read: its name ends in '.txt'"),
         ("stray_1.png", "lies in no class folder"),
     ]
     assert len(read.manifest) == 4
@@ -100,6 +109,125 @@ def test_classes_below_patient_folders_read_as_well(tmp_path: Path) -> None:
     manifest = read_folder(tmp_path, patient=r"^(\d+)_").manifest
     assert manifest.task.classes == ("0", "1")
     assert manifest.patients == ("10253", "8863")
+
+
+def test_a_class_folder_that_is_a_link_is_a_class(patches: Path, tmp_path: Path) -> None:
+    draw(tmp_path / "elsewhere" / "7_a.png")
+    (patches / "2").symlink_to(tmp_path / "elsewhere")
+    read = read_folder(patches, patient=r"^(\d+)_")
+    assert count_table(read.manifest)["images"].to_dict() == {"0": 2, "1": 2, "2": 1}
+    assert read.skipped == ()
+
+
+def empty(folder: Path) -> None:
+    folder.mkdir()
+
+
+def other_format(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "7_a.webp").write_bytes(b"RIFF")
+    (folder / "7_b.webp").write_bytes(b"RIFF")
+
+
+def damaged(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "7_a.png").touch()
+
+
+def nobody(folder: Path) -> None:
+    draw(folder / "a.png")
+
+
+def broken_link(folder: Path) -> None:
+    folder.symlink_to("/nowhere/at/all")
+
+
+def same_again(folder: Path) -> None:
+    folder.symlink_to("1")
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (empty, "it is empty"),
+        (other_format, r"2 skipped; 7_a.webp: is not read: its name ends in '.webp'"),
+        (damaged, r"1 skipped; 7_a.png: is empty"),
+        (nobody, r"1 skipped; a.png: the patient pattern '\^.* finds no patient in the name"),
+        (broken_link, r"1 skipped; 2: is a broken link \(to /nowhere/at/all\)"),
+        (same_again, r"1 skipped; 2: is a link to .*/idc/1, which counts already"),
+    ],
+)
+def test_a_class_folder_of_which_nothing_can_be_used_is_an_error_not_a_class_fewer(
+    patches: Path, make: Callable[[Path], None], words: str
+) -> None:
+    make(patches / "2")
+    fault = rf"idc/2: nothing in this class folder can be used \(.*{words}"
+    with pytest.raises(DataError, match=fault):
+        read_folder(patches, patient=r"^(\d+)_")
+
+
+def test_a_class_folder_that_cannot_be_listed_is_an_error(
+    patches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw(patches / "2" / "7_a.png")
+    listed = os.scandir
+
+    def scandir(folder: Path) -> object:
+        if Path(folder).name == "2":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return listed(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(DataError, match=r"idc/2: nothing .*cannot be listed \(Permission denied\)"):
+        read_folder(patches)
+
+
+def test_a_class_that_other_folders_of_its_name_show_is_not_missed(tmp_path: Path) -> None:
+    for name in ("8863/0/8863_a.png", "8863/1/8863_b.png", "10253/0/10253_a.png"):
+        draw(tmp_path / name)
+    (tmp_path / "10253/1").mkdir()
+    (tmp_path / "newest").symlink_to("8863")
+    read = read_folder(tmp_path, patient=r"^(\d+)_")
+    assert read.manifest.task.classes == ("0", "1")
+    assert [(bad.path.name, bad.reason.split(" /")[0]) for bad in read.skipped] == [
+        ("newest", "is a link to")
+    ]
+
+
+def test_files_of_another_format_in_a_class_folder_are_named(patches: Path) -> None:
+    (patches / "0/8863_more.webp").write_bytes(b"RIFF")
+    (patches / "0/8863_scan").write_bytes(b"?")
+    (patches / "README").write_text("IDC")
+    read = read_folder(patches, patient=r"^(\d+)_")
+    assert [(bad.path.name, bad.reason.split(";")[0]) for bad in read.skipped] == [
+        ("8863_more.webp", "is not read: its name ends in '.webp'"),
+        ("8863_scan", "is not read: its name has no ending"),
+    ]
+
+
+def test_an_image_linked_into_two_classes_counts_once(patches: Path) -> None:
+    (patches / "0/8863_again.png").symlink_to("../1/8863_idx5_x1101_y951_class1.png")
+    read = read_folder(patches, patient=r"^(\d+)_")
+    assert count_table(read.manifest)["images"].to_dict() == {"0": 2, "1": 2}
+    assert [bad.path.name for bad in read.skipped] == ["8863_again.png"]
+
+
+def test_names_that_are_not_utf8_keep_their_bytes_and_give_valid_texts(tmp_path: Path) -> None:
+    root = Path(os.fsdecode(os.fsencode(tmp_path) + b"/t\xe9"))
+    for name in (b"b\xe9nin/caf\xe9_1.png", b"malin/caf\xe9_2.png"):
+        draw(root / os.fsdecode(name))
+    manifest = read_folder(root, patient=r"^(.+)_", positive="malin").manifest
+    assert manifest.task.classes == (r"b\xe9nin", "malin")
+    assert (manifest.patients, manifest.dataset) == ((r"caf\xe9",), r"t\xe9")
+    manifest.write(tmp_path / "m.csv")
+    back = read_manifest(tmp_path / "m.csv")
+    assert back.paths == manifest.paths
+    assert all(path.is_file() for path in back.paths)
+    assert back.fingerprint == manifest.fingerprint
+    assert read_folder(root).manifest.patients == (
+        r"b\xe9nin/caf\xe9_1.png",
+        r"malin/caf\xe9_2.png",
+    )
 
 
 @pytest.mark.parametrize(

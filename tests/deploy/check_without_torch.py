@@ -27,7 +27,7 @@ from eosin.data.splits import split_by_fractions, split_into_folds
 from eosin.data.synthetic import SyntheticOptions, write_synthetic
 from eosin.explanation.explain import ExplainOptions, explain
 from eosin.export.export import ExportOptions, export_run
-from eosin.inference.predict import PredictOptions
+from eosin.inference.scoring import PredictOptions
 from eosin.inference.table import predict_to_table
 from eosin.reporting.heatmap_folder import write_heatmaps
 from eosin.training.config import TrainingConfig

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eosin.artefacts.estimate import ALL, Scope
 from eosin.artefacts.predictions import Predictions
+from eosin.artefacts.rank_groups import rank_in_groups
 from eosin.errors import DataError
 from eosin.evaluation.compare import compare_predictions
 from eosin.evaluation.evaluate import evaluate_predictions
-from eosin.evaluation.rank_groups import rank_in_groups
 from eosin.protocol import Protocol
 from eosin.tasks import Task
 
@@ -61,7 +62,7 @@ def test_values_differences_and_tests_equal_those_counted_by_hand(pair):
     assert comparison.difference("VGG16", "ResNet50").value == 2 / 8
     # Balanced accuracy: (3/4 + 3/4) / 2 against (1/4 + 3/4) / 2.
     assert comparison.difference("VGG16", "ResNet50", "balanced_accuracy").value == 0.25
-    assert comparison.difference("VGG16", "ResNet50", "recall", "class benign").value == 0.5
+    assert comparison.difference("VGG16", "ResNet50", "recall", Scope("benign")).value == 0.5
     # Patient recognition: (2/3 + 1 + 3/4) / 3 against (1/3 + 0 + 3/4) / 3.
     recognition = comparison.difference("VGG16", "ResNet50", "patient_recognition_rate")
     assert recognition.value == pytest.approx((1 / 3 + 1 + 0) / 3)
@@ -77,11 +78,11 @@ def test_values_differences_and_tests_equal_those_counted_by_hand(pair):
 
 def test_mistakes_and_their_overlap_equal_those_counted_by_hand(pair):
     mistakes = compare_predictions(pair, resamples=200).mistakes
-    assert mistakes.counts.tolist() == [2, 4]
-    assert mistakes.shared.tolist() == [[2, 1], [1, 4]]
-    assert mistakes.jaccard.tolist() == [[1, 1 / 5], [1 / 5, 1]]
-    assert mistakes.alone().tolist() == [1, 3]
-    assert mistakes.all_wrong == ("/bh/SOB_002.png",)
+    assert mistakes.wrong == (2, 4)
+    assert mistakes.wrong_shared == ((2, 1), (1, 4))
+    assert [mistakes.jaccard(0, other) for other in (0, 1)] == [1, 1 / 5]
+    assert mistakes.wrong_alone == (1, 3)
+    assert (mistakes.images_all_get_wrong, mistakes.images_any_gets_wrong) == (1, 5)
     table = mistakes.frame()
     assert table["path"].tolist() == [f"/bh/SOB_{n:03d}.png" for n in (2, 1, 3, 5, 6)]
     assert table["models_wrong"].tolist() == [2, 1, 1, 1, 1]
@@ -97,8 +98,7 @@ def test_mistakes_and_their_overlap_equal_those_counted_by_hand(pair):
 def test_models_that_never_err_have_no_overlap_to_speak_of(small_table):
     right = small_table([("14-22549", BENIGN, 0.1), ("14-2523", MALIGNANT, 0.9)])
     mistakes = compare_predictions({"VGG16": right, "VGG19": right}, resamples=200).mistakes
-    assert np.isnan(mistakes.jaccard).all()
-    assert mistakes.to_dict()["jaccard"] == [[None, None], [None, None]]
+    assert mistakes.jaccard(0, 1) is None
     assert mistakes.frame().empty
 
 
@@ -127,7 +127,7 @@ def test_each_model_keeps_the_figures_of_its_own_evaluation(drawn_table):
     one = drawn_table(images=150, patients=15, seed=1)
     comparison = compare_predictions({"a": one, "b": shifted(one, 1.0)}, resamples=100, seed=4)
     evaluation = evaluate_predictions(one, resamples=100, seed=4)
-    for metric, scope in (("accuracy", "all"), ("sensitivity", "all"), ("f1", "class malignant")):
+    for metric, scope in (("accuracy", ALL), ("sensitivity", ALL), ("f1", Scope("malignant"))):
         assert comparison.value("a", metric, scope) == evaluation.value(metric, scope)
 
 
@@ -141,7 +141,9 @@ def test_a_paired_interval_is_narrower_than_the_models_own(drawn_table):
 def test_identical_tables_differ_by_exactly_nothing_and_share_a_rank(drawn_table):
     table = drawn_table(Task("her2", ("0", "1+", "2+", "3+"), ordinal=True), images=120)
     comparison = compare_predictions({"a": table, "b": table, "c": table}, resamples=100)
-    assert all((d.value, d.low, d.high) == (0, 0, 0) for d in comparison.differences)
+    found = [difference.estimate for difference in comparison.differences]
+    assert all((each.value, each.low, each.high) == (0, 0, 0) for each in found)
+    assert not any(each.excludes_zero for each in found)
     assert [test.p_holm for test in comparison.tests] == [1.0] * 6
     assert comparison.primary_metric == "quadratic_kappa"
     for metric in ("accuracy", "quadratic_kappa", "log_loss"):
@@ -280,12 +282,12 @@ def test_the_written_comparison_and_its_tables_hold_the_same_figures(pair, tmp_p
     comparison = compare_predictions(pair, resamples=200, seed=5)
     comparison.write(tmp_path / "comparison.json")
     fields = json.loads((tmp_path / "comparison.json").read_text())
-    assert fields["kind"] == "comparison"
-    assert [model["name"] for model in fields["models"]] == ["VGG16", "ResNet50"]
+    assert (fields["kind"], list(fields["provenance"])) == ("comparison", ["VGG16", "ResNet50"])
     assert fields["rankings"]["accuracy"][0] == {"rank": 1, "model": "VGG16", "value": 0.75}
     frame = comparison.frame()
     row = frame[(frame["metric"] == "accuracy") & (frame["scope"] == "all")].iloc[0]
-    written = next(d for d in fields["differences"] if d["metric"] == "accuracy")
+    written = next(d["estimate"] for d in fields["differences"])
+    assert written["metric"] == "accuracy"
     assert (row["difference"], row["low"]) == (written["value"], written["low"])
     models = comparison.model_frame()
     assert set(models["protocol"]) == {"patient-level, 5-fold"}

@@ -41,18 +41,19 @@ def test_the_mean_and_the_range_are_those_of_the_single_evaluations() -> None:
         for draw in draws
     ]
     found = score_draws(draws, resamples=200).figures
-    assert [(f.metric, f.level) for f in found] == [
+    assert [(f.mean.metric, f.mean.level) for f in found] == [
         ("accuracy", "image"),
         ("roc_auc", "image"),
         ("roc_auc", "patient"),
     ]
     for figure, values in zip(found, np.reshape(np.array(single, float), (3, 3)), strict=True):
-        assert figure.value == pytest.approx(values.mean())
+        mean = figure.mean
+        assert mean.value == pytest.approx(values.mean())
         assert (figure.least, figure.most) == pytest.approx((values.min(), values.max()))
-        assert figure.low is not None
-        assert figure.high is not None
-        assert figure.low <= figure.value <= figure.high
-        assert (figure.draws, figure.images, figure.patients) == (3, 72, 12)
+        assert mean.low is not None
+        assert mean.high is not None
+        assert mean.low <= mean.value <= mean.high
+        assert (figure.draws, mean.images, mean.patients) == (3, 72, 12)
 
 
 def test_averaging_the_same_draw_changes_neither_figure_nor_interval() -> None:
@@ -62,18 +63,21 @@ def test_averaging_the_same_draw_changes_neither_figure_nor_interval() -> None:
         score_draws([draw] * 3, resamples=300).figures,
     )
     for one, three in zip(once, thrice, strict=True):
-        assert (one.value, one.low, one.high) == pytest.approx((three.value, three.low, three.high))
+        found, same = one.mean, three.mean
+        assert (found.value, found.low, found.high) == pytest.approx(
+            (same.value, same.low, same.high)
+        )
 
 
 def test_against_a_baseline_each_draw_is_paired_with_its_own() -> None:
     good, poor = ([table(share, seed=seed) for seed in range(3)] for share in (0.9, 0.6))
     scored = [score_draws(side, resamples=300) for side in (good, poor)]
-    better = scored[0].less(scored[1]).figures[0]
-    alone = [side.figures[0].value or 0.0 for side in scored]
+    better = scored[0].less(scored[1]).figures[0].mean
+    alone = [side.figures[0].mean.value or 0.0 for side in scored]
     assert better.value == pytest.approx(alone[0] - alone[1])
     assert better.low is not None
     assert better.low > 0
-    nothing = scored[0].less(scored[0]).figures[0]
+    nothing = scored[0].less(scored[0]).figures[0].mean
     assert (nothing.value, nothing.low, nothing.high) == (0, 0, 0)
 
 
@@ -84,7 +88,7 @@ def test_a_baseline_that_lacks_images_is_paired_on_those_that_both_have() -> Non
     found = score_draws(good, resamples=200).less(lacking).figures
     same = score_draws(kept[:2], resamples=200).less(lacking).figures
     assert found == same
-    assert {figure.images for figure in found if figure.level == "image"} == {66}
+    assert {each.mean.images for each in found if each.mean.level == "image"} == {66}
 
 
 def test_draws_of_other_images_or_in_other_numbers_are_refused() -> None:

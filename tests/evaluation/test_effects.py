@@ -10,7 +10,7 @@ import pytest
 
 from eosin.artefacts.predictions import Predictions, make_predictions
 from eosin.errors import DataError
-from eosin.evaluation.effects import Effect, measure_effects
+from eosin.evaluation.effects import measure_effects
 from eosin.evaluation.evaluate import evaluate_predictions
 from eosin.tasks import Task
 
@@ -39,30 +39,38 @@ def table(right: list[list[bool]], *, malignant: list[int] | None = None) -> Pre
 def test_a_change_that_helps_every_patient_alike_has_an_interval_without_width() -> None:
     better, worse = table([[True] * 4] * 8), table([[True, True, True, False]] * 8)
     accuracy, area, by_patient = measure_effects(better, worse, resamples=200)
-    assert (accuracy.before, accuracy.value) == (0.75, 0.25)
-    assert (accuracy.low, accuracy.high) == (0.25, 0.25)  # unpaired draws would spread
-    assert accuracy.beyond_chance
-    assert (accuracy.images, accuracy.patients) == (32, 8)
-    assert (area.metric, area.level) == ("roc_auc", "image")
-    assert (by_patient.metric, by_patient.level) == ("roc_auc", "patient")
-    assert (by_patient.before, by_patient.value) == (1.0, 0.0)  # 3 of 4 right: ranked as well
+    assert (accuracy.before, accuracy.change.value) == (0.75, 0.25)
+    assert (accuracy.change.low, accuracy.change.high) == (
+        0.25,
+        0.25,
+    )  # unpaired draws would spread
+    assert accuracy.change.excludes_zero
+    assert (accuracy.change.images, accuracy.change.patients) == (32, 8)
+    assert (area.change.metric, area.change.level) == ("roc_auc", "image")
+    assert (by_patient.change.metric, by_patient.change.level) == ("roc_auc", "patient")
+    assert (by_patient.before, by_patient.change.value) == (
+        1.0,
+        0.0,
+    )  # 3 of 4 right: ranked as well
 
 
 def test_a_change_that_helps_one_patient_is_none_beyond_chance() -> None:
     better = table([[True] * 4, *[[True, False, True, True]] * 7])
     worse = table([[False] * 4, *[[True, False, True, True]] * 7])
     accuracy, *_ = measure_effects(better, worse, resamples=500)
-    assert accuracy.value == pytest.approx(4 / 32)
-    assert accuracy.low == 0.0  # the patient is in no draw often enough
-    assert not accuracy.beyond_chance
+    assert accuracy.change.value == pytest.approx(4 / 32)
+    assert accuracy.change.low == 0.0  # the patient is in no draw often enough
+    assert not accuracy.change.excludes_zero
 
 
 def test_a_change_for_the_worse_is_below_zero() -> None:
     better, worse = table([[True] * 4] * 8), table([[True, False, True, False]] * 8)
     forth = measure_effects(better, worse, resamples=200)
     back = measure_effects(worse, better, resamples=200)
-    assert [effect.value for effect in back] == [-(effect.value or 0) for effect in forth]
-    assert back[0].beyond_chance
+    assert [effect.change.value for effect in back] == [
+        -(effect.change.value or 0) for effect in forth
+    ]
+    assert back[0].change.excludes_zero
 
 
 def test_the_differences_are_those_of_the_two_evaluations() -> None:
@@ -71,15 +79,9 @@ def test_the_differences_are_those_of_the_two_evaluations() -> None:
     accuracy, area, by_patient = measure_effects(one, other, resamples=100)
     for effect, level in ((accuracy, "image"), (area, "image"), (by_patient, "patient")):
         asked = [evaluate_predictions(t, level=level, resamples=100) for t in (one, other)]  # type: ignore[arg-type]
-        values = [found.value(effect.metric).value or 0.0 for found in asked]
-        assert effect.value == pytest.approx(values[0] - values[1])
+        values = [found.value(effect.change.metric).value or 0.0 for found in asked]
+        assert effect.change.value == pytest.approx(values[0] - values[1])
         assert effect.before == pytest.approx(values[1])
-
-
-@pytest.mark.parametrize(("high", "beyond"), [(-0.0004, False), (-0.001, True), (0.0, False)])
-def test_an_end_that_is_printed_as_zero_includes_zero(high: float, beyond: bool) -> None:
-    found = Effect("roc_auc", "image", 0.76, -0.078, -0.138, high, 1386, 15)
-    assert found.beyond_chance is beyond
 
 
 def test_patients_with_images_of_two_labels_are_left_out_by_patient_alone() -> None:
@@ -90,18 +92,18 @@ def test_patients_with_images_of_two_labels_are_left_out_by_patient_alone() -> N
 
     one, other = mixed(table([[True] * 4] * 8)), mixed(table([[False] * 4] * 8))
     accuracy, _, by_patient = measure_effects(one, other, resamples=200)
-    assert (accuracy.images, accuracy.patients) == (32, 8)
-    assert (by_patient.images, by_patient.patients) == (28, 7)
+    assert (accuracy.change.images, accuracy.change.patients) == (32, 8)
+    assert (by_patient.change.images, by_patient.change.patients) == (28, 7)
 
 
 def test_one_patient_of_a_class_gives_a_difference_without_an_interval() -> None:
     one = table([[True] * 4] * 6, malignant=[1, 2, 3, 4, 5])
     other = table([[False, True, True, True]] * 6, malignant=[1, 2, 3, 4, 5])
     _, area, by_patient = measure_effects(one, other, resamples=200)
-    assert area.value is not None
-    assert (area.low, area.high) == (None, None)
-    assert area.note == "one patient of a class other than malignant: no interval"
-    assert not by_patient.beyond_chance
+    assert area.change.value is not None
+    assert (area.change.low, area.change.high) == (None, None)
+    assert area.change.note == "one patient of a class other than malignant: no interval"
+    assert not by_patient.change.excludes_zero
 
 
 def test_tables_of_other_images_have_no_difference() -> None:

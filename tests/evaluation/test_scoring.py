@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from eosin.evaluation.glossary import GLOSSARY
+from eosin.artefacts.glossary import GLOSSARY
 from eosin.evaluation.intervals import resample_weights
 from eosin.evaluation.sample import image_sample
-from eosin.evaluation.scoring import MetricKey, score_headlines, score_sample
+from eosin.evaluation.scoring import MetricKey, less, score_headlines, score_sample
 from eosin.evaluation.weights import Weights
 
 
@@ -116,3 +116,10 @@ def _rows(sample, rows):
     }
     magnification = tuple(sample.magnification[row] for row in rows)
     return type(sample)(patients=sample.patients, magnification=magnification, **repeated)
+
+
+def test_equal_figures_differ_by_nothing_however_their_sums_were_rounded() -> None:
+    found = less(np.array([0.1 + 0.2, 0.5, np.nan]), np.array([0.3, 0.4, 0.1]))
+    assert found[0] == 0.0
+    assert found[1] == 0.5 - 0.4
+    assert np.isnan(found[2])

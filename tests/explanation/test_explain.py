@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from eosin.artefacts.codec import with_changes
 from eosin.artefacts.manifest import Manifest
+from eosin.artefacts.preprocessing import Preprocessing
+from eosin.artefacts.run import TrainedRun
 from eosin.data.splits import split_by_fractions, split_into_folds
 from eosin.errors import ConfigError, DataError
 from eosin.explanation.explain import ExplainOptions, explain
 from eosin.explanation.heatmap import Explanation
-from eosin.inference.predict import PredictOptions, predict
-from eosin.networks.run import Run
+from eosin.explanation.perturbation import PerturbationOptions
+from eosin.inference.predict import predict
+from eosin.inference.scoring import PredictOptions
+from eosin.networks.classifier import build_classifier, save_classifier
+from eosin.networks.run import WEIGHTS_NAME, Run, weights_digest, write_run
+from eosin.pixels.batches import read_batches
 from eosin.pixels.reading import SkippedFile, read_image
+from eosin.pixels.stain import create_normalizer
 from eosin.training.config import TrainingConfig
 from eosin.training.train import train
 
@@ -58,7 +68,7 @@ def explanations(stream: Iterator[Explanation | SkippedFile]) -> list[Explanatio
 def test_a_map_stands_on_the_images_own_grid_and_the_probability_is_the_calibrated_one(
     run: Run, divided: Manifest
 ) -> None:
-    sharper = replace(run, record=replace(run.record, temperature=0.5))
+    sharper = replace(run, record=with_changes(run.record, temperature=0.5))
     scored = predict(sharper, divided).predictions
     found = explanations(explain([sharper], divided, ExplainOptions(batch_size=5)))
     assert [str(item.path) for item in found] == scored.frame["path"].tolist()
@@ -129,6 +139,18 @@ def test_files_of_unknown_name_have_unknown_patients(run: Run, tmp_path: Path) -
     assert item.seen is None
 
 
+def test_a_pipe_is_named_before_the_images_and_a_name_that_is_not_utf8_is_explained(
+    run: Run, tmp_path: Path
+) -> None:
+    strange = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png"))
+    Image.new("RGB", (64, 64), "pink").save(strange)
+    os.mkfifo(tmp_path / "pipe.png")
+    pipe, item = explain([run], [tmp_path])
+    assert pipe == SkippedFile(tmp_path / "pipe.png", "is a pipe, not a file; remove it")
+    assert isinstance(item, Explanation)
+    assert (item.path, item.seen) == (strange, None)
+
+
 def test_corrupt_and_tiny_images_are_named_and_the_others_explained(
     run: Run, divided: Manifest, tmp_path: Path
 ) -> None:
@@ -166,7 +188,7 @@ def test_explanations_are_handed_over_and_forgotten(
 
 def test_runs_of_different_classes_are_refused(run: Run, divided: Manifest) -> None:
     task = replace(run.record.task, classes=("benign", "malign"), positive="malign")
-    other = replace(run, record=replace(run.record, task=task))
+    other = replace(run, record=with_changes(run.record, task=task))
     with pytest.raises(DataError, match="one at a time"):
         explain([run, other], divided)
 
@@ -180,3 +202,39 @@ def test_asked_to_score_every_map_comes_with_a_verdict(run: Run, divided: Manife
     assert score.path == item.path
     assert score.target == item.target
     assert score.verdict.startswith("faithful" if score.faithful else "not faithful")
+
+
+def test_a_map_is_judged_on_the_image_in_its_patients_stain_as_it_was_made(
+    divided: Manifest, make_record: Callable[..., TrainedRun], tmp_path: Path
+) -> None:
+    from eosin.explanation.scoring import MapToScore, ScoreOptions, score_maps
+
+    for number, path in enumerate(divided.paths):  # every other image came off another scanner
+        image = read_image(path)
+        other = np.rint(255 * (image / 255) ** (2.0, 1.2, 0.7)).astype(np.uint8)
+        Image.fromarray(other if number % 2 else image).save(tmp_path / path.name)
+    paths = [str(tmp_path / path.name) for path in divided.paths]
+    images = replace(divided, frame=divided.frame.assign(path=paths)).in_split("test")
+    step = create_normalizer("macenko").fit([read_image(images.paths[0])]).step("patient")
+    spec = Preprocessing(64, stain=step)
+    classifier = build_classifier("test_efficientnet", classes=2)
+    batch = next(read_batches(images.paths, spec))
+    with torch.no_grad():
+        for _ in range(25):  # normalised by these images, so that they differ for the network
+            classifier.train()(torch.from_numpy(batch.pixels))
+    save_classifier(classifier, tmp_path / WEIGHTS_NAME)
+    digest = weights_digest(tmp_path)
+    record = make_record(preprocessing=spec, temperature=0.1, weights_sha256=digest)
+    run = write_run(tmp_path, record)
+
+    checks = ScoreOptions(PerturbationOptions(steps=2), randomisations=0, stability=False)
+    found = explanations(explain([run], images, ExplainOptions(score=checks)))
+    said = [item.members[0].probability for item in found]
+    assert [item.scores[0].probability for item in found] == pytest.approx(said, abs=1e-5)
+    by_itself = [
+        MapToScore(item.path, item.image, item.members[0].raw, record.task.index(item.target))
+        for item in found
+    ]
+    rows = score_maps(*run.networks(device="cpu"), by_itself, checks)
+    away = [abs(row.probability - chance) for row, chance in zip(rows, said, strict=True)]
+    assert max(away) > 0.01  # in the stain of the image alone it is another image

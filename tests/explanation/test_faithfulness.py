@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from eosin.explanation.faithfulness import Thresholds, judge
+from eosin.explanation.faithfulness_table import Finding
 from eosin.explanation.perturbation import PerturbationOptions, PerturbationResult, perturb
 from eosin.explanation.randomisation import Randomised
 from eosin.explanation.ranks import Floats
@@ -64,6 +65,7 @@ def test_the_inverted_map_is_not_faithful() -> None:
     verdict = judge(removed_by(-true_map()), CHANGED)
     assert not verdict.faithful
     assert verdict.sentence.startswith("not faithful: no better than random (deletion AUC 0.8")
+    assert verdict.finding is Finding.RANDOM
 
 
 def test_the_same_map_over_another_region_is_not_faithful() -> None:
@@ -99,6 +101,7 @@ def test_a_network_that_moves_as_untrained_ones_do_has_learned_nothing_to_explai
     verdict = judge(removed_by(true_map()), CHANGED, untrained_span=0.5)
     assert not verdict.faithful
     assert "the class probability moves by 0.79, in untrained networks by 0.50" in verdict.sentence
+    assert verdict.finding is Finding.NOTHING
     assert judge(removed_by(true_map()), CHANGED, untrained_span=0.3).faithful
 
 
@@ -112,17 +115,20 @@ def test_a_map_that_survives_randomisation_is_not_faithful(
     verdict = judge(removed_by(true_map()), randomised)
     assert not verdict.faithful
     assert f"the map does not change when the {part} is randomised" in verdict.sentence
+    assert verdict.finding is Finding.UNCHANGED
 
 
 def test_a_flat_map_is_not_faithful() -> None:
     verdict = judge(removed_by(np.zeros((7, 7))), CHANGED)
     assert verdict.sentence == "not faithful: the map has one value everywhere"
+    assert verdict.finding is Finding.FLAT
 
 
 def test_a_map_that_a_blob_in_the_middle_matches_is_not_faithful() -> None:
     result = removed_by(true_map())
     verdict = judge(replace(result, centre=result.heatmap), CHANGED)
     assert "no better than a blob in the middle" in verdict.sentence
+    assert verdict.finding is Finding.CENTRE
 
 
 def test_a_verdict_without_random_networks_says_so() -> None:

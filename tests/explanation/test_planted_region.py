@@ -16,7 +16,8 @@ from eosin.data.synthetic import SyntheticOptions, write_synthetic
 from eosin.explanation.explain import ExplainOptions, explain
 from eosin.explanation.heatmap import Explanation
 from eosin.explanation.localisation import Localisation, localisation
-from eosin.inference.predict import PredictOptions, predict
+from eosin.inference.predict import predict
+from eosin.inference.scoring import PredictOptions
 from eosin.networks.run import Run
 from eosin.pixels.reading import read_image
 from eosin.training.config import TrainingConfig

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from eosin.explanation.cam import class_maps
 from eosin.explanation.randomisation import mean_similarity, random_twins, surviving
 from eosin.explanation.ranks import Floats
+from eosin.networks.cam import class_maps
 from eosin.networks.classifier import Classifier, build_classifier
 
 

@@ -27,14 +27,15 @@ from eosin.explanation.scoring import (
     true_region,
     write_faithfulness,
 )
-from eosin.inference.predict import PredictOptions, predict
+from eosin.inference.predict import predict
+from eosin.inference.scoring import PredictOptions
 from eosin.networks.classifier import (
     Classifier,
     build_classifier,
-    load_classifier,
     save_classifier,
 )
-from eosin.networks.run import Run, weights_digest, write_run
+from eosin.networks.run import Network, Run, weights_digest, write_run
+from eosin.networks.weights import load_classifier
 from eosin.pixels.preprocessing import prepare, resize
 from eosin.pixels.reading import read_image
 
@@ -83,6 +84,11 @@ def kept(network: Classifier, folder: Path, make_record: RecordMaker) -> Run:
     return write_run(folder, record)
 
 
+def opened(run: Run) -> Network:
+    (network,) = run.networks(device="cpu")
+    return network
+
+
 def grad_cams(run: Run, paths: Sequence[Path], *, target: int = 1) -> Iterator[MapToScore]:
     network, remap = load_classifier(run), remap_by("gradcam", run.record.preprocessing)
     for path in paths:
@@ -93,7 +99,7 @@ def grad_cams(run: Run, paths: Sequence[Path], *, target: int = 1) -> Iterator[M
 
 def scored(run: Run, paths: Sequence[Path]) -> list[FaithfulnessRow]:
     remap = remap_by("gradcam", run.record.preprocessing)
-    return list(score_maps(run, grad_cams(run, paths), OPTIONS, remap=remap))
+    return list(score_maps(opened(run), grad_cams(run, paths), OPTIONS, remap=remap))
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +152,7 @@ def test_true_regions_are_found_beside_synthetic_images_only(
 
 def test_a_map_of_the_mask_lies_on_the_region(trained: Run, images: list[Path]) -> None:
     image, mask = read_image(images[0]), read_image(mask_path(images[0]))[:, :, 0] / 255.0
-    (row,) = score_maps(trained, [MapToScore(images[0], image, mask, 1, "mask")], OPTIONS)
+    (row,) = score_maps(opened(trained), [MapToScore(images[0], image, mask, 1, "mask")], OPTIONS)
     assert (row.pointing, row.mask_auc) == (1.0, 1.0)
     assert row.energy == pytest.approx(1 / mask.mean())
     assert row.flip_stability is None
@@ -162,7 +168,7 @@ def test_maps_are_scored_one_at_a_time(untrained: Run, images: list[Path]) -> No
             made.append(item.path)
             yield item
 
-    next(score_maps(untrained, counted(), OPTIONS))
+    next(score_maps(opened(untrained), counted(), OPTIONS))
     assert made == images[:1]
 
 
@@ -182,9 +188,9 @@ def test_an_image_with_a_bad_map_is_named(untrained: Run, images: list[Path]) ->
     image = read_image(images[0])
     bad = MapToScore(images[0], image, np.full((3, 3), np.nan), 0)
     with pytest.raises(DataError, match=images[0].name):
-        list(score_maps(untrained, [bad], OPTIONS))
+        list(score_maps(opened(untrained), [bad], OPTIONS))
     with pytest.raises(DataError, match="no class number 7 among"):
-        list(score_maps(untrained, [MapToScore(images[0], image, np.eye(3), 7)], OPTIONS))
+        list(score_maps(opened(untrained), [MapToScore(images[0], image, np.eye(3), 7)], OPTIONS))
 
 
 def test_negative_counts_are_refused() -> None:
@@ -197,7 +203,7 @@ def test_the_table_says_everything_and_leaves_empty_what_was_not_measured(
 ) -> None:
     image = read_image(rows[0].path)
     item = MapToScore(tmp_path / "SOB_B_F-14-25197-100-001.png", image, np.eye(3), 0)
-    real = list(score_maps(untrained, [item], OPTIONS))
+    real = list(score_maps(opened(untrained), [item], OPTIONS))
     write_faithfulness([*rows, *real], tmp_path / "faithfulness.csv")
     table = pd.read_csv(tmp_path / "faithfulness.csv")
     assert len(table) == 7

@@ -8,14 +8,13 @@ import torch
 
 from eosin.artefacts.manifest import Manifest
 from eosin.errors import ConfigError, ModelError
-from eosin.explanation.cam import class_maps
 from eosin.explanation.explain import ExplainOptions, explain
 from eosin.explanation.heatmap import Explanation
 from eosin.explanation.scoring import ScoreOptions
-from eosin.inference.engines import TorchEngine, open_engine
-from eosin.inference.graphs import open_graph
-from eosin.networks.classifier import load_classifier
+from eosin.networks.cam import class_maps
 from eosin.networks.run import Run
+from eosin.networks.torch_engine import TorchEngine
+from eosin.networks.weights import load_classifier
 from eosin.pixels.batches import read_batches
 
 ENGINES = ["onnxruntime", "openvino"]
@@ -34,37 +33,41 @@ def test_logits_features_and_maps_are_those_of_pytorch(
     trained: Run, onnx: Run, pixels: np.ndarray, engine: str, threads: int, images: int
 ) -> None:
     reference = TorchEngine(load_classifier(trained), device="cpu")
-    graph = open_graph(onnx, engine=engine, threads=threads)
+    (graph,) = onnx.networks(engine=engine, threads=threads)
     batch = pixels[:images]
     _, maps = class_maps(load_classifier(trained), torch.from_numpy(batch))
-    logits, found = graph.maps(batch)
-    np.testing.assert_allclose(logits, reference.logits(batch), atol=1e-4)
-    np.testing.assert_allclose(graph.logits(batch), logits, atol=1e-6)
+    found = graph.maps(batch)
+    np.testing.assert_allclose(found.logits, reference.logits(batch), atol=1e-4)
+    np.testing.assert_allclose(graph.logits(batch), found.logits, atol=1e-6)
     np.testing.assert_allclose(graph.features(batch), reference.features(batch), atol=1e-4)
-    np.testing.assert_allclose(found, maps.numpy(), atol=1e-3 * float(maps.max()))
-    assert graph.name == engine
+    for target in range(maps.shape[1]):
+        wanted = maps.numpy()[:, target]
+        drawn = found.of(np.full(images, target))
+        np.testing.assert_allclose(drawn, wanted, atol=1e-3 * float(maps.max()))
+    assert (graph.engine.name, graph.engine.device) == (engine, "cpu")
 
 
 def test_auto_takes_onnx_runtime_for_onnx_and_openvino_for_its_own(
     onnx: Run, openvino: Run, trained: Run
 ) -> None:
-    assert [open_engine(run).name for run in (onnx, openvino, trained)] == [*ENGINES, "torch"]
+    opened = [run.networks()[0].engine.name for run in (onnx, openvino, trained)]
+    assert opened == [*ENGINES, "torch"]
 
 
 def test_an_engine_that_cannot_run_a_run_says_what_can(onnx: Run, openvino: Run) -> None:
     with pytest.raises(ConfigError, match=r"onnxruntime' does not read .*model.xml; use auto"):
-        open_engine(openvino, engine="onnxruntime")
+        openvino.networks(engine="onnxruntime")
     with pytest.raises(ConfigError, match="which PyTorch does not run"):
-        open_engine(onnx, engine="torch")
+        onnx.networks(engine="torch")
     with pytest.raises(ConfigError, match="device 'cuda': the engine openvino runs on the CPU"):
-        open_engine(openvino, device="cuda")
+        openvino.networks(device="cuda")
     with pytest.raises(ConfigError, match="device 'tpu' is unknown"):
-        open_engine(onnx, device="tpu")
+        onnx.networks(device="tpu")
 
 
 def test_images_of_another_size_are_refused(onnx: Run) -> None:
     with pytest.raises(ModelError, match=r"this graph takes \(n, 3, 64, 64\)"):
-        open_engine(onnx).logits(np.zeros((1, 3, 32, 32), np.float32))
+        onnx.networks()[0].logits(np.zeros((1, 3, 32, 32), np.float32))
 
 
 def test_heatmaps_of_an_export_stand_beside_those_of_its_run(

@@ -12,8 +12,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from eosin.artefacts.codec import with_changes
 from eosin.artefacts.int8 import Int8Trial, Quality, Speed
 from eosin.artefacts.manifest import Manifest
+from eosin.artefacts.run import EnsembleRun, ExportedRun
 from eosin.cli.app import app
 from eosin.errors import ConfigError, DataError, LeakageError
 from eosin.export import int8_gate, quantise
@@ -21,11 +23,13 @@ from eosin.export.check_images import choose_images
 from eosin.export.export import ExportOptions, export_run
 from eosin.export.int8_gate import failed_bars, measure_speed, try_int8
 from eosin.export.int8_images import Int8Images, choose_int8_images
-from eosin.inference.graphs import GraphEngine, open_graph
-from eosin.inference.predict import PredictOptions, predict
+from eosin.inference.predict import predict
+from eosin.inference.scoring import PredictOptions
 from eosin.inference.table import Headway, predict_to_table
-from eosin.networks.classifier import load_classifier, save_classifier
-from eosin.networks.run import Run, read_run, write_run
+from eosin.networks.classifier import save_classifier
+from eosin.networks.graphs import GraphEngine
+from eosin.networks.run import Run, read_run, take_in, weights_digest, write_run
+from eosin.networks.weights import load_classifier
 
 FAST = Speed("onnxruntime", 2, 16, 15, fp32=90.0, int8=167.0, ratio=1.86, low=1.8, high=1.9)
 SLOW = replace(FAST, int8=60.0, ratio=0.67, low=0.6, high=0.7)
@@ -49,7 +53,7 @@ def lively(trained: Run, divided: Manifest, tmp_path_factory: pytest.TempPathFac
         torch.nn.init.normal_(network.head.weight, std=0.005)
     folder = tmp_path_factory.mktemp("lively")
     save_classifier(network.eval(), folder / "model.safetensors")
-    return write_run(folder, trained.record)
+    return write_run(folder, with_changes(trained.record, weights_sha256=weights_digest(folder)))
 
 
 @pytest.fixture(scope="module", params=["onnx", "openvino"])
@@ -91,8 +95,8 @@ def test_an_8_bit_run_scores_and_explains_like_any_other(
     wanted, found = (predict(each, divided).predictions for each in (lively, kept))
     away = np.abs(found.probabilities - wanted.probabilities).max()
     assert 1e-6 < away < 0.2
-    logits, maps = open_graph(kept).maps(np.zeros((2, 3, 64, 64), np.float32))
-    assert (logits.shape, maps.shape) == ((2, 2), (2, 2, 2, 2))
+    maps = kept.networks()[0].maps(np.zeros((2, 3, 64, 64), np.float32))
+    assert (maps.logits.shape, maps.of(np.array([0, 1])).shape) == ((2, 2), (2, 2, 2))
 
 
 def test_a_prediction_that_was_stopped_goes_on_with_an_8_bit_run(
@@ -132,17 +136,18 @@ def quantise_as(factor: float, monkeypatch: pytest.MonkeyPatch, *, speed: Speed 
 
 def tried(run: Run, judging: Manifest) -> Int8Trial:
     """The graph of an exported Run, its threshold left at 0.5, tried in 8-bit integers."""
+    assert isinstance(run.record, ExportedRun)
     graph = run.record.graph
     assert graph is not None
     images = Int8Images(judging, judging, validation=True)
-    record = replace(run.record, threshold=None)
+    record = with_changes(run.record, threshold=None)
     files = [run.folder / "model.onnx"]
     return try_int8(record, files, "onnx", outputs=graph.outputs, images=images)
 
 
 def right_about(run: Run, images: Manifest, *, every: int) -> Manifest:
     """The images relabelled so that ``run`` is wrong about every n-th only."""
-    even = replace(run, record=replace(run.record, threshold=None))
+    even = replace(run, record=with_changes(run.record, threshold=None))
     found = predict(even, images, PredictOptions(split="val", allow_seen=True)).predictions
     one, other = images.task.classes
     said = found.frame["predicted"].tolist()
@@ -227,7 +232,8 @@ def test_a_graph_is_as_fast_as_itself_and_slower_with_more_to_do(onnx: Run) -> N
                 super().logits(batch)
             return super().logits(batch)
 
-    graph = open_graph(onnx)
+    graph = onnx.networks()[0].engine
+    assert isinstance(graph, GraphEngine)
     double = Twice(graph._session, outputs=graph.outputs, size=64)
     batch = np.zeros((16, 3, 64, 64), np.float32)
     speed = measure_speed(double, graph, batch)
@@ -248,7 +254,7 @@ def test_validation_images_judge_and_training_images_calibrate(
 def test_without_validation_patients_half_of_the_training_patients_judge(
     trained: Run, divided: Manifest
 ) -> None:
-    bare = replace(trained, record=replace(trained.record, val_patients=()))
+    bare = replace(trained, record=with_changes(trained.record, val_patients=()))
     images = choose_int8_images(bare, divided)
     assert not images.validation
     assert not set(images.judging.patients) & set(images.calibration.patients)
@@ -299,6 +305,9 @@ def test_without_nncf_the_message_says_how_to_get_it(
 
 
 def test_a_fusion_is_not_exported_in_int8(trained: Run, divided: Manifest, tmp_path: Path) -> None:
-    record = replace(trained.record, kind="ensemble", vote="fusion")
+    own = {"kind": "run/ensemble", "vote": "fusion", "weights": (), "weights_sha256": "a" * 64}
+    members = take_in(tmp_path / "fusion", [trained])
+    record = EnsembleRun.model_validate({**dict(trained.record), **own, "members": members})
+    fusion = write_run(tmp_path / "fusion", record)
     with pytest.raises(ConfigError, match="fusion head was fitted to features that int8 changes"):
-        export_run(replace(trained, record=record), tmp_path / "out", ExportOptions(int8=divided))
+        export_run(fusion, tmp_path / "out", ExportOptions(int8=divided))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from eosin.data.folder import read_folder
 from eosin.data.splits import split_by_fractions
 from eosin.errors import DataError, LeakageError, ModelError
 from eosin.evaluation.evaluate import evaluate_predictions
-from eosin.inference.predict import PredictOptions, predict
+from eosin.inference.predict import predict
+from eosin.inference.scoring import PredictOptions
 from eosin.networks.run import Run, read_run
 from eosin.training.config import TrainingConfig
 from eosin.training.train import train
@@ -46,6 +48,20 @@ def test_patients_that_the_run_has_seen_are_refused_by_name(
     seen = divided.in_split(split).patients[0]
     with pytest.raises(LeakageError, match=f"{seen}.*--allow-seen"):
         predict(run, divided, PredictOptions(split=split))
+
+
+def test_a_leaky_table_moved_over_an_honest_one_is_not_scored_under_its_name(
+    divided: Manifest, small_probe: TrainingConfig, tmp_path: Path
+) -> None:
+    leaky = split_by_fractions(divided, (0.5, 0.25, 0.25), by="image", seed=0)
+    run = train(leaky, tmp_path / "run", small_probe).run
+    leaky.write(tmp_path / "leaky.csv")
+    divided.write(tmp_path / "honest.csv")
+    (tmp_path / "leaky.csv").replace(tmp_path / "honest.csv")
+    moved = read_manifest(tmp_path / "honest.csv")
+    assert moved.fingerprint == run.record.fingerprint
+    with pytest.raises(LeakageError, match=r"stand in more than one split .* 'patient-level"):
+        predict(run, moved)
 
 
 def test_seen_patients_scored_on_request_are_written_on_the_result(
@@ -159,6 +175,44 @@ def test_without_known_patients_the_very_images_of_the_training_are_recognised(
         predict(run, [seen, *divided.in_split("test").paths])
     scored = predict(run, divided.in_split("test").paths).predictions
     assert "patients unknown" in scored.provenance.protocol.name
+
+
+@pytest.mark.parametrize("pattern", [r"^([\d-]+)_", None])
+def test_converted_images_of_the_training_are_recognised(
+    class_folders: Path, small_probe: TrainingConfig, tmp_path: Path, pattern: str | None
+) -> None:
+    manifest = read_folder(class_folders, patient=pattern).manifest
+    divided = split_by_fractions(manifest, (0.5, 0.25, 0.25), seed=0)
+    run = train(divided, tmp_path / "run", small_probe).run
+    seen = divided.in_split("train").paths[0]
+    for parent in (seen.parent.name, "other"):
+        converted = tmp_path / parent / f"{seen.stem}.JPEG"
+        converted.parent.mkdir()
+        converted.write_bytes(seen.read_bytes())
+    with pytest.raises(LeakageError, match="1 of these patients"):
+        predict(run, [tmp_path / seen.parent.name])
+    if pattern is None:  # the same name in another class is another image
+        assert len(predict(run, [tmp_path / "other"]).predictions) == 1
+
+
+def test_a_folder_that_is_scored_holds_what_the_reader_counts_there(
+    run: Run, class_folders: Path, tmp_path: Path
+) -> None:
+    top = tmp_path / "tiles"
+    (top / ".old").mkdir(parents=True)
+    for folder in class_folders.iterdir():
+        (top / folder.name).symlink_to(folder)
+    images = sorted(class_folders.rglob("*.png"))
+    (top / ".old" / "x.png").write_bytes(images[0].read_bytes())
+    (top / "z again.png").symlink_to(images[0])
+    os.mkfifo(top / "pipe.png")
+    read, scored = read_folder(top), predict(run, [top])
+    assert len(scored.predictions) == len(read.manifest) == len(images)
+    assert scored.skipped == read.skipped
+    assert [item.path.name for item in scored.skipped] == ["pipe.png", "z again.png"]
+    assert "Left out beside the images: 2; the error table names each with its reason." in (
+        scored.predictions.provenance.notes
+    )
 
 
 def test_bare_files_of_new_patients_are_external_and_have_no_label(

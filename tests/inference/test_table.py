@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,16 @@ import pytest
 
 from eosin.artefacts.manifest import Manifest
 from eosin.artefacts.predictions import read_predictions
+from eosin.artefacts.tables import SIDECAR, companion
 from eosin.data.splits import split_by_fractions
 from eosin.errors import DataError, LeakageError
 from eosin.inference import journal as journal_room
-from eosin.inference.engines import TorchEngine
 from eosin.inference.journal import journal_path
-from eosin.inference.predict import PredictOptions, predict
+from eosin.inference.predict import predict
+from eosin.inference.scoring import PredictOptions
 from eosin.inference.table import Headway, predict_to_table
 from eosin.networks.run import Run
+from eosin.networks.torch_engine import TorchEngine
 from eosin.pixels import batches as batches_room
 from eosin.pixels.reading import error_table_path, read_image
 from eosin.training.config import TrainingConfig
@@ -37,7 +40,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from eosin.inference import journal
-from eosin.inference.predict import PredictOptions
+from eosin.inference.scoring import PredictOptions
 from eosin.inference.table import predict_to_table
 from eosin.networks.run import read_run
 append, count = journal.append_bytes, []
@@ -94,7 +97,16 @@ def stop_after(files: int, run: Run, images: Path, out: Path) -> None:
 
 def written(out: Path) -> tuple[bytes, bytes, bytes]:
     """The table, its sidecar and its errors, to the byte."""
-    return out.read_bytes(), out.with_suffix(".meta.json").read_bytes(), errors_of(out)
+    return out.read_bytes(), companion(out, SIDECAR).read_bytes(), errors_of(out)
+
+
+def unbroken(run: Run, images: Path, out: Path) -> tuple[bytes, bytes, bytes]:
+    """What a prediction that nothing interrupts writes; nothing of it is left."""
+    predict_to_table(run, [images], out, SMALL)
+    found = written(out)
+    for path in (out, companion(out, SIDECAR), error_table_path(out)):
+        path.unlink()
+    return found
 
 
 def errors_of(out: Path) -> bytes:
@@ -104,8 +116,8 @@ def errors_of(out: Path) -> bytes:
 def test_a_prediction_killed_in_the_middle_of_a_line_goes_on_to_the_same_bytes(
     run: Run, images: Path, tmp_path: Path
 ) -> None:
-    whole, out = tmp_path / "whole.csv", tmp_path / "p.csv"
-    predict_to_table(run, [images], whole, SMALL)
+    out = tmp_path / "p.csv"
+    whole = unbroken(run, images, out)
     words = [sys.executable, "-c", KILLED, str(run.folder), str(images), str(out)]
     killed = subprocess.run(words, capture_output=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
@@ -115,7 +127,7 @@ def test_a_prediction_killed_in_the_middle_of_a_line_goes_on_to_the_same_bytes(
     met: list[Headway] = []
     predict_to_table(run, [images], out, SMALL, resume=True, on_headway=met.append)
     assert met[0].done == 8
-    assert written(out) == written(whole)
+    assert written(out) == whole
     assert not journal_path(out).exists()
 
 
@@ -149,7 +161,7 @@ def test_another_run_is_refused_on_resume(
 ) -> None:
     stop_after(8, run, images, tmp_path / "p.csv")
     other = train(divided, tmp_path / "other", small_probe.with_overrides({"seed": 5})).run
-    with pytest.raises(DataError, match=r"p\.partial\.jsonl: was begun with another Run"):
+    with pytest.raises(DataError, match=r"p\.csv\.partial\.jsonl: was begun with another Run"):
         predict_to_table(other, [images], tmp_path / "p.csv", SMALL, resume=True)
 
 
@@ -176,10 +188,30 @@ def test_resuming_where_nothing_was_begun_begins(run: Run, images: Path, tmp_pat
     assert len(scored.predictions) + len(scored.skipped) == len(list(images.iterdir()))
 
 
+def test_a_name_that_is_not_utf8_is_scored_and_a_stopped_prediction_of_it_ends(
+    run: Run, images: Path, tmp_path: Path
+) -> None:
+    first, damaged = (sorted(images.iterdir())[row] for row in (0, 9))
+    strange = Path(os.fsdecode(os.fsencode(images) + b"/caf\xe9"))
+    first.rename(strange.with_suffix(".png"))
+    damaged.rename(strange.with_suffix(".tif"))
+    out = tmp_path / "p.csv"
+    whole = unbroken(run, images, out)
+    stop_after(len(list(images.iterdir())), run, images, out)
+    predict_to_table(run, [images], out, SMALL, resume=True)
+    assert written(out) == whole
+    (row,) = (row for row in read_predictions(out).frame.itertuples() if "caf" in row.path)
+    assert Path(row.path) == strange.with_suffix(".png")
+    assert Path(row.path).is_file()
+    assert row.patient == str(images / r"caf\xe9.png")
+    assert b'/caf\xe9.tif,"truncated' in errors_of(out)
+
+
 def test_a_full_disk_is_named_and_what_is_scored_is_kept(
     run: Run, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, append, room = tmp_path / "p.csv", journal_room.append_bytes, [3]
+    whole = unbroken(run, images, out)
 
     def filling_up(file: int, data: bytes) -> None:
         if not room[0]:
@@ -191,14 +223,13 @@ def test_a_full_disk_is_named_and_what_is_scored_is_kept(
     with monkeypatch.context() as patch:
         patch.setattr(journal_room, "append_bytes", filling_up)
         with pytest.raises(
-            DataError, match=r"No space left on device.*--resume.*p\.partial\.jsonl"
+            DataError, match=r"No space left on device.*--resume.*p\.csv\.partial\.jsonl"
         ):
             predict_to_table(run, [images], out, SMALL)
     met: list[Headway] = []
     predict_to_table(run, [images], out, SMALL, resume=True, on_headway=met.append)
-    predict_to_table(run, [images], tmp_path / "whole.csv", SMALL)
     assert met[0].done == 8
-    assert written(out) == written(tmp_path / "whole.csv")
+    assert written(out) == whole
 
 
 def test_a_disk_full_only_for_the_table_itself_scores_nothing_twice(
@@ -236,20 +267,41 @@ def test_nothing_readable_leaves_nothing_to_go_on_with(run: Run, tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
-def test_a_damaged_line_and_all_after_it_are_scored_again(
-    run: Run, images: Path, tmp_path: Path
+def spoilt(line: bytes, **changes: object) -> bytes:
+    return json.dumps({**json.loads(line), **changes}).encode() + b"\n"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda line: b"\0" * len(line),
+        lambda line: spoilt(line, p=[0.4, 0.7]),
+        lambda line: spoilt(line, p=[-0.5, 1.5]),
+        lambda line: spoilt(line, p=["0.5", "0.5"]),
+        lambda line: spoilt(line, p=[0.5, 0.25, 0.25]),
+        lambda line: spoilt(line, p=[float("nan"), 0.5]),
+        lambda line: spoilt(line, stamp=[1, 2, 3]),
+        lambda line: spoilt(line, file=None),
+        lambda line: spoilt(line, words=7),
+        lambda line: spoilt(line, more=1),
+        lambda line: line.replace(b'"words"', b'"p": [0.5, 0.5], "words"'),
+        lambda line: b"[" * 20 * len(line) + b"\n",
+    ],
+)
+def test_a_line_that_cannot_be_right_and_all_after_it_are_scored_again(
+    run: Run, images: Path, tmp_path: Path, spoil: Callable[[bytes], bytes]
 ) -> None:
     out = tmp_path / "p.csv"
-    predict_to_table(run, [images], tmp_path / "whole.csv", SMALL)
+    whole = unbroken(run, images, out)
     stop_after(16, run, images, out)
     lines = journal_path(out).read_bytes().splitlines(keepends=True)
     assert json.loads(lines[1])["file"].endswith(sorted(images.iterdir())[0].name)
-    lines[11] = b"\0" * len(lines[11])
+    lines[11] = spoil(lines[11])
     journal_path(out).write_bytes(b"".join(lines))
     met: list[Headway] = []
     predict_to_table(run, [images], out, SMALL, resume=True, on_headway=met.append)
     assert met[0].done == 8
-    assert written(out) == written(tmp_path / "whole.csv")
+    assert written(out) == whole
 
 
 @pytest.mark.parametrize("vote", ["soft", "fusion"])

@@ -5,9 +5,15 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
-from eosin.errors import ModelError
-from eosin.networks.classifier import build_classifier, load_classifier, save_classifier
+from eosin.errors import ConfigError, ModelError, NoMapError
+from eosin.networks.classifier import (
+    build_classifier,
+    require_size,
+    save_classifier,
+)
+from eosin.networks.device import choose_device
 from eosin.networks.run import WEIGHTS_NAME, weights_digest, write_run
+from eosin.networks.weights import load_classifier
 
 TINY = "test_efficientnet"
 
@@ -95,3 +101,61 @@ def test_a_run_made_of_members_has_no_network_of_its_own(tmp_path, kept, folds_o
     member = kept(build_classifier(TINY, classes=2), tmp_path / "fold-1")
     with pytest.raises(ModelError, match="load each of its members"):
         load_classifier(write_run(tmp_path, folds_of(tmp_path, [member])))
+
+
+def test_an_image_size_that_a_network_cannot_take_is_one_sentence_with_one_that_it_can():
+    network = build_classifier("inception_v3", classes=2).eval()
+    with pytest.raises(ConfigError, match=r"inception_v3.*64 pixels \(.*native size is 299"):
+        require_size(network, 64)
+    require_size(network, 96)
+    with pytest.raises(ConfigError, match=r"test_vit3.* 64 pixels \(.*native size is 160"):
+        require_size(build_classifier("test_vit3", classes=2).eval(), 64)
+
+
+def test_answers_that_are_not_finite_are_refused_though_every_weight_is():
+    network = build_classifier(TINY, classes=2).eval()
+    network.backbone.bn1.weight.data.fill_(1e38)
+    with pytest.raises(ModelError, match=f"{TINY}.*not finite"):
+        require_size(network, 64)
+
+
+def test_a_trial_changes_nothing_in_the_network_and_draws_nothing():
+    network = build_classifier(TINY, classes=2, seed=4).eval()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    require_size(network, 32)
+    assert torch.equal(torch.rand(1), expected)
+    assert all(torch.equal(tensor, before[n]) for n, tensor in network.state_dict().items())
+
+
+def test_a_network_that_scores_more_than_its_last_map_has_none_to_draw(monkeypatch):
+    network = build_classifier(TINY, classes=2).eval()
+    pooled = network.backbone.forward
+    monkeypatch.setattr(network.backbone, "forward", lambda x: pooled(x) + x.mean())
+    with torch.inference_mode():
+        assert network(images()).shape == (2, 2)
+        with pytest.raises(NoMapError, match=f"{TINY}.*more than its last feature map"):
+            network.feature_map(images())
+
+
+def test_a_map_whose_places_are_taken_for_channels_is_not_drawn():
+    network = build_classifier("test_mambaout", classes=2).eval()
+    with torch.inference_mode():
+        assert network.feature_map(images(1, side=96)).shape == (1, 64, 3, 3)
+    misread = build_classifier("test_mambaout", classes=2).eval()
+    misread._channels_at_end = False
+    with torch.inference_mode(), pytest.raises(NoMapError):
+        misread.feature_map(images(1, side=96))
+
+
+def test_a_device_that_is_not_there_or_is_none_is_refused_by_name(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert choose_device("cuda:0") == torch.device("cuda", 0)
+    with pytest.raises(ConfigError, match="'cuda:1': PyTorch sees 1 GPU here"):
+        choose_device("cuda:1")
+    for name in ("cuda:x", "cudah", "mps", "cuda:"):
+        with pytest.raises(ConfigError, match=f"device '{name}' is unknown"):
+            choose_device(name)

@@ -5,8 +5,8 @@ import torch
 from safetensors.torch import save_file
 
 from eosin.errors import ModelError
-from eosin.explanation.cam import class_maps
 from eosin.networks.backbones import resolve_backbone
+from eosin.networks.cam import class_maps
 from eosin.networks.classifier import build_classifier
 from eosin.networks.weights import initialise
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
+from eosin.errors import ModelError
 from eosin.networks.fusion import FusionHead
 from eosin.networks.fusion_weights import FusionWeights
 
@@ -24,3 +26,37 @@ def test_logits_are_those_of_the_head_that_was_fitted() -> None:
         exact = head.double()(torch.from_numpy(features)).numpy()
     np.testing.assert_allclose(weights.logits(features), exact, rtol=1e-6)
     assert (weights.channels, weights.classes) == (40, 3)
+
+
+def state(channels: int = 6) -> dict[str, np.ndarray]:
+    return {name: value.numpy() for name, value in FusionHead(channels, 2).state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("layers.0.weight", np.full(6, np.nan, np.float32), "layers.0.weight holds values"),
+        ("layers.4.running_var", np.full(128, -1.0, np.float32), "layers.4.running_var holds"),
+        ("layers.8.running_mean", np.zeros(1, np.float32), "layers.8 and layers.10 do not fit"),
+        ("layers.2.bias", np.zeros(1, np.float32), "layers.0 and layers.2 do not fit"),
+        ("layers.12.bias", np.zeros(2, np.float32), "missing or unknown: layers.12.bias"),
+        ("layers.2.weight", None, "missing or unknown: layers.2.weight"),
+    ],
+)
+def test_a_tensor_that_will_not_do_is_named(name: str, value: np.ndarray | None, said: str) -> None:
+    tensors = {**state(), name: value}
+    kept = {key: tensor for key, tensor in tensors.items() if tensor is not None}
+    with pytest.raises(ValueError, match=said):
+        FusionWeights.of(kept)
+
+
+def test_layers_of_different_heads_do_not_make_one() -> None:
+    narrow = {name: value[:64] for name, value in state().items() if name.startswith("layers.2.")}
+    with pytest.raises(ValueError, match="do not fit together"):
+        FusionWeights.of({**state(), **narrow})
+
+
+def test_members_that_give_another_number_of_features_are_refused() -> None:
+    head = FusionWeights.of(state(channels=6))
+    with pytest.raises(ModelError, match="takes 6 features and its members give 7"):
+        head.logits(np.zeros((2, 7)))

@@ -342,7 +342,7 @@ def test_the_error_table_lists_files_and_reasons_and_leaves_when_there_are_none(
     tmp_path: Path,
 ) -> None:
     table = error_table_path(tmp_path / "bh.csv")
-    assert table == tmp_path / "bh.errors.csv"
+    assert table == tmp_path / "bh.csv.errors.csv"
     skipped = SkippedFile(tmp_path / "Zürich, 3.png", 'is "empty", remove it')
     write_error_table([skipped], table)
     with table.open(encoding="utf-8", newline="") as stream:

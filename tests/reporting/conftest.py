@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from eosin.artefacts.codec import with_changes
 from eosin.artefacts.predictions import Predictions, Provenance, make_predictions
 from eosin.artefacts.preprocessing import Preprocessing
 from eosin.artefacts.run import TrainedRun
@@ -63,7 +64,7 @@ class Experiment:
 
     def run_with(self, **changes: object) -> Run:
         """The Run with another record; nothing is written."""
-        return replace(self.run, record=replace(self.run.record, **changes))
+        return replace(self.run, record=with_changes(self.run.record, **changes))
 
 
 def usual_chances(rows: pd.DataFrame) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eosin.explanation.faithfulness_table import FaithfulnessRow
+from eosin.explanation.faithfulness_table import FaithfulnessRow, Finding
 from eosin.explanation.heatmap import Explanation, Heatmap
 from eosin.explanation.merge import merge_heatmaps
 from eosin.pixels.reading import SkippedFile, read_image
@@ -67,10 +68,8 @@ def explanation(path: Path, models: int = 1, *, target: str = "malignant") -> Ex
 def verdict(faithful: bool) -> FaithfulnessRow:
     """A row of which the pictures need the verdict only."""
     nothing = dict.fromkeys(field.name for field in fields(FaithfulnessRow))
-    said = (
-        "faithful: deletion AUC 0.31" if faithful else "not faithful: no better than random (0.6)"
-    )
-    return FaithfulnessRow(**{**nothing, "faithful": faithful, "verdict": said})  # type: ignore[arg-type]  # the rest is not drawn
+    finding = Finding.FAITHFUL if faithful else Finding.RANDOM
+    return FaithfulnessRow(**{**nothing, "faithful": faithful, "finding": finding})  # type: ignore[arg-type]  # the rest is not drawn
 
 
 @pytest.fixture
@@ -271,6 +270,18 @@ def test_images_of_one_name_from_two_folders_do_not_overwrite_each_other(tmp_pat
     write_heatmaps([explanation(tmp_path / place) for place in places], tmp_path / "cams")
     names = {path.stem for path in (tmp_path / "cams" / "overlays").iterdir()}
     assert names == {"x", "two-x", "two-x-2", "two-X-3"}
+
+
+def test_pictures_of_a_name_that_is_not_utf8_have_names_that_are(tmp_path: Path) -> None:
+    strange = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png"))
+    write_heatmaps([explanation(strange, 2)], tmp_path / "cams")
+    for folder in ("overlays", "panels", "maps", "merged"):
+        written = {path.name.split(".")[0] for path in (tmp_path / "cams" / folder).iterdir()}
+        assert written == {"caf_xe9"}
+    path = tmp_path / "cams" / "explanations.csv"
+    index = pd.read_csv(path, encoding_errors="surrogateescape")
+    assert set(index["path"]) == {f"../{strange.name}"}
+    assert index["overlay"].iloc[0].startswith("overlays/caf_xe9.")
 
 
 def test_what_already_lies_in_the_folder_is_left_alone(tmp_path: Path) -> None:

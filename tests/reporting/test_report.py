@@ -281,7 +281,9 @@ def test_the_run_record_is_shown_without_telling_whose_disk_it_was(
 def test_predictions_of_other_classes_than_the_runs_are_refused(
     experiment: Experiment, tmp_path: Path
 ) -> None:
-    run = experiment.run_with(task=Task("her2", ("0", "1+", "2+", "3+"), ordinal=True))
+    run = experiment.run_with(
+        threshold=None, task=Task("her2", ("0", "1+", "2+", "3+"), ordinal=True)
+    )
     with pytest.raises(DataError, match=r"answers for the classes \['0', '1\+', '2\+', '3\+'\]"):
         write_report(run, experiment.predictions(), tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()

@@ -6,8 +6,10 @@ import math
 
 import pytest
 
+from eosin.artefacts.estimate import Estimate
 from eosin.evaluation.effects import Effect
 from eosin.reporting.stain_effects import StainRow, stain_frame, stain_section, verdict
+from eosin.study.stains import Staining
 
 HONEST, LEAKY = "patient-level, 5-fold", "image-level (leaky), 5-fold"
 
@@ -16,17 +18,30 @@ def effect(
     value: float | None, low: float | None, high: float | None, *, by: str = "image", of: str = ""
 ) -> Effect:
     metric = of or "roc_auc"
-    return Effect(metric, by, 0.5, value, low, high, 422, 23)  # type: ignore[arg-type]
+    return Effect(Estimate(value, low, high, 422, 23, metric, level=by), before=0.5)  # type: ignore[arg-type]
 
 
 UP = effect(0.15, 0.04, 0.27)
 DOWN = effect(-0.08, -0.14, -0.01, of="accuracy")
 NEITHER = effect(0.05, -0.12, 0.22, by="patient")
-NO_INTERVAL = Effect("roc_auc", "patient", 1.0, 0.0, None, None, 11, 11, "one patient of a class")
+NO_INTERVAL = Effect(
+    Estimate(0.0, None, None, 11, 11, "roc_auc", level="patient", note="one patient of a class"),
+    before=1.0,
+)
 
 
 def row(stain: str, *effects: Effect, protocol: str = HONEST) -> StainRow:
-    return StainRow("tf_efficientnetv2_b0", stain, protocol, protocol == LEAKY, 7, effects)
+    step = Staining.parse(stain)
+    return StainRow(
+        "tf_efficientnetv2_b0",
+        stain,
+        step=step.step,
+        drawn=step.method == "none",
+        protocol=protocol,
+        leaky=protocol == LEAKY,
+        seed=7,
+        effects=effects,
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from eosin.artefacts.codec import with_changes
+from eosin.artefacts.estimate import ALL, Estimate, Scope
 from eosin.artefacts.run import FoldsRun
 from eosin.errors import ModelError
 from eosin.evaluation.evaluate import evaluate_predictions
@@ -16,7 +17,7 @@ from eosin.networks.run import write_run
 from eosin.reporting.learning import describe_learning
 from eosin.reporting.measures import class_table, magnification_table, overall_table
 from eosin.reporting.tables import dataset_table, fold_table, patient_table
-from eosin.reporting.wording import counted, interval, number, per_cent, with_interval
+from eosin.reporting.wording import cell, counted, figure, interval, measured, number, per_cent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +72,7 @@ def test_patients_are_listed_from_the_worst_recognised(experiment: Experiment) -
 def test_class_and_magnification_tables_give_value_interval_and_n(experiment: Experiment) -> None:
     evaluation = evaluate_predictions(experiment.predictions(), resamples=100)
     table = class_table(evaluation)
-    recall = evaluation.value("recall", "class malignant")
+    recall = evaluation.value("recall", Scope("malignant"))
     row = dict(zip(table.columns, table.rows[1], strict=True))
     assert row["Recall"].replace("\xa0", " ") == (
         f"{recall.value:.3f}\n[{recall.low:.3f}, {recall.high:.3f}]"
@@ -90,7 +91,7 @@ def test_every_measure_of_the_evaluation_stands_in_the_overall_table(
     images = evaluate_predictions(predictions, resamples=100)
     patients = evaluate_predictions(predictions, level="patient", resamples=100)
     table = overall_table(images, patients)
-    assert len(table.rows) == len([1 for _, scope in images.estimates if scope == "all"])
+    assert len(table.rows) == len([1 for each in images.estimates if each.scope == ALL])
     assert table.columns[1:3] == (
         "By image\n36 images, 12 patients",
         "By patient\n36 images, 12 patients",
@@ -141,10 +142,22 @@ def test_a_history_without_epochs_is_refused_by_name(
 
 
 def test_numbers_are_written_one_way() -> None:
-    assert with_interval(0.9644, 0.941, 0.9806) == "0.964 [0.941,\xa00.981]"
+    found = Estimate(0.9644, 0.941, 0.9806, 1820, 82, "roc_auc", level="patient")
+    assert figure(found) == "0.964 [0.941,\xa00.981]"
+    assert figure(found, space=" ") == "0.964 [0.941, 0.981]"
+    assert cell(found) == "0.964\n[0.941,\xa00.981]"
+    assert measured(found) == "ROC AUC by patient"
     assert number(None) == "–"
-    assert interval(None, 0.5) == ""
-    assert with_interval(0.5, None, None) == "0.500"
+    alone = Estimate(0.5, None, None, 9, 1, "accuracy", note="one patient: no interval")
+    assert (interval(alone), figure(alone), measured(alone)) == ("", "0.500", "accuracy")
+    change = Estimate(-0.12, -0.2, -0.0001, 1820, 82, "accuracy")
+    assert cell(change, signed=True, starred=True) == "−0.120\xa0★\n[−0.200,\xa00.000]"
+    assert [number(x, signed=True) for x in (0.0312, -0.0001, 0.0, None)] == [
+        "+0.031",
+        "0.000",
+        "0.000",
+        "–",
+    ]
     assert per_cent(0.4879) == "49\xa0%"
     assert counted(1, "patient") == "1 patient"
     assert counted(1820, "image") == "1,820 images"

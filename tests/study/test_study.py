@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from eosin.artefacts.manifest import Manifest
 from eosin.cli.app import app
 from eosin.errors import ConfigError
-from eosin.inference.engines import TorchEngine
+from eosin.networks.torch_engine import TorchEngine
 from eosin.study.config import Design, read_study
 from eosin.study.page import write_study
 from eosin.study.plan import Cell, plan, trainings

@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from eosin.artefacts.codec import with_changes
 from eosin.artefacts.manifest import Manifest
 from eosin.artefacts.predictions import read_predictions
-from eosin.artefacts.run import EnsembleRun, FoldsRun
+from eosin.artefacts.run import EnsembleRun, FoldsRun, Vote
 from eosin.data.splits import By, hold_out, split_by_fractions, split_into_folds
 from eosin.errors import ConfigError, DataError, LeakageError, ModelError
 from eosin.evaluation.evaluate import evaluate_predictions
-from eosin.inference.predict import PredictOptions, predict
-from eosin.inference.votes import Vote, fit_weights, hard_vote, soft_vote, weighted_vote
+from eosin.inference.predict import predict
+from eosin.inference.scoring import PredictOptions
+from eosin.inference.votes import fit_weights, hard_vote, soft_vote, weighted_vote
 from eosin.networks.run import Run, read_run
 from eosin.training.config import TrainingConfig
 from eosin.training.ensemble import EnsembleOptions, make_ensemble, make_ensembles
@@ -97,7 +99,7 @@ def test_every_vote_predicts_what_its_members_predictions_say_by_hand(
     for vote, expected in by_hand.items():
         scored = predict(read_run(tmp_path / vote), divided).predictions
         np.testing.assert_allclose(scored.probabilities, expected, atol=1e-4)
-    np.testing.assert_allclose(made["weighted"].run.record.choices["weights"], weights, atol=1e-3)
+    np.testing.assert_allclose(made["weighted"].run.record.weights, weights, atol=1e-3)
 
 
 def test_scoring_together_gives_what_scoring_alone_gives(
@@ -289,13 +291,13 @@ def test_a_missing_or_changed_member_is_named(runs: list[Run], tmp_path: Path) -
     read_run(home / "soft").require_intact()
     (home / "elsewhere" / "deep").mkdir(parents=True)
     (home / "elsewhere" / "deep" / "link").symlink_to(home / "soft")
-    read_run(home / "elsewhere" / "deep" / "link").require_intact()  # .. counts from the target
-    record = home / "members" / "m1" / "run.json"
+    read_run(home / "elsewhere" / "deep" / "link").require_intact()
+    record = home / "soft" / "m1" / "run.json"
     record.write_text(record.read_text().replace('"seed": 1', '"seed": 7'))
     with pytest.raises(ModelError, match="m1: changed since it became a member"):
         read_run(home / "soft").require_intact()
-    shutil.rmtree(home / "members" / "m0")
-    place = re.escape(str(home / "members" / "m0"))
+    shutil.rmtree(home / "soft" / "m0")
+    place = re.escape(str(home / "soft" / "m0"))
     with pytest.raises(ModelError, match=rf"^{place}: member of .* is missing"):
         read_run(home / "soft").require_intact()
     assert len(ensemble.record.inside) == 2
@@ -321,7 +323,7 @@ def test_members_must_be_several_distinct_and_of_one_task(runs: list[Run], tmp_p
     with pytest.raises(ConfigError, match="named twice"):
         make_ensemble([runs[0], runs[0]], tmp_path / "a")
     turned = dataclasses.replace(runs[1].record.task, positive="benign")
-    other = Run(runs[1].folder, dataclasses.replace(runs[1].record, task=turned))
+    other = Run(runs[1].folder, with_changes(runs[1].record, task=turned), runs[1].sha256)
     with pytest.raises(ModelError, match=r"m0 and .*m1 are of different tasks"):
         make_ensemble([runs[0], other], tmp_path / "a")
 
@@ -405,7 +407,7 @@ def test_weights_of_a_fold_come_from_its_validation_fold_alone(
         split = hold_out(folds, fold)
         parts = [read_run(each.folder / f"fold-{fold}") for each in fold_runs]
         weights = fit_weights(said_by(parts, split, split="val"), split.in_split("val").label_index)
-        np.testing.assert_allclose(member.record.choices["weights"], weights, atol=1e-3)
+        np.testing.assert_allclose(member.record.weights, weights, atol=1e-3)
 
 
 def test_frozen_folds_that_kept_no_validation_fold_can_only_vote_without_fitting(

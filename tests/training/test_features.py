@@ -10,8 +10,9 @@ import pytest
 
 from eosin.artefacts.manifest import Manifest
 from eosin.artefacts.preprocessing import Preprocessing
-from eosin.inference.engines import TorchEngine
+from eosin.errors import ModelError
 from eosin.networks.classifier import build_classifier
+from eosin.networks.torch_engine import TorchEngine
 from eosin.training.features import FeatureCache, compute_features
 
 SPEC = Preprocessing(size=32)
@@ -84,3 +85,31 @@ def test_an_unreadable_image_is_named_and_the_others_are_kept(
     assert found.places.tolist() == [0, 2]
     assert [item.path for item in found.skipped] == [broken]
     assert len(found.values) == 2
+
+
+def test_kept_features_that_are_not_finite_are_computed_again(
+    drawn_breakhis: Manifest, engine: TorchEngine, tmp_path: Path
+) -> None:
+    cache = FeatureCache.of(engine, SPEC, root=tmp_path)
+    first = compute_features(drawn_breakhis.paths[:3], engine, SPEC, cache=cache)
+    (shard,) = cache.folder.glob("*.npz")
+    kept = dict(np.load(shard))
+    kept["features"][1, 7] = np.nan
+    np.savez(shard, **kept)
+    again = compute_features(drawn_breakhis.paths[:3], engine, SPEC, cache=cache)
+    assert again.computed == 3
+    np.testing.assert_array_equal(first.values, again.values)
+
+
+def test_features_that_are_not_finite_name_the_network_and_are_not_kept(
+    drawn_breakhis: Manifest, tmp_path: Path
+) -> None:
+    network = build_classifier("test_efficientnet", classes=2)
+    network.backbone.bn1.weight.data.fill_(1e38)
+    broken = TorchEngine(network, device="cpu")
+    cache = FeatureCache.of(broken, SPEC, root=tmp_path)
+    with pytest.raises(
+        ModelError, match="'test_efficientnet' answers with values that are not fin"
+    ):
+        compute_features(drawn_breakhis.paths[:3], broken, SPEC, cache=cache)
+    assert cache.read() == {}

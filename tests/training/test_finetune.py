@@ -13,11 +13,12 @@ from safetensors.torch import load_file
 
 from eosin.errors import ConfigError, DataError, LeakageError, ModelError
 from eosin.evaluation.calibration import apply_temperature, choose_threshold, fit_temperature
-from eosin.networks.classifier import load_classifier
 from eosin.networks.run import HISTORY_NAME, read_run
+from eosin.networks.weights import load_classifier
 from eosin.pixels.batches import read_batches
 from eosin.training.epochs import judge
 from eosin.training.finetune import finetune
+from eosin.training.learner import Learner
 
 
 @pytest.fixture
@@ -162,6 +163,23 @@ def test_a_loss_that_is_no_number_stops_the_training_with_advice(
     wild = {"learning_rate": 1e30, "head_learning_rate": 1e30, "warmup_epochs": 0, "ema": 0.0}
     with pytest.raises(ModelError, match=r"the loss of epoch \d is (nan|inf); lower"):
         finetune(tiny_manifest, tmp_path / "run", tiny_config.with_overrides(wild))
+
+
+def test_weights_that_are_no_numbers_after_the_last_step_make_no_run(
+    tiny_manifest, tiny_config, tmp_path, monkeypatch
+):
+    learn = Learner.learn
+
+    def last_step_diverges(self, *args, **options):
+        done = learn(self, *args, **options)
+        self.network.backbone.bn1.running_mean.fill_(float("nan"))
+        return done
+
+    monkeypatch.setattr(Learner, "learn", last_step_diverges)
+    config = tiny_config.with_overrides({"epochs": 1, "ema": 0.0, "freeze_batchnorm": True})
+    with pytest.raises(ModelError, match=r"run: .*(loss|logits).*lower learning_rate"):
+        finetune(tiny_manifest, tmp_path / "run", config)
+    assert list((tmp_path / "run").iterdir()) == []
 
 
 def test_patience_ends_a_training_that_no_longer_gains(tiny_manifest, tiny_config, tmp_path):

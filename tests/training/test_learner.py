@@ -127,3 +127,21 @@ def test_a_gpu_receives_the_very_floats_that_prediction_computes():
     sent = Sender(SPEC, GPU, layout=torch.channels_last).images(IMAGES)
     expected = np.stack([normalise(image, SPEC) for image in IMAGES])
     assert np.array_equal(sent.cpu().numpy(), expected)
+
+
+def test_tied_weights_resume_tied_and_learn_on_as_if_never_interrupted(tmp_path):
+    def tied() -> Learner:
+        network = build_classifier("test_resnet", classes=2, dropout=0.0)
+        block = network.backbone.layer1[0]
+        block.conv2.weight = block.conv1.weight
+        config = TrainingConfig(backbone="test_resnet", ema=0.9)
+        return Learner(network, config, device=CPU, labels=LABELS, spec=SPEC)
+
+    through, resumed = tied(), tied()
+    steps(through)
+    torch.save(through.state(), tmp_path / "state.pt")
+    resumed.restore(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert steps(through) == steps(resumed)
+    np.testing.assert_array_equal(through.logits(IMAGES), resumed.logits(IMAGES))
+    block = resumed.judged.backbone.layer1[0]
+    assert block.conv1.weight is block.conv2.weight

@@ -99,3 +99,17 @@ def test_the_averaged_network_is_the_one_that_is_judged():
     assert learner.judged is learner.averaged
     assert not torch.equal(learner.judged.head.weight, learner.network.head.weight)
     assert learned(ema=0.0).averaged is None
+
+
+def test_tied_weights_are_averaged_once_a_step():
+    network = build_classifier("test_resnet", classes=2)
+    block = network.backbone.layer1[0]
+    block.conv2.weight = block.conv1.weight
+    start = block.conv1.weight.detach().clone()
+    average = MovingAverage(network)
+    with torch.no_grad():
+        block.conv1.weight.add_(1.0)
+    average.update(decay=0.9, step=10_000)
+    averaged = average.network.backbone.layer1[0]
+    assert averaged.conv1.weight is averaged.conv2.weight
+    torch.testing.assert_close(averaged.conv2.weight, start + 0.1)

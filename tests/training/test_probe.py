@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import StandardScaler
 
 from eosin.errors import DataError
@@ -148,3 +149,55 @@ def test_a_patient_with_many_images_does_not_outvote_the_others() -> None:
         for head in (alike, by_image)
     ]
     assert right[0] > right[1] + 0.05
+
+
+def pilot(*, patients: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """One image a patient, as many patients in each of two classes."""
+    labels = np.arange(2 * patients) % 2
+    features = np.random.default_rng(0).normal(size=(2 * patients, 4)) + 3.0 * labels[:, None]
+    return features, labels.astype(np.int64), [f"14-{n}" for n in range(2 * patients)]
+
+
+@pytest.mark.parametrize("patients", [2, 3, 4, 7])
+def test_a_pilot_of_one_image_a_patient_is_fitted(patients: int) -> None:
+    features, labels, groups = pilot(patients=patients)
+    probe = fit_probe(features, labels, groups, classes=2, positive=1)
+    assert (probe.head.logits(features).argmax(axis=1) == labels).all()
+    assert probe.threshold is not None
+    assert 0 < probe.threshold < 1
+
+
+def test_no_more_inner_folds_than_the_largest_class_has_images(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counts = []
+    real = StratifiedGroupKFold
+
+    def counting(folds: int, **options: object) -> StratifiedGroupKFold:
+        counts.append(folds)
+        return real(folds, **options)
+
+    monkeypatch.setattr("sklearn.model_selection.StratifiedGroupKFold", counting)
+    for patients in (3, 9):
+        features, labels, groups = pilot(patients=patients)
+        fit_probe(features, labels, groups, classes=2)
+    assert counts == [3, 5]
+
+
+def test_a_class_with_few_images_beside_a_large_one_is_fitted_without_a_warning() -> None:
+    features, labels, groups = blobs(patients=8)
+    few = np.flatnonzero(labels == 0)[::20]  # two images of two patients
+    rows = np.r_[few, np.flatnonzero(labels == 1)]
+    probe = fit_probe(features[rows], labels[rows], [groups[row] for row in rows], classes=2)
+    assert np.isfinite(probe.head.weight).all()
+
+
+def test_too_few_patients_to_choose_a_strength_are_told_how_many_are_wanted() -> None:
+    features, labels, groups = pilot(patients=1)
+    with pytest.raises(
+        DataError, match=r"2 training images of 2 patients.*two or more patients in"
+    ):
+        fit_probe(features, labels, groups, classes=2)
+    many, truth, _ = blobs(patients=2)
+    with pytest.raises(DataError, match=r"20 training images of 2 patients.*two or more patients"):
+        fit_probe(many, truth, [f"14-{label}" for label in truth], classes=2)

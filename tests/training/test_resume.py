@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from eosin.artefacts.codec import with_changes
 from eosin.errors import ConfigError, ModelError
 from eosin.networks.run import HISTORY_NAME, RECORD_NAME, write_run
 from eosin.training.finetune import finetune
@@ -164,7 +164,7 @@ def test_findings_that_a_run_keeps_beside_its_settings_do_not_make_it_another_tr
 ):
     run = finetune(tiny_manifest, tmp_path / "run", tiny_config.with_overrides({"epochs": 1}))
     noted = {**run.record.training, "probe": {"strength": 0.1}}
-    write_run(run.folder, replace(run.record, training=noted))
+    write_run(run.folder, with_changes(run.record, training=noted))
     identity = Identity.of(tiny_manifest, tiny_config.with_overrides({"epochs": 1}), None)
     found = finished_run(run.folder, identity, resume=True)
     assert found is not None
@@ -191,6 +191,17 @@ def test_a_damaged_state_is_named_and_code_in_it_is_never_run(tiny_manifest, tin
     with pytest.raises(ModelError, match=r"resume\.pt: not a readable training state"):
         finetune(tiny_manifest, folder, tiny_config, resume=True)
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_state_that_lost_a_tensor_is_named(tiny_manifest, tiny_config, tmp_path):
+    folder = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        finetune(tiny_manifest, folder, tiny_config, on_progress=Interrupt(1))
+    state = torch.load(folder / STATE_NAME, weights_only=True)
+    state["learner"]["network"].pop("head.bias")
+    torch.save(state, folder / STATE_NAME)
+    with pytest.raises(ModelError, match=r"resume\.pt: not the state of this training \(.*remove"):
+        finetune(tiny_manifest, folder, tiny_config, resume=True)
 
 
 def test_skipped_files_are_remembered_across_an_interruption(tiny_manifest, tiny_config, tmp_path):

@@ -11,10 +11,13 @@ import pytest
 from eosin.artefacts.manifest import Manifest
 from eosin.artefacts.predictions import read_predictions
 from eosin.data.splits import split_by_fractions, split_into_folds
-from eosin.errors import ConfigError, LeakageError
-from eosin.inference.predict import PredictOptions, predict
+from eosin.errors import ConfigError, LeakageError, ModelError
+from eosin.inference.predict import predict
+from eosin.inference.scoring import PredictOptions
 from eosin.networks.run import read_run
+from eosin.training import frozen
 from eosin.training.config import TrainingConfig
+from eosin.training.probe import LinearHead, Probe
 from eosin.training.train import train
 
 
@@ -214,6 +217,51 @@ def test_an_unreadable_image_does_not_estrange_a_run_from_its_own_test_split(
     assert scored.provenance.protocol.leaky
     assert train(damaged, tmp_path / "run", config, resume=True).run == trained.run
     assert str(broken) in (tmp_path / "run" / "errors.csv").read_text()
+
+
+@pytest.mark.parametrize("freeze", [True, False])
+def test_a_size_that_the_network_cannot_take_is_refused_before_an_image_is_read(
+    drawn_breakhis: Manifest, small_probe: TrainingConfig, tmp_path: Path, freeze: bool
+) -> None:
+    divided = split_by_fractions(drawn_breakhis, (0.5, 0.25, 0.25), seed=0)
+    gone = divided.frame.assign(path=[f"/gone/{n}.png" for n in range(len(divided))])
+    config = small_probe.with_overrides(
+        {"backbone": "inception_v3", "image_size": 64, "freeze": freeze, "stain": "macenko"}
+    )
+    with pytest.raises(ConfigError, match=r"'inception_v3' cannot take images of 64 pixels"):
+        train(dataclasses.replace(divided, frame=gone), tmp_path / "run", config)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_head_that_is_not_finite_makes_no_run(
+    drawn_breakhis: Manifest,
+    small_probe: TrainingConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = frozen.fit_probe
+
+    def diverged(*args: object, **options: object) -> Probe:
+        probe = real(*args, **options)
+        return dataclasses.replace(probe, head=LinearHead(probe.head.weight * np.inf, np.zeros(2)))
+
+    monkeypatch.setattr(frozen, "fit_probe", diverged)
+    divided = split_by_fractions(drawn_breakhis, (0.5, 0.25, 0.25), seed=0)
+    with pytest.raises(ModelError, match=r"head\.weight holds values that are not finite"):
+        train(divided, tmp_path / "run", small_probe)
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_a_pilot_of_three_patients_a_class_and_one_image_each_scores_every_image(
+    drawn_breakhis: Manifest, small_probe: TrainingConfig, tmp_path: Path
+) -> None:
+    first = drawn_breakhis.frame.drop_duplicates("patient").groupby("label").head(3)
+    rows = drawn_breakhis.frame.index.isin(first.index)
+    folds = split_into_folds(drawn_breakhis.where(rows), 3, seed=0)
+    predictions = train(folds, tmp_path / "run", small_probe, fold="all").predictions
+    assert predictions is not None
+    assert len(predictions) == 6
+    assert np.isfinite(predictions.probabilities).all()
 
 
 def test_real_images_by_image_look_learnable_and_by_patient_do_not(

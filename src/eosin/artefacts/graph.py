@@ -7,17 +7,13 @@ An exported Run has ``model.onnx``, or ``model.xml`` and ``model.bin``, where a 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from eosin.artefacts.int8 import Int8Trial
-from eosin.artefacts.values import Count, Sha256, Share
+from eosin.artefacts.values import Count, NotNegative, Sha256, Share
 from eosin.errors import ModelError
-from eosin.files import sha256_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 GraphFormat = Literal["onnx", "openvino"]
 Precision = Literal["fp32", "int8"]
@@ -46,7 +42,7 @@ class Parity:
     source: str
     engine: str
     probabilities: Share
-    maps: Share | None = None
+    maps: NotNegative | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +89,3 @@ class Graph:
     def file(self) -> str:
         """Name of the file that an engine opens."""
         return GRAPH_NAMES[self.format]
-
-
-def require_files(folder: Path, graph: Graph) -> None:
-    """ModelError where a file of the graph is missing from ``folder`` or has changed."""
-    fix = "copy the whole folder again, or export the Run again"
-    for name, digest in graph.files.items():
-        path = folder / name
-        if not path.is_file():
-            raise ModelError(f"{path}: missing; {fix}")
-        if sha256_of(path) != digest:
-            raise ModelError(f"{path}: changed since run.json was written; {fix}")

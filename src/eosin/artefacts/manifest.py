@@ -6,10 +6,20 @@ import hashlib
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from eosin.artefacts.tables import read_sidecar, read_table, section, text_list, write_table
-from eosin.errors import DataError, LeakageError
+from eosin.artefacts.names import PatternText, patient_pattern
+from eosin.artefacts.tables import (
+    Sidecar,
+    read_table,
+    require_cells,
+    require_columns,
+    require_folds,
+    write_table,
+)
+from eosin.artefacts.values import Count, NamedProtocol, Sha256
+from eosin.errors import DataError, EosinError, LeakageError
+from eosin.files import valid_text
 from eosin.protocol import UNSPLIT, Protocol
 from eosin.tasks import Task
 
@@ -20,10 +30,23 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-FORMAT_VERSION = 1
 COLUMNS = ("path", "label", "patient", "magnification", "split", "fold")
 SPLITS = ("train", "val", "test")
 _FIX = "write it again with `eosin data` and `eosin split`"
+
+
+class ManifestSidecar(Sidecar):
+    """What a manifest's sidecar says; counts and fingerprint are those of the table as written."""
+
+    kind: Literal["manifest"] = "manifest"
+    dataset: str
+    task: Task
+    protocol: NamedProtocol
+    notes: tuple[str, ...]
+    images: Count
+    patients: Count
+    fingerprint: Sha256
+    patient_pattern: PatternText
 
 
 @dataclass(frozen=True)
@@ -51,9 +74,7 @@ class Manifest:
     patient_pattern: str = ""
 
     def __post_init__(self) -> None:
-        missing = [name for name in COLUMNS if name not in self.frame.columns]
-        if missing:
-            raise DataError(f"a manifest needs the columns {list(COLUMNS)}; missing: {missing}")
+        require_columns(self.frame, COLUMNS, what="a manifest")
         if self.frame.empty:
             raise DataError("a manifest needs at least one image; this one has none")
         unknown = sorted(set(self.frame["label"]) - {*self.task.classes, ""})
@@ -65,6 +86,8 @@ class Manifest:
         repeated = self.frame["path"][self.frame["path"].duplicated()]
         if len(repeated):
             raise DataError(f"{repeated.iloc[0]}: listed twice in the manifest; keep one row")
+        if self.patient_pattern:
+            patient_pattern(self.patient_pattern)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -112,7 +135,8 @@ class Manifest:
             "\t".join((Path(path).relative_to(top).as_posix(), *rest))
             for path, *rest in self.frame[list(COLUMNS)].itertuples(index=False, name=None)
         )
-        return hashlib.sha256("\n".join([str(self.task.to_dict()), *rows]).encode()).hexdigest()
+        said = "\n".join([str(digested(self.task)), *rows])
+        return hashlib.sha256(said.encode("utf-8", "surrogateescape")).hexdigest()
 
     def where(self, mask: Sequence[bool] | npt.NDArray[np.bool_] | pd.Series) -> Manifest:
         """The rows where ``mask`` (shape (n,)) is true; DataError where none is."""
@@ -154,19 +178,27 @@ class Manifest:
 
     def write(self, path: Path) -> None:
         """Write the CSV (paths relative to its folder where they can be) and its sidecar."""
-        meta = {
-            "format_version": FORMAT_VERSION,
-            "kind": "manifest",
-            "dataset": self.dataset,
-            "task": self.task.to_dict(),
-            "protocol": self.protocol.to_dict(),
-            "notes": list(self.notes),
+        fields = {
+            "dataset": valid_text(self.dataset),
+            "task": self.task,
+            "protocol": self.protocol,
+            "notes": tuple(map(valid_text, self.notes)),
             "images": len(self),
             "patients": len(self.patients),
             "fingerprint": self.fingerprint,
             "patient_pattern": self.patient_pattern,
         }
-        write_table(self.frame, path, meta=meta)
+        write_table(self.frame, path, ManifestSidecar, fields)
+
+
+def digested(task: Task) -> dict[str, object]:
+    """A task as it enters digests; Runs of every version hold such, so its form never changes."""
+    return {
+        "name": task.name,
+        "classes": list(task.classes),
+        "positive": task.positive,
+        "ordinal": task.ordinal,
+    }
 
 
 def _how_to_make(split: str, present: Sequence[str]) -> str:
@@ -176,23 +208,37 @@ def _how_to_make(split: str, present: Sequence[str]) -> str:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read a manifest and its sidecar; DataError naming the file where either is wrong."""
-    frame = read_table(path, what="manifest", fix=_FIX)
-    meta = read_sidecar(path, kind="manifest", newest=FORMAT_VERSION, fix=_FIX)
-    bad = [f for f in frame.get("fold", ()) if f and not f.isdigit()]
-    if bad:
-        raise DataError(f"{path}: fold {bad[0]!r} is not a whole number")
-    strange = sorted(set(frame.get("split", ())) - {*SPLITS, ""})
-    if strange:
-        raise DataError(f"{path}: unknown splits {strange}; want {list(SPLITS)} or nothing")
+    """Read a manifest and its sidecar.
+
+    Rows may be edited by hand, also dropped, and columns added. The protocol stays that of the
+    sidecar, a note says that the rows were edited, and ``require_honest_name`` looks at the rows.
+
+    Raises:
+        DataError: the table or its sidecar is wrong; names the file, the row and the fix.
+    """
+    table = read_table(path, ManifestSidecar, fix=_FIX)
+    known = table.sidecar
+    require_columns(table.frame, COLUMNS, what=f"{path}: a manifest")
+    _require_known_values(path, table.frame, known.task)
     try:
-        return Manifest(
-            frame=frame,
-            task=Task.from_dict(section(meta, "task")),
-            dataset=str(meta.get("dataset", "unknown")),
-            protocol=Protocol.from_dict(section(meta, "protocol")),
-            notes=text_list(meta, "notes"),
-            patient_pattern=str(meta.get("patient_pattern", "")),
+        manifest = Manifest(
+            frame=table.frame.reset_index(drop=True),
+            task=known.task,
+            dataset=known.dataset,
+            protocol=known.protocol,
+            notes=known.notes,
+            patient_pattern=known.patient_pattern,
         )
-    except DataError as error:
+    except EosinError as error:
         raise type(error)(f"{path}: {error}") from error
+    if not table.unchanged and manifest.fingerprint != known.fingerprint:
+        edited = f"Rows of {valid_text(path.name)} were edited after eosin wrote them."
+        return replace(manifest, notes=tuple(dict.fromkeys((*known.notes, edited))))
+    return manifest
+
+
+def _require_known_values(path: Path, frame: pd.DataFrame, task: Task) -> None:
+    for column, values in (("label", task.classes), ("split", SPLITS)):
+        why = f"want one of {list(values)}, or nothing"
+        require_cells(path, frame, frame[column].isin([*values, ""]), why, columns=[column])
+    require_folds(path, frame)

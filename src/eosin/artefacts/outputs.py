@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 from eosin.artefacts import manifest, predictions
 from eosin.artefacts.codec import read_fields
 from eosin.artefacts.run import read_record
-from eosin.artefacts.tables import sidecar_path
+from eosin.artefacts.tables import SIDECAR, companion
 from eosin.errors import ConfigError, DiskError, EosinError
-from eosin.files import disk_errors, legible, require_file, require_writable
+from eosin.files import disk_errors, require_file, require_writable, valid_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -112,7 +112,7 @@ def require_table(
     path: Path, kind: Output, *, inputs: Sequence[Path] = (), beside: Sequence[Path] = ()
 ) -> None:
     """The same for a table that has a sidecar."""
-    require_output(path, kind, inputs=inputs, beside=(sidecar_path(path), *beside))
+    require_output(path, kind, inputs=inputs, beside=(companion(path, SIDECAR), *beside))
 
 
 def require_output_folder(
@@ -159,7 +159,7 @@ def _require_text(path: Path) -> None:
         usable = False
     if not usable:
         raise ConfigError(
-            f"{legible(str(path))!r}: not a name in valid UTF-8, as records must have; name another"
+            f"{valid_text(str(path))!r}: not a name in UTF-8, as records must have; name another"
         )
 
 

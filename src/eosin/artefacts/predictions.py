@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from eosin.artefacts.tables import read_sidecar, read_table, section, text_list, write_table
+from eosin.artefacts.tables import (
+    Sidecar,
+    read_table,
+    require_cells,
+    require_columns,
+    require_folds,
+    write_table,
+)
+from eosin.artefacts.values import Count, NamedProtocol, Share
 from eosin.errors import DataError
-from eosin.protocol import UNKNOWN, Protocol
+from eosin.files import valid_text
+from eosin.protocol import UNKNOWN
 from eosin.tasks import Task
 
 if TYPE_CHECKING:
@@ -18,9 +29,26 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-FORMAT_VERSION = 1
 COLUMNS = ("path", "patient", "magnification", "label", "fold", "predicted", "decision")
 _FIX = "write it again with `eosin predict` or `eosin train --fold all`"
+_PLAIN = re.compile(r"[0-9.eE+-]+")
+_TOLERANCE = 1e-3  # of the sum of a row's probabilities
+
+
+class PredictionsSidecar(Sidecar):
+    """What the sidecar of a predictions table says: the task, and the fields of its Provenance."""
+
+    kind: Literal["predictions"] = "predictions"
+    task: Task
+    runs: tuple[str, ...]
+    dataset: str
+    protocol: NamedProtocol
+    split: str
+    model: str
+    threshold: Share | None
+    seen_allowed: bool
+    notes: tuple[str, ...]
+    images: Count
 
 
 @dataclass(frozen=True)
@@ -41,40 +69,20 @@ class Provenance:
 
     runs: tuple[str, ...] = ()
     dataset: str = "files"
-    protocol: Protocol = UNKNOWN
+    protocol: NamedProtocol = UNKNOWN
     split: str = "files"
     model: str = ""
-    threshold: float | None = None
+    threshold: Share | None = None
     seen_allowed: bool = False
     notes: tuple[str, ...] = ()
 
-    def to_dict(self) -> dict[str, object]:
-        """The provenance as plain JSON values."""
-        return {
-            "runs": list(self.runs),
-            "dataset": self.dataset,
-            "protocol": self.protocol.to_dict(),
-            "split": self.split,
-            "model": self.model,
-            "threshold": self.threshold,
-            "seen_allowed": self.seen_allowed,
-            "notes": list(self.notes),
-        }
+    def in_valid_text(self) -> Provenance:
+        """The same for a file: bytes of a name that are not UTF-8 are spelled out."""
+        runs, notes = (tuple(map(valid_text, texts)) for texts in (self.runs, self.notes))
+        return replace(self, runs=runs, notes=notes, dataset=valid_text(self.dataset))
 
-    @classmethod
-    def from_dict(cls, fields: dict[str, object]) -> Provenance:
-        """Read what ``to_dict`` wrote."""
-        threshold = fields.get("threshold")
-        return cls(
-            runs=text_list(fields, "runs"),
-            dataset=str(fields.get("dataset", "files")),
-            protocol=Protocol.from_dict(section(fields, "protocol")),
-            split=str(fields.get("split", "files")),
-            model=str(fields.get("model", "")),
-            threshold=float(threshold) if isinstance(threshold, int | float) else None,
-            seen_allowed=bool(fields.get("seen_allowed", False)),
-            notes=text_list(fields, "notes"),
-        )
+
+_PROVENANCE = tuple(Provenance.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
@@ -97,9 +105,7 @@ class Predictions:
 
     def __post_init__(self) -> None:
         wanted = [*COLUMNS, *self.probability_columns]
-        missing = [name for name in wanted if name not in self.frame.columns]
-        if missing:
-            raise DataError(f"a predictions table needs the columns {wanted}; missing: {missing}")
+        require_columns(self.frame, wanted, what="a predictions table")
         if self.frame.empty:
             raise DataError("a predictions table needs at least one image; this one has none")
         strange = sorted(set(self.frame["label"]) - {*self.task.classes, ""})
@@ -161,14 +167,10 @@ class Predictions:
 
     def write(self, path: Path) -> None:
         """Write the CSV (paths relative to its folder where they can be) and its sidecar."""
-        meta = {
-            "format_version": FORMAT_VERSION,
-            "kind": "predictions",
-            "task": self.task.to_dict(),
-            **self.provenance.to_dict(),
-            "images": len(self),
-        }
-        write_table(self.frame, path, meta=meta)
+        known = self.provenance.in_valid_text()
+        fields = {name: getattr(known, name) for name in _PROVENANCE}
+        fields |= {"task": self.task, "images": len(self)}
+        write_table(self.frame, path, PredictionsSidecar, fields)
 
     def _index_of(self, column: str) -> npt.NDArray[np.int64]:
         import numpy as np
@@ -220,26 +222,73 @@ def unscored_note(images: int) -> tuple[str, ...]:
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Read predictions and their sidecar; DataError naming the file where either is wrong."""
-    frame = read_table(path, what="predictions table", fix=_FIX)
-    meta = read_sidecar(path, kind="predictions", newest=FORMAT_VERSION, fix=_FIX)
+    """Read predictions and their sidecar.
+
+    Raises:
+        DataError: the table was changed, a row of it contradicts itself, the task or the
+            threshold, or the sidecar is wrong; names the file, the row and the fix.
+    """
+    table = read_table(path, PredictionsSidecar, fix=_FIX)
+    task, known = table.sidecar.task, table.sidecar
+    columns = [f"p_{name}" for name in task.classes]
+    require_columns(table.frame, [*COLUMNS, *columns], what=f"{path}: a predictions table")
+    frame = table.frame.assign(**{name: table.frame[name].map(_number) for name in columns})
+    for name in columns:
+        fine = frame[name] >= 0
+        require_cells(path, table.frame, fine, f"is no probability; {_FIX}", columns=[name])
+    _require_choices(path, frame, known)
+    if table.unchanged is False:
+        raise DataError(
+            f"{path}: was changed after it was written (its sidecar has another SHA-256); "
+            "predict again"
+        )
+    provenance = Provenance(**{name: getattr(known, name) for name in _PROVENANCE})
     try:
-        task = Task.from_dict(section(meta, "task"))
-        numbers = {
-            name: frame[name].astype(float)
-            for name in (f"p_{label}" for label in task.classes)
-            if name in frame.columns
-        }
-        return Predictions(frame.assign(**numbers), task, Provenance.from_dict(meta))
-    except (DataError, ValueError) as error:
+        return Predictions(frame.reset_index(drop=True), task, provenance)
+    except DataError as error:
         raise DataError(f"{path}: {error}") from error
+
+
+def _number(cell: str) -> float:
+    """A plain number; NaN where the cell is none."""
+    try:
+        return float(cell) if _PLAIN.fullmatch(cell) else math.nan
+    except ValueError:
+        return math.nan
+
+
+def _require_choices(path: Path, frame: pd.DataFrame, known: PredictionsSidecar) -> None:
+    """DataError, naming the row, where labels, probabilities and choices contradict each other."""
+    import numpy as np
+
+    task, threshold = known.task, known.threshold
+    chances = [f"p_{name}" for name in task.classes]
+
+    def require(fine: npt.ArrayLike, why: str, *columns: str) -> None:
+        require_cells(path, frame, fine, f"{why}; {_FIX}", columns=columns)
+
+    require_folds(path, frame)
+    for column, allowed in (("label", ("",)), ("predicted", ()), ("decision", ())):
+        named = frame[column].isin([*task.classes, *allowed])
+        require(named, f"is none of {list(task.classes)}", column)
+    values = frame[chances].to_numpy(np.float64)
+    require(np.abs(values.sum(axis=1) - 1) <= _TOLERANCE, "do not sum to 1", *chances)
+    index = np.array([task.index(name) for name in frame["predicted"]], dtype=np.int64)
+    said = values[np.arange(len(frame)), index]
+    require(said == values.max(axis=1), "is not the most probable class", "predicted", *chances)
+    if not task.binary:
+        require(frame["decision"] == frame["predicted"], "differ", "predicted", "decision")
+    elif threshold is not None:
+        positive = values[:, task.positive_index] >= threshold
+        why = f"is not the choice at the threshold of {threshold!r}"
+        require(positive == (frame["decision"] == task.positive), why, "decision", *chances)
 
 
 def _require_probabilities(values: npt.NDArray[np.float64], paths: pd.Series) -> None:
     import numpy as np
 
     bad = ~np.isfinite(values).all(axis=1) | (values < 0).any(axis=1)
-    bad |= np.abs(values.sum(axis=1) - 1) > 1e-3
+    bad |= np.abs(values.sum(axis=1) - 1) > _TOLERANCE
     if bad.any():
         row = int(bad.argmax())
         raise DataError(

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from eosin.artefacts.codec import Artefact, Fields, Strict, parse_artefact, read_fields
 from eosin.artefacts.graph import Graph
+from eosin.artefacts.names import PatternText
 from eosin.artefacts.preprocessing import Preprocessing
 from eosin.artefacts.values import NamedProtocol, Positive, Sha256, Share
 from eosin.errors import ModelError
@@ -80,7 +81,7 @@ class Record(Artefact):
     fold: Annotated[int, Field(ge=0)] | None
     train_patients: Annotated[tuple[str, ...], Field(min_length=1)]
     val_patients: tuple[str, ...]
-    patient_pattern: str
+    patient_pattern: PatternText
     temperature: Positive
     threshold: Share | None
     seed: int
@@ -100,6 +101,11 @@ class Record(Artefact):
     def owns_weights(self) -> bool:
         """Whether ``model.safetensors`` is this Run's own."""
         return False
+
+    @property
+    def voting(self) -> tuple[Vote, tuple[float, ...]]:
+        """How the members' answers become one, and what each weighs in a weighted vote."""
+        return "soft", ()
 
     @property
     def seen_patients(self) -> frozenset[str]:
@@ -197,6 +203,11 @@ class EnsembleRun(_Outer):
     def owns_weights(self) -> bool:
         """Whether a fusion head lies in ``model.safetensors``."""
         return self.vote == "fusion"
+
+    @property
+    def voting(self) -> tuple[Vote, tuple[float, ...]]:
+        """The vote, and what each member weighs in a weighted one."""
+        return self.vote, self.weights
 
     @model_validator(mode="after")
     def _votes_as_it_says(self) -> Self:

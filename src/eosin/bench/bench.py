@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eosin.artefacts.run import ExportedRun
 from eosin.bench.caption import cpu_model, engine_versions
 from eosin.bench.engine_worker import WorkerSettings
 from eosin.bench.speeds import Bench, EngineSpeed
 from eosin.bench.workers import started, take_turns
 from eosin.errors import ConfigError, EosinError
-from eosin.inference.members import open_scorer
 from eosin.machine import available_cores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from eosin.bench.workers import Pace, Worker
     from eosin.networks.run import Run
@@ -99,7 +97,7 @@ class _Timing:
     absent: dict[str, str] = field(default_factory=dict)
 
     def measure(self) -> Bench:
-        options, networks = self.options, open_scorer(self.run).networks
+        options, networks = self.options, self.run.leaves()
         threads = options.threads or available_cores()
         source, inputs = self._inputs(networks)
         folders = self._folders()
@@ -131,7 +129,7 @@ class _Timing:
             versions=engine_versions(),
         )
 
-    def _inputs(self, networks: tuple[Run, ...]) -> tuple[str, dict[int, tuple[str, ...]]]:
+    def _inputs(self, networks: Sequence[Run]) -> tuple[str, dict[int, tuple[str, ...]]]:
         """Where the images come from; for each batch size, prepared input of each network."""
         from eosin.export.check_images import choose_images
 
@@ -241,8 +239,7 @@ def _precision(engine: str, folder: Path) -> str:
 
     if engine == "torch":
         return "fp32"
-    records = [network.record for network in read_run(folder).leaves()]
-    graphs = {each.graph.precision for each in records if isinstance(each, ExportedRun)}
+    graphs = {leaf.graph.precision for leaf in read_run(folder).leaves() if leaf.graph}
     return " and ".join(sorted(graphs))
 
 

@@ -15,16 +15,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eosin.artefacts.run import ExportedRun
 from eosin.bench.serving import serve
 from eosin.errors import ConfigError
-from eosin.inference.engines import TorchEngine, open_engine
-from eosin.inference.members import open_scorer
 from eosin.networks.run import read_run
+from eosin.networks.torch_engine import TorchEngine
 
 if TYPE_CHECKING:
     from eosin.bench.serving import Job
-    from eosin.inference.engines import Engine
+    from eosin.networks.engine import Engine
     from eosin.networks.run import Run
 
 
@@ -64,8 +62,7 @@ def main() -> None:
     opened: list[Engine] = []
 
     def prepare() -> Job:
-        networks = open_scorer(read_run(Path(settings.run))).networks
-        opened.extend(open_network(network, settings) for network in networks)
+        opened.extend(open_engines(read_run(Path(settings.run)), settings))
         turns = list(zip(opened, settings.inputs, strict=True))
 
         def job() -> None:
@@ -74,43 +71,32 @@ def main() -> None:
 
         return job
 
-    serve(prepare, said=lambda: device_of(opened[0], settings.device))
+    serve(prepare, said=lambda: opened[0].device)
 
 
-def open_network(network: Run, settings: WorkerSettings) -> Engine:
-    """A single Run's network; of an exported one in PyTorch, its design with random weights."""
+def open_engines(run: Run, settings: WorkerSettings) -> list[Engine]:
+    """Every network of a Run; of an exported one in PyTorch, its design with random weights."""
     if settings.engine != "torch":
-        return open_engine(
-            network,
-            engine=settings.engine,
-            device=settings.device,
-            threads=settings.threads,
+        networks = run.networks(
+            engine=settings.engine, device=settings.device, threads=settings.threads
         )
+        return [network.engine for network in networks]
     try:
         import timm  # noqa: F401  # the backbones
         import torch
     except ModuleNotFoundError as error:
         raise ConfigError(f'{error.name} is not installed: pip install "eosin[train]"') from error
+    torch.set_num_threads(settings.threads)
+    return [_in_torch(leaf, settings.device) for leaf in run.leaves()]
+
+
+def _in_torch(leaf: Run, device: str) -> Engine:
+    if leaf.graph is None:
+        return leaf.networks(engine="torch", device=device)[0].engine
     from eosin.networks.classifier import build_classifier
 
-    torch.set_num_threads(settings.threads)
-    record = network.record
-    if not isinstance(record, ExportedRun):
-        return open_engine(network, engine="torch", device=settings.device)
-    blank = build_classifier(record.backbone, classes=len(record.task.classes))
-    return TorchEngine(blank, device=settings.device)
-
-
-def device_of(engine: Engine, asked: str) -> str:
-    """Where an engine computes: ``"cpu"``, or a GPU."""
-    if isinstance(engine, TorchEngine):
-        return str(engine.device)
-    if engine.name == "onnxruntime" and asked != "cpu":
-        import onnxruntime
-
-        if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-            return "cuda"
-    return "cpu"
+    blank = build_classifier(leaf.record.backbone, classes=len(leaf.record.task.classes))
+    return TorchEngine(blank, device=device)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from eosin.cli import (
     study,
     train,
 )
-from eosin.cli.console import Terminated, exit_code, stoppable
+from eosin.cli.console import Terminated, exit_code, show_everything, stoppable
 from eosin.errors import EosinError, EosinWarning
 from eosin.files import disk_errors
 from eosin.version import __version__
@@ -111,6 +111,7 @@ def main() -> None:
     # Threads of PyTorch that wait by spinning starve the reading threads and whoever else is on
     # the machine; asleep, they cost nothing. It must be said before PyTorch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    show_everything()
     signal.signal(signal.SIGTERM, _terminate)
     warnings.formatwarning = _said
     try:

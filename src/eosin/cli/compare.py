@@ -10,8 +10,8 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from eosin.artefacts.comparison import Comparison
     from eosin.artefacts.predictions import Predictions
-    from eosin.evaluation.comparison import Comparison
 
 
 def compare(
@@ -81,7 +81,8 @@ def _print(comparison: Comparison) -> None:
     from eosin.cli.console import print_frame, print_protocol, say
     from eosin.reporting.comparison_tables import pair_table, ranking_table
 
-    tables = [ranking_table(comparison, metric) for metric in _metrics(comparison)]
+    metrics = ("accuracy", comparison.primary_metric)
+    tables = [ranking_table(comparison, metric) for metric in metrics]
     for table in (*tables, pair_table(comparison, best_only=True)):
         print_frame(pd.DataFrame(table.rows, columns=list(table.columns)), title=table.caption)
     for warning in comparison.warnings:
@@ -90,7 +91,3 @@ def _print(comparison: Comparison) -> None:
         print_protocol(protocol)
     for note in comparison.notes:
         say(note, style="dim")
-
-
-def _metrics(comparison: Comparison) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(("accuracy", comparison.primary_metric)))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
+import io
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -15,12 +18,34 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-    from eosin.evaluation.evaluation import Evaluation
+    from eosin.artefacts.estimate import Estimate
+    from eosin.artefacts.evaluation import Evaluation
     from eosin.inference.table import Headway
     from eosin.pixels.reading import SkippedFile
     from eosin.protocol import Protocol
 
 EXIT_SKIPPED = 3
+# What stands for our own signs where the terminal's encoding lacks them.
+_SPELLED = {"✓": "ok", "✗": "x", "·": "-", "→": "->", "–": "-", "…": "...", "×": "x", "±": "+/-"}
+
+
+def show_everything() -> None:
+    """From here on, what standard output and error cannot encode is spelled out: no crash."""
+    codecs.register_error("eosin.spelled", _spelled)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="eosin.spelled")
+
+
+def _spelled(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    signs = error.object[error.start : error.end]
+    escaped = (sign.encode("ascii", "backslashreplace").decode("ascii") for sign in signs)
+    said = [_SPELLED.get(sign, escape) for sign, escape in zip(signs, escaped, strict=True)]
+    return "".join(said), error.end
+
+
 EXIT_STOPPED = 130  # 128 and the number of the signal, as shells have it
 EXIT_TERMINATED = 143
 
@@ -93,41 +118,35 @@ def print_evaluation(evaluation: Evaluation) -> None:
     """
     import pandas as pd
 
-    scopes = [scope for scope in evaluation.scopes if scope == "all" or "," not in scope]
-    for scope in scopes:
+    from eosin.reporting.wording import interval, number
+
+    for scope in evaluation.scopes:
+        if scope.magnification is not None and scope.class_name is not None:
+            continue
+        estimates = [each for each in evaluation.estimates if each.scope == scope]
         rows = [
             {
-                "metric": metric,
-                "value": _figure(estimate.value),
-                "95 % interval": _range(estimate.low, estimate.high),
-                "images": estimate.images,
-                **({"patients": estimate.patients} if evaluation.patient_table else {}),
+                "metric": each.metric,
+                "value": "-" if each.value is None else number(each.value),
+                "95 % interval": interval(each, space=" ") or "none",
+                "images": each.images,
+                **({"patients": each.patients} if evaluation.patient_table else {}),
             }
-            for (metric, where), estimate in evaluation.estimates.items()
-            if where == scope
+            for each in estimates
         ]
         print_frame(pd.DataFrame(rows), title=f"{evaluation.level} level, {scope}")
-        for note, metrics in _notes(evaluation, scope).items():
+        for note in dict.fromkeys(each.note for each in estimates if each.note):
+            metrics = [each.metric for each in estimates if each.note == note]
             say(f"  {', '.join(metrics)}: {note}", style="dim")
     for sentence in evaluation.notes:
         say(sentence, style="dim")
 
 
-def _notes(evaluation: Evaluation, scope: str) -> dict[str, list[str]]:
-    """What is noted of the figures of one scope, each with the metrics it is noted of."""
-    notes: dict[str, list[str]] = {}
-    for (metric, where), estimate in evaluation.estimates.items():
-        if where == scope and estimate.note:
-            notes.setdefault(estimate.note, []).append(metric)
-    return notes
+def plain_figure(found: Estimate) -> str:
+    """A figure with its interval, in characters that every terminal has."""
+    from eosin.reporting.wording import figure
 
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _range(low: float | None, high: float | None) -> str:
-    return "none" if low is None or high is None else f"[{low:.3f}, {high:.3f}]"
+    return "undefined" if found.value is None else figure(found, space=" ")
 
 
 def print_protocol(protocol: Protocol, notes: Sequence[str] = ()) -> None:

@@ -141,10 +141,11 @@ def audit(
 ) -> None:
     """Look for duplicates, leaks, label conflicts, imbalance and unreadable files.
 
-    Unreadable files are listed in M.audit.errors.csv.
+    Unreadable files are listed in M.csv.audit.errors.csv.
     """
     from eosin.artefacts.manifest import read_manifest
     from eosin.artefacts.outputs import PAGE, require_output
+    from eosin.artefacts.tables import ERRORS, companion
     from eosin.cli.console import counting, finish, print_frame, say
     from eosin.data.audit import audit_manifest
     from eosin.pixels.reading import write_error_table
@@ -161,7 +162,7 @@ def audit(
     if out is not None:
         write_audit_page(found, out)
         say(f"page written: {out}")
-    errors = manifest.with_suffix(".audit.errors.csv")  # the reader has one of its own
+    errors = companion(manifest, f".audit{ERRORS}")  # the reader has one of its own
     write_error_table(found.unreadable, errors)
     finish(found.unreadable, errors)
 

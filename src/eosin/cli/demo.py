@@ -27,7 +27,7 @@ def demo(
     import time
 
     from eosin.artefacts.outputs import require_output_folder
-    from eosin.cli.console import console, say
+    from eosin.cli.console import console, plain_figure, say
     from eosin.demo import run_demo
     from eosin.errors import ConfigError
     from eosin.files import contents
@@ -41,10 +41,9 @@ def demo(
         out, on_step=lambda text: say(text, style="bold"), progress=RichProgress(console())
     )
     for metric in ("roc_auc", "accuracy", "balanced_accuracy", "sensitivity", "specificity"):
-        figure = made.evaluation.value(metric)
-        span = "" if figure.low is None else f" [{figure.low:.3f}, {figure.high:.3f}]"
-        value = "undefined" if figure.value is None else f"{figure.value:.3f}"
-        say(f"  {metric:<18} {value}{span}  {figure.images} images, {figure.patients} patients")
+        found = made.evaluation.value(metric)
+        n = f"{found.images} images, {found.patients} patients"
+        say(f"  {metric:<18} {plain_figure(found)}  {n}")
     seconds = time.monotonic() - began
     say(f"done in {seconds:.0f} s; the report: ", (str(made.report.resolve()), "bold"))
     typer.echo(_NEXT)

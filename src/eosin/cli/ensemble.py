@@ -40,6 +40,7 @@ def ensemble(
     """
     from eosin.artefacts.manifest import read_manifest
     from eosin.artefacts.outputs import RUN_FILES, require_output_folder
+    from eosin.artefacts.run import EnsembleRun
     from eosin.cli.console import counting, finish, print_protocol, say
     from eosin.networks.run import ERRORS_NAME, PREDICTIONS_NAME, read_run
     from eosin.training.ensemble import EnsembleOptions, make_ensembles
@@ -60,9 +61,8 @@ def ensemble(
         )[vote]
     record = made.run.record
     print_protocol(record.protocol, record.notes)
-    weights = record.choices.get("weights")
-    if isinstance(weights, list):
-        for run, weight in zip(runs, weights, strict=True):
+    if isinstance(record, EnsembleRun) and record.weights:
+        for run, weight in zip(runs, record.weights, strict=True):
             say(f"  {weight:.3f}  {run}")
     say(f"{record.backbone}: run written: {out}")
     if made.predictions is not None:

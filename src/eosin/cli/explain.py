@@ -115,15 +115,14 @@ def _told_apart(places: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 
 def _conclude(written: HeatmapFolder) -> None:
     """Write faithfulness.csv and its summary, and say how many maps are to be believed."""
+    from eosin.artefacts.tables import write_csv
     from eosin.cli.console import print_frame, say
     from eosin.explanation.faithfulness_table import summarise, write_faithfulness
-    from eosin.files import replacing
 
     path = written.folder / "faithfulness.csv"
     write_faithfulness(written.scores, path)
     summary = summarise(written.scores, written.patients)
-    with replacing(written.folder / "faithfulness-summary.csv") as draft:
-        summary.to_csv(draft, index=False)
+    write_csv(summary, written.folder / "faithfulness-summary.csv")
     shown = summary[summary["measure"].isin(_SHOWN)].round(3).astype(object)
     shown = shown.where(shown.notna(), "–")  # one patient has no interval
     print_frame(shown, title="means over maps, 95 % intervals over patients")

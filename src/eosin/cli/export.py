@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from eosin.artefacts.graph import Graph
+    from eosin.artefacts.run import ExportedRun
     from eosin.networks.run import Run
 
 
@@ -64,21 +65,22 @@ def export(
         options,
         on_network=lambda each: say(f"exporting {normpath(each.folder)}"),
     )
-    for name, graph in _graphs(exported, ""):
+    for name, record in _graphs(exported, ""):
+        graph = record.graph
         say(f"{name}{_parity(graph)}")
         if graph.no_maps:
             say(f"{name}no heatmaps from this graph: {graph.no_maps}", style="yellow")
         if graph.int8:
-            print_trial(graph.int8, name=name)
+            print_trial(graph.int8, name=name, validated=bool(record.val_patients))
     say(f"exported Run written: {out} ({_megabytes(out):.1f} MB)")
     say(f"next: eosin predict {out} FILES... -o P.csv")
 
 
-def _graphs(run: Run, name: str) -> Iterator[tuple[str, Graph]]:
+def _graphs(run: Run, name: str) -> Iterator[tuple[str, ExportedRun]]:
     from eosin.artefacts.run import ExportedRun
 
     if isinstance(run.record, ExportedRun):
-        yield name, run.record.graph
+        yield name, run.record
     for member in run.open_members():
         yield from _graphs(member, f"{member.folder.name}: ")
 

@@ -17,12 +17,13 @@ _ADVICE = (
 )
 
 
-def print_trial(trial: Int8Trial, *, name: str) -> None:
+def print_trial(trial: Int8Trial, *, name: str, validated: bool) -> None:
     """The figures of one graph in FP32 and in 8-bit integers, and whether those were kept.
 
     Args:
         trial: what became of it.
         name: of the member that the graph is of, with a colon; empty for a single Run.
+        validated: whether its Run has validation patients, on whose images both were judged.
     """
     say(f"{name}8-bit integers, judged on {trial.judged_on}", style="bold")
     print_frame(_figures(trial))
@@ -34,7 +35,7 @@ def print_trial(trial: Int8Trial, *, name: str) -> None:
         f"{trial.feature_cosine:.3f}",
         style="dim",
     )
-    if "validation" not in trial.judged_on:
+    if not validated:
         say(
             f"{name}this Run has no validation patients: both were judged on training "
             "images, which flatter both",

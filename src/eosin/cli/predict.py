@@ -53,7 +53,7 @@ def predict(
     from eosin.cli.console import finish, following, print_protocol, say, stoppable
     from eosin.cli.sources import read_source
     from eosin.inference.journal import journal_path
-    from eosin.inference.predict import PredictOptions
+    from eosin.inference.scoring import PredictOptions
     from eosin.inference.table import predict_to_table
     from eosin.networks.run import read_run
     from eosin.pixels.reading import error_table_path

@@ -68,13 +68,11 @@ class _Printer:
 
     def ended(self, cell: Cell, result: Result) -> None:  # noqa: ARG002
         """Say what it found."""
-        from eosin.cli.console import say
+        from eosin.cli.console import plain_figure, say
 
-        accuracy = result.image.value("accuracy")
-        span = "" if accuracy.low is None else f" [{accuracy.low:.3f}, {accuracy.high:.3f}]"
-        shown = "undefined" if accuracy.value is None else f"{accuracy.value:.3f}"
+        shown = plain_figure(result.image.value("accuracy"))
         name = result.predictions.provenance.protocol.name
-        say(f"      accuracy {shown}{span}  ({name}), {result.seconds:.0f} s")
+        say(f"      accuracy {shown}  ({name}), {result.seconds:.0f} s")
 
     def failed(self, cell: Cell, reason: str) -> None:  # noqa: ARG002
         """Say why it failed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -65,7 +66,11 @@ class Balance:
 def balance_of(manifest: Manifest) -> Balance:
     """Count images and patients by part and class; parts are splits, else folds, else all."""
     rows = manifest.frame.assign(part=part_names(manifest))
-    parts = _ordered(set(rows["part"]))
+    order = {
+        part: _order(split, fold)
+        for part, split, fold in zip(rows["part"], rows["split"], rows["fold"], strict=True)
+    }
+    parts = tuple(sorted(order, key=lambda part: order[part]))
     groups = [(part, rows[rows["part"] == part]) for part in parts]
     counts = [
         _count(part, label, group[group["label"] == label])
@@ -91,15 +96,11 @@ def part_names(manifest: Manifest) -> list[str]:
     return ["all images"] * len(rows)
 
 
-def _ordered(parts: set[str]) -> tuple[str, ...]:
+def _order(split: str, fold: str) -> tuple[int, float]:
+    """Training first, folds by their number, images in none last."""
     known = ("train", "val", "test")
-
-    def place(part: str) -> tuple[int, int, str]:
-        number = part.removeprefix("fold ")
-        rank = known.index(part) if part in known else len(known)
-        return rank, int(number) if number.isdigit() else 10**9, part
-
-    return tuple(sorted(parts, key=place))
+    rank = known.index(split) if split in known else len(known)
+    return rank, int(fold) if fold.isdigit() else inf
 
 
 def _count(part: str, label: str, rows: pd.DataFrame) -> ClassCount:

@@ -51,7 +51,11 @@ def read_bci(root: Path) -> ReadDataset:
     if _STAINED in (root.resolve().name, root.resolve().parent.name):
         raise DataError(f"{root}: holds {_STAINED} images; name the folder that holds HE")
     top = root / "HE" if (root / "HE").is_dir() else root
-    paths, skipped = first_of_each_name(_he_images(top))
+    found = find_images(top, expected=_EXPECTED)
+    home = top.resolve()
+    paths, skipped = first_of_each_name([path for path in found.images if _is_he(path, home)])
+    if not paths:
+        raise DataError(f"{top}: holds only {_STAINED} images; name the folder that holds HE")
     named = {path: match for path in paths if (match := _NAME.fullmatch(path.name))}
     misnamed = [
         SkippedFile(path, f"not a BCI name: {path.name!r} (want e.g. 00013_train_2+.png)")
@@ -60,6 +64,7 @@ def read_bci(root: Path) -> ReadDataset:
     ]
     whole, unreadable = look_at(list(named))
     skipped += misnamed + unreadable
+    skipped += [item for item in found.skipped if _is_he(item.path, home)]
     require_images(root, whole, skipped, expected=_EXPECTED)
     rows = [
         {
@@ -80,11 +85,6 @@ def read_bci(root: Path) -> ReadDataset:
     return ReadDataset(manifest, sorted_by_path(skipped))
 
 
-def _he_images(top: Path) -> list[Path]:
-    """The images under ``top`` that lie in no folder of IHC images."""
-    home = top.resolve()
-    found = find_images(top, expected=_EXPECTED)
-    paths = [path for path in found if _STAINED not in path.relative_to(home).parts[:-1]]
-    if not paths:
-        raise DataError(f"{top}: holds only {_STAINED} images; name the folder that holds HE")
-    return paths
+def _is_he(path: Path, home: Path) -> bool:
+    """Whether a path below ``home`` lies in no folder of IHC images."""
+    return _STAINED not in path.relative_to(home).parts

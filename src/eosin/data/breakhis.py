@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_uppercase
 from typing import TYPE_CHECKING, Literal, Self
 
 from eosin.artefacts.manifest import Manifest
@@ -23,7 +24,7 @@ from eosin.pixels.reading import SkippedFile
 from eosin.tasks import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 TaskName = Literal["binary", "subtype"]
 PatientUnit = Literal["accession", "slide"]
@@ -48,7 +49,7 @@ _EXPECTED = "BreakHis images, named e.g. SOB_M_DC-14-2523-400-001.png"
 _NAME = re.compile(
     r"SOB_(?P<class>[BM])_(?P<subtype>[A-Z]+)"
     r"-(?P<year>\d{2})-(?P<number>\d+)(?P<blocks>[A-Z]*)"
-    r"-(?P<magnification>\d+)-(?P<sequence>\d+)\.(?i:png|jpe?g|tiff?|bmp)"
+    r"-(?P<magnification>\d+)-(?P<sequence>\d+)(?:\.[^.]+)?"
 )
 _PATIENT_NOTES: dict[PatientUnit, str] = {
     "accession": "A patient is an accession number: the slide name without its block letters.",
@@ -85,7 +86,7 @@ class BreakHisName:
 
     @classmethod
     def parse(cls, name: str) -> Self:
-        """Read a file name; DataError where it is not a BreakHis one."""
+        """Read a file name, whatever its ending; DataError where it is not a BreakHis one."""
         match = _NAME.fullmatch(name)
         if match is None:
             raise DataError(
@@ -149,13 +150,14 @@ def read_breakhis(
     strange = sorted(set(magnifications) - set(MAGNIFICATIONS))
     if strange:
         raise ConfigError(f"magnifications {strange} are unknown; want some of {MAGNIFICATIONS}")
-    paths, skipped = first_of_each_name(find_images(root, expected=_EXPECTED))
+    found = find_images(root, expected=_EXPECTED)
+    paths, skipped = first_of_each_name(found.images)
     named, misnamed = _parse_names(paths)
     wanted = [
         item for item in named if item.name.magnification in (magnifications or MAGNIFICATIONS)
     ]
     whole, unreadable = look_at([item.path for item in wanted])
-    skipped += misnamed + unreadable
+    skipped += [*misnamed, *unreadable, *found.skipped]
     if named and not wanted:
         present = sorted({item.name.magnification for item in named})
         raise DataError(f"{root}: has no image at {list(magnifications)}X, only at {present}X")
@@ -175,6 +177,39 @@ def read_breakhis(
             f"official fold {official_fold} needs the official fold file as well: --folds FILE"
         )
     return ReadDataset(manifest, sorted_by_path(skipped))
+
+
+def patient_of(name: str, seen: Iterable[str]) -> str | None:
+    """The patient of a file of this name, in the unit of ``seen``; None for other names."""
+    try:
+        parsed = BreakHisName.parse(name.split(".")[0])
+    except DataError:
+        return None
+    return parsed.slide if counts_slides(seen) else parsed.accession
+
+
+def counts_slides(patients: Iterable[str]) -> bool:
+    """Whether patients are slides: an accession number has no block letters."""
+    return any(_accession(patient) != patient for patient in patients)
+
+
+def same_people(patients: Iterable[str], seen: frozenset[str]) -> set[str]:
+    """Those of ``patients`` in ``seen``, whichever side counts slides, whichever accessions."""
+    known = seen | {_accession(patient) for patient in seen}
+    return {patient for patient in patients if patient in known or _accession(patient) in seen}
+
+
+def other_slides(patients: Iterable[str], seen: frozenset[str]) -> list[str]:
+    """Of ``patients``, the new slides whose accession number has another slide in ``seen``."""
+    if not counts_slides(seen):
+        return []
+    numbers = {_accession(patient) for patient in seen}
+    return [p for p in patients if p not in seen and _accession(p) in numbers]
+
+
+def _accession(patient: str) -> str:
+    """``14-22549`` of a slide ``14-22549AB``: without its block letters."""
+    return patient.rstrip(ascii_uppercase)
 
 
 def _parse_names(paths: Sequence[Path]) -> tuple[list[_Image], list[SkippedFile]]:

@@ -78,7 +78,9 @@ def place_images(manifest: Manifest, official: OfficialFold) -> Manifest:
     number = official.number
     if number is None and len(folds) == 1:
         number = next(iter(folds))
-    names = [Path(path).name for path in manifest.frame["path"]]
+    listed = {Path(name).stem: name for fold in folds.values() for name in fold}
+    paths = [Path(path) for path in manifest.frame["path"]]
+    names = [listed.get(path.stem, path.name) for path in paths]  # whatever its ending
     if number is None:
         placed = manifest.frame.assign(fold=_tested_in(folds, names, official.source))
         design = f"{len(folds)}-fold"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from eosin.artefacts.manifest import Manifest
+from eosin.artefacts.names import patient_pattern
+from eosin.data.identity import patient_by_pattern
 from eosin.data.scan import (
     ReadDataset,
     find_images,
@@ -16,7 +19,9 @@ from eosin.data.scan import (
     sorted_by_path,
 )
 from eosin.errors import ConfigError, DataError
-from eosin.pixels.reading import SkippedFile
+from eosin.files import valid_text
+from eosin.pixels.image_files import ImageFiles, not_read
+from eosin.pixels.reading import SkippedFile, is_image_name
 from eosin.protocol import UNKNOWN, UNSPLIT
 from eosin.tasks import Task
 
@@ -26,8 +31,6 @@ _NO_PATIENTS = (
     "No patient pattern was given: each image counts as its own patient, a leak between training "
     "and test cannot be seen, and intervals are too narrow."
 )
-
-PatientOf = Callable[[Path], str | None]
 
 
 def read_folder(
@@ -46,58 +49,77 @@ def read_folder(
         root: the folder.
         patient: a regular expression looked for in the file name; its first group is the
             patient, e.g. ``r"^(\d+)_"``. Without it each image is its own patient, and the
-            protocol says that patients are unknown.
+            protocol says that patients are unknown. Syntax and limits: ``PatientPattern``; names
+            are tried under other endings too: ``patient_by_pattern``.
         positive: the positive one of two classes; the last in order when not given.
         ordinal: whether the order of the classes is a grade.
 
     Returns:
         The manifest and the files left out: outside of a class folder, with a name that the
-        pattern does not match, empty, truncated, no images. Where names place a patch on its
-        slide (``..._x1001_y951_...``), the columns ``x`` and ``y`` hold that place in pixels.
+        pattern does not match, empty, truncated, no images, of another format. Where names place a
+        patch on its slide (``..._x1001_y951_...``), ``x`` and ``y`` hold that place in pixels.
 
     Raises:
-        DataError: the folder is missing, or holds fewer than two classes of usable images.
+        DataError: the folder is missing, holds fewer than two classes, or has a class folder
+            without one usable image.
         ConfigError: ``patient`` is no expression with a group, or ``positive`` no class.
     """
-    pattern = None if patient is None else _compiled(patient)
+    if patient is not None:
+        patient_pattern(patient)
     top = root.resolve()
     found = find_images(root, expected=_EXPECTED)
-    patients, skipped = _name_patients(found, top, pattern)
+    folders = _class_folders(found, top)
+    patients, skipped = _name_patients(found.images, top, patient)
     whole, unreadable = look_at(list(patients))
-    skipped += unreadable
+    skipped += [*found.skipped, *unreadable]
+    skipped += [not_read(path) for path in found.others if path.parent in folders]
     require_images(root, whole, skipped, expected=_EXPECTED)
+    _require_each(folders, whole, skipped)
     task = _task(root, whole, positive=positive, ordinal=ordinal)
-    notes = [] if pattern else [_NO_PATIENTS]
+    notes = [] if patient else [_NO_PATIENTS]
     if task.positive is not None and positive is None:
         notes.append(f"The positive class is {task.positive!r}: the last in order.")
     manifest = Manifest(
         frame=image_rows([_row(path, patients[path]) for path in whole]),
         task=task,
-        dataset=top.name,
-        protocol=UNSPLIT if pattern else UNKNOWN,
+        dataset=valid_text(top.name),
+        protocol=UNSPLIT if patient else UNKNOWN,
         notes=tuple(notes),
         patient_pattern=patient or "",
     )
     return ReadDataset(manifest, sorted_by_path(skipped))
 
 
-def _compiled(patient: str) -> re.Pattern[str]:
-    try:
-        pattern = re.compile(patient)
-    except re.error as error:
-        raise ConfigError(
-            f"patient pattern {patient!r} is no regular expression ({error})"
-        ) from error
-    if pattern.groups == 0:
-        raise ConfigError(
-            f"patient pattern {patient!r} has no group; put the patient in brackets, "
-            r"e.g. ^(\d+)_"
-        )
-    return pattern
+def _class_folders(found: ImageFiles, top: Path) -> set[Path]:
+    """Folders below ``top`` that hold images or no folder, and links that should lead to such."""
+    above = {top, *(folder.parent for folder in found.folders)}
+    ends = {folder for folder in found.folders if folder not in above}
+    for item in found.skipped:
+        if item.path.parent == top and item.path.is_symlink() and not is_image_name(item.path):
+            target = Path(os.path.realpath(item.path))
+            if target not in above and not top.is_relative_to(target):
+                ends.add(item.path)
+    return ends | {path.parent for path in found.images if path.parent != top}
+
+
+def _require_each(
+    folders: Iterable[Path], images: Iterable[Path], skipped: Sequence[SkippedFile]
+) -> None:
+    """DataError, naming it and why, where there is no image of a class that has a folder."""
+    classes = {path.parent.name for path in images}
+    lost = next((folder for folder in sorted(folders) if folder.name not in classes), None)
+    if lost is None:
+        return
+    inside = [item for item in skipped if lost in (item.path, item.path.parent)]
+    first = f"{inside[0].path.name}: {inside[0].reason}" if inside else "it is empty"
+    raise DataError(
+        f"{lost}: nothing in this class folder can be used ({len(inside)} skipped; {first}); "
+        f"correct that, or move the folder elsewhere if it is no class"
+    )
 
 
 def _name_patients(
-    paths: Sequence[Path], top: Path, pattern: re.Pattern[str] | None
+    paths: Sequence[Path], top: Path, pattern: str | None
 ) -> tuple[dict[Path, str], list[SkippedFile]]:
     """The patient of each image that lies in a class folder and whose name gives one."""
     patients: dict[Path, str] = {}
@@ -107,19 +129,19 @@ def _name_patients(
             skipped.append(SkippedFile(path, "lies in no class folder; move it into one"))
             continue
         if pattern is None:
-            patients[path] = path.relative_to(top).as_posix()
+            patients[path] = valid_text(path.relative_to(top).as_posix())
             continue
-        match = pattern.search(path.name)
-        if match is None or not match[1]:
-            reason = f"the patient pattern {pattern.pattern!r} finds no patient in the name"
+        patient = patient_by_pattern(pattern, path.name)
+        if patient is None:
+            reason = f"the patient pattern {pattern!r} finds no patient in the name"
             skipped.append(SkippedFile(path, f"{reason}; correct the name or the pattern"))
         else:
-            patients[path] = match[1]
+            patients[path] = patient
     return patients, skipped
 
 
 def _task(root: Path, paths: Sequence[Path], *, positive: str | None, ordinal: bool) -> Task:
-    classes = tuple(sorted({path.parent.name for path in paths}, key=_natural))
+    classes = tuple(sorted({_label(path) for path in paths}, key=_natural))
     if len(classes) < 2:
         raise DataError(
             f"{root}: holds images of one class only ({classes[0]!r}); want {_EXPECTED}: name "
@@ -132,7 +154,7 @@ def _task(root: Path, paths: Sequence[Path], *, positive: str | None, ordinal: b
         )
     if len(classes) == 2:
         positive = positive or classes[-1]
-    return Task(root.resolve().name, classes, positive=positive, ordinal=ordinal)
+    return Task(valid_text(root.resolve().name), classes, positive=positive, ordinal=ordinal)
 
 
 def _natural(name: str) -> tuple[list[tuple[int, str]], str]:
@@ -141,7 +163,11 @@ def _natural(name: str) -> tuple[list[tuple[int, str]], str]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts if part], name
 
 
+def _label(path: Path) -> str:
+    return valid_text(path.parent.name)
+
+
 def _row(path: Path, patient: str) -> dict[str, str]:
-    row = {"path": str(path), "label": path.parent.name, "patient": patient}
+    row = {"path": str(path), "label": _label(path), "patient": patient}
     place = _PLACE.search(path.name)
     return {**row, "x": place[1], "y": place[2]} if place else row

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.manifest import COLUMNS
 from eosin.errors import DataError
-from eosin.pixels.reading import (
-    DEFAULT_LIMITS,
-    ReadLimits,
-    SkippedFile,
-    inspect_image,
-    is_image_name,
-)
+from eosin.pixels.image_files import ImageFiles, find_image_files
+from eosin.pixels.reading import DEFAULT_LIMITS, ReadLimits, SkippedFile, inspect_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     import pandas as pd
 
@@ -41,28 +35,22 @@ class ReadDataset:
     skipped: tuple[SkippedFile, ...] = ()
 
 
-def find_images(root: Path, *, expected: str) -> list[Path]:
-    """Absolute paths of the files under ``root`` that are named like images, sorted.
-
-    Hidden files and folders are passed over.
+def find_images(root: Path, *, expected: str) -> ImageFiles:
+    """What lies under the folder ``root``, by absolute path.
 
     Args:
         root: a folder.
         expected: how the names should read, for the error.
 
     Raises:
-        DataError: ``root`` is missing, is no folder, or holds no such file.
+        DataError: ``root`` is missing, is no folder, or holds no file named like an image.
     """
     if not root.is_dir():
         state = "is not a folder" if root.exists() else "no such folder"
         raise DataError(f"{root}: {state}; name the folder that holds {expected}")
-    found: list[Path] = []
-    for folder, children, names in os.walk(root.resolve()):
-        children[:] = [name for name in children if not name.startswith(".")]
-        found += filter(is_image_name, (Path(folder, name) for name in names))
-    if not found:
-        raise DataError(f"{root}: holds no image file; want {expected}")
-    return sorted(found)
+    found = find_image_files([root.resolve()])
+    found.require_images([root], expected)
+    return found
 
 
 def look_at(
@@ -98,13 +86,13 @@ def require_images(
 def first_of_each_name(paths: Sequence[Path]) -> tuple[list[Path], list[SkippedFile]]:
     """The first file of each name, and the others: one image must not count twice.
 
-    For datasets in which the name is the identity of an image.
+    For datasets in which the name is the identity of an image, whatever its ending.
     """
     first: dict[str, Path] = {}
     again: list[SkippedFile] = []
     for path in paths:
-        if first.setdefault(path.name, path) != path:
-            reason = f"has the name of {first[path.name]}, which comes first; keep one of the two"
+        if first.setdefault(path.stem, path) != path:
+            reason = f"has the name of {first[path.stem]}, which comes first; keep one of the two"
             again.append(SkippedFile(path, reason))
     return list(first.values()), again
 

@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eosin.artefacts.comparison import (
+    Comparison,
+    Difference,
+    Mistakes,
+    PairTest,
+    primary_metric_of,
+    rank_models,
+)
+from eosin.artefacts.estimate import ALL
 from eosin.evaluation import sentences
 from eosin.evaluation.alignment import Aligned, align, protocol_sentences
-from eosin.evaluation.comparison import Comparison, Difference, PairTest
-from eosin.evaluation.evaluate import (
-    AT_THRESHOLD,
-    estimate_of,
-    interval_around,
-    one_blas_thread,
-    patients_known,
-)
+from eosin.evaluation.evaluate import Resampled, one_blas_thread, patients_known
 from eosin.evaluation.intervals import Bootstrap
-from eosin.evaluation.mistakes import find_mistakes
 from eosin.evaluation.paired_tests import holm, mcnemar_p, sign_flip_p
 from eosin.evaluation.sample import Sample, image_sample
-from eosin.evaluation.scoring import MetricKey, score_sample
+from eosin.evaluation.scoring import MetricKey, less, score_sample
 from eosin.evaluation.weights import Bools, Floats, Weights
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from eosin.artefacts.estimate import Estimate
     from eosin.artefacts.predictions import Predictions
-    from eosin.evaluation.evaluation import Estimate
+    from eosin.artefacts.rank_groups import Ranked
     from eosin.tasks import Task
 
     Scores = Mapping[MetricKey, Floats]
@@ -66,57 +67,53 @@ def compare_predictions(
             for name, sample in samples.items()
         }
     right = {name: sample.labels == sample.predicted for name, sample in samples.items()}
+    estimates = {}
+    for name, table in aligned.tables.items():
+        at = sentences.of_threshold(table, by_patient=False)
+        own = Resampled(samples[name], table.task, bootstrap, at=at)
+        estimates[name] = own.estimates(scores[name])
+    paired = Resampled(one, first.task, bootstrap, caveats=False)
+    differences = [
+        Difference(*pair, each)
+        for pair in combinations(scores, 2)
+        for each in paired.estimates(_changes(*(scores[name] for name in pair)))
+    ]
     return Comparison(
         task=first.task,
-        provenance={name: table.provenance for name, table in aligned.tables.items()},
+        provenance={name: t.provenance.in_valid_text() for name, t in aligned.tables.items()},
+        left_out=aligned.left_out,
         resamples=resamples,
         seed=seed,
         confidence=bootstrap.confidence,
         images=len(one),
         patients=len(one.patients),
-        left_out=aligned.left_out,
         patients_known=known,
-        estimates=_estimates(aligned, samples, scores, bootstrap=bootstrap),
-        differences=_differences(one, first.task, scores, bootstrap=bootstrap),
-        tests=_tests(right, one if known else None),
-        mistakes=find_mistakes(aligned.tables),
         warnings=protocol_sentences(aligned.tables),
         notes=_notes(aligned, one, known=known),
+        estimates=estimates,
+        differences=tuple(differences),
+        rankings=_rankings(estimates, differences, first.task),
+        tests=_tests(right, one if known else None),
+        mistakes=_mistakes(aligned.tables),
     )
 
 
-def _estimates(
-    aligned: Aligned,
-    samples: Mapping[str, Sample],
-    scores: Mapping[str, Scores],
-    *,
-    bootstrap: Bootstrap,
-) -> dict[tuple[str, str, str], Estimate]:
-    """Every figure of every model, with the notes that an Evaluation would give it."""
-    found = {}
-    for name, table in aligned.tables.items():
-        at = sentences.of_threshold(table, by_patient=False)
-        for key, scope in _in_reading_order(scores[name], table.task):
-            rows = scores[name][key]
-            estimate = estimate_of(key, rows, samples[name], table.task, bootstrap=bootstrap)
-            if key in AT_THRESHOLD:
-                estimate = replace(estimate, note="; ".join(filter(None, [at, estimate.note])))
-            found[name, key.metric, scope] = estimate
-    return found
+def _changes(first: Scores, second: Scores) -> Scores:
+    """Every figure's difference; the rows of both are the same resamples."""
+    return {key: less(rows, second[key]) for key, rows in first.items()}
 
 
-def _differences(
-    sample: Sample, task: Task, scores: Mapping[str, Scores], *, bootstrap: Bootstrap
-) -> tuple[Difference, ...]:
-    """Every figure's difference for each pair; the rows of scores are the same resamples."""
-    found = []
-    for first, second in combinations(scores, 2):
-        for key, scope in _in_reading_order(scores[first], task):
-            rows = scores[first][key] - scores[second][key]
-            value, low, high, notes = interval_around(key, rows, sample, task, bootstrap=bootstrap)
-            note = "; ".join(notes)
-            found.append(Difference(first, second, key.metric, scope, value, low, high, note))
-    return tuple(found)
+def _rankings(
+    estimates: Mapping[str, tuple[Estimate, ...]], differences: Sequence[Difference], task: Task
+) -> dict[str, tuple[Ranked, ...]]:
+    """By accuracy and by the primary metric, where it has a value."""
+    own = next(iter(estimates.values()))
+    known = {each.metric for each in own if each.scope == ALL and each.value is not None}
+    return {
+        metric: rank_models(estimates, differences, metric)
+        for metric in ("accuracy", primary_metric_of(task))
+        if metric in known
+    }
 
 
 def _tests(right: Mapping[str, Bools], sample: Sample | None) -> tuple[PairTest, ...]:
@@ -147,15 +144,26 @@ def _only(first: Bools, second: Bools) -> tuple[int, int]:
     return int((first & ~second).sum()), int((second & ~first).sum())
 
 
-def _in_reading_order(scores: Scores, task: Task) -> list[tuple[MetricKey, str]]:
-    """Every figure and the name of its scope: the whole, then class by class."""
-    places = [None, *range(len(task.classes))]
-    return [
-        (key, "all" if place is None else f"class {task.classes[place]}")
-        for place in places
-        for key in scores
-        if key.class_index == place
-    ]
+def _mistakes(tables: Mapping[str, Predictions]) -> Mistakes:
+    """Which images each model gets wrong, and how far their mistakes are the same ones."""
+    frames = [table.frame for table in tables.values()]
+    images = frames[0][["path", "patient", "magnification", "label"]].reset_index(drop=True)
+    predicted = {
+        f"predicted_{name}": list(table.frame["predicted"]) for name, table in tables.items()
+    }
+    wrong = np.stack([np.asarray(frame["predicted"] != frame["label"]) for frame in frames], 1)
+    times = wrong.sum(axis=1)
+    shared = wrong.T.astype(np.int64) @ wrong
+    table = images.assign(models_wrong=times, **predicted)[times > 0]
+    table = table.sort_values(["models_wrong", "path"], ascending=[False, True], kind="stable")
+    found = Mistakes(
+        wrong=tuple(shared.diagonal().tolist()),
+        wrong_alone=tuple(wrong[times == 1].sum(axis=0).tolist()),
+        wrong_shared=tuple(tuple(row) for row in shared.tolist()),
+        images_all_get_wrong=int((times == len(tables)).sum()),
+        images_any_gets_wrong=int((times > 0).sum()),
+    )
+    return found.naming(table.reset_index(drop=True))
 
 
 def _notes(aligned: Aligned, sample: Sample, *, known: bool) -> tuple[str, ...]:

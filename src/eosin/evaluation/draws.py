@@ -14,15 +14,16 @@ import numpy as np
 
 from eosin.errors import DataError
 from eosin.evaluation.alignment import align
-from eosin.evaluation.evaluate import estimate_of, one_blas_thread, patients_known
+from eosin.evaluation.evaluate import Resampled, one_blas_thread, patients_known
 from eosin.evaluation.intervals import Bootstrap
-from eosin.evaluation.sample import Level, Sample, image_sample, patients_of_one_label
-from eosin.evaluation.scoring import MetricKey, score_headlines
+from eosin.evaluation.sample import Sample, image_sample, patients_of_one_label
+from eosin.evaluation.scoring import MetricKey, less, score_headlines
 from eosin.evaluation.weights import Floats, Weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from eosin.artefacts.estimate import Estimate, Level
     from eosin.artefacts.predictions import Predictions
     from eosin.tasks import Task
 
@@ -32,27 +33,15 @@ class MeanFigure:
     """One figure of a model, averaged over draws of the folds.
 
     Attributes:
-        metric: its name.
-        level: whether images or patients were scored.
-        value: the mean over draws; None where the figure has no meaning here.
-        low, high: the patient-clustered 95 % interval of that mean; None where there is none.
-        least, most: the figure of the worst and of the best draw.
+        mean: over the draws, with its patient-clustered 95 % interval; its n is of each draw.
+        least, most: the figure of the worst and of the best draw; None where it has no meaning.
         draws: over how many.
-        images, patients: how many were scored in each; patients are what was resampled.
-        note: what must be known of the interval, or why there is none.
     """
 
-    metric: str
-    level: Level
-    value: float | None
-    low: float | None
-    high: float | None
+    mean: Estimate
     least: float | None
     most: float | None
     draws: int
-    images: int
-    patients: int
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,8 +63,8 @@ class ScoredDraws:
     def figures(self) -> tuple[MeanFigure, ...]:
         """Mean accuracy and ROC AUC by image, and ROC AUC by patient, over the draws."""
         return tuple(
-            _mean(key, values, sample, self.tables[0].task, level=level, by=self.bootstrap)
-            for level, (sample, scores) in self.parts.items()
+            _mean(key, values, by=Resampled(sample, self.tables[0].task, self.bootstrap))
+            for sample, scores in self.parts.values()
             for key, values in scores.items()
         )
 
@@ -98,7 +87,10 @@ class ScoredDraws:
             own.tables,
             self.bootstrap,
             {
-                level: (sample, {key: v - other.parts[level][1][key] for key, v in scores.items()})
+                level: (
+                    sample,
+                    {key: less(v, other.parts[level][1][key]) for key, v in scores.items()},
+                )
                 for level, (sample, scores) in own.parts.items()
                 if level in other.parts
             },
@@ -160,22 +152,9 @@ def _figures(
     return {key: np.stack([score[key] for score in scores]) for key in scores[0]}
 
 
-def _mean(
-    key: MetricKey, values: Floats, sample: Sample, task: Task, *, level: Level, by: Bootstrap
-) -> MeanFigure:
+def _mean(key: MetricKey, values: Floats, *, by: Resampled) -> MeanFigure:
     """From (draws, 1 + resamples): the first column is the sample itself."""
-    mean = estimate_of(key, values.mean(axis=0), sample, task, bootstrap=by)
-    known = mean.value is not None
-    return MeanFigure(
-        metric=key.metric,
-        level=level,
-        value=mean.value,
-        low=mean.low,
-        high=mean.high,
-        least=float(values[:, 0].min()) if known else None,
-        most=float(values[:, 0].max()) if known else None,
-        draws=len(values),
-        images=mean.images,
-        patients=mean.patients,
-        note=mean.note,
-    )
+    mean = by.estimate(key, values.mean(axis=0))
+    if mean.value is None:
+        return MeanFigure(mean, None, None, len(values))
+    return MeanFigure(mean, float(values[:, 0].min()), float(values[:, 0].max()), len(values))

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from eosin.evaluation.alignment import align
-from eosin.evaluation.evaluate import estimate_of, one_blas_thread, patients_known
+from eosin.evaluation.evaluate import Resampled, one_blas_thread, patients_known
 from eosin.evaluation.intervals import Bootstrap
-from eosin.evaluation.sample import Level, Sample, image_sample, patients_of_one_label
-from eosin.evaluation.scoring import MetricKey, score_headlines
-from eosin.evaluation.weights import Floats, Weights
+from eosin.evaluation.sample import Sample, image_sample, patients_of_one_label
+from eosin.evaluation.scoring import MetricKey, less, score_headlines
+from eosin.evaluation.weights import Weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from eosin.artefacts.estimate import Estimate
     from eosin.artefacts.predictions import Predictions
     from eosin.tasks import Task
 
@@ -24,34 +25,13 @@ class Effect:
     """One figure of a model with a change, minus the same figure without it.
 
     Attributes:
-        metric: its name.
-        level: whether images or patients were scored.
+        change: what is added, in the metric's unit, with its paired, patient-clustered 95 %
+            interval.
         before: the figure without the change; None where it has no meaning here.
-        value: what the change adds, in the metric's unit; None likewise.
-        low, high: its paired, patient-clustered 95 % interval; None where there is none.
-        images, patients: how many were scored; patients are what was resampled.
-        note: what must be known of the interval, or why there is none.
     """
 
-    metric: str
-    level: Level
+    change: Estimate
     before: float | None
-    value: float | None
-    low: float | None
-    high: float | None
-    images: int
-    patients: int
-    note: str = ""
-
-    @property
-    def beyond_chance(self) -> bool:
-        """Whether there is an interval, and zero lies outside it at the three decimals printed.
-
-        Two thousand resamples do not place the end of an interval any closer than that.
-        """
-        if self.low is None or self.high is None:
-            return False
-        return not round(self.low, 3) <= 0 <= round(self.high, 3)
 
 
 def measure_effects(
@@ -78,60 +58,26 @@ def measure_effects(
     task, bootstrap = baseline.task, Bootstrap(resamples, seed)
     images = [image_sample(table) for table in pair]
     area = "roc_auc" if task.binary else "macro_roc_auc"
-    found = _differences(images, task, ("accuracy", area), level="image", bootstrap=bootstrap)
+    found = _effects(images, task, ("accuracy", area), bootstrap=bootstrap)
     if all(patients_known(table) for table in pair):
         by_patient = [patients_of_one_label(sample, task) for sample in images]
         patients = [sample for sample in by_patient if sample is not None]
         if patients:
-            found += _differences(patients, task, (area,), level="patient", bootstrap=bootstrap)
+            found += _effects(patients, task, (area,), bootstrap=bootstrap)
     return tuple(found)
 
 
-def _differences(
-    pair: Sequence[Sample],
-    task: Task,
-    metrics: Sequence[str],
-    *,
-    level: Level,
-    bootstrap: Bootstrap,
+def _effects(
+    pair: Sequence[Sample], task: Task, metrics: Sequence[str], *, bootstrap: Bootstrap
 ) -> list[Effect]:
     """The first of the pair minus the second; both are scored under the same rows of weights."""
     sample = pair[1]
     weights = Weights(sample.patient, bootstrap.rows(sample.patients))
     with one_blas_thread():
-        scores = [score_headlines(each, task, weights) for each in pair]
-    return [
-        _effect(
-            MetricKey(metric),
-            [each[MetricKey(metric)] for each in scores],
-            sample,
-            task,
-            level=level,
-            bootstrap=bootstrap,
-        )
-        for metric in metrics
-    ]
-
-
-def _effect(
-    key: MetricKey,
-    rows: Sequence[Floats],
-    sample: Sample,
-    task: Task,
-    *,
-    level: Level,
-    bootstrap: Bootstrap,
-) -> Effect:
-    """One figure; the first of the rows is the sample itself, the rest are resamples."""
-    found = estimate_of(key, rows[0] - rows[1], sample, task, bootstrap=bootstrap)
-    return Effect(
-        metric=key.metric,
-        level=level,
-        before=None if found.value is None else float(rows[1][0]),
-        value=found.value,
-        low=found.low,
-        high=found.high,
-        images=found.images,
-        patients=found.patients,
-        note=found.note,
-    )
+        changed, baseline = (score_headlines(each, task, weights) for each in pair)
+    found, paired = [], Resampled(sample, task, bootstrap)
+    for key in map(MetricKey, metrics):
+        change = paired.estimate(key, less(changed[key], baseline[key]))
+        before = None if change.value is None else float(baseline[key][0])
+        found.append(Effect(change, before))
+    return found

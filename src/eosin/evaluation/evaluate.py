@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
+from eosin.artefacts.estimate import Estimate, Level, Scope
+from eosin.artefacts.evaluation import Confusion, Counts, Evaluation, PatientRow
 from eosin.errors import ConfigError, DataError
 from eosin.evaluation import sentences
-from eosin.evaluation.evaluation import Counts, Estimate, Evaluation, PatientRow
 from eosin.evaluation.intervals import Bootstrap
 from eosin.evaluation.metrics import confusion_counts
-from eosin.evaluation.sample import Level, Sample, image_sample, mixed_patients, patient_sample
+from eosin.evaluation.sample import Sample, image_sample, mixed_patients, patient_sample
 from eosin.evaluation.scoring import MetricKey, score_sample
 from eosin.evaluation.weights import Floats, Ints, Weights
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from contextlib import AbstractContextManager
 
     from eosin.artefacts.predictions import Predictions
@@ -55,29 +57,28 @@ def evaluate_predictions(
     task, bootstrap = predictions.task, Bootstrap(resamples, seed, confidence)
     known = patients_known(predictions)
     images, notes = _scored_images(predictions, level=level, known=known)
-    samples = _samples_by_scope(images, predictions, level=level)
+    parts = _parts(images, predictions, level=level)
     at = sentences.of_threshold(predictions, by_patient=level == "patient")
     recognition = known and level == "image"
+    estimates: list[Estimate] = []
     with one_blas_thread():
-        scored = {
-            scope: _estimates(part, task, bootstrap=bootstrap, recognition=recognition, at=at)
-            for scope, part in samples.items()
-        }
-    decided = samples if task.binary else {}
+        for step, sample in parts.items():
+            weights = Weights(sample.patient, bootstrap.rows(sample.patients))
+            scores = score_sample(sample, task, weights, recognition=recognition)
+            estimates += Resampled(sample, task, bootstrap, step, at).estimates(scores)
     return Evaluation(
         task=task,
-        provenance=predictions.provenance,
+        provenance=predictions.provenance.in_valid_text(),
         level=level,
         resamples=resamples,
         seed=seed,
         confidence=confidence,
         images=len(images),
         patients=len(images.patients),
-        estimates=_in_reading_order(scored, task),
-        confusion={scope: _counts(s, s.predicted) for scope, s in samples.items()},
-        decision_confusion={scope: _counts(s, s.decided) for scope, s in decided.items()},
-        patient_table=_patient_table(images, task) if known else (),
         notes=notes,
+        estimates=tuple(estimates),
+        confusion=tuple(_confusion(sample, step, task) for step, sample in parts.items()),
+        patient_table=_patient_table(images, task) if known else (),
     )
 
 
@@ -103,86 +104,74 @@ def _scored_images(
     return images, tuple(dict.fromkeys(notes))
 
 
-def _samples_by_scope(
-    images: Sample, predictions: Predictions, *, level: Level
-) -> dict[str, Sample]:
-    """What each scope scores, from the whole to each magnification."""
-    parts = {"all": images}
-    for magnification in images.magnifications():
-        parts[f"magnification {magnification}"] = images.magnified(magnification)
+def _parts(images: Sample, predictions: Predictions, *, level: Level) -> dict[str | None, Sample]:
+    """What is scored: the whole, by None, then each magnification."""
+    parts: dict[str | None, Sample] = {None: images}
+    parts |= {step: images.magnified(step) for step in images.magnifications()}
     if level == "image":
         return parts
     task = predictions.task
     positive = task.positive_index if task.binary else None
     threshold = predictions.provenance.threshold
     return {
-        scope: patient_sample(part, positive=positive, threshold=threshold)
-        for scope, part in parts.items()
+        step: patient_sample(part, positive=positive, threshold=threshold)
+        for step, part in parts.items()
     }
 
 
-def _estimates(
-    sample: Sample, task: Task, *, bootstrap: Bootstrap, recognition: bool, at: str
-) -> dict[MetricKey, Estimate]:
-    """Every figure of one scope; ``at`` says which threshold decisions were made at."""
-    weights = Weights(sample.patient, bootstrap.rows(sample.patients))
-    values = score_sample(sample, task, weights, recognition=recognition)
-    estimates = {}
-    for key, rows in values.items():
-        estimate = estimate_of(key, rows, sample, task, bootstrap=bootstrap)
-        if key in AT_THRESHOLD:
-            estimate = replace(estimate, note="; ".join(filter(None, [at, estimate.note])))
-        estimates[key] = estimate
-    return estimates
+@dataclass(frozen=True, slots=True)
+class Resampled:
+    """Makes Estimates of values, of which the first is the sample's and the rest are resamples'.
 
-
-def estimate_of(
-    key: MetricKey, rows: Floats, sample: Sample, task: Task, *, bootstrap: Bootstrap
-) -> Estimate:
-    """One figure from its values: the first row is the sample itself, the rest are resamples."""
-    images, patients = int(sample.images.sum()), len(sample.patients)
-    if key.class_index is not None:
-        images = int(sample.class_images[key.class_index])
-        patients = int(sample.class_patients[key.class_index])
-    value, low, high, notes = interval_around(key, rows, sample, task, bootstrap=bootstrap)
-    if value is not None:
-        notes = [*sentences.caveats(key, sample, task), *notes]
-    return Estimate(value, low, high, images, patients, "; ".join(notes))
-
-
-def interval_around(
-    key: MetricKey, rows: Floats, sample: Sample, task: Task, *, bootstrap: Bootstrap
-) -> tuple[float | None, float | None, float | None, list[str]]:
-    """A figure, or a difference of two, and its interval; rows are as in ``estimate_of``.
-
-    Returns:
-        the value and the ends of its interval, None where there are none, and the reasons why or
-        what must be known of the interval.
+    Attributes:
+        sample: what was scored.
+        task: the classes.
+        bootstrap: the resamples.
+        magnification: of the sample, where it is a part of the whole.
+        at: which threshold decisions were made at.
+        caveats: whether to note what must be known of the sample's own figures.
     """
-    if not np.isfinite(rows[0]):
-        return None, None, None, [sentences.undefined_because(key, sample, task)]
-    value, without = float(rows[0]), sentences.no_interval_because(key, sample, task)
-    if without:
-        return value, None, None, [without]
-    interval = bootstrap.interval(rows[1:])
-    return value, interval.low, interval.high, sentences.about_interval(interval, value)
 
+    sample: Sample
+    task: Task
+    bootstrap: Bootstrap
+    magnification: str | None = None
+    at: str = ""
+    caveats: bool = True
 
-def _in_reading_order(
-    scored: dict[str, dict[MetricKey, Estimate]], task: Task
-) -> dict[tuple[str, str], Estimate]:
-    """Figures by (metric, scope): the whole of a scope before its classes."""
-    ordered: dict[tuple[str, str], Estimate] = {}
-    for scope, estimates in scored.items():
-        for key, estimate in estimates.items():
-            if key.class_index is None:
-                ordered[key.metric, scope] = estimate
-        for place, name in enumerate(task.classes):
-            title = f"class {name}" if scope == "all" else f"{scope}, class {name}"
-            for key, estimate in estimates.items():
-                if key.class_index == place:
-                    ordered[key.metric, title] = estimate
-    return ordered
+    def estimates(self, scores: Mapping[MetricKey, Floats]) -> tuple[Estimate, ...]:
+        """The figures of the whole, then those of each class."""
+        order = [None, *range(len(self.task.classes))]
+        keys = sorted(scores, key=lambda key: order.index(key.class_index))
+        return tuple(self.estimate(key, scores[key]) for key in keys)
+
+    def estimate(self, key: MetricKey, rows: Floats) -> Estimate:
+        """One figure, or a difference."""
+        sample, index = self.sample, key.class_index
+        value = float(rows[0]) if np.isfinite(rows[0]) else None
+        notes = [self.at] if self.at and key in AT_THRESHOLD else []
+        low = high = None
+        if value is None:
+            notes.append(sentences.undefined_because(key, sample, self.task))
+        else:
+            notes += sentences.caveats(key, sample, self.task) if self.caveats else []
+            if without := sentences.no_interval_because(key, sample, self.task):
+                notes.append(without)
+            else:
+                interval = self.bootstrap.interval(rows[1:])
+                low, high = interval.low, interval.high
+                notes += sentences.about_interval(interval, value)
+        return Estimate(
+            value,
+            low,
+            high,
+            images=int(sample.images.sum() if index is None else sample.class_images[index]),
+            patients=len(sample.patients) if index is None else int(sample.class_patients[index]),
+            metric=key.metric,
+            scope=Scope(None if index is None else self.task.classes[index], self.magnification),
+            level=sample.level,
+            note="; ".join(notes),
+        )
 
 
 def patients_known(predictions: Predictions) -> bool:
@@ -204,6 +193,15 @@ def _without(sample: Sample, patients: tuple[str, ...]) -> Sample:
             "score at the patient level; evaluate with level 'image'"
         )
     return sample.where(keep)
+
+
+def _confusion(sample: Sample, magnification: str | None, task: Task) -> Confusion:
+    decided = _counts(sample, sample.decided) if task.binary else None
+    return Confusion(
+        scope=Scope(magnification=magnification),
+        predicted=_counts(sample, sample.predicted),
+        decided=decided,
+    )
 
 
 def _counts(sample: Sample, chosen: Ints) -> Counts:

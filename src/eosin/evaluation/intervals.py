@@ -16,6 +16,7 @@ import numpy as np
 
 from eosin.errors import ConfigError, DataError
 from eosin.evaluation.weights import Floats, Ints
+from eosin.files import valid_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +86,10 @@ def patient_columns(patients: Sequence[str], images: Sequence[str]) -> tuple[tup
 
     An image without a patient (an empty name) is a patient of its own, named by ``images``.
     """
-    names = [patient or f"image {image}" for patient, image in zip(patients, images, strict=True)]
+    names = [
+        patient or f"image {valid_text(image)}"
+        for patient, image in zip(patients, images, strict=True)
+    ]
     distinct, place = np.unique(np.array(names, dtype=object), return_inverse=True)
     return tuple(str(name) for name in distinct), place.astype(np.int64)
 

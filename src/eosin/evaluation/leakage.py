@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eosin.artefacts.estimate import Estimate
+from eosin.artefacts.glossary import GLOSSARY
 from eosin.errors import DataError
 from eosin.evaluation.intervals import Bootstrap
 from eosin.evaluation.sample import image_sample
-from eosin.evaluation.scoring import score_headlines
+from eosin.evaluation.scoring import less, score_headlines
+from eosin.evaluation.sentences import about_interval
 from eosin.evaluation.weights import Weights
 
 if TYPE_CHECKING:
@@ -22,34 +25,32 @@ class Leakage:
     """One metric of one model under two protocols.
 
     Attributes:
-        metric: its name.
-        leaky: under the leaky protocol.
-        honest: under the patient-level protocol.
-        low: of the difference's 95 % interval; None where it has none.
-        high: of the same.
-        patients: how many were resampled.
-
+        added: what the leaky protocol adds, with its 95 % interval; its images are those that the
+            leaky protocol scored, its patients those of both, who were resampled.
+        leaky: under the leaky protocol; None where the metric has no meaning there.
+        honest: under the patient-level protocol; likewise.
     """
 
-    metric: str
-    leaky: float
-    honest: float
-    low: float | None
-    high: float | None
-    patients: int
+    added: Estimate
+    leaky: float | None
+    honest: float | None
 
     @property
-    def difference(self) -> float:
-        """What the leaky protocol adds."""
-        return self.leaky - self.honest
+    def flatters(self) -> bool:
+        """Whether the leak adds something beyond chance."""
+        return self.added.excludes_zero and (self.added.value or 0) > 0
 
     @property
     def sentence(self) -> str:
         """The difference in words, e.g. ``"this protocol flatters by 0.40 accuracy"``."""
-        name = {"roc_auc": "AUC", "macro_roc_auc": "macro AUC"}.get(self.metric, self.metric)
-        if self.low is not None and self.low > 0:
-            return f"this protocol flatters by {self.difference:.2f} {name}"
-        return f"no difference beyond chance in {name} ({self.difference:+.2f})"
+        name, value = GLOSSARY[self.added.metric].name, self.added.value
+        if value is None:
+            return f"no difference in {name}: {self.added.note}"
+        if self.flatters:
+            return f"this protocol flatters by {value:.2f} {name}"
+        if self.added.excludes_zero:
+            return f"this protocol takes away {-value:.2f} {name}"
+        return f"no difference beyond chance in {name} ({value:+.2f})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +101,20 @@ def measure_leakage(
     found = []
     for key, flattered in scored[0].items():
         plain = scored[1][key]
-        interval = bootstrap.interval((flattered - plain)[1:])
-        ends = (interval.low, interval.high)
-        found.append(
-            Leakage(key.metric, float(flattered[0]), float(plain[0]), *ends, len(patients))
+        rows = less(flattered, plain)
+        interval = bootstrap.interval(rows[1:])
+        added = Estimate(
+            _known(rows[0]),
+            interval.low,
+            interval.high,
+            images=len(tables[0]),
+            patients=len(patients),
+            metric=key.metric,
+            note="; ".join(about_interval(interval, float(rows[0]))),
         )
+        found.append(Leakage(added, _known(flattered[0]), _known(plain[0])))
     return tuple(found)
+
+
+def _known(value: np.float64) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,10 +12,9 @@ from eosin.evaluation.intervals import patient_columns
 from eosin.evaluation.weights import Bools, Floats, Ints, Weights
 
 if TYPE_CHECKING:
+    from eosin.artefacts.estimate import Level
     from eosin.artefacts.predictions import Predictions
     from eosin.tasks import Task
-
-Level = Literal["image", "patient"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,7 @@ class Sample:
         patients: the distinct patients, sorted.
         patient: the place of each unit's patient in ``patients``, shape (n,).
         magnification: of each unit, shape (n,); empty text where unknown or mixed.
+        level: whether units are images or patients.
     """
 
     labels: Ints
@@ -40,6 +40,7 @@ class Sample:
     patients: tuple[str, ...]
     patient: Ints
     magnification: tuple[str, ...]
+    level: Level = "image"
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -65,7 +66,8 @@ class Sample:
     def where(self, mask: Bools) -> Sample:
         """The units where ``mask`` is true, and their patients only."""
         kept, patient = np.unique(self.patient[mask], return_inverse=True)
-        return Sample(
+        return replace(
+            self,
             labels=self.labels[mask],
             predicted=self.predicted[mask],
             decided=self.decided[mask],
@@ -144,6 +146,7 @@ def patient_sample(sample: Sample, *, positive: int | None, threshold: float | N
         patients=sample.patients,
         patient=np.arange(len(sample.patients)),
         magnification=("",) * len(sample.patients),
+        level="patient",
     )
 
 

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from eosin.artefacts.glossary import GLOSSARY
 from eosin.evaluation import metrics
 from eosin.evaluation.calibration import expected_calibration_error
-from eosin.evaluation.glossary import GLOSSARY
 from eosin.evaluation.ranking import average_precision, micro_roc_auc, roc_auc
 
 if TYPE_CHECKING:
     from eosin.evaluation.sample import Sample
     from eosin.evaluation.weights import Floats, Weights
     from eosin.tasks import Task
+
+_ROUNDING = 1e-12
 
 
 class MetricKey(NamedTuple):
@@ -72,6 +74,15 @@ def score_headlines(sample: Sample, task: Task, weights: Weights) -> dict[Metric
     return accuracy | {
         MetricKey("macro_roc_auc"): metrics.macro(np.stack(areas, 1), sample.present)
     }
+
+
+def less(one: Floats, other: Floats) -> Floats:
+    """The first minus the second; what rounding leaves of equal figures is nothing.
+
+    So that an interval which ends at zero does not exclude it by the last bit of a sum.
+    """
+    rows = one - other
+    return np.where(np.abs(rows) < _ROUNDING, 0.0, rows)
 
 
 def _of_choices(counts: Floats) -> dict[MetricKey, Floats]:

@@ -11,10 +11,12 @@ import numpy as np
 
 from eosin.artefacts.manifest import Manifest
 from eosin.errors import ConfigError, DataError
+from eosin.evaluation.calibration import apply_temperature
 from eosin.explanation.heatmap import Explanation, Heatmap, on_image_grid, require_method
+from eosin.explanation.mapping import draw, open_to_explain
 from eosin.explanation.merge import merge_heatmaps
-from eosin.explanation.networks import open_networks, with_maps
-from eosin.inference.images import external_images, select_split
+from eosin.inference.images import external_images, patients_of, select_split
+from eosin.inference.votes import soft_vote
 from eosin.pixels.preprocessing import prepare
 from eosin.pixels.read_ahead import read_ahead
 from eosin.pixels.reading import SkippedFile, read_image
@@ -27,11 +29,12 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from eosin.artefacts.preprocessing import Preprocessing
-    from eosin.explanation.heatmap import FloatMap
-    from eosin.explanation.networks import Answer, Network
+    from eosin.explanation.heatmap import FloatMap, Method
     from eosin.explanation.scoring import ScoreOptions
-    from eosin.networks.run import Run
+    from eosin.networks.engine import Maps
+    from eosin.networks.run import Network, Run
     from eosin.pixels.reading import UInt8Image
+    from eosin.pixels.stain_normalizer import Source
     from eosin.pixels.stain_sources import Sources
     from eosin.tasks import Task
 
@@ -72,15 +75,22 @@ class _Asked:
 
     Attributes:
         images: their rows.
+        method: how maps are made.
         met: for each network, for each row, whether it was trained on the patient.
         sources: for each preprocessing, the stain of each row's patient where it asks for it.
         options: how.
     """
 
     images: Manifest
+    method: Method
     met: Sequence[Sequence[bool | None]]
     sources: Mapping[Preprocessing, Sources | None]
     options: ExplainOptions
+
+    def source(self, spec: Preprocessing, row: int) -> Source | None:
+        """The stain of a row's patient, where the preprocessing goes by patient."""
+        known = self.sources[spec]
+        return known[row] if known else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +119,8 @@ def explain(
         options: what and how.
 
     Returns:
-        An iterator: the folders of Runs that were left out, then for each image in order its
-        explanation or why it was left out.
+        An iterator: the folders of Runs that were left out and what is no image, then for each
+        image in order its explanation or why it was left out.
 
     Raises:
         ConfigError: an unknown method or class, true labels or patients that nobody knows, or what
@@ -123,19 +133,19 @@ def explain(
     if not runs:
         raise ConfigError("give at least one Run to explain with")
     task = _shared_task(runs)
-    chosen = _choose(runs[0], images, options.split)
+    chosen, strange = _choose(runs[0], images, options.split)
     _require_target(options.target, task, chosen)
-    opened = open_networks(runs, method=method, device=options.device, engine=options.engine)
-    networks, refused = with_maps(opened)
-    merging = len(networks) > 1 and (options.merge or len(opened) > len(runs))
+    networks, refused = open_to_explain(runs, method, device=options.device, engine=options.engine)
+    several = options.merge or any(run.open_members() for run in runs)
     met = [_met(network.run, images, chosen) for network in networks]
-    asked = _Asked(chosen, met, _sources(networks, chosen, options.workers), options)
-    explanations = chain(refused, _stream(networks, asked, merging=merging))
+    asked = _Asked(chosen, method, met, _sources(networks, chosen, options.workers), options)
+    merging = several and len(networks) > 1
+    explanations = chain(refused, strange, _stream(networks, asked, merging=merging))
     if options.score is None:
         return explanations
-    from eosin.explanation.judging import judged, require_torch_networks
+    from eosin.explanation.judging import judged
 
-    return judged(require_torch_networks(networks), explanations, options.score)
+    return judged(networks, explanations, method, options.score)
 
 
 def _stream(
@@ -156,10 +166,13 @@ def _explain_batch(
     """The explanations of some images; maps are brought to full size one image at a time."""
     answers = _answers(networks, loaded, asked)
     labels = [str(asked.images.frame["label"].iloc[item.row]) for item in loaded]
-    mean = np.mean([answer.probabilities for answer in answers], axis=0)
+    chances = [
+        apply_temperature(answer.logits, network.run.record.temperature)
+        for network, answer in zip(networks, answers, strict=True)
+    ]
     classes = asked.images.task.classes
-    targets = _targets(asked.options.target, mean, labels, classes)
-    maps = [answer.maps(targets) for answer in answers]
+    targets = _targets(asked.options.target, soft_vote(np.stack(chances)), labels, classes)
+    maps = [draw(answer, targets, method=asked.method) for answer in answers]
     stride = max(answer.stride for answer in answers)
     for place, item in enumerate(loaded):
         path = asked.images.paths[item.row]
@@ -168,17 +181,18 @@ def _explain_batch(
             continue
         members = tuple(
             Heatmap(
-                method=network.method,
+                method=asked.method,
                 model=network.name,
                 backbone=network.run.record.backbone,
-                family=network.family,
+                family=network.engine.family,
                 target=classes[targets[place]],
-                probabilities=dict(zip(classes, answer.probabilities[place].tolist(), strict=True)),
+                probabilities=dict(zip(classes, said[place].tolist(), strict=True)),
                 values=_full_size(network, raw[place], item.image),
                 raw=raw[place],
                 seen=met[item.row],
+                source=asked.source(network.preprocessing, item.row),
             )
-            for network, answer, raw, met in zip(networks, answers, maps, asked.met, strict=True)
+            for network, said, raw, met in zip(networks, chances, maps, asked.met, strict=True)
         )
         yield Explanation(
             path,
@@ -190,35 +204,27 @@ def _explain_batch(
         )
 
 
-def _answers(networks: Sequence[Network], loaded: Sequence[_Loaded], asked: _Asked) -> list[Answer]:
+def _answers(networks: Sequence[Network], loaded: Sequence[_Loaded], asked: _Asked) -> list[Maps]:
     """Each network's answer; images are prepared once for all that want them alike."""
-    prepared: dict[Preprocessing, npt.NDArray[np.float32]] = {}
-    answers = []
-    for network in networks:
-        spec = network.run.record.preprocessing
-        if spec not in prepared:
-            known = asked.sources[spec]
-            prepared[spec] = np.stack(
-                [
-                    prepare(item.image, spec, source=known[item.row] if known else None)
-                    for item in loaded
-                ]
-            )
-        answers.append(network.answer(prepared[spec]))
-    return answers
+    prepared = {
+        spec: np.stack(
+            [prepare(item.image, spec, source=asked.source(spec, item.row)) for item in loaded]
+        )
+        for spec in asked.sources
+    }
+    return [network.maps(prepared[network.preprocessing]) for network in networks]
 
 
 def _sources(
     networks: Sequence[Network], images: Manifest, workers: int
 ) -> dict[Preprocessing, Sources | None]:
-    specs = dict.fromkeys(network.run.record.preprocessing for network in networks)
+    specs = dict.fromkeys(network.preprocessing for network in networks)
     patients = images.known_patients
     return {spec: patient_sources(images.paths, patients, spec, workers=workers) for spec in specs}
 
 
 def _full_size(network: Network, raw: FloatMap, image: UInt8Image) -> FloatMap:
-    fit = network.run.record.preprocessing.fit
-    return on_image_grid(raw, (image.shape[0], image.shape[1]), fit=fit)
+    return on_image_grid(raw, (image.shape[0], image.shape[1]), fit=network.preprocessing.fit)
 
 
 def _merged(explanation: Explanation) -> Explanation:
@@ -274,9 +280,11 @@ def _shared_task(runs: Sequence[Run]) -> Task:
     return task
 
 
-def _choose(run: Run, images: Manifest | Sequence[Path], split: str | None) -> Manifest:
+def _choose(
+    run: Run, images: Manifest | Sequence[Path], split: str | None
+) -> tuple[Manifest, tuple[SkippedFile, ...]]:
     if isinstance(images, Manifest):
-        return select_split(run, images, split)[0]
+        return select_split(run, images, split)[0], ()
     return external_images(run, images)
 
 
@@ -301,10 +309,6 @@ def _met(run: Run, images: Manifest | Sequence[Path], chosen: Manifest) -> list[
     if isinstance(images, Manifest):
         patients: Sequence[str | None] = chosen.known_patients or [None] * len(chosen)
     else:
-        frame = external_images(run, images).frame  # whom a file name means depends on the Run
-        patients = [
-            None if patient == path else patient
-            for path, patient in zip(frame["path"], frame["patient"], strict=True)
-        ]
+        patients = patients_of(run, chosen.paths)  # whom a file name means depends on the Run
     seen = run.record.seen_patients
     return [None if patient is None else patient in seen for patient in patients]

@@ -25,9 +25,13 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import TYPE_CHECKING
 
+from eosin.explanation.faithfulness_table import Finding
+
 if TYPE_CHECKING:
     from eosin.explanation.perturbation import PerturbationResult
     from eosin.explanation.randomisation import Randomised
+
+    Fault = tuple[Finding, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +56,18 @@ class Verdict:
     """Whether to believe a map.
 
     Attributes:
-        faithful: believe it.
+        finding: why, or why not.
         sentence: the same in words with the figures, e.g. ``"faithful: deletion AUC 0.31 against
             random 0.55, insertion 0.72; their gap of 0.41 beats all 10 random maps"``.
     """
 
-    faithful: bool
+    finding: Finding
     sentence: str
+
+    @property
+    def faithful(self) -> bool:
+        """Believe it."""
+        return self.finding is Finding.FAITHFUL
 
 
 DEFAULT_THRESHOLDS = Thresholds()
@@ -86,54 +95,60 @@ def judge(
         or _unmoved(randomised, thresholds)
     )
     if fault:
-        return Verdict(False, f"not faithful: {fault}")
+        return Verdict(fault[0], f"not faithful: {fault[1]}")
     untried = "" if randomised else "; not tried on a randomised network"
-    return Verdict(True, f"faithful: {_figures(result)}; {_lead(result)}{untried}")
+    said = f"faithful: {_figures(result)}; {_lead(result)}{untried}"
+    return Verdict(Finding.FAITHFUL, said)
 
 
 def _nothing_to_explain(
     result: PerturbationResult, untrained_span: float, thresholds: Thresholds
-) -> str | None:
+) -> Fault | None:
     if result.flat:
-        return "the map has one value everywhere"
+        return Finding.FLAT, "the map has one value everywhere"
     if result.span < thresholds.span:
         return (
+            Finding.NOTHING,
             "nothing to explain, the class probability moves by no more than "
-            f"{result.span:.2f} whatever is removed"
+            f"{result.span:.2f} whatever is removed",
         )
     if result.span < thresholds.span_ratio * untrained_span:
         return (
+            Finding.NOTHING,
             f"nothing learned to explain, the class probability moves by {result.span:.2f}, in "
-            f"untrained networks by {untrained_span:.2f}"
+            f"untrained networks by {untrained_span:.2f}",
         )
     return None
 
 
-def _no_better_than_blind(result: PerturbationResult, thresholds: Thresholds) -> str | None:
+def _no_better_than_blind(result: PerturbationResult, thresholds: Thresholds) -> Fault | None:
     gap = result.heatmap.gap
     if gap <= 0:
-        return f"no better than random ({_figures(result)})"
+        return Finding.RANDOM, f"no better than random ({_figures(result)})"
     if result.random_as_good > thresholds.as_good:
         total = len(result.random_gaps)
         lucky = round(result.random_as_good * total)
-        return f"no better than {lucky} of {total} random maps ({_figures(result)})"
+        said = f"no better than {lucky} of {total} random maps ({_figures(result)})"
+        return Finding.RANDOM, said
     if gap <= result.centre.gap:
         return (
+            Finding.CENTRE,
             f"no better than a blob in the middle (deletion AUC {result.heatmap.deletion_auc:.2f} "
             f"against {result.centre.deletion_auc:.2f}, insertion "
-            f"{result.heatmap.insertion_auc:.2f} against {result.centre.insertion_auc:.2f})"
+            f"{result.heatmap.insertion_auc:.2f} against {result.centre.insertion_auc:.2f})",
         )
     return None
 
 
-def _unmoved(randomised: Randomised | None, thresholds: Thresholds) -> str | None:
+def _unmoved(randomised: Randomised | None, thresholds: Thresholds) -> Fault | None:
     if randomised is None:
         return None
     for part, similarity in (("head", randomised.head), ("network", randomised.whole)):
         if similarity >= thresholds.unchanged:
             return (
+                Finding.UNCHANGED,
                 f"the map does not change when the {part} is randomised "
-                f"(rank correlation {similarity:.2f})"
+                f"(rank correlation {similarity:.2f})",
             )
     return None
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eosin.artefacts.tables import write_csv
 from eosin.errors import DataError
 from eosin.evaluation.intervals import Bootstrap, patient_columns
 from eosin.evaluation.weights import Weights
-from eosin.files import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +20,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from eosin.explanation.ranks import Floats
+
+
+class Finding(StrEnum):
+    """What the verdict rests on, without its figures."""
+
+    FAITHFUL = "faithful"
+    FLAT = "flat"
+    NOTHING = "nothing to explain"
+    RANDOM = "no better than random"
+    CENTRE = "no better than a blob in the middle"
+    UNCHANGED = "does not change when randomised"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +56,8 @@ class FaithfulnessRow:
             restained images; None where not tried.
         pointing, energy, mask_auc, mask_area: see ``Localisation``; None without a true region.
         faithful: the verdict.
-        verdict: the verdict in words, with its reason.
+        finding: what it rests on.
+        verdict: the verdict in words, with its reason and figures.
     """
 
     path: Path
@@ -71,10 +84,11 @@ class FaithfulnessRow:
     mask_auc: float | None
     mask_area: float | None
     faithful: bool
+    finding: Finding
     verdict: str
 
 
-_WORDS = ("path", "model", "method", "target", "verdict")
+_WORDS = ("path", "model", "method", "target", "finding", "verdict")
 MEASURES = tuple(field.name for field in fields(FaithfulnessRow) if field.name not in _WORDS)
 
 
@@ -84,9 +98,7 @@ def write_faithfulness(rows: Sequence[FaithfulnessRow], path: Path) -> None:
     Raises:
         DataError: no rows.
     """
-    frame = _frame(rows)
-    with replacing(path) as draft:
-        frame.to_csv(draft, index=False, float_format="%.6g", lineterminator="\n")
+    write_csv(_frame(rows), path, float_format="%.6g")
 
 
 def summarise(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from eosin.artefacts.preprocessing import Fit
     from eosin.explanation.faithfulness_table import FaithfulnessRow
     from eosin.pixels.reading import UInt8Image
+    from eosin.pixels.stain_normalizer import Source
 
 FloatMap = npt.NDArray[np.float32]
 Method = Literal[
@@ -58,6 +59,8 @@ class Heatmap:
         raw: as the method made it, on the feature map's grid (h, w), at least 0.
         seen: whether the network was trained or validated on this image's patient; None where
             the patient is not known.
+        source: the stain that the network's preprocessing brought the image from, where it goes
+            by patient.
     """
 
     method: str
@@ -69,6 +72,7 @@ class Heatmap:
     values: FloatMap
     raw: FloatMap
     seen: bool | None = None
+    source: Source | None = None
 
     @property
     def probability(self) -> float:

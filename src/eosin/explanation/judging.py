@@ -6,70 +6,55 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from eosin.errors import ConfigError
 from eosin.explanation.heatmap import Explanation
 from eosin.explanation.remapping import remap_by
 from eosin.explanation.scoring import MapToScore, score_maps
-from eosin.explanation.torch_networks import TorchNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from eosin.explanation.faithfulness_table import FaithfulnessRow
-    from eosin.explanation.networks import Network
+    from eosin.explanation.heatmap import Method
     from eosin.explanation.scoring import ScoreOptions
+    from eosin.networks.run import Network
     from eosin.pixels.reading import SkippedFile
 
 
 def judged(
-    networks: Sequence[TorchNetwork],
+    networks: Sequence[Network],
     explanations: Iterable[Explanation | SkippedFile],
+    method: Method,
     options: ScoreOptions,
 ) -> Iterator[Explanation | SkippedFile]:
-    """Pass explanations on with the scores of their members, as many as there are ``networks``."""
-    judges = [_Judge(network, options) for network in networks]
-    for item in explanations:
-        if not isinstance(item, Explanation):
-            yield item
-            continue
-        yield replace(
-            item, scores=tuple(judge.score(item, place) for place, judge in enumerate(judges))
-        )
+    """Pass explanations on with the scores of their members, as many as there are ``networks``.
 
-
-def require_torch_networks(networks: Sequence[Network]) -> list[TorchNetwork]:
-    """The networks, all of them in PyTorch; ConfigError where one is exported.
-
-    The checks draw random twins of a network, which a graph cannot be made into.
+    Raises:
+        ConfigError: at once, where a network is a graph.
     """
-    trained = [network for network in networks if isinstance(network, TorchNetwork)]
-    if len(trained) < len(networks):
-        exported = next(network for network in networks if network not in trained)
-        raise ConfigError(
-            f"{exported.run.folder}: the checks of faithfulness need PyTorch and the original Run; "
-            "leave out --score, or give the Run that it was exported from"
-        )
-    return trained
+    judges = [_Judge(network, method, options) for network in networks]
+    return (_scored(item, judges) for item in explanations)
+
+
+def _scored(item: Explanation | SkippedFile, judges: Sequence[_Judge]) -> Explanation | SkippedFile:
+    if not isinstance(item, Explanation):
+        return item
+    return replace(item, scores=tuple(judge.score(item, n) for n, judge in enumerate(judges)))
 
 
 class _Judge:
     """Feeds one network's maps to ``score_maps``, which keeps its random twins between them."""
 
-    def __init__(self, network: TorchNetwork, options: ScoreOptions) -> None:
+    def __init__(self, network: Network, method: Method, options: ScoreOptions) -> None:
         self._classes = network.run.record.task.classes
         self._waiting: deque[MapToScore] = deque()
+        remap = remap_by(method, network.preprocessing)
         self._rows: Iterator[FaithfulnessRow] = score_maps(
-            network.run,
-            self._feed(),
-            options,
-            remap=remap_by(network.method, network.run.record.preprocessing),
-            classifier=network.classifier,
-            model=network.name,
+            network, self._feed(), options, remap=remap
         )
 
-    def score(self, explanation: Explanation, place: int) -> FaithfulnessRow:
-        """The row of the map that member ``place`` made."""
-        heatmap = explanation.members[place]
+    def score(self, explanation: Explanation, index: int) -> FaithfulnessRow:
+        """The row of the map that member ``index`` made."""
+        heatmap = explanation.members[index]
         self._waiting.append(
             MapToScore(
                 path=explanation.path,
@@ -77,6 +62,7 @@ class _Judge:
                 heatmap=heatmap.raw,
                 target=self._classes.index(heatmap.target),
                 method=heatmap.method,
+                source=heatmap.source,
             )
         )
         return next(self._rows)

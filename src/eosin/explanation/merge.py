@@ -80,6 +80,7 @@ def _joined(heatmaps: Sequence[Heatmap], values: FloatMap, *, name: str) -> Heat
         values=values,
         raw=values,
         seen=True if True in answers else None if None in answers else False,
+        source=None,
     )
 
 

@@ -17,15 +17,15 @@ import torch
 from torch import nn
 
 from eosin.errors import ConfigError
-from eosin.explanation.cam import has_closed_form, target_maps
+from eosin.networks.cam import grad_cam, logit_gradient
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
-    from eosin.explanation.cam import Response
     from eosin.explanation.heatmap import FloatMap, Method
+    from eosin.networks.cam import Response
     from eosin.networks.classifier import Classifier
 
 _BATCH = 32  # forward passes at a time of the methods that need hundreds an image
@@ -79,16 +79,15 @@ def explain_targets(
 ) -> Tensor:
     """Maps (N, h, w), at least 0, of one class an image.
 
-    Grad-CAM (Selvaraju et al. 2017) has a closed form where the network allows it and takes a
-    gradient elsewhere; it needs no library. The others: Grad-CAM++ (Chattopadhay et al. 2018),
-    HiResCAM (Draelos & Carin 2020), LayerCAM (Jiang et al. 2021), Eigen-CAM (Muhammad & Yeasin
-    2020), which knows no class, Score-CAM (Wang et al. 2020) and Ablation-CAM (Desai &
-    Ramaswamy 2020). Score-CAM takes one forward pass a channel and about 1 GB of memory at 224
-    pixels.
+    Grad-CAM (Selvaraju et al. 2017) is ``cam.grad_cam`` and needs no library. The others:
+    Grad-CAM++ (Chattopadhay et al. 2018), HiResCAM (Draelos & Carin 2020), LayerCAM (Jiang et al.
+    2021), Eigen-CAM (Muhammad & Yeasin 2020), which knows no class, Score-CAM (Wang et al. 2020)
+    and Ablation-CAM (Desai & Ramaswamy 2020). Score-CAM takes one forward pass a channel and about
+    1 GB of memory at 224 pixels.
 
     Args:
         classifier: in ``eval`` mode.
-        response: what ``cam.respond`` made with it.
+        response: what ``networks.cam.respond`` made with it.
         targets: class indices (N,).
         method: one of ``METHODS``.
 
@@ -96,21 +95,12 @@ def explain_targets(
         ConfigError: another method, and the library grad-cam is not installed.
     """
     if method == "gradcam":
-        if has_closed_form(classifier, response.feature_map):
-            return target_maps(classifier, response, targets)
-        return _grad_cam(classifier, response, targets)
+        return grad_cam(classifier, response, targets)
     if method == "scorecam":
         raw = _score_cam(classifier, response, targets)
     else:
         raw = _weighted(classifier, response, targets, method)
     return torch.from_numpy(np.maximum(raw, 0)).to(response.feature_map.device)
-
-
-def _grad_cam(classifier: Classifier, response: Response, targets: Tensor) -> Tensor:
-    """Grad-CAM by its gradient: equations 1 and 2 of the paper."""
-    gradient = _gradient(AfterMap(classifier).eval(), response.feature_map, targets)
-    weights = gradient.mean(dim=(2, 3), keepdim=True)
-    return (weights * response.feature_map).sum(dim=1).relu()
 
 
 def _weighted(
@@ -127,7 +117,7 @@ def _weighted(
     feature_map = response.feature_map.detach()
     grads = None
     if method not in ("eigencam", "ablationcam"):
-        grads = _gradient(after, feature_map, targets).cpu().numpy()
+        grads = logit_gradient(classifier, feature_map, targets).cpu().numpy()
     activations: FloatMap = feature_map.cpu().numpy()
     with redirect_stderr(io.StringIO()):  # the library draws a progress bar an image
         raw = weighting.get_cam_image(feature_map, after.layer, scores, activations, grads, False)
@@ -149,15 +139,6 @@ def _score_cam(classifier: Classifier, response: Response, targets: Tensor) -> F
                 )
             )
     return np.concatenate(maps)
-
-
-def _gradient(after: AfterMap, feature_map: Tensor, targets: Tensor) -> Tensor:
-    """The gradient (N, K, h, w) of each image's target logit by its feature map."""
-    leaf = feature_map.clone().requires_grad_()
-    with torch.enable_grad():
-        total = after(leaf).gather(1, targets[:, None]).sum()
-        (gradient,) = torch.autograd.grad(total, leaf)
-    return gradient
 
 
 def _orient(raw: FloatMap, activations: FloatMap) -> FloatMap:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from eosin.errors import ConfigError, DataError
 from eosin.explanation.blind_maps import centre_blob, smooth_random_map
 from eosin.explanation.ranks import Floats
+from eosin.pixels.foreign import foreign_pixels
 from eosin.pixels.optical_density import LIGHT, TISSUE_DENSITY, as_bytes, optical_density
 from eosin.pixels.reading import UInt8Image
 
@@ -179,15 +180,17 @@ def perturb(
 def filled(image: UInt8Image, fill: Fill) -> UInt8Image:
     """What stands where tissue is removed, (H, W, 3).
 
-    ``"tissue"``: the mean optical density of what absorbs at least 0.15, so the mean of the dyes
-    and not of the bytes; of all pixels where there is no tissue. ``"blur"``: a Gaussian of a tenth
-    of the shorter side, which keeps where the tissue is pale or dark and no nucleus.
+    ``"tissue"``: the mean optical density of what absorbs at least 0.15 and is neither black nor
+    ink, so the mean of the dyes and not of the bytes; of all pixels where there is no tissue.
+    ``"blur"``: a Gaussian of a tenth of the shorter side, which keeps where the tissue is pale or
+    dark and no nucleus.
     """
     if fill == "blur":
         width = _BLUR * min(image.shape[:2])
         return as_bytes(cv2.GaussianBlur(image, (0, 0), width, borderType=cv2.BORDER_REFLECT_101))
-    density = optical_density(image).reshape(-1, 3)
-    tissue = density[density.mean(axis=1) >= TISSUE_DENSITY]
+    density, foreign = optical_density(image).reshape(-1, 3), foreign_pixels(image)
+    dyed = density.mean(axis=1) >= TISSUE_DENSITY
+    tissue = density[dyed if foreign is None else dyed & ~foreign.reshape(-1)]
     mean = (tissue if len(tissue) else density).mean(axis=0)
     colour = np.clip(np.rint(LIGHT * np.exp(-mean) - 1), 0, 255).astype(np.uint8)
     return np.broadcast_to(colour, image.shape)

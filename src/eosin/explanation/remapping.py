@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from eosin.explanation.cam import respond
 from eosin.explanation.methods import explain_targets
+from eosin.networks.cam import respond
 from eosin.pixels.preprocessing import prepare
 
 if TYPE_CHECKING:

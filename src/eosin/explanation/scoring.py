@@ -25,13 +25,14 @@ from eosin.explanation.perturbation import (
 )
 from eosin.explanation.randomisation import Randomised, RandomTwins, random_twins, surviving
 from eosin.explanation.stability import Stability, stability
+from eosin.networks.torch_engine import TorchEngine
 from eosin.pixels.preprocessing import normalise, resize, view
 from eosin.pixels.reading import UInt8Image, read_image
 
 if TYPE_CHECKING:
     from eosin.explanation.ranks import Floats
     from eosin.networks.classifier import Classifier
-    from eosin.networks.run import Run
+    from eosin.networks.run import Network, Run
     from eosin.pixels.stain_normalizer import Source
 
 __all__ = [
@@ -99,40 +100,36 @@ class MapToScore:
 
 
 def score_maps(
-    run: Run,
+    network: Network,
     items: Iterable[MapToScore],
     options: ScoreOptions | None = None,
     *,
     remap: Remap | None = None,
-    classifier: Classifier | None = None,
-    model: str | None = None,
 ) -> Iterator[FaithfulnessRow]:
-    """Score maps of a single Run's network, one at a time.
+    """Score maps of a network, one at a time.
 
     Images are perturbed as the network sees them: brought to its stain and size once, then filled,
     so that what is removed is removed from the very pixels that the network meets.
 
     Args:
-        run: a Run with weights of its own.
+        network: in PyTorch: the checks draw random twins of it.
         items: the maps, read as they are needed; all of the method that ``remap`` uses.
         options: what to check.
         remap: draws maps for other networks and images; without it randomisation and stability
             are left out, and the verdict says so.
-        classifier: the Run's network where it is loaded already, else it is loaded here.
-        model: its name in the rows; by default the name of the Run's folder.
 
     Raises:
-        ModelError: the weights cannot be loaded.
+        ConfigError: at once, where the network is a graph.
         DataError: a map is not a finite matrix, or names a class that the Run does not have.
     """
+    if not isinstance(network.engine, TorchEngine):
+        raise ConfigError(
+            f"{network.run.folder}: the checks of faithfulness need PyTorch and the original Run; "
+            "leave out --score, or give the Run that it was exported from"
+        )
     options = options or ScoreOptions()
-    if classifier is None:
-        from eosin.networks.classifier import load_classifier
-
-        classifier = load_classifier(run)
-    judged = _Judged(run, classifier, options, remap)
-    for item in items:
-        yield _score(judged, item, model or run.folder.name)
+    judged = _Judged(network.run, network.engine.classifier, options, remap)
+    return (_score(judged, item, network.name) for item in items)
 
 
 class _Judged:
@@ -294,5 +291,6 @@ def _row(judged: _Judged, item: MapToScore, model: str, found: _Findings) -> Fai
         mask_auc=place.auc if place else None,
         mask_area=place.area if place else None,
         faithful=verdict.faithful,
+        finding=verdict.finding,
         verdict=verdict.sentence,
     )

@@ -10,8 +10,9 @@ import numpy as np
 from eosin.artefacts.manifest import Manifest
 from eosin.errors import DataError
 from eosin.networks.run import PREDICTIONS_NAME
+from eosin.pixels.image_files import find_image_files
 from eosin.pixels.preprocessing import prepare
-from eosin.pixels.reading import is_image_name, read_image
+from eosin.pixels.reading import read_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,37 +59,26 @@ def choose_images(run: Run, asked: Manifest | Sequence[Path] | None) -> CheckIma
         DataError: no image among those asked for, or one that cannot be read.
     """
     if asked is not None:
-        paths = asked.paths if isinstance(asked, Manifest) else _image_files(asked)
-        return _read(paths, "the images asked for")
+        if isinstance(asked, Manifest):
+            return _read(asked.paths, "the images asked for")
+        found = find_image_files(asked)
+        found.require_images(asked)
+        return _read(found.images, "the images asked for")
     scored = _scored_paths(run)
     if scored:
         return _read(scored, f"images of {run.folder / PREDICTIONS_NAME}")
     return _drawn()
 
 
-def _image_files(places: Sequence[Path]) -> list[Path]:
-    found: list[Path] = []
-    for place in places:
-        if not place.exists():
-            raise DataError(f"{place}: no such image or folder")
-        inside = place.rglob("*") if place.is_dir() else [place]
-        found += sorted(path for path in inside if path.is_file() and is_image_name(path))
-    if not found:
-        shown = ", ".join(str(place) for place in places)
-        raise DataError(f"{shown}: no image to check the export on (want .png, .jpg, .tif, .bmp)")
-    return found
-
-
 def _scored_paths(run: Run) -> list[Path]:
     from pathlib import Path
 
-    from eosin.artefacts.tables import read_table
+    from eosin.artefacts.predictions import read_predictions
 
     table = run.folder / PREDICTIONS_NAME
     if not table.is_file():
         return []
-    frame = read_table(table, what="predictions table", fix="give images with --check")
-    return [path for path in map(Path, frame["path"]) if path.is_file()]
+    return [path for path in map(Path, read_predictions(table).frame["path"]) if path.is_file()]
 
 
 def _read(paths: Sequence[Path], source: str) -> CheckImages:

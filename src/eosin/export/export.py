@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.codec import with_changes
@@ -18,9 +18,9 @@ from eosin.export.int8_gate import try_int8
 from eosin.export.int8_images import choose_int8_images
 from eosin.export.quantise import require_quantiser
 from eosin.files import sha256_of
-from eosin.inference.engines import require_torch
-from eosin.inference.graphs import GraphEngine, choose_runtime, open_session
 from eosin.locks import one_writer
+from eosin.networks.engine import require_torch
+from eosin.networks.graphs import GraphEngine, choose_runtime, open_session
 from eosin.networks.run import HISTORY_NAME, WEIGHTS_NAME, read_run, take_in, write_run
 
 if TYPE_CHECKING:
@@ -91,7 +91,6 @@ def export_run(
         raise ConfigError(f"format {options.format!r} is unknown; want one of {list(GRAPH_NAMES)}")
     require_output_folder(folder, {}, inputs=[run.folder], whole=True, run=True)
     _require_weights(run)
-    require_torch(run)
     with one_writer(folder):
         require_free(run, folder, overwrite=options.overwrite)
         if options.int8 is not None:
@@ -111,18 +110,23 @@ class _Exporter:
     images: CheckImages
     on_network: OnNetwork
     int8: Manifest | None = None
+    done: dict[str, Path] = field(default_factory=dict)
 
     def export(self, run: Run, folder: Path) -> Run:
+        twin = self.done.setdefault(run.sha256, folder)
+        if twin != folder:  # the same Run is a member twice
+            return read_run(shutil.copytree(twin, folder))
         folder.mkdir(parents=True, exist_ok=True)
         if (run.folder / HISTORY_NAME).is_file():
             shutil.copyfile(run.folder / HISTORY_NAME, folder / HISTORY_NAME)
-        if not run.record.inside:
+        members = run.open_members()
+        if not members:
             self.on_network(run)
             return self._single(run, folder)
-        run.require_intact()
+        run.require_files()
         inside = [
             self.export(member, folder / MEMBERS_NAME / _member_name(number, member))
-            for number, member in enumerate(run.open_members(), start=1)
+            for number, member in enumerate(members, start=1)
         ]
         if run.record.owns_weights:
             shutil.copyfile(run.weights_path, folder / WEIGHTS_NAME)
@@ -132,7 +136,7 @@ class _Exporter:
         from eosin.export.formats import library_versions
         from eosin.export.graph_module import GraphModule, examine
         from eosin.export.parity import require_parity
-        from eosin.networks.classifier import load_classifier
+        from eosin.networks.weights import load_classifier
 
         size = run.record.preprocessing.size
         classifier = load_classifier(run)
@@ -197,13 +201,14 @@ class _Exporter:
 
 
 def _require_weights(run: Run) -> None:
-    """ConfigError where ``run``, or a Run in it, is exported already."""
+    """ConfigError where a network in ``run`` is a graph, or PyTorch is not installed."""
     for each in run.leaves():
-        if isinstance(each.record, ExportedRun):
+        if each.graph:
             raise ConfigError(
-                f"{each.folder}: exported already, as {each.record.graph.format}; give the Run "
-                "that it was exported from"
+                f"{each.folder}: exported already, as {each.graph.format}; give the Run that it "
+                "was exported from"
             )
+    require_torch(run.folder)
 
 
 def _require_judgeable(run: Run, manifest: Manifest) -> None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from eosin.artefacts.graph import INPUT_NAME
 from eosin.errors import ConfigError, ModelError
-from eosin.inference.openvino_library import import_openvino
 from eosin.machine import installed_versions
+from eosin.networks.openvino_session import import_openvino
 
 if TYPE_CHECKING:
     from pathlib import Path

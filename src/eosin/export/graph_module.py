@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from eosin.artefacts.graph import Output
 from eosin.errors import ModelError
-from eosin.explanation.cam import has_closed_form, respond
+from eosin.networks.cam import has_closed_form, respond
 
 if TYPE_CHECKING:
     from eosin.networks.classifier import Classifier
@@ -48,7 +48,7 @@ def examine(classifier: Classifier, *, size: int) -> Anatomy:
 class GraphModule(nn.Module):
     """Prepared input (N, 3, S, S) to logits (N, C), features (N, K) and, where asked, maps.
 
-    The maps (N, C, h, w) are those of ``explanation.cam``: with the head's weights divided by the
+    The maps (N, C, h, w) are those of ``networks.cam``: with the head's weights divided by the
     number of places, the weighted sum over channels is a convolution of one pixel.
     """
 

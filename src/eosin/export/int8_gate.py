@@ -15,8 +15,8 @@ from eosin.errors import DataError
 from eosin.evaluation.calibration import apply_temperature, expected_calibration_error
 from eosin.export.int8_images import calibration_pixels, prepared
 from eosin.export.quantise import method_of, quantise
-from eosin.inference.graphs import GraphEngine, choose_runtime, open_session
 from eosin.machine import available_cores
+from eosin.networks.graphs import GraphEngine, choose_runtime, open_session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

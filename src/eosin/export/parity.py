@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from eosin.export.graph_module import GraphModule
-    from eosin.inference.graphs import GraphEngine
+    from eosin.networks.graphs import GraphEngine
 
     Pixels = npt.NDArray[np.float32]
     Floats = npt.NDArray[np.float64]
@@ -53,7 +53,7 @@ def measure_parity(
             found = apply_temperature(engine.logits(pixels[rows]), temperature)
             away.append(_largest(found - chances[rows]))
             if "maps" in wanted:
-                _, maps = engine.maps(pixels[rows])
+                maps = engine.maps(pixels[rows]).of_all
                 maps_away.append(map_difference(maps, wanted["maps"][rows]))
     return Parity(
         images=len(pixels),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from eosin.artefacts.graph import INPUT_NAME
 from eosin.errors import ConfigError, ModelError
-from eosin.inference.openvino_library import import_openvino, without_telemetry
+from eosin.networks.openvino_session import import_openvino, without_telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

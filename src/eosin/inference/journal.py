@@ -1,9 +1,9 @@
 """What is already scored, kept beside the table to come, so that a stopped prediction goes on.
 
-``p.csv`` has ``p.partial.jsonl``: first a line that says what is being scored and how, then one
+``p.csv`` has ``p.csv.partial.jsonl``: first a line that says what is being scored and how, then one
 line a file, in order, appended batch by batch. Numbers are written so that they read back exactly.
-A line that a crash cut short does not count, nor does a batch that is not whole: scored again in
-other company its last digits could differ.
+A line that a crash cut short or that cannot be right does not count, nor does any after it, nor a
+batch that is not whole: scored again in other company its last digits could differ.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+from pydantic import field_validator
 
-from eosin.artefacts.codec import sealed
+from eosin.artefacts.codec import Fields, Strict, parse_fields, sealed
+from eosin.artefacts.tables import JOURNAL, companion
+from eosin.artefacts.values import Share
 from eosin.errors import DataError
-from eosin.files import disk_errors
+from eosin.files import disk_errors, valid_text
 from eosin.inference.journal_head import require_same
 from eosin.inference.readings import Reading
 from eosin.pixels.reading import SkippedFile
@@ -36,8 +39,8 @@ _ANEW = "start anew with --overwrite"
 
 
 def journal_path(table: Path) -> Path:
-    """Where the journal of a predictions table lies: ``p.csv`` has ``p.partial.jsonl``."""
-    return table.with_suffix(".partial.jsonl")
+    """Where the journal of a predictions table lies: ``p.csv`` has ``p.csv.partial.jsonl``."""
+    return companion(table, JOURNAL)
 
 
 class Journal:
@@ -49,58 +52,66 @@ class Journal:
         done: how many files are accounted for.
     """
 
-    def __init__(self, path: Path, paths: Sequence[Path], rows: Sequence[_Row]) -> None:
+    def __init__(
+        self, path: Path, paths: Sequence[Path], rows: Sequence[_Row] = (), *, end: int = 0
+    ) -> None:
         self.path, self.done = path, len(rows)
-        self.kept = _reading(rows)
+        self.kept = _reading(rows, paths)
         self._paths, self._synced = paths, time.monotonic()
         self._scored = len(self.kept.places)
         with keeping(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
             self._file = os.open(path, flags, 0o666)
-            os.ftruncate(self._file, rows[-1].end if rows else 0)
+            os.ftruncate(self._file, end)
 
     @classmethod
     def begin(cls, path: Path, head: JournalHead, paths: Sequence[Path]) -> Self:
         """A new journal in place of any that lies there."""
-        journal = cls(path, paths, ())
+        journal = cls(path, paths)
         journal._write([sealed(head)])
         return journal
 
     @classmethod
-    def resume(cls, path: Path, head: JournalHead, paths: Sequence[Path]) -> Self:
+    def resume(cls, path: Path, head: JournalHead, paths: Sequence[Path], *, classes: int) -> Self:
         """Go on with the journal that lies there, or begin one.
+
+        Args:
+            path: the journal.
+            head: of this prediction.
+            paths: the files to score.
+            classes: how many the task has; a line with another number of them does not count.
 
         Raises:
             DataError: the Run, the images or the options are not those that it was begun with, or
                 a file that it holds has changed since; says which.
         """
-        found = _read(path)
+        found = _read(path, classes=classes)
         if not found.rows:
             return cls.begin(path, head, paths)
         require_same(head, found.head, path)
-        complete = len(found.rows) == len(paths)
-        rows = found.rows[
-            : None if complete else len(found.rows) // head.batch_size * head.batch_size
-        ]
-        for row, file in zip(rows, paths, strict=False):
+        rows = found.rows[: len(paths)]
+        whole = len(rows) // head.batch_size * head.batch_size  # only the last batch may be less
+        done = len(rows) if len(rows) == len(paths) else whole
+        for row, file in zip(rows[:done], paths, strict=False):
             row.require_unchanged(file, path)
-        return cls(path, paths, rows) if rows else cls.begin(path, head, paths)
+        if not done:
+            return cls.begin(path, head, paths)
+        return cls(path, paths, rows[:done], end=found.ends[done - 1])
 
     def append(self, part: Reading) -> None:
         """Keep what was found of the next files; DataError where the disk will not take it."""
         rows = {place: row for row, place in enumerate(part.places.tolist())}
         reasons = {item.path: item.reason for item in part.skipped}
-        lines: list[dict[str, object]] = []
+        lines = []
         for place in range(self.done, self.done + len(rows) + len(reasons)):
-            file = self._paths[place]
-            line: dict[str, object] = {"file": str(file), "stamp": _stamp(file)}
-            if place in rows:
-                row = rows[place]
-                line |= {"p": part.values[row].tolist(), "note": part.notes[row]}
-            else:
-                line |= {"error": reasons[file]}
-            lines.append(line)
+            file, row = self._paths[place], rows.get(place)
+            said = (
+                {"p": None, "words": valid_text(reasons[file])}
+                if row is None
+                else {"p": part.values[row].tolist(), "words": part.notes[row]}
+            )
+            lines.append({"file": valid_text(str(file)), "stamp": _stamp(file), **said})
         self._write(lines)
         self.done += len(lines)
         self._scored += len(rows)
@@ -133,7 +144,7 @@ class Journal:
 
 def require_none_begun(path: Path) -> None:
     """DataError where a journal with scored files lies at ``path``: they shall not be lost."""
-    scored = sum(row.values is not None for row in _read(path).rows)
+    scored = sum(row.p is not None for row in _read(path).rows)
     if scored:
         raise DataError(
             f"{path}: an unfinished prediction lies here, {scored:,} images scored; go on with "
@@ -154,27 +165,31 @@ def append_bytes(file: int, data: bytes) -> None:
         rest = rest[os.write(file, rest) :]
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """What a journal says of a file: its probabilities and note, or why it has none."""
+class _Row(Strict):
+    """What a journal says of a file.
+
+    Attributes:
+        file: its path.
+        stamp: its size and time of change, or nothing.
+        p: its probabilities; None where it could not be read.
+        words: the stain step's note, or why it could not be read.
+    """
 
     file: str
-    stamp: list[int]
-    values: list[float] | None
-    words: str  # the stain step's note, or the reason
-    end: int  # where its line ends
+    stamp: tuple[int, int] | tuple[()]
+    p: tuple[Share, ...] | None
+    words: str
 
+    @field_validator("p")
     @classmethod
-    def parse(cls, line: bytes, *, end: int) -> Self:
-        """Read a line; KeyError, TypeError or ValueError where it is none."""
-        fields = json.loads(line)
-        values = fields.get("p")
-        words = fields["error"] if values is None else fields["note"]
-        return cls(fields["file"], fields["stamp"], values, str(words), end)
+    def _sums_to_one(cls, p: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if p is not None and abs(sum(p) - 1) > 1e-3:
+            raise ValueError("does not sum to 1")
+        return p
 
     def require_unchanged(self, file: Path, journal: Path) -> None:
         """DataError where ``file`` is not what this row was made from."""
-        if self.file != str(file) or self.stamp != _stamp(file):
+        if self.file != valid_text(str(file)) or list(self.stamp) != _stamp(file):
             raise DataError(
                 f"{file}: has changed since it was scored; {journal} cannot go on: {_ANEW}"
             )
@@ -182,15 +197,16 @@ class _Row:
 
 @dataclass(frozen=True)
 class _Found:
-    """What of a journal is whole."""
+    """What of a journal can be used: its head, its rows, and where the line of each ends."""
 
-    head: dict[str, object]
+    head: Fields
     rows: list[_Row]
+    ends: list[int]
 
 
-def _read(path: Path) -> _Found:
+def _read(path: Path, *, classes: int | None = None) -> _Found:
     """The head and the rows up to the first that is damaged; neither where there is no file."""
-    found = _Found({}, [])
+    found = _Found({}, [], [])
     if not path.exists():
         return found
     with keeping(path), path.open("rb") as stream:
@@ -200,21 +216,27 @@ def _read(path: Path) -> _Found:
             if not line.endswith(b"\n"):
                 break
             try:
-                if found.head:
-                    found.rows.append(_Row.parse(line, end=end))
-                else:
-                    found.head.update(json.loads(line))
-            except (ValueError, KeyError, TypeError):
+                fields = parse_fields(line, path, fix=_ANEW)
+                if not found.head:
+                    found.head.update(fields)
+                    continue
+                row = _Row.model_validate_json(line)
+            except (DataError, ValueError):  # scored again, as all after it
                 break
+            if classes is not None and row.p is not None and len(row.p) != classes:
+                break
+            found.rows.append(row)
+            found.ends.append(end)
     return found
 
 
-def _reading(rows: Sequence[_Row]) -> Reading:
-    scored = [(place, row) for place, row in enumerate(rows) if row.values is not None]
+def _reading(rows: Sequence[_Row], paths: Sequence[Path]) -> Reading:
+    scored = [(place, row) for place, row in enumerate(rows) if row.p is not None]
+    skipped = [(paths[place], row) for place, row in enumerate(rows) if row.p is None]
     return Reading(
         np.array([place for place, _ in scored], dtype=np.int64),
-        np.array([row.values for _, row in scored]) if scored else np.empty((0, 0)),
-        tuple(SkippedFile(Path(row.file), row.words) for row in rows if row.values is None),
+        np.array([row.p for _, row in scored]) if scored else np.empty((0, 0)),
+        tuple(SkippedFile(path, row.words) for path, row in skipped),
         tuple(row.words for _, row in scored),
     )
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.codec import parse_artefact
 from eosin.artefacts.journal import JournalHead
 from eosin.errors import DataError
-from eosin.files import legible
+from eosin.files import valid_text
 from eosin.version import __version__
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
     from eosin.artefacts.codec import Fields
     from eosin.artefacts.manifest import Manifest
-    from eosin.inference.predict import Chosen, PredictOptions
+    from eosin.inference.predict import Chosen
+    from eosin.inference.scoring import PredictOptions
     from eosin.networks.run import Run
 
 # Of each value that must be the same again: what it is called.
@@ -36,7 +38,7 @@ _CALLED = {
 def head_of(run: Run, chosen: Chosen, options: PredictOptions) -> JournalHead:
     """The head of this prediction's journal."""
     return JournalHead(
-        run=legible(str(run.folder)),
+        run=valid_text(str(run.folder)),
         run_sha256=run.sha256,
         images=len(chosen.images),
         images_sha256=_images_sha256(chosen.images),
@@ -77,7 +79,7 @@ def _shown(name: str, head: JournalHead) -> str:
 
 def _images_sha256(images: Manifest) -> str:
     """SHA-256 of the path and all else that the table says of each image, in order."""
-    digest = hashlib.sha256(json.dumps(images.task.to_dict()).encode())
+    digest = hashlib.sha256(json.dumps(asdict(images.task)).encode())
     columns = images.frame[["path", "patient", "magnification", "label", "fold"]]
     for row in columns.itertuples(index=False, name=None):
         digest.update(json.dumps(row).encode())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from eosin.artefacts.run import EnsembleRun, Vote
+from eosin.artefacts.run import Vote
 from eosin.errors import ModelError
 from eosin.evaluation.calibration import apply_temperature
 from eosin.inference.readings import Reading
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scorer:
-    """A Run and the Runs inside it, opened once, to score one batch of files after another.
+    """A Run and the Runs inside it: how answers of networks become those of the whole.
 
     Attributes:
         run: the Run.
@@ -41,14 +41,6 @@ class Scorer:
     members: tuple[Scorer, ...] = ()
     head: FusionWeights | None = None
 
-    @property
-    def networks(self) -> tuple[Run, ...]:
-        """The single Runs in it, each once."""
-        if not self.members:
-            return (self.run,)
-        inside = [network for member in self.members for network in member.networks]
-        return tuple({network.folder.resolve(): network for network in inside}.values())
-
     def probabilities(self, readings: Readings) -> Reading:
         """Calibrated probabilities (n, classes) of the files that every network could read.
 
@@ -58,21 +50,16 @@ class Scorer:
         Raises:
             ModelError: weights are missing or changed, or the vote is unknown.
         """
-        record = self.run.record
         if self.head is not None:
             return self._fused(self.head, readings)
         if not self.members:
             found = readings.logits(self.run)
-            return _calibrated(found, record.temperature) if len(found.places) else found
+            return _calibrated(found, self.run.record.temperature) if len(found.places) else found
         parts = [member.probabilities(readings) for member in self.members]
         places, values, skipped = _stacked(parts)
         if not len(places):
             return Reading(places, np.empty((0, 0)), skipped)
-        if isinstance(record, EnsembleRun):
-            values = cast_votes(values, record.vote, record.weights)
-        else:
-            values = soft_vote(values)
-        return Reading(places, values, skipped)
+        return Reading(places, cast_votes(values, *self.run.record.voting), skipped)
 
     def stain_notes(self, readings: Readings) -> dict[Path, str]:
         """What the stain steps of the networks noted of files that were scored."""
@@ -130,9 +117,9 @@ def member_features(members: Sequence[Run], readings: Readings) -> Reading:
         ModelError: a member is itself made of Runs and so has no features of its own.
     """
     for run in members:
-        if run.record.inside:
+        if inside := run.open_members():
             raise ModelError(
-                f"{run.folder}: a Run of {len(run.record.inside)} members has no features of its "
+                f"{run.folder}: a Run of {len(inside)} members has no features of its "
                 "own to fuse; name its members instead, or use another vote"
             )
     places, parts, skipped = _aligned([readings.features(run) for run in members])

@@ -12,7 +12,7 @@ from eosin.errors import DataError
 from eosin.inference.images import external_images, select_split
 from eosin.inference.members import open_scorer
 from eosin.inference.readings import gathered
-from eosin.inference.scoring import score_batches, with_notes
+from eosin.inference.scoring import PredictOptions, score_batches, with_notes
 from eosin.inference.seen import require_unseen, seen_note, sibling_note
 
 if TYPE_CHECKING:
@@ -25,29 +25,6 @@ if TYPE_CHECKING:
     OnFiles = Callable[[int], None]
 
 
-@dataclass(frozen=True, slots=True)
-class PredictOptions:
-    """How to score.
-
-    Attributes:
-        split: the manifest's split to score; None for the test split, or for every row of a
-            manifest without splits.
-        allow_seen: score patients that the Run was trained or validated on, and say so.
-        device: auto, cpu or cuda.
-        batch_size: images a forward pass.
-        workers: reading threads; None for one a core.
-        engine: auto, torch, onnxruntime or openvino.
-
-    """
-
-    split: str | None = None
-    allow_seen: bool = False
-    device: str = "auto"
-    batch_size: int = 32
-    workers: int | None = None
-    engine: str = "auto"
-
-
 @dataclass(frozen=True)
 class Scored:
     """Predictions, and the files that could not be read."""
@@ -58,10 +35,11 @@ class Scored:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The images to score: the rows, the name of the split that they are."""
+    """The images to score: the rows, the name of the split that they are, and what is no image."""
 
     images: Manifest
-    split: str
+    skipped: tuple[SkippedFile, ...] = ()
+    split: str = "files"
 
 
 def predict(
@@ -101,14 +79,14 @@ def predict(
 
 def choose(run: Run, images: Manifest | Sequence[Path], options: PredictOptions) -> Chosen:
     """The images to score, once it is known that ``run`` may score them; errors as ``predict``."""
-    own = False
     if isinstance(images, Manifest):
         rows, split, own = select_split(run, images, options.split)
+        chosen = Chosen(rows, split=split)
     else:
-        rows, split = external_images(run, images), "files"
+        chosen, own = Chosen(*external_images(run, images)), False
     if not options.allow_seen:
-        require_unseen(run, rows, own_test_split=own)
-    return Chosen(rows, split)
+        require_unseen(run, chosen.images, own_test_split=own)
+    return chosen
 
 
 def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Reading) -> Scored:
@@ -118,7 +96,7 @@ def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Readin
         reason = found.skipped[0].reason
         raise DataError(f"none of the {len(images)} images could be read: {reason}")
     seen = seen_note(run, images) if options.allow_seen else ()
-    unscored = unscored_note(len(found.skipped))
+    unscored = (*unscored_note(len(found.skipped)), *_left_out_note(len(chosen.skipped)))
     provenance = Provenance(
         runs=(str(run.folder),),
         dataset=images.dataset,
@@ -143,7 +121,14 @@ def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Readin
     if any(found.notes) or run.record.preprocessing.stain is not None:
         said = zip(predictions.frame["path"], found.notes, strict=True)
         predictions = predictions.with_stain_notes({Path(path): note for path, note in said})
-    return Scored(predictions, _in_order(found.skipped, images))
+    return Scored(predictions, (*chosen.skipped, *_in_order(found.skipped, images)))
+
+
+def _left_out_note(count: int) -> tuple[str, ...]:
+    """A sentence on what lay among the images and is none; nothing where all was one."""
+    if not count:
+        return ()
+    return (f"Left out beside the images: {count}; the error table names each with its reason.",)
 
 
 def _in_order(skipped: Sequence[SkippedFile], images: Manifest) -> tuple[SkippedFile, ...]:

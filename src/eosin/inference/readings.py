@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from eosin.inference.engines import open_engine
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
@@ -16,8 +14,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from eosin.artefacts.preprocessing import Preprocessing
-    from eosin.inference.engines import Engine
-    from eosin.networks.run import Run
+    from eosin.networks.run import Network, Run
     from eosin.pixels.batches import Batch
     from eosin.pixels.reading import SkippedFile
 
@@ -59,21 +56,6 @@ class Readings(Protocol):
         ...
 
 
-class Networks:
-    """The engines of single Runs: each opened when it is first asked for, and kept open."""
-
-    def __init__(self, *, engine: str = "auto", device: str = "auto") -> None:
-        self._engine, self._device = engine, device
-        self._open: dict[Path, Engine] = {}
-
-    def of(self, run: Run) -> Engine:
-        """The engine of a single Run; errors as ``open_engine``."""
-        folder = run.folder.resolve()
-        if folder not in self._open:
-            self._open[folder] = open_engine(run, engine=self._engine, device=self._device)
-        return self._open[folder]
-
-
 @dataclass
 class BatchReadings:
     """What single Runs say of one batch of files; each network is asked once.
@@ -81,21 +63,21 @@ class BatchReadings:
     Attributes:
         paths: the files of the whole sequence that the batch is of.
         batches: the batch as each preprocessing makes it.
-        networks: answer.
+        networks: answer, by the SHA-256 of their Run's record.
     """
 
     paths: Sequence[Path]
     batches: Mapping[Preprocessing, Batch]
-    networks: Networks
-    _kept: dict[tuple[str, Path], Reading] = field(default_factory=dict)
+    networks: Mapping[str, Network]
+    _kept: dict[tuple[str, str], Reading] = field(default_factory=dict)
 
     def logits(self, run: Run) -> Reading:
         """Logits (n, classes)."""
-        return self._once("logits", run, lambda pixels: self.networks.of(run).logits(pixels))
+        return self._once("logits", run, self.networks[run.sha256].logits)
 
     def features(self, run: Run) -> Reading:
         """Pooled features (n, channels)."""
-        return self._once("features", run, lambda pixels: self.networks.of(run).features(pixels))
+        return self._once("features", run, self.networks[run.sha256].features)
 
     def stain_notes(self, run: Run) -> Mapping[Path, str]:
         """What the Run's stain step noted of files."""
@@ -103,7 +85,7 @@ class BatchReadings:
         return noted(self.paths, batch.places, batch.notes)
 
     def _once(self, what: str, run: Run, apply: Apply) -> Reading:
-        key = what, run.folder.resolve()
+        key = what, run.sha256
         if key not in self._kept:
             batch = self.batches[run.record.preprocessing]
             values = apply(batch.pixels) if len(batch.places) else np.empty((0, 0))

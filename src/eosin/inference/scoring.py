@@ -5,11 +5,11 @@ Nothing here grows with the number of images but their probabilities.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from eosin.inference.members import open_scorer
-from eosin.inference.readings import BatchReadings, Networks
+from eosin.inference.readings import BatchReadings
 from eosin.machine import available_cores
 from eosin.pixels.batches import View, read_views
 from eosin.pixels.stain_sources import patient_sources
@@ -20,9 +20,31 @@ if TYPE_CHECKING:
 
     from eosin.artefacts.manifest import Manifest
     from eosin.inference.members import Scorer
-    from eosin.inference.predict import PredictOptions
     from eosin.inference.readings import Reading, Readings
     from eosin.networks.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class PredictOptions:
+    """How to score.
+
+    Attributes:
+        split: the manifest's split to score; None for the test split, or for every row of a
+            manifest without splits.
+        allow_seen: score patients that the Run was trained or validated on, and say so.
+        device: auto, cpu or cuda.
+        batch_size: images a forward pass.
+        workers: reading threads; None for one a core.
+        engine: auto, torch, onnxruntime or openvino.
+
+    """
+
+    split: str | None = None
+    allow_seen: bool = False
+    device: str = "auto"
+    batch_size: int = 32
+    workers: int | None = None
+    engine: str = "auto"
 
 
 def score_batches(
@@ -46,13 +68,12 @@ def score_batches(
     if start >= len(images):
         return
     paths, scorer, workers = images.paths, open_scorer(run), reading_threads(options.workers)
-    networks = Networks(engine=options.engine, device=options.device)
+    opened = run.networks(engine=options.engine, device=options.device)
     views = {
         spec: View(spec, patient_sources(paths, images.known_patients, spec, workers=workers))
-        for spec in dict.fromkeys(network.record.preprocessing for network in scorer.networks)
+        for spec in dict.fromkeys(network.preprocessing for network in opened)
     }
-    for network in scorer.networks:
-        networks.of(network)
+    networks = {network.run.sha256: network for network in opened}
     for batches in read_views(
         paths,
         tuple(views.values()),

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
+from eosin.data.identity import Identity
 from eosin.errors import LeakageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from eosin.artefacts.manifest import Manifest
     from eosin.networks.run import Run
+
+
+def identity_of(run: Run) -> Identity:
+    """The patients that ``run`` was trained or validated on, and how they are known again."""
+    record = run.record
+    return Identity(
+        dataset=record.dataset,
+        pattern=record.patient_pattern,
+        patients_known=record.protocol.patients_known,
+        seen=record.seen_patients,
+    )
 
 
 def require_unseen(run: Run, images: Manifest, *, own_test_split: bool) -> None:
@@ -51,15 +60,8 @@ def seen_note(run: Run, images: Manifest) -> tuple[str, ...]:
 
 
 def sibling_note(run: Run, images: Manifest) -> tuple[str, ...]:
-    """A sentence on patients in ``images`` that ``run`` has met under another slide of BreakHis.
-
-    Where slides count as patients, 14-22549AB and 14-22549CD are two, and come from one person.
-    """
-    seen = run.record.seen_patients
-    if run.record.dataset != "breakhis" or not counts_slides(seen):
-        return ()
-    numbers = {_accession(patient) for patient in seen}
-    met = [p for p in images.patients if p not in seen and _accession(p) in numbers]
+    """A sentence on patients in ``images`` of whom ``run`` has met another slide."""
+    met = identity_of(run).siblings(images.patients)
     if not met:
         return ()
     count = int(images.frame["patient"].isin(met).sum())
@@ -70,29 +72,15 @@ def sibling_note(run: Run, images: Manifest) -> tuple[str, ...]:
     )
 
 
-def counts_slides(patients: Iterable[str]) -> bool:
-    """Whether patients of BreakHis are slides: an accession number has no block letters."""
-    return any(_accession(patient) != patient for patient in patients)
-
-
-def _accession(patient: str) -> str:
-    """``14-22549`` of a slide ``14-22549AB``: without its block letters."""
-    return patient.rstrip(ascii_uppercase)
-
-
 def _met(run: Run, images: Manifest, *, other_units: bool) -> tuple[list[str], int]:
     """The patients of ``images`` that ``run`` has seen, sorted, and how many images they have.
 
     Args:
         run: the model.
         images: what it would score.
-        other_units: whether to know patients of BreakHis again where the one side counts slides
-            and the other accession numbers.
+        other_units: whether to know patients again that ``images`` call otherwise, as where one
+            side counts slides and the other accession numbers.
     """
-    seen = run.record.seen_patients
-    known = set(seen)
-    if other_units and run.record.dataset == "breakhis":
-        known |= {_accession(patient) for patient in seen}
-        known |= {patient for patient in images.patients if _accession(patient) in seen}
-    met = sorted(known & set(images.patients))
+    identity = identity_of(run)
+    met = sorted((identity.met if other_units else identity.seen.intersection)(images.patients))
     return met, int(images.frame["patient"].isin(met).sum())

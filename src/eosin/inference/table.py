@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.manifest import Manifest
 from eosin.artefacts.outputs import PREDICTIONS, require_table
 from eosin.inference.journal import Journal, journal_path, keeping, require_none_begun
 from eosin.inference.journal_head import head_of
-from eosin.inference.predict import PredictOptions, Scored, choose, make_scored
+from eosin.inference.predict import Scored, choose, make_scored
 from eosin.inference.readings import gathered
-from eosin.inference.scoring import score_batches
+from eosin.inference.scoring import PredictOptions, score_batches
 from eosin.locks import one_writer
 from eosin.pixels.reading import error_table_path, write_error_table
 
@@ -79,7 +80,8 @@ def predict_to_table(
     with one_writer(out):
         if not resume and not overwrite:
             require_none_begun(path)
-        opened = Journal.resume if resume and not overwrite else Journal.begin
+        going_on = partial(Journal.resume, classes=len(run.record.task.classes))
+        opened = going_on if resume and not overwrite else Journal.begin
         with opened(path, head, chosen.images.paths) as journal:
             coming = score_batches(run, chosen.images, options, start=journal.done)
             with closing(coming):

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from eosin.artefacts.run import ExportedRun
-from eosin.errors import ModelError, NoMapError
-from eosin.files import replacing
+from eosin.errors import ConfigError, ModelError, NoMapError
 from eosin.networks.backbones import INCEPTION_HER2, BackboneSpec, resolve_backbone
 from eosin.networks.inception import InceptionHer2, inception_head
+from eosin.networks.tensors import read_tensors, set_tensors, write_tensors
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
-
-    from eosin.networks.run import Run
 
 
 class Classifier(nn.Module):
@@ -43,6 +43,7 @@ class Classifier(nn.Module):
             self.dropout = nn.Dropout(dropout)
             self.head = nn.Linear(self.feature_count, classes)
         self._channels_at_end = getattr(self.backbone, "output_fmt", "NCHW") == "NHWC"
+        self._map_is_pooled = False  # seen once, with the first image
 
     @property
     def feature_count(self) -> int:
@@ -54,14 +55,33 @@ class Classifier(nn.Module):
         """The last map (N, C, h, w), after the last convolution, normalisation and activation.
 
         Raises:
-            NoMapError: the backbone has none (a transformer's tokens, for one).
+            NoMapError: the backbone has none (a transformer's tokens, for one) or several, or its
+                features are not pooled from the last one alone.
         """
-        last: Tensor = self.backbone.forward_features(x)  # type: ignore[operator]  # as above
-        if last.ndim != 4:
+        if not self._map_is_pooled and not self.training:
+            self._require_pooled(_noise(x))
+            self._map_is_pooled = True
+        return self._last_map(x)
+
+    def _last_map(self, x: Tensor) -> Tensor:
+        last = self.backbone.forward_features(x)  # type: ignore[operator]  # as above
+        if isinstance(last, Tensor) and last.ndim == 4:
+            return last.permute(0, 3, 1, 2) if self._channels_at_end else last
+        several = isinstance(last, list | tuple | dict)
+        found = "several feature maps and no single one" if several else "no spatial feature map"
+        raise NoMapError(f"backbone {self.spec.name!r} has {found}; use a convolutional one")
+
+    @torch.no_grad()
+    def _require_pooled(self, x: Tensor) -> None:
+        """NoMapError where a heatmap would explain something else than the network's answer."""
+        last, features = self._last_map(x), self.features(x)
+        pooled = self.pool(last) if last.shape[2] == last.shape[3] else features.new_empty(0)
+        alike = pooled.shape == features.shape
+        if not alike or (pooled - features).abs().max() > 1e-3 * features.abs().max():
             raise NoMapError(
-                f"backbone {self.spec.name!r} has no spatial feature map; use a convolutional one"
+                f"backbone {self.spec.name!r} scores more than its last feature map, which would "
+                "not explain its answer; use another one for heatmaps"
             )
-        return last.permute(0, 3, 1, 2) if self._channels_at_end else last
 
     def pool(self, feature_map: Tensor) -> Tensor:
         """Features (N, C) of a last map (N, C, h, w): its average over space, as trained."""
@@ -80,6 +100,12 @@ class Classifier(nn.Module):
         """Logits (N, classes) of images (N, 3, size, size)."""
         logits: Tensor = self.head(self.dropout(self.features(x)))
         return logits
+
+
+def _noise(x: Tensor) -> Tensor:
+    """One image in the place of ``x``, the same in every call: a blank one could hide a fault."""
+    noise = torch.randn((1, *x.shape[1:]), generator=torch.Generator().manual_seed(0))
+    return noise.to(x).contiguous(memory_format=torch.channels_last)
 
 
 def _create(spec: BackboneSpec) -> nn.Module:
@@ -125,49 +151,53 @@ def build_classifier(
         return Classifier(spec, classes=classes, dropout=dropout)
 
 
-def save_classifier(classifier: Classifier, path: Path) -> None:
-    """Write every weight and buffer as safetensors, in one step."""
-    from safetensors.torch import save_file
-
-    tensors = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in classifier.state_dict().items()
-    }
-    with replacing(path) as draft:
-        save_file(tensors, draft, metadata={"backbone": classifier.spec.name})
-
-
-def read_weights(classifier: Classifier, path: Path) -> None:
-    """Load what ``save_classifier`` wrote; ModelError naming the file where it does not fit."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
+@contextmanager
+def taking(classifier: Classifier, size: int) -> Iterator[None]:
+    """Turn what a network raises on images of ``size`` pixels a side into one ConfigError."""
     try:
-        classifier.load_state_dict(load_file(path), strict=True)
-    except (SafetensorError, RuntimeError, OSError) as error:
-        reason = " ".join(str(error).split())  # torch's message spans lines
-        raise ModelError(
-            f"{path}: not the weights of {classifier.spec.name!r} ({reason}); train the Run again"
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # RuntimeError, AssertionError, IndexError: each design its own
+        spec = classifier.spec
+        reason = shorten(str(error), 160) or type(error).__name__
+        fix = f"leave the image size out: its native size is {spec.size}"
+        if size == spec.size:
+            fix = "which is its native size: use another backbone"
+        raise ConfigError(
+            f"backbone {spec.name!r} cannot take images of {size} pixels ({reason}); {fix}"
         ) from error
 
 
-def load_classifier(run: Run, *, device: str | torch.device = "cpu") -> Classifier:
-    """The trained network of a Run, on ``device`` and ready to predict (``eval`` mode).
+def require_size(classifier: Classifier, size: int) -> None:
+    """Try one image of noise on a network in ``eval`` mode, before anything long begins.
 
     Raises:
-        ModelError: the Run is made of members or exported, or its weights are missing, changed or
-            do not fit; the message names the folder.
+        ConfigError: it cannot take images of ``size`` pixels a side.
+        ModelError: what it answers is not finite.
     """
-    if run.record.inside:
+    blank = torch.empty(1, 3, size, size, device=next(classifier.parameters()).device)
+    with torch.no_grad(), taking(classifier, size):
+        features = classifier.features(_noise(blank))
+        logits = classifier.head(features)
+    require_finite(classifier, features, logits)
+
+
+def require_finite(classifier: Classifier, *answers: Tensor) -> None:
+    """ModelError where features or logits of a network are not finite."""
+    if not all(bool(torch.isfinite(answer).all()) for answer in answers):
         raise ModelError(
-            f"{run.folder}: made of {len(run.record.inside)} Runs and has no weights of its own; "
-            "load each of its members"
+            f"backbone {classifier.spec.name!r} answers with values that are not finite: its "
+            "weights are damaged or too large; take others"
         )
-    if isinstance(run.record, ExportedRun):
-        raise ModelError(
-            f"{run.folder}: an exported Run, a graph without PyTorch weights; give the Run that it "
-            "was exported from"
-        )
-    run.require_intact()
-    classifier = build_classifier(run.record.backbone, classes=len(run.record.task.classes))
-    read_weights(classifier, run.weights_path)
-    return classifier.eval().to(device)
+
+
+def save_classifier(classifier: Classifier, path: Path) -> None:
+    """Write every weight and buffer as safetensors; ModelError where one is not finite."""
+    write_tensors(classifier, path, name=classifier.spec.name)
+
+
+def read_weights(classifier: Classifier, path: Path) -> None:
+    """Load what ``save_classifier`` wrote; ModelError naming file and tensors at fault."""
+    name, fix = classifier.spec.name, "train the Run again"
+    set_tensors(classifier, read_tensors(path), path, name=name, fix=fix)

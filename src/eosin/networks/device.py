@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from eosin.errors import ConfigError
@@ -16,8 +17,9 @@ def choose_device(name: str = "auto") -> torch.device:
 
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name != "cpu" and not name.startswith("cuda"):
-        raise ConfigError(f"device {name!r} is unknown; want auto, cpu or cuda")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"device {name!r}: PyTorch sees no GPU here; use auto or cpu")
-    return torch.device(name)
+    if not re.fullmatch(r"cpu|cuda(:\d{1,2})?", name):
+        raise ConfigError(f"device {name!r} is unknown; want auto, cpu, cuda or cuda:N")
+    device, gpus = torch.device(name), torch.cuda.is_available() * torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= gpus:
+        raise ConfigError(f"device {name!r}: PyTorch sees {gpus or 'no'} GPU here; use auto or cpu")
+    return device

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from eosin.files import replacing
+from eosin.networks.tensors import write_tensors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,8 +63,5 @@ class FusionHead(nn.Module):
 
 
 def save_fusion(head: FusionHead, path: Path) -> None:
-    """Write every weight and buffer as safetensors, in one step."""
-    from safetensors.torch import save_file
-
-    with replacing(path) as draft:
-        save_file(head.state_dict(), draft, metadata={"backbone": "fusion"})
+    """Write every weight and buffer as safetensors; ModelError where one is not finite."""
+    write_tensors(head, path, name="fusion")

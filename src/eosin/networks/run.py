@@ -10,17 +10,29 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from eosin.artefacts.codec import write_artefact
-from eosin.artefacts.graph import require_files
 from eosin.artefacts.run import ExportedRun, Member, RunRecord, read_record
-from eosin.errors import ModelError
+from eosin.errors import ConfigError, ModelError, NoMapError
 from eosin.files import sha256_of
+from eosin.networks.engine import ENGINES, open_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from eosin.artefacts.graph import Graph
+    from eosin.artefacts.preprocessing import Preprocessing
+    from eosin.networks.engine import Engine, Maps
+
+    Pixels = npt.NDArray[np.float32]
+    Floats = npt.NDArray[np.float64]
 
 RECORD_NAME = "run.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -50,9 +62,27 @@ class Run:
         return self.folder / WEIGHTS_NAME
 
     @property
+    def graph(self) -> Graph | None:
+        """Its network as a graph; None where it has PyTorch weights or is made of other Runs."""
+        return self.record.graph if isinstance(self.record, ExportedRun) else None
+
+    @property
     def exported(self) -> bool:
         """Whether its networks are graphs; ModelError where a member is missing or changed."""
-        return all(isinstance(run.record, ExportedRun) for run in self.leaves())
+        return all(run.graph is not None for run in self.leaves())
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """SHA-256 of each file that its own network, or fusion head, is loaded from."""
+        if self.graph:
+            return self.graph.files
+        return {WEIGHTS_NAME: self.record.weights_sha256 or ""} if self.record.owns_weights else {}
+
+    def networks(
+        self, *, engine: str = "auto", device: str = "auto", threads: int | None = None
+    ) -> tuple[Network, ...]:
+        """Load every network in it, each once; see ``open_networks``."""
+        return open_networks([self], engine=engine, device=device, threads=threads)
 
     def require_intact(self) -> None:
         """ModelError where a network in it is missing or is not the one its record was made with.
@@ -60,21 +90,39 @@ class Run:
         Every file that a network is loaded from is hashed.
         """
         for run in self.walk():
-            if isinstance(run.record, ExportedRun):
-                require_files(run.folder, run.record.graph)
-            if run.record.owns_weights:
-                run._require_weights()
+            run.require_files()
+
+    def require_files(self) -> None:
+        """The same of its own files alone, those of its members left out."""
+        fix = "copy the whole folder again, or make the Run again"
+        for name, digest in self.files.items():
+            path = self.folder / name
+            if not path.is_file():
+                raise ModelError(f"{path}: missing; {fix}")
+            if sha256_of(path) != digest:
+                raise ModelError(f"{path}: changed since run.json was written; {fix}")
 
     def walk(self) -> Iterator[Run]:
         """Itself, then every Run inside it; ModelError where one is missing or changed."""
         yield from self._walk(depth=0)
 
     def leaves(self) -> list[Run]:
-        """The Runs in it that have a network of their own; which may be this one alone."""
-        return [run for run in self.walk() if not run.record.inside]
+        """The Runs in it that have a network of their own; which may be this one alone.
+
+        Of those with the same record, and so the same network, the first.
+        """
+        found: dict[str, Run] = {}
+        for run in self.walk():
+            if not run.record.inside:
+                found.setdefault(run.sha256, run)
+        return list(found.values())
 
     def open_members(self) -> tuple[Run, ...]:
         """The Runs just inside this one; ModelError where one is missing or changed."""
+        return self._members
+
+    @cached_property
+    def _members(self) -> tuple[Run, ...]:
         return tuple(self._open(member) for member in self.record.inside)
 
     def _walk(self, *, depth: int) -> Iterator[Run]:
@@ -96,19 +144,101 @@ class Run:
                 f"{folder}: changed since it became a member of {self.folder}; "
                 "make the outer Run again"
             )
-        return read_run(folder)
+        return Run(folder, read_record(folder / RECORD_NAME), member.sha256)
 
-    def _require_weights(self) -> None:
-        if not self.weights_path.is_file():
-            fix = "finish the training with `eosin train --resume`"
-            if self.record.inside:
-                fix = "make the ensemble again"
-            raise ModelError(f"{self.weights_path}: missing; {fix}")
-        if sha256_of(self.weights_path) != self.record.weights_sha256:
-            raise ModelError(
-                f"{self.weights_path}: changed since run.json was written; train the Run again "
-                "or copy the whole folder again"
-            )
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A network of a Run, ready to answer.
+
+    Attributes:
+        name: of its own among the networks opened together, e.g. ``"bh/fold-1"``.
+        run: the Run that it belongs to, which has no other.
+        engine: computes it.
+    """
+
+    name: str
+    run: Run
+    engine: Engine
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How images become its input."""
+        return self.run.record.preprocessing
+
+    @cached_property
+    def no_maps(self) -> str:
+        """Why it has no heatmaps, found out with one blank image; empty where it has."""
+        size = self.preprocessing.size
+        try:
+            self.maps(np.zeros((1, 3, size, size), np.float32))
+        except NoMapError as reason:
+            return str(reason)
+        return ""
+
+    def logits(self, batch: Pixels) -> Floats:
+        """Logits (n, classes) of prepared input (n, 3, size, size)."""
+        return self.engine.logits(batch)
+
+    def features(self, batch: Pixels) -> Floats:
+        """Pooled features (n, channels) of prepared input (n, 3, size, size)."""
+        return self.engine.features(batch)
+
+    def maps(self, batch: Pixels) -> Maps:
+        """Grad-CAM maps and logits of prepared input; NoMapError where it has none."""
+        return self.engine.maps(batch)
+
+
+def open_networks(
+    runs: Sequence[Run], *, engine: str = "auto", device: str = "auto", threads: int | None = None
+) -> tuple[Network, ...]:
+    """Load every network in ``runs``, those of members included, each once.
+
+    Args:
+        runs: of any kind. Networks with the same record, wherever they lie, are the same.
+        engine: ``"auto"`` takes PyTorch for weights, and for a graph ONNX Runtime or OpenVINO,
+            whichever is installed and reads it; or the name of one.
+        device: auto, cpu or cuda.
+        threads: of a graph's engine; None for as many as there are cores to run on.
+
+    Raises:
+        ConfigError: an unknown engine, one that is not installed, or one that cannot run a Run.
+        ModelError: a member or a network is missing or changed; the message names it.
+    """
+    if engine not in ENGINES:
+        raise ConfigError(f"engine {engine!r} is unknown; want one of {list(ENGINES)}")
+    inside: dict[str, tuple[Run, Run]] = {}
+    for run in runs:
+        for leaf in run.leaves():
+            inside.setdefault(leaf.sha256, (run, leaf))
+    opened = []
+    for name, (_, leaf) in zip(_names(list(inside.values())), inside.values(), strict=True):
+        leaf.require_files()
+        path, record = leaf.weights_path, leaf.record
+        made = open_engine(path, record, engine=engine, device=device, threads=threads)
+        opened.append(Network(name, leaf, made))
+    return tuple(opened)
+
+
+def _names(inside: Sequence[tuple[Run, Run]]) -> list[str]:
+    """A name of its own for every network: its folder, with as many of its parents as it takes.
+
+    Args:
+        inside: each Run that was asked for and a network in it (itself where it is single).
+    """
+    folders = [leaf.folder.resolve().parts for _, leaf in inside]
+    names = [
+        "/".join(parts[-2:] if leaf is not run or parts[-1].startswith("fold-") else parts[-1:])
+        for parts, (run, leaf) in zip(folders, inside, strict=True)
+    ]
+    for depth in range(2, max(map(len, folders), default=0)):
+        if len(set(names)) == len(names):
+            break
+        names = [
+            name if names.count(name) == 1 else "/".join(parts[-depth:])
+            for name, parts in zip(names, folders, strict=True)
+        ]
+    return names
 
 
 def read_run(folder: Path) -> Run:
@@ -176,8 +306,7 @@ def _link(run: Run, folder: Path) -> None:
             )
         home = folder / place.relative_to(run.folder.resolve())
         home.mkdir(parents=True, exist_ok=True)
-        graph = each.record.graph.files if isinstance(each.record, ExportedRun) else ()
-        for name in (WEIGHTS_NAME, HISTORY_NAME, *graph, RECORD_NAME):
+        for name in (*each.files, HISTORY_NAME, RECORD_NAME):
             source, link = each.folder / name, home / name
             link.unlink(missing_ok=True)
             if source.is_file():

@@ -1,4 +1,4 @@
-"""Where a network starts from: nothing, ImageNet through timm's hub, or a local file."""
+"""Where a network's weights come from: nowhere, ImageNet, a local file, or a Run."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ import torch
 
 from eosin.errors import ModelError
 from eosin.networks.backbones import INCEPTION_HER2
+from eosin.networks.engine import open_weights
+from eosin.networks.tensors import read_tensors, set_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from eosin.networks.backbones import BackboneSpec
     from eosin.networks.classifier import Classifier
+    from eosin.networks.run import Run
 
 WEIGHTS_SETTING = "EOSIN_WEIGHTS"
-_PICKLES = {".pth", ".pt", ".bin", ".ckpt", ".pkl", ".tar"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +67,31 @@ def initialise(classifier: Classifier, source: str) -> WeightsReport:
         found = f"file {path.name}"
         if source == "imagenet":
             found = f"ImageNet weights, {found} of {WEIGHTS_SETTING}"
-        return _fill(classifier, read_file(path), source=found, place=str(path))
+        return _fill(classifier, read_tensors(path), source=found, place=str(path))
     tag = str(getattr(classifier.backbone, "pretrained_cfg", {}).get("tag", ""))
     found = f"ImageNet weights, timm hub, {name.partition('.')[0]}.{tag}"
     return _fill(classifier, _download(name), source=found, place=f"timm's hub ({name})")
+
+
+def load_classifier(run: Run, *, device: str = "cpu") -> Classifier:
+    """The PyTorch network of a Run, on ``device`` and ready to predict (``eval`` mode).
+
+    Raises:
+        ModelError: the Run is made of members or exported, or its weights are missing, changed or
+            do not fit; the message names the folder.
+    """
+    if run.record.inside:
+        raise ModelError(
+            f"{run.folder}: made of {len(run.record.inside)} Runs and has no weights of its own; "
+            "load each of its members"
+        )
+    if run.graph:
+        raise ModelError(
+            f"{run.folder}: an exported Run, a graph without PyTorch weights; give the Run that it "
+            "was exported from"
+        )
+    run.require_files()
+    return open_weights(run.weights_path, run.record, device=device).classifier
 
 
 def weights_file(spec: BackboneSpec, source: str) -> Path | None:
@@ -80,30 +103,6 @@ def weights_file(spec: BackboneSpec, source: str) -> Path | None:
     if source == "none":
         return None
     return _local_file(spec.timm_name) if source == "imagenet" else Path(source).expanduser()
-
-
-def read_file(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a safetensors file; ModelError naming it where it is not a whole one."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if path.suffix.lower() in _PICKLES:
-        raise ModelError(
-            f"{path}: eosin opens safetensors only, because a pickled file can run code when it "
-            "is opened. Convert one that you trust: "
-            "safetensors.torch.save_file(torch.load(PATH, weights_only=True), "
-            f"{path.with_suffix('.safetensors').name!r})"
-        )
-    if not path.is_file():
-        raise ModelError(
-            f"{path}: no such weights file; want 'imagenet', 'none' or the path of a file"
-        )
-    try:
-        return dict(load_file(path))
-    except (SafetensorError, OSError) as error:
-        raise ModelError(
-            f"{path}: not a whole safetensors file ({error}); copy or download it again"
-        ) from error
 
 
 def _local_file(name: str) -> Path | None:
@@ -136,49 +135,23 @@ def _fill(
 ) -> WeightsReport:
     backbone = classifier.backbone
     before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
-    _require_fit(before, tensors, name=classifier.spec.name, place=place)
-    backbone.load_state_dict({k: v for k, v in tensors.items() if k in before}, strict=False)
+    # Files written by old PyTorch lack the step counters, and nothing reads them afterwards.
+    counters = {name: before[name] for name in before if name.endswith("num_batches_tracked")}
+    own = {name: tensors[name] for name in before.keys() & tensors.keys()}
+    fix = "want a whole file in timm's key layout; it and --backbone belong together"
+    set_tensors(backbone, {**counters, **own}, place, name=classifier.spec.name, fix=fix)
     after = backbone.state_dict()
-    loaded = sorted(before.keys() & tensors.keys())
-    wrong = [k for k in loaded if not torch.equal(after[k].cpu(), tensors[k].to(after[k].dtype))]
-    changed = [k for k in loaded if not torch.equal(before[k], after[k])]
-    if wrong or not changed:
+    changed = sum(not torch.equal(before[name], after[name]) for name in own)
+    if not changed:
         raise ModelError(
-            f"{place}: {len(wrong)} of {len(loaded)} tensors were not taken over and "
-            f"{len(changed)} changed; the file holds untrained weights or the network is broken"
+            f"{place}: of {len(own)} tensors 0 changed; the file holds untrained weights"
         )
     return WeightsReport(
         source=source,
-        loaded=len(loaded),
-        missing=tuple(sorted(before.keys() - tensors.keys())),
+        loaded=len(own),
+        missing=tuple(sorted(before.keys() - own.keys())),
         unexpected=_unexpected(classifier, tensors.keys() - before.keys()),
-        changed=len(changed),
-    )
-
-
-def _require_fit(
-    wanted: Mapping[str, torch.Tensor],
-    found: Mapping[str, torch.Tensor],
-    *,
-    name: str,
-    place: str,
-) -> None:
-    # Files written by old PyTorch lack the step counters, and nothing reads them afterwards.
-    missing = sorted(
-        k for k in wanted.keys() - found.keys() if not k.endswith("num_batches_tracked")
-    )
-    misshapen = sorted(
-        f"{k} {tuple(found[k].shape)} for {tuple(wanted[k].shape)}"
-        for k in wanted.keys() & found.keys()
-        if found[k].shape != wanted[k].shape
-    )
-    if not missing and not misshapen:
-        return
-    faults = [f"missing {_some(missing)}"] if missing else []
-    faults += [f"of another shape {_some(misshapen)}"] if misshapen else []
-    raise ModelError(
-        f"{place}: not the weights of {name!r} in timm's key layout: {'; '.join(faults)}. "
-        "Check that file and --backbone belong together."
+        changed=changed,
     )
 
 
@@ -186,8 +159,3 @@ def _unexpected(classifier: Classifier, names: set[str]) -> tuple[str, ...]:
     heads = getattr(classifier.backbone, "pretrained_cfg", {}).get("classifier") or ()
     prefixes = tuple(f"{h}." for h in ((heads,) if isinstance(heads, str) else heads))
     return tuple(sorted(name for name in names if not name.startswith(prefixes)))
-
-
-def _some(names: list[str], *, most: int = 5) -> str:
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import os
+import stat
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,9 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+from eosin.artefacts.tables import ERRORS, companion, write_csv
 from eosin.errors import DataError
-from eosin.files import disk_errors, replacing
+from eosin.files import disk_errors
 from eosin.pixels.completeness import (
     IncompleteError,
     png_chunks,
@@ -148,30 +149,40 @@ def read_image(path: Path, *, limits: ReadLimits = DEFAULT_LIMITS) -> UInt8Image
 
 
 def error_table_path(table: Path) -> Path:
-    """Where the skipped files of a table are listed: ``bh.csv`` has ``bh.errors.csv``."""
-    return table.with_suffix(".errors.csv")
+    """Where the skipped files of a table are listed: ``bh.csv`` has ``bh.csv.errors.csv``."""
+    return companion(table, ERRORS)
 
 
 def write_error_table(skipped: Sequence[SkippedFile], path: Path) -> None:
-    """Write ``file,reason`` rows; where nothing was skipped, remove an older table instead."""
+    """Write ``file,reason`` rows; where nothing was skipped, remove an older table instead.
+
+    A name that is not UTF-8 is written as the bytes that it is.
+    """
     if not skipped:
         with disk_errors(path, doing="removed"):
             if os.path.lexists(path):  # on a read-only disk even nothing cannot be removed
                 path.unlink()
         return
-    with replacing(path) as draft, draft.open("w", newline="", encoding="utf-8") as stream:
-        rows = csv.writer(stream, lineterminator="\n")
-        rows.writerow(("file", "reason"))
-        rows.writerows((str(item.path), item.reason) for item in skipped)
+    import pandas as pd
+
+    rows = [(str(item.path), item.reason) for item in skipped]
+    write_csv(pd.DataFrame(rows, columns=["file", "reason"]), path)
+
+
+def kind_of_file(mode: int) -> str:
+    """What a file is by its ``st_mode``: nothing for a regular one, which alone may be opened."""
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    return "" if stat.S_ISREG(mode) else kinds.get(stat.S_IFMT(mode), "a device")
 
 
 def _size(path: Path, limits: ReadLimits) -> int:
     try:
-        size = path.stat().st_size
+        facts = path.stat()
     except OSError as fault:
         raise DataError(f"{path}: cannot be opened ({fault.strerror}); correct the path") from fault
-    if path.is_dir():
-        raise DataError(f"{path}: is a folder, not an image; name a file")
+    size, kind = facts.st_size, kind_of_file(facts.st_mode)
+    if kind:
+        raise DataError(f"{path}: is {kind}, not an image; name a file")
     if size == 0:
         raise DataError(f"{path}: is empty (0 bytes); {_COPY_AGAIN}")
     if size > limits.max_bytes:

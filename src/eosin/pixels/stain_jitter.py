@@ -14,6 +14,7 @@ import numpy as np
 
 from eosin.errors import ConfigError
 from eosin.pixels.concentration import StainEstimate, least_squares, repaint_nonnegative
+from eosin.pixels.foreign import foreign_pixels, put_back
 from eosin.pixels.optical_density import (
     Matrix,
     change_density_linearly,
@@ -63,7 +64,8 @@ def scale_stains(
         source: the stains of the image or its patient; by default the ``GENERAL_STAINS``.
     """
     gain = np.eye(3) + _change_of(_matrix(source), np.subtract(factors, 1.0))
-    return change_density_linearly(require_rgb_bytes(image), gain)
+    image = require_rgb_bytes(image)
+    return put_back(image, foreign_pixels(image), change_density_linearly(image, gain))
 
 
 def jitter_stains(
@@ -90,7 +92,8 @@ def draw_other_patient(
 
 def restain(image: UInt8Image, source: StainEstimate, target: StainEstimate) -> UInt8Image:
     """Give an image of the stains ``source`` those of ``target``; same shape, white stays white."""
-    return repaint_nonnegative(require_rgb_bytes(image), source, target)
+    image = require_rgb_bytes(image)
+    return put_back(image, foreign_pixels(image), repaint_nonnegative(image, source, target))
 
 
 def _matrix(source: StainEstimate | None) -> Matrix:

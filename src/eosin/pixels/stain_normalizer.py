@@ -13,6 +13,7 @@ import numpy as np
 from eosin.artefacts.preprocessing import Per, StainStep
 from eosin.errors import ConfigError
 from eosin.pixels.concentration import StainEstimate
+from eosin.pixels.foreign import Mask, foreign_pixels, put_back
 from eosin.pixels.optical_density import require_rgb_bytes
 from eosin.pixels.reading import UInt8Image
 from eosin.pixels.reinhard import ColourStatistics
@@ -22,6 +23,7 @@ from eosin.pixels.tissue_sample import (
     Reason,
     TissueSample,
     UnstainedError,
+    sample_image,
     sample_tissue,
     unstained_reason,
 )
@@ -129,11 +131,21 @@ class StainNormalizer(ABC):
         With a ``source``, nothing need be estimated: small and nearly blank images are transformed.
         """
         target, image = self.target_, require_rgb_bytes(image)
+        foreign = foreign_pixels(image)
         try:
-            known = self.estimate(image) if source is None else _require_stain(image, source)
+            known = self._source_of(image, foreign, source)
         except UnstainedError as error:
             return StainResult(image=image.copy(), reason=error.reason)
-        return StainResult(image=self._repaint(image, known, target), reason=None)
+        painted = self._repaint(image, known, target)
+        return StainResult(image=put_back(image, foreign, painted), reason=None)
+
+    def _source_of(self, image: UInt8Image, foreign: Mask | None, known: Source | None) -> Source:
+        if known is None:
+            return self._estimate(sample_image(image, foreign, most=self.sample_pixels))
+        reason = unstained_reason(image, foreign)
+        if reason is not None and reason.holds_no_stain:
+            raise UnstainedError(reason)
+        return known
 
     @abstractmethod
     def step(self, per: Per = "image") -> StainStep:
@@ -154,10 +166,3 @@ class StainNormalizer(ABC):
     @staticmethod
     @abstractmethod
     def _repaint(image: UInt8Image, source: Source, target: Source) -> UInt8Image: ...
-
-
-def _require_stain(image: UInt8Image, source: Source) -> Source:
-    reason = unstained_reason(image)
-    if reason is not None and reason.holds_no_stain:
-        raise UnstainedError(reason)
-    return source

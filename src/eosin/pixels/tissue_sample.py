@@ -12,10 +12,20 @@ import numpy as np
 import numpy.typing as npt
 
 from eosin.errors import DataError
+from eosin.pixels.foreign import (
+    DARK_VALUE,
+    LOOK_PIXELS,
+    Mask,
+    brightest,
+    darkest,
+    even_stride,
+    foreign_pixels,
+    spread_pixels,
+    with_edges,
+)
 from eosin.pixels.optical_density import (
     TISSUE_DENSITY,
     FloatArray,
-    as_bytes,
     optical_density,
     require_rgb_bytes,
 )
@@ -26,12 +36,10 @@ Images: TypeAlias = UInt8Image | Iterable[UInt8Image]
 SAMPLE_PIXELS: Final = 100_000  # of one image
 _SHARE_PIXELS: Final = 20_000  # of each of several
 _POOL_PIXELS: Final = 400_000  # of several images together
-_LOOK_PIXELS: Final = 4_096  # enough to tell what an image is
 
 _FEWEST_PIXELS: Final = 256
 _BLANK_SHARE: Final = 0.001
 _NEARLY_BLANK_SHARE: Final = 0.05  # below, the 99th percentile of all pixels says little of tissue
-_DARK_VALUE: Final = 24
 _SINGLE_COLOUR_SPREAD: Final = 4
 _GREY_SPREAD: Final = 8
 
@@ -70,10 +78,12 @@ class TissueSample:
     Attributes:
         pixels: (3, n) bytes: red, green, blue.
         density: (3, n) optical densities of ``pixels``, natural log.
+        whole: whether no pixel was left out as black or ink.
     """
 
     pixels: UInt8Image
     density: FloatArray
+    whole: bool
 
     def tissue(self) -> npt.NDArray[np.bool_]:
         """Which pixels absorb at least 0.15 on the mean of their channels; (n,)."""
@@ -81,7 +91,7 @@ class TissueSample:
 
 
 def sample_tissue(images: Images, *, most: int = SAMPLE_PIXELS) -> TissueSample:
-    """Spread-out pixels of an image, or of all usable ones of several.
+    """Spread-out pixels of an image, or of all usable ones of several, without black and ink.
 
     Args:
         images: (height, width, 3) RGB bytes, or an iterable of such.
@@ -92,49 +102,69 @@ def sample_tissue(images: Images, *, most: int = SAMPLE_PIXELS) -> TissueSample:
         DataError: not RGB bytes, or no image at all.
     """
     if isinstance(images, np.ndarray):
-        pixels = _pixels_of_one(images, most=most)
-    else:
-        pixels = _pixels_of_all(images)
-    return TissueSample(pixels=pixels, density=optical_density(pixels))
+        image = require_rgb_bytes(images)
+        return sample_image(image, foreign_pixels(image), most=most)
+    return _sample_of_all(images)
 
 
-def unstained_reason(image: UInt8Image) -> Reason | None:
+def sample_image(
+    image: UInt8Image, foreign: Mask | None, *, most: int = SAMPLE_PIXELS
+) -> TissueSample:
+    """``sample_tissue`` of one image whose ``foreign_pixels`` are known."""
+    return _sampled(_pixels_of_one(image, foreign, most=most), whole=foreign is None)
+
+
+def unstained_reason(image: UInt8Image, foreign: Mask | None) -> Reason | None:
     """Why no stain can be estimated from one image's pixels; None where one can be tried."""
-    reason = _reason_by_colour(spread_pixels(image, most=_LOOK_PIXELS))
-    too_small = image.shape[0] * image.shape[1] < _FEWEST_PIXELS
-    return Reason.TOO_SMALL if reason is None and too_small else reason
+    if not image.size:
+        return Reason.TOO_SMALL
+    look = spread_pixels(image, most=LOOK_PIXELS)
+    if _ranked(brightest(look), 0.99) < DARK_VALUE:
+        return Reason.DARK
+    left = image.size // 3
+    if foreign is not None:
+        look = _without_foreign(image, foreign, most=LOOK_PIXELS)
+        left -= int(np.count_nonzero(foreign))
+    reason = _reason_by_colour(look)
+    return Reason.TOO_SMALL if reason is None and left < _FEWEST_PIXELS else reason
 
 
-def spread_pixels(image: UInt8Image, *, most: int) -> UInt8Image:
-    """About ``most`` pixels at an even stride through the image, (3, n); the same every time."""
-    pixels = image.reshape(-1, 3).T
-    stride = max(1, round(pixels.shape[1] / most))
-    # A stride that shares a factor with the width would see the same few columns only.
-    while math.gcd(stride, image.shape[1]) > 1:
-        stride += 1
-    return np.ascontiguousarray(pixels[:, ::stride])
+def _sampled(pixels: UInt8Image, *, whole: bool) -> TissueSample:
+    return TissueSample(pixels=pixels, density=optical_density(pixels), whole=whole)
 
 
-def _pixels_of_one(image: UInt8Image, *, most: int) -> UInt8Image:
-    image = require_rgb_bytes(image)
-    reason = unstained_reason(image)
+def _without_foreign(image: UInt8Image, foreign: Mask, *, most: int) -> UInt8Image:
+    near = with_edges(foreign).reshape(-1)[:: even_stride(image, most=most)]
+    return np.compress(~near, spread_pixels(image, most=most), axis=1)
+
+
+def _pixels_of_one(image: UInt8Image, foreign: Mask | None, *, most: int) -> UInt8Image:
+    reason = unstained_reason(image, foreign)
     if reason is not None:
         raise UnstainedError(reason)
-    return spread_pixels(image, most=most)
+    if foreign is None:
+        return spread_pixels(image, most=most)
+    pixels = _without_foreign(image, foreign, most=most)
+    if not pixels.size:
+        raise UnstainedError(Reason.BLANK)
+    return pixels
 
 
-def _pixels_of_all(images: Iterable[UInt8Image]) -> UInt8Image:
+def _sample_of_all(images: Iterable[UInt8Image]) -> TissueSample:
     samples: list[UInt8Image] = []
     reasons: list[Reason] = []
+    whole = True
     for image in map(require_rgb_bytes, images):
-        reason = unstained_reason(image)
-        if reason is None:
-            samples.append(spread_pixels(image, most=_SHARE_PIXELS))
-        else:
-            reasons.append(reason)
+        foreign = foreign_pixels(image)
+        try:
+            samples.append(_pixels_of_one(image, foreign, most=_SHARE_PIXELS))
+            whole = whole and foreign is None
+        except UnstainedError as error:
+            reasons.append(error.reason)
     if samples:
         pool = np.concatenate(samples, axis=1)
-        return np.ascontiguousarray(pool[:, :: math.ceil(pool.shape[1] / _POOL_PIXELS)])
+        pool = np.ascontiguousarray(pool[:, :: math.ceil(pool.shape[1] / _POOL_PIXELS)])
+        return _sampled(pool, whole=whole)
     if reasons:
         raise UnstainedError(reasons[0])
     raise DataError("no image to estimate a stain from; give at least one")
@@ -143,16 +173,14 @@ def _pixels_of_all(images: Iterable[UInt8Image]) -> UInt8Image:
 def _reason_by_colour(pixels: UInt8Image) -> Reason | None:
     count = pixels.shape[1]
     if not count:
-        return Reason.TOO_SMALL
-    if _ranked(_brightest(pixels), 0.99) < _DARK_VALUE:
-        return Reason.DARK
+        return Reason.BLANK
     tissue = np.compress(_absorbs(optical_density(pixels)), pixels, axis=1)
     found = tissue.shape[1]
     if found <= _BLANK_SHARE * count:
         return Reason.BLANK
-    if max(_ranked(each, 0.99) - _ranked(each, 0.01) for each in tissue) <= _SINGLE_COLOUR_SPREAD:
+    if all(_ranked(each, 0.99) - _ranked(each, 0.01) <= _SINGLE_COLOUR_SPREAD for each in tissue):
         return Reason.SINGLE_COLOUR
-    if _ranked(_brightest(tissue) - _darkest(tissue), 0.99) <= _GREY_SPREAD:
+    if _ranked(brightest(tissue) - darkest(tissue), 0.99) <= _GREY_SPREAD:
         return Reason.GREY
     return Reason.NEARLY_BLANK if found < _NEARLY_BLANK_SHARE * count else None
 
@@ -161,14 +189,6 @@ def _ranked(values: UInt8Image, share: float) -> int:
     """The value that this share of all values stays below, as nearly as whole values can."""
     rank = round(share * (len(values) - 1))
     return int(np.partition(values, rank)[rank])
-
-
-def _brightest(pixels: UInt8Image) -> UInt8Image:
-    return as_bytes(np.maximum(np.maximum(pixels[0], pixels[1]), pixels[2]))
-
-
-def _darkest(pixels: UInt8Image) -> UInt8Image:
-    return as_bytes(np.minimum(np.minimum(pixels[0], pixels[1]), pixels[2]))
 
 
 def _absorbs(density: FloatArray) -> npt.NDArray[np.bool_]:

@@ -165,18 +165,19 @@ def _count_table(audit: Audit) -> Table:
     by_label: dict[str, list[ClassCount]] = {}
     for count in audit.balance.counts:
         by_label.setdefault(count.label, []).append(count)
-    rows = [(label, *_counts(counts)) for label, counts in by_label.items()]
-    rows.append(("All", *_counts(audit.balance.totals)))
-    caption = "Images by class"
-    caption += ", patients in small print." if audit.patients is not None else "."
-    if audit.patients is None:
-        rows = [tuple(cell.split("\n")[0] for cell in row) for row in rows]
+    known = audit.patients is not None
+    rows = [(label, *_counts(counts, known)) for label, counts in by_label.items()]
+    rows.append(("All", *_counts(audit.balance.totals, known)))
+    caption = f"Images by class{', patients in small print' if known else ''}."
     columns = ("Class", *audit.balance.parts)
     return Table(caption, columns, tuple(rows), frozenset(range(1, len(columns))), total=True)
 
 
-def _counts(counts: Iterable[ClassCount]) -> list[str]:
-    return [f"{item.images:,}\n{counted(item.patients, 'patient')}" for item in counts]
+def _counts(counts: Iterable[ClassCount], patients_known: bool) -> list[str]:
+    return [
+        f"{item.images:,}" + (f"\n{counted(item.patients, 'patient')}" if patients_known else "")
+        for item in counts
+    ]
 
 
 def _heaviest_table(audit: Audit) -> list[Table]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from eosin.evaluation.glossary import GLOSSARY
+from eosin.artefacts.estimate import ALL, Scope
+from eosin.artefacts.glossary import GLOSSARY
 from eosin.reporting.canvas import INK, QUIET, Drawing, as_drawing, write_png
 from eosin.reporting.dots import Dot, dots_figure, limits_of
 from eosin.reporting.learning_sheet import learning_sheet, panel_figures
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from eosin.evaluation.comparison import Comparison
+    from eosin.artefacts.comparison import Comparison
     from eosin.reporting.learning import History
     from eosin.tasks import Task
 
@@ -68,19 +69,19 @@ def measure_pictures(comparison: Comparison) -> tuple[Picture, ...]:
     classes. One that has no meaning on these images is left out.
     """
     rows = {
-        asked: _dots(comparison, *asked)
+        asked: _dots(comparison, *asked[1:])
         for asked in _asked(comparison.task)
-        if comparison.value(comparison.models[0], *asked).value is not None
+        if comparison.value(comparison.models[0], *asked[1:]).value is not None
     }
     within = limits_of([dot for dots in rows.values() for dot in dots])
     return tuple(
         Picture(
-            name=metric.removeprefix("macro_"),
+            name=name,
             figure=dots_figure(dots, within=within),
-            title=GLOSSARY[metric].title + scope.replace("all", "").replace("class ", ", "),
+            title=", ".join(filter(None, (GLOSSARY[metric].title, scope.class_name))),
             caption=f"{GLOSSARY[metric].sentence} Filled: shares the first rank.",
         )
-        for (metric, scope), dots in rows.items()
+        for (name, metric, scope), dots in rows.items()
     )
 
 
@@ -90,7 +91,12 @@ def overlap_picture(comparison: Comparison) -> Picture:
         "Images that both models get wrong; on the diagonal, those that one model does. The fuller "
         "the pink, the larger the share of either's mistakes that both make."
     )
-    return Picture("mistakes", overlap_figure(comparison.mistakes), "Shared mistakes", caption)
+    return Picture(
+        "mistakes",
+        overlap_figure(comparison.mistakes, comparison.models),
+        "Shared mistakes",
+        caption,
+    )
 
 
 def learning_picture(histories: Mapping[str, Mapping[str, History]]) -> Picture:
@@ -106,15 +112,14 @@ def learning_drawings(histories: Mapping[str, Mapping[str, History]]) -> tuple[D
     )
 
 
-def _asked(task: Task) -> tuple[tuple[str, str], ...]:
-    if task.binary:
-        scope = f"class {task.positive}"
-        return ("accuracy", "all"), ("precision", scope), ("recall", scope), ("f1", scope)
-    macro = ("macro_precision", "macro_recall", "macro_f1")
-    return (("accuracy", "all"), *((name, "all") for name in macro))
+def _asked(task: Task) -> tuple[tuple[str, str, Scope], ...]:
+    """Each picture's name, its metric and what that is about."""
+    macro, scope = ("", Scope(task.positive)) if task.binary else ("macro_", ALL)
+    rest = ((name, f"{macro}{name}", scope) for name in ("precision", "recall", "f1"))
+    return ("accuracy", "accuracy", ALL), *rest
 
 
-def _dots(comparison: Comparison, metric: str, scope: str) -> list[Dot]:
+def _dots(comparison: Comparison, metric: str, scope: Scope) -> list[Dot]:
     first = {place.model for place in comparison.ranking(metric, scope) if place.rank == 1}
     leaky = {name for name, p in comparison.provenance.items() if p.protocol.leaky}
     dots = []
@@ -123,7 +128,7 @@ def _dots(comparison: Comparison, metric: str, scope: str) -> list[Dot]:
         if found.value is not None:
             strong = place.model in first
             label = f"{place.model} (leaky)" if place.model in leaky else place.model
-            dots.append(Dot(label, found.value, found.low, found.high, strong))
+            dots.append(Dot(label, found, strong))
     return dots
 
 

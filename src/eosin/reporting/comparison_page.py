@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eosin.artefacts.glossary import GLOSSARY
 from eosin.artefacts.outputs import PAGE, PICTURE, document, require_output_folder, table
+from eosin.artefacts.tables import relative_paths, write_csv
 from eosin.errors import EosinError
-from eosin.evaluation.glossary import GLOSSARY
-from eosin.files import replacing, write_text
+from eosin.files import write_text
 from eosin.locks import one_writer
 from eosin.networks.run import read_run
 from eosin.reporting.comparison_figures import (
@@ -30,14 +30,12 @@ from eosin.reporting.galleries import Caption, Tile, tiles_of
 from eosin.reporting.html import render
 from eosin.reporting.learning import histories_of
 from eosin.reporting.verdict import Banner
-from eosin.reporting.wording import counted, with_interval
+from eosin.reporting.wording import counted, figure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import pandas as pd
-
-    from eosin.evaluation.comparison import Comparison
+    from eosin.artefacts.comparison import Comparison
     from eosin.reporting.comparison_figures import Picture
     from eosin.reporting.learning import History
 
@@ -112,10 +110,12 @@ def _write(comparison: Comparison, folder: Path, runs: Mapping[str, Sequence[Pat
     facts |= {"learning": learning_drawings(histories), "without_history": without}
     write_text(folder / PAGE_NAME, render("comparison.html", facts))
     comparison.write(folder / "comparison.json")
-    _write_csv(comparison.frame(), folder / "differences.csv")
-    _write_csv(comparison.test_frame(), folder / "tests.csv")
-    _write_csv(comparison.model_frame(), folder / "models.csv")
-    _write_csv(_relative(comparison.mistakes.frame(), folder), folder / "mistakes.csv")
+    write_csv(comparison.frame(), folder / "differences.csv")
+    write_csv(comparison.test_frame(), folder / "tests.csv")
+    write_csv(comparison.model_frame(), folder / "models.csv")
+    wrong = comparison.mistakes.frame()
+    wrong = wrong.assign(path=relative_paths(wrong["path"], folder))
+    write_csv(wrong, folder / "mistakes.csv")
     if histories:
         pictures.append(learning_picture(histories))
     leaky = any(provenance.protocol.leaky for provenance in comparison.provenance.values())
@@ -132,7 +132,7 @@ def _page_facts(comparison: Comparison, pictures: Sequence[Picture]) -> dict[str
     warnings = _banners(comparison)
     alarm = next((banner for banner in warnings if banner.alarm), None)
     *measures, overlap = (picture.drawing() for picture in pictures)
-    metrics = dict.fromkeys(("accuracy", comparison.primary_metric))
+    metrics = ("accuracy", comparison.primary_metric)
     hard = _hard_images(comparison)
     return {
         "title": f"{counted(len(comparison.models), 'model')} on {', '.join(datasets)}: "
@@ -152,9 +152,9 @@ def _page_facts(comparison: Comparison, pictures: Sequence[Picture]) -> dict[str
         "mistake_table": mistake_table(comparison),
         "mistakes_lead": _mistakes_lead(comparison),
         "hard": hard,
-        "hard_lead": f"{counted(len(hard), 'image')} of {len(comparison.mistakes.all_wrong):,}. "
-        "Look for what they share: a patient, a stain, blur, or a label that may be wrong. All "
-        "are named in mistakes.csv.",
+        "hard_lead": f"{counted(len(hard), 'image')} of "
+        f"{comparison.mistakes.images_all_get_wrong:,}. Look for what they share: a patient, a "
+        "stain, blur, or a label that may be wrong. All are named in mistakes.csv.",
         "models": model_table(comparison),
         "reading": [*_READING, *comparison.notes],
         "contents": list(_CONTENTS),
@@ -206,8 +206,7 @@ def _sentence(comparison: Comparison, metric: str) -> str:
     ranking = comparison.ranking(metric)
     best = ranking[0].model
     found = comparison.value(best, metric)
-    title = GLOSSARY[metric].title.lower()
-    leads = f"{best} has the best {title}, {with_interval(found.value, found.low, found.high)}"
+    leads = f"{best} has the best {GLOSSARY[metric].name}, {figure(found)}"
     rest = [place.model for place in ranking[1:] if place.rank == 1]
     if not rest:
         return f"{leads}; the images tell it apart from the next best."
@@ -239,7 +238,7 @@ def _remarks(comparison: Comparison) -> list[str]:
 
 def _mistakes_lead(comparison: Comparison) -> str:
     mistakes = comparison.mistakes
-    wrong, shared = len(mistakes.any_wrong), len(mistakes.all_wrong)
+    wrong, shared = mistakes.images_any_gets_wrong, mistakes.images_all_get_wrong
     return (
         f"{counted(wrong, 'image')} of {comparison.images:,} are got wrong by at least one model, "
         f"{shared:,} by all. Models that make the same mistakes have little to add to each other "
@@ -287,20 +286,3 @@ def _histories(
             reasons = reasons or ["its Run holds no history.csv (a frozen probe has no epochs)"]
             without.append(f"{model}: {'; '.join(reasons)}.")
     return found, without
-
-
-def _relative(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """The table with its paths relative to ``folder`` where they can be."""
-    home = folder.resolve()
-    paths = []
-    for path in frame["path"]:
-        try:
-            paths.append(Path(os.path.relpath(path, home)).as_posix())
-        except ValueError:  # another drive: an absolute path is all there is
-            paths.append(path)
-    return frame.assign(path=paths)
-
-
-def _write_csv(frame: pd.DataFrame, path: Path) -> None:
-    with replacing(path) as draft:
-        frame.to_csv(draft, index=False)

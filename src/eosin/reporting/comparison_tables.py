@@ -6,12 +6,13 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eosin.evaluation.glossary import GLOSSARY
+from eosin.artefacts.glossary import GLOSSARY
 from eosin.reporting.tables import Table
-from eosin.reporting.wording import NO_BREAK, counted, interval, number, per_cent
+from eosin.reporting.wording import cell, counted, per_cent
 
 if TYPE_CHECKING:
-    from eosin.evaluation.comparison import Comparison, Difference, PairTest
+    from eosin.artefacts.comparison import Comparison, PairTest
+    from eosin.artefacts.estimate import Level
 
 
 def ranking_table(comparison: Comparison, metric: str) -> Table:
@@ -24,16 +25,16 @@ def ranking_table(comparison: Comparison, metric: str) -> Table:
         behind = (
             "–"
             if place.model == best
-            else _change(comparison.difference(place.model, best, metric))
+            else cell(comparison.difference(place.model, best, metric), signed=True)
         )
-        row = [place.model, str(place.rank), _figure(comparison, place.model, metric), behind]
+        row = [place.model, str(place.rank), cell(comparison.value(place.model, metric)), behind]
         if several:
             row.append(comparison.provenance[place.model].protocol.name)
         rows.append(tuple(row))
-    title = GLOSSARY[metric].title
-    columns = ["Model", "Rank", title, "Minus the first\nmodel here"]
+    meaning = GLOSSARY[metric]
+    columns = ["Model", "Rank", meaning.title, "Minus the first\nmodel here"]
     columns += ["Protocol"] if several else []
-    return Table(f"By {title.lower()}.", tuple(columns), tuple(rows), frozenset({1, 2, 3}))
+    return Table(f"By {meaning.name}.", tuple(columns), tuple(rows), frozenset({1, 2, 3}))
 
 
 def model_table(comparison: Comparison) -> Table:
@@ -52,7 +53,7 @@ def measure_table(comparison: Comparison) -> Table:
     """Every measure of the whole, a column each; a row a model, the most accurate first."""
     metrics = comparison.metrics
     rows = tuple(
-        (place.model, *(_figure(comparison, place.model, metric) for metric in metrics))
+        (place.model, *(cell(comparison.value(place.model, metric)) for metric in metrics))
         for place in comparison.ranking()
     )
     columns = ("Model", *(_heading(metric) for metric in metrics))
@@ -62,17 +63,21 @@ def measure_table(comparison: Comparison) -> Table:
 
 def pair_table(comparison: Comparison, *, best_only: bool = False) -> Table:
     """The tests of every pair, or of those with the most accurate model; that one comes first."""
-    tests = {(test.first, test.second, str(test.unit)): test for test in comparison.tests}
+    tests = {(test.first, test.second, test.unit): test for test in comparison.tests}
     rows = []
+    units: tuple[Level, ...] = ("patient", "image") if comparison.patients_known else ("image",)
     pairs = _pairs(comparison)
     if best_only:
         pairs = [pair for pair in pairs if pair[0] == pairs[0][0]]
     for first, second in pairs:
-        row = [f"{first}\nagainst {second}", _change(comparison.difference(first, second))]
-        for unit in ("patient", "image") if comparison.patients_known else ("image",):
+        row = [
+            f"{first}\nagainst {second}",
+            cell(comparison.difference(first, second), signed=True),
+        ]
+        for unit in units:
             row += _tested(tests, first, second, unit)
         rows.append(tuple(row))
-    columns = ["Pair", "Accuracy"]
+    columns = ["Pair", GLOSSARY["accuracy"].title]
     if comparison.patients_known:
         columns += ["Patients\nof whom one gets more right", "p by patient\nsign flips"]
     columns += ["Images\nthat one alone gets right", "p by image\nMcNemar"]
@@ -90,16 +95,14 @@ def pair_table(comparison: Comparison, *, best_only: bool = False) -> Table:
 def difference_table(comparison: Comparison) -> Table:
     """The difference of every measure for every pair, the more accurate model first."""
     metrics = comparison.metrics
-    rows = tuple(
-        (
-            f"{first}\nminus {second}",
-            *(_starred(comparison.difference(first, second, metric)) for metric in metrics),
-        )
-        for first, second in _pairs(comparison)
-    )
+    rows = []
+    for first, second in _pairs(comparison):
+        changes = [comparison.difference(first, second, metric) for metric in metrics]
+        cells = [cell(change, signed=True, starred=True) for change in changes]
+        rows.append((f"{first}\nminus {second}", *cells))
     columns = ("Pair", *(_heading(metric) for metric in metrics))
     caption = "Every difference with its paired 95 % interval; a star where that excludes zero."
-    return Table(caption, columns, rows, frozenset(range(1, len(columns))))
+    return Table(caption, columns, tuple(rows), frozenset(range(1, len(columns))))
 
 
 def mistake_table(comparison: Comparison) -> Table:
@@ -108,21 +111,12 @@ def mistake_table(comparison: Comparison) -> Table:
     rows = tuple(
         (name, f"{wrong:,}", per_cent(wrong / images), f"{alone:,}")
         for name, wrong, alone in zip(
-            mistakes.models, mistakes.counts, mistakes.alone(), strict=True
+            comparison.models, mistakes.wrong, mistakes.wrong_alone, strict=True
         )
     )
     columns = ("Model", "Wrong", "Share", "Wrong alone")
     caption = f"Of {counted(images, 'image')}; wrong alone: all other models get these right."
     return Table(caption, columns, rows, frozenset({1, 2, 3}))
-
-
-def signed(value: float | None) -> str:
-    """A difference with its sign: ``+0.031``, ``−0.120``, ``0.000``; an en dash where none."""
-    if value is None:
-        return "–"
-    text = f"{abs(value):.3f}"
-    sign = "" if float(text) == 0 else "+" if value > 0 else "−"
-    return sign + text
 
 
 def p_value(p: float) -> str:
@@ -135,7 +129,7 @@ def _pairs(comparison: Comparison) -> list[tuple[str, str]]:
 
 
 def _tested(
-    tests: dict[tuple[str, str, str], PairTest], first: str, second: str, unit: str
+    tests: dict[tuple[str, str, Level], PairTest], first: str, second: str, unit: Level
 ) -> list[str]:
     if (first, second, unit) in tests:
         test = tests[first, second, unit]
@@ -144,22 +138,6 @@ def _tested(
         test = tests[second, first, unit]
         ahead, behind = test.second_better, test.first_better
     return [f"{ahead:,} : {behind:,}", f"{p_value(test.p)}\ncorrected {p_value(test.p_holm)}"]
-
-
-def _change(difference: Difference) -> str:
-    ends = difference.low, difference.high
-    between = "" if None in ends else f"[{signed(ends[0])},{NO_BREAK}{signed(ends[1])}]"
-    return f"{signed(difference.value)}\n{between}".strip()
-
-
-def _starred(difference: Difference) -> str:
-    text = _change(difference)
-    return text.replace("\n", f"{NO_BREAK}★\n", 1) if difference.excludes_zero else text
-
-
-def _figure(comparison: Comparison, model: str, metric: str) -> str:
-    found = comparison.value(model, metric)
-    return f"{number(found.value)}\n{interval(found.low, found.high)}".strip()
 
 
 def _heading(metric: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import nan
 from typing import TYPE_CHECKING
 
 from eosin.reporting.canvas import EOSIN, INK, QUIET, VIOLET, new_figure
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from eosin.artefacts.estimate import Estimate
+
 _ROW = 0.34  # inches a row takes
 
 
@@ -23,15 +26,12 @@ class Dot:
 
     Attributes:
         label: what it is the figure of.
-        value: where the dot stands.
-        low, high: ends of the whisker; None where there is no interval.
+        figure: where the dot stands, and its whisker where it has an interval.
         strong: whether it is one of those to look at (pink, filled) or not (violet, open).
     """
 
     label: str
-    value: float
-    low: float | None
-    high: float | None
+    figure: Estimate
     strong: bool = True
 
 
@@ -53,10 +53,12 @@ def draw_dots(
     """Draw the rows of ``dots_figure`` on given axes."""
     for row, dot in enumerate(dots):
         colour = EOSIN if dot.strong else VIOLET
-        if dot.low is not None and dot.high is not None:
-            axes.plot([dot.low, dot.high], [row, row], color=colour, linewidth=2.2, alpha=0.55)
+        found = dot.figure
+        if found.low is not None and found.high is not None:
+            axes.plot([found.low, found.high], [row, row], color=colour, linewidth=2.2, alpha=0.55)
         face = colour if dot.strong else "none"
-        axes.plot(dot.value, row, "o", markersize=6.5, color=colour, markerfacecolor=face, zorder=3)
+        value = nan if found.value is None else found.value
+        axes.plot(value, row, "o", markersize=6.5, color=colour, markerfacecolor=face, zorder=3)
     low, high = within or limits_of(dots)
     axes.set(xlim=(low, high), ylim=(len(dots) - 0.4, -0.6))
     axes.set_yticks(range(len(dots)), [dot.label for dot in dots])
@@ -68,9 +70,10 @@ def draw_dots(
     _write_values(axes, dots)
 
 
-def limits_of(dots: Sequence[Dot]) -> tuple[float, float]:
-    """Ends of an axis that holds every whisker, with a little room."""
-    ends = [x for dot in dots for x in (dot.value, dot.low, dot.high) if x is not None]
+def limits_of(dots: Sequence[Dot], *always: float) -> tuple[float, float]:
+    """Ends of an axis that holds every whisker and the values ``always``, with a little room."""
+    shown = [x for dot in dots for x in (dot.figure.value, dot.figure.low, dot.figure.high)]
+    ends = [x for x in (*shown, *always) if x is not None]
     room = 0.04 * (max(ends) - min(ends)) or 0.05
     return min(ends) - room, max(ends) + room
 
@@ -79,7 +82,7 @@ def _write_values(axes: Axes, dots: Sequence[Dot]) -> None:
     """Each value at the right edge, outside the axes."""
     for row, dot in enumerate(dots):
         axes.annotate(
-            number(dot.value),
+            number(dot.figure.value),
             (1.0, row),
             xycoords=("axes fraction", "data"),
             xytext=(6, 0),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from eosin.reporting.stain_effects import difference_cell, figure_title
+from eosin.reporting.stain_effects import difference_cell
 from eosin.reporting.tables import Table
-from eosin.reporting.wording import capital, counted, with_interval
+from eosin.reporting.wording import capital, counted, figure, measured, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,21 +63,21 @@ def draws_frame(rows: Sequence[DrawsRow]) -> pd.DataFrame:
             "protocol": row.protocol,
             "leaky": row.leaky,
             "against": against,
-            "level": figure.level,
-            "metric": figure.metric,
-            "value": figure.value,
-            "low": figure.low,
-            "high": figure.high,
-            "least": figure.least,
-            "most": figure.most,
-            "draws": figure.draws,
-            "images": figure.images,
-            "patients": figure.patients,
-            "note": figure.note,
+            "level": found.mean.level,
+            "metric": found.mean.metric,
+            "value": found.mean.value,
+            "low": found.mean.low,
+            "high": found.mean.high,
+            "least": found.least,
+            "most": found.most,
+            "draws": found.draws,
+            "images": found.mean.images,
+            "patients": found.mean.patients,
+            "note": found.mean.note,
         }
         for row in rows
         for against, figures in (("", row.figures), (row.against, row.gains))
-        for figure in figures
+        for found in figures
     )
 
 
@@ -85,14 +85,15 @@ def _means(protocol: str, rows: Sequence[DrawsRow]) -> Table:
     first = rows[0].figures
     counts = "; ".join(
         dict.fromkeys(
-            f"{counted(figure.patients, 'patient')} at {figure.level} level" for figure in first
+            f"{counted(found.mean.patients, 'patient')} at {found.mean.level} level"
+            for found in first
         )
     )
     caption = (
         f"{protocol}: means over {counted(first[0].draws, 'draw')} of the folds, with 95 % "
         f"intervals over patients ({counts}); below them the worst and the best draw."
     )
-    cells = [(row.model, *(_cell(figure) for figure in row.figures)) for row in rows]
+    cells = [(row.model, *map(_cell, row.figures)) for row in rows]
     return Table(caption, ("Model", *map(_title, first)), tuple(cells), _figures(first))
 
 
@@ -101,7 +102,7 @@ def _gains(protocol: str, rows: Sequence[DrawsRow]) -> Table:
         f"{protocol}: each model minus {rows[0].against}, draw by draw, with paired 95 % intervals "
         "over patients. An interval that includes zero is no evidence either way."
     )
-    cells = [(row.model, *(difference_cell(figure) for figure in row.gains)) for row in rows]
+    cells = [(row.model, *(difference_cell(gain.mean) for gain in row.gains)) for row in rows]
     return Table(
         caption, ("Model", *map(_title, rows[0].gains)), tuple(cells), _figures(rows[0].gains)
     )
@@ -111,12 +112,11 @@ def _figures(figures: Sequence[MeanFigure]) -> frozenset[int]:
     return frozenset(range(1, len(figures) + 1))
 
 
-def _title(figure: MeanFigure) -> str:
-    return capital(figure_title(figure.metric, figure.level))
+def _title(found: MeanFigure) -> str:
+    return capital(measured(found.mean))
 
 
-def _cell(figure: MeanFigure) -> str:
-    if figure.value is None or figure.least is None or figure.most is None:
-        return f"–\n{figure.note}"
-    own = with_interval(figure.value, figure.low, figure.high)
-    return f"{own}\n{figure.least:.3f} to {figure.most:.3f}"
+def _cell(found: MeanFigure) -> str:
+    if found.mean.value is None:
+        return f"–\n{found.mean.note}"
+    return f"{figure(found.mean)}\n{number(found.least)} to {number(found.most)}"

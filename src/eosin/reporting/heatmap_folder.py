@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eosin.artefacts.outputs import ERRORS, Output, require_output_folder, table
-from eosin.artefacts.tables import write_table
+from eosin.artefacts.tables import ExplanationsSidecar, write_table
 from eosin.explanation.heatmap import Explanation
 from eosin.explanation.merge import MERGED
-from eosin.files import replacing, shortened
+from eosin.files import replacing, shortened, valid_text
 from eosin.locks import one_writer
 from eosin.reporting.heatmap_pictures import draw_heatmap, draw_merged, draw_models
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from eosin.explanation.heatmap import FloatMap, Heatmap
     from eosin.pixels.reading import SkippedFile, UInt8Image
 
-FORMAT_VERSION = 1
 INDEX_NAME = "explanations.csv"
 HEATMAP_FILES: dict[str, Output | None] = {
     INDEX_NAME: table("index of heatmaps", "path", "model", "method", "overlay"),
@@ -87,14 +86,9 @@ class HeatmapFolder:
         import pandas as pd
 
         path = self.folder / INDEX_NAME
-        meta = {
-            "format_version": FORMAT_VERSION,
-            "kind": "explanations",
-            "images": self.explained,
-            "seen": self.seen,
-            "skipped": len(self.skipped),
-        }
-        write_table(pd.DataFrame(self._rows, columns=list(_COLUMNS)), path, meta=meta)
+        counts = {"images": self.explained, "seen": self.seen, "skipped": len(self.skipped)}
+        frame = pd.DataFrame(self._rows, columns=list(_COLUMNS))
+        write_table(frame, path, ExplanationsSidecar, counts)
         return path
 
     def _index(
@@ -119,8 +113,8 @@ class HeatmapFolder:
 
     def _name(self, path: Path) -> str:
         """The image's stem, with its folder and then a number where another image has it."""
-        stem = shortened(path.stem)  # what is added to it must have room in a name
-        wanted = [stem, f"{shortened(path.parent.name, 40)}-{shortened(stem, 120)}"]
+        stem = shortened(_as_name(path.stem))  # what is added to it must have room in a name
+        wanted = [stem, f"{shortened(_as_name(path.parent.name), 40)}-{shortened(stem, 120)}"]
         numbered = (f"{wanted[-1]}-{n}" for n in range(2, len(self._names) + 3))
         free = (name for name in (*wanted, *numbered) if name.lower() not in self._names)
         name = next(free)
@@ -183,6 +177,12 @@ def write_png(picture: UInt8Image, path: Path) -> None:
 def _write_maps(maps: dict[str, FloatMap], path: Path) -> None:
     with replacing(path) as draft, draft.open("wb") as stream:
         np.savez_compressed(stream, allow_pickle=False, **maps)
+
+
+def _as_name(part: str) -> str:
+    """A part of a path that is UTF-8 as it is; of another, the escapes without backslash."""
+    valid = valid_text(part)
+    return part if valid == part else valid.replace("\\", "_")
 
 
 def _file_name(model: str) -> str:

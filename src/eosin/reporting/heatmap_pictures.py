@@ -8,6 +8,7 @@ import numpy as np
 
 from eosin.explanation.heatmap import METHOD_NAMES
 from eosin.explanation.merge import family_means
+from eosin.files import valid_text
 from eosin.reporting.overlay import (
     BAD,
     GOOD,
@@ -52,9 +53,10 @@ def draw_heatmap(
 
 def draw_models(explanation: Explanation) -> UInt8Image:
     """Every network's map with its verdict, the mean of families of several, the merged map."""
-    path, image, members = explanation.path, explanation.image, explanation.members
+    image, members = explanation.image, explanation.members
+    name = valid_text(explanation.path.name)
     known = f"true class: {explanation.label}" if explanation.label else ""
-    cells = [Cell(image, "image", tuple(line for line in (path.name, known) if line))]
+    cells = [Cell(image, "image", tuple(line for line in (name, known) if line))]
     scores = explanation.scores or (None,) * len(members)
     cells += [_cell(image, *pair) for pair in zip(members, scores, strict=True)]
     families = [heatmap.family for heatmap in members]
@@ -67,7 +69,7 @@ def draw_models(explanation: Explanation) -> UInt8Image:
         cells.append(_cell(image, explanation.merged, title="merged, by probability"))
         spread = _disagreement(image, explanation.disagreement)
         cells.append(Cell(spread, "disagreement", ("bright where networks differ",)))
-    title = f"Evidence for {explanation.target} · {path.name}"
+    title = f"Evidence for {explanation.target} · {name}"
     return draw_panel(cells, title=title, key=f"evidence, 1 = most here; {_LINE}")
 
 
@@ -118,7 +120,7 @@ def _cell(
         "" if title else heatmap.backbone,
         says,
         "met this patient in training" if heatmap.seen else "",
-        _short_verdict(score),
+        "" if score is None else "faithful" if score.faithful else f"not faithful: {score.finding}",
     ]
     shown = tuple(line for line in lines if line)
     return Cell(blend(image, heatmap.values), title or heatmap.model, shown)
@@ -133,13 +135,6 @@ def _members_verdict(explanation: Explanation) -> tuple[str, ...]:
         f"Faithful: {faithful} of the {len(explanation.scores)} maps merged here. The merged one "
         "was not checked itself.",
     )
-
-
-def _short_verdict(score: FaithfulnessRow | None) -> str:
-    """A verdict without its figures; empty where there is none."""
-    if score is None:
-        return ""
-    return "faithful" if score.faithful else score.verdict.partition(" (")[0]
 
 
 def _predicted(explanation: Explanation, heatmap: Heatmap) -> str:

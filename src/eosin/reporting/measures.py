@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eosin.evaluation.glossary import GLOSSARY
+from eosin.artefacts.estimate import ALL, Scope
+from eosin.artefacts.glossary import GLOSSARY
 from eosin.reporting.tables import Table
-from eosin.reporting.wording import counted, interval, number
+from eosin.reporting.wording import cell, counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eosin.evaluation.evaluation import Estimate, Evaluation
+    from eosin.artefacts.evaluation import Evaluation
 
 _CLASS_METRICS = ("precision", "recall", "specificity", "f1", "roc_auc", "average_precision")
 
@@ -19,17 +20,14 @@ _CLASS_METRICS = ("precision", "recall", "specificity", "f1", "roc_auc", "averag
 def overall_table(evaluation: Evaluation, by_patient: Evaluation | None) -> Table:
     """Every measure of the whole at both levels, what it means and what must be known of it."""
     rows = []
-    for (metric, scope), found in evaluation.estimates.items():
-        if scope != "all":
+    levels = [evaluation] if by_patient is None else [evaluation, by_patient]
+    for found in evaluation.estimates:
+        if found.scope != ALL:
             continue
-        meaning = GLOSSARY[metric]
-        cells = [_figure(found)]
-        notes = [found.note]
-        if by_patient is not None:
-            other = by_patient.estimates.get((metric, scope))
-            cells.append(_figure(other) if other else "")
-            notes.append(other.note if other else "")
-        remark = "; ".join(dict.fromkeys(note for note in notes if note))
+        meaning = GLOSSARY[found.metric]
+        both = [level.value(found.metric) if level.has(found.metric) else None for level in levels]
+        cells = [cell(each) if each else "" for each in both]
+        remark = "; ".join(dict.fromkeys(each.note for each in both if each and each.note))
         lower = " Lower is better." if meaning.better == "lower" else ""
         explained = f"{meaning.sentence}{lower}" + (f"\n{remark}" if remark else "")
         rows.append((meaning.title, *cells, explained))
@@ -46,7 +44,7 @@ def overall_table(evaluation: Evaluation, by_patient: Evaluation | None) -> Tabl
 
 def class_table(evaluation: Evaluation) -> Table:
     """The measures of each class against the others."""
-    scopes = [(f"class {name}", name) for name in evaluation.task.classes]
+    scopes = [(Scope(name), name) for name in evaluation.task.classes]
     caption = "Each class against all others, at the most probable class."
     return _scope_table(evaluation, "Class", scopes, metrics=_CLASS_METRICS, caption=caption)
 
@@ -54,9 +52,9 @@ def class_table(evaluation: Evaluation) -> Table:
 def magnification_table(evaluation: Evaluation) -> Table | None:
     """The main measures at each magnification; None where there is one only."""
     steps = [
-        (scope, f"{scope.removeprefix('magnification ')}×")
+        (scope, f"{scope.magnification}×")
         for scope in evaluation.scopes
-        if scope.startswith("magnification ") and ", class " not in scope
+        if scope.magnification is not None and scope.class_name is None
     ]
     if not steps:
         return None
@@ -71,7 +69,7 @@ def magnification_table(evaluation: Evaluation) -> Table | None:
 def _scope_table(
     evaluation: Evaluation,
     first: str,
-    scopes: Sequence[tuple[str, str]],
+    scopes: Sequence[tuple[Scope, str]],
     *,
     metrics: Sequence[str],
     caption: str,
@@ -82,18 +80,13 @@ def _scope_table(
         rows.append(
             (
                 name,
-                *(_figure(each) for each in found),
+                *map(cell, found),
                 f"{found[0].images:,}",
                 f"{found[0].patients:,}",
             )
         )
     columns = (first, *(GLOSSARY[metric].title for metric in metrics), "Images", "Patients")
     return Table(caption, columns, tuple(rows), frozenset(range(1, len(columns))))
-
-
-def _figure(found: Estimate) -> str:
-    """A cell: the value, and its interval on a second line."""
-    return f"{number(found.value)}\n{interval(found.low, found.high)}".strip()
 
 
 def _n(evaluation: Evaluation) -> str:

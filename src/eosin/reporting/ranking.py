@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from eosin.artefacts.estimate import Scope
 from eosin.evaluation.calibration import reliability
 from eosin.evaluation.curves import precision_recall_band, roc_band
 from eosin.reporting.canvas import Drawing, as_drawing
 from eosin.reporting.curves import precision_recall_figure, roc_figure
 from eosin.reporting.reliability import reliability_figure
-from eosin.reporting.wording import number, with_interval
+from eosin.reporting.wording import capital, figure, number
 
 if TYPE_CHECKING:
+    from eosin.artefacts.evaluation import Evaluation
     from eosin.artefacts.predictions import Predictions
     from eosin.evaluation.curves import CurveBand
-    from eosin.evaluation.evaluation import Estimate, Evaluation
 
 BAND_RESAMPLES = 1000
 
@@ -81,7 +82,8 @@ def calibration_section(predictions: Predictions, evaluation: Evaluation) -> Cal
     caption = (
         "Points below the dashed line: the model is surer than it is right. Larger points and "
         "higher bars stand for more images; a point on few images says little. Calibration error "
-        f"{_text(evaluation.value('ece'))}, log loss {number(evaluation.value('log_loss').value)}, "
+        f"{figure(evaluation.value('ece'))}, "
+        f"log loss {number(evaluation.value('log_loss').value)}, "
         f"Brier score {number(evaluation.value('brier').value)}. "
         f"Protocol: {predictions.provenance.protocol.name}."
     )
@@ -96,32 +98,28 @@ def _roc(predictions: Predictions, evaluation: Evaluation, place: int) -> Drawin
     task = predictions.task
     band = roc_band(predictions, place, resamples=BAND_RESAMPLES, seed=evaluation.seed)
     at, ring = None, ""
-    sensitivity = evaluation.estimates.get(("sensitivity", "all"))
-    specificity = evaluation.estimates.get(("specificity", "all"))
-    if sensitivity and specificity and sensitivity.value is not None:
-        at = (1 - (specificity.value or 0.0), sensitivity.value)
-        ring = f" The ring is the decision {sensitivity.note}."
-    area = f"Area {_text(evaluation.value('roc_auc', f'class {task.classes[place]}'))}."
-    figure = roc_figure(band, at=at, small=not task.binary)
+    if task.binary:
+        found, specificity = evaluation.value("sensitivity"), evaluation.value("specificity").value
+        if found.value is not None:
+            at = (1 - (specificity or 0.0), found.value)
+            ring = f" The ring is the decision {found.note}."
+    area = f"Area {figure(evaluation.value('roc_auc', Scope(task.classes[place])))}."
+    drawn = roc_figure(band, at=at, small=not task.binary)
     title = "ROC curve" if task.binary else task.classes[place]
     caption = area + ring + _note(band)
-    return as_drawing(figure, name=f"roc-{place}", title=title, caption=caption)
+    return as_drawing(drawn, name=f"roc-{place}", title=title, caption=caption)
 
 
 def _precision(predictions: Predictions, evaluation: Evaluation, place: int) -> Drawing:
     task = predictions.task
     band = precision_recall_band(predictions, place, resamples=BAND_RESAMPLES, seed=evaluation.seed)
     share = float((predictions.label_index == place).mean())
-    found = evaluation.value("average_precision", f"class {task.classes[place]}")
-    figure = precision_recall_figure(band, prevalence=share, small=not task.binary)
+    found = evaluation.value("average_precision", Scope(task.classes[place]))
+    drawn = precision_recall_figure(band, prevalence=share, small=not task.binary)
     title = "Precision-recall curve" if task.binary else task.classes[place]
-    caption = f"Average precision {_text(found)}. Guessing gives {number(share)}.{_note(band)}"
-    return as_drawing(figure, name=f"precision-{place}", title=title, caption=caption)
-
-
-def _text(found: Estimate) -> str:
-    return with_interval(found.value, found.low, found.high)
+    caption = f"Average precision {figure(found)}. Guessing gives {number(share)}.{_note(band)}"
+    return as_drawing(drawn, name=f"precision-{place}", title=title, caption=caption)
 
 
 def _note(band: CurveBand) -> str:
-    return f" {band.note[0].upper()}{band.note[1:]}." if band.note else ""
+    return f" {capital(band.note)}." if band.note else ""

@@ -6,16 +6,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eosin.artefacts.run import EnsembleRun, ExportedRun, FoldsRun
+from eosin.artefacts.run import EnsembleRun, FoldsRun
 from eosin.reporting.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from eosin.artefacts.evaluation import Evaluation
     from eosin.artefacts.graph import Graph
     from eosin.artefacts.predictions import Predictions
     from eosin.artefacts.run import RunRecord
-    from eosin.evaluation.evaluation import Evaluation
     from eosin.networks.run import Run
 
     Facts = tuple[tuple[str, str, bool], ...]  # name, value, whether it is set as code
@@ -48,8 +48,8 @@ def settings_of(run: Run, predictions: Predictions) -> tuple[tuple[str, Facts], 
     ]
     if isinstance(record, FoldsRun | EnsembleRun) and record.vote:
         model.append(("Vote", record.vote, False))
-    if isinstance(record, ExportedRun):
-        model.append(("Exported as", _graph(record.graph), False))
+    if run.graph:
+        model.append(("Exported as", _graph(run.graph), False))
     scored = [
         ("Scored", provenance.split, False),
         ("Protocol", provenance.protocol.name, False),
@@ -59,8 +59,8 @@ def settings_of(run: Run, predictions: Predictions) -> tuple[tuple[str, Facts], 
     prints = [("Training manifest", record.fingerprint or "not recorded", True)]
     if record.weights_sha256:
         prints.append(("model.safetensors", record.weights_sha256, True))
-    if isinstance(record, ExportedRun):
-        prints += [(name, sha256, True) for name, sha256 in record.graph.files.items()]
+    if run.graph:
+        prints += [(name, sha256, True) for name, sha256 in run.graph.files.items()]
     prints += [(f"Member {member.path}", member.sha256, True) for member in record.inside]
     groups = (
         ("Model", tuple(model)),

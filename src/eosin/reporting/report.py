@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from eosin.artefacts.evaluation import Evaluation
     from eosin.artefacts.predictions import Predictions
-    from eosin.evaluation.evaluation import Evaluation
     from eosin.networks.run import Run
 
 _CONTENTS = (
@@ -150,7 +150,8 @@ def _require_same(run: Run, predictions: Predictions, evaluation: Evaluation) ->
             f"a report states 95 % intervals, the evaluation has {evaluation.confidence:.0%}; "
             "leave it out and it is made"
         )
-    if evaluation.images != len(predictions) or evaluation.provenance != predictions.provenance:
+    origin = predictions.provenance.in_valid_text()
+    if evaluation.images != len(predictions) or evaluation.provenance != origin:
         raise DataError(
             f"the evaluation is of {evaluation.images} images, the predictions hold "
             f"{len(predictions)}, or they come from different Runs; evaluate these predictions"
@@ -197,9 +198,10 @@ def _confusion(evaluation: Evaluation) -> ConfusionSection:
     import numpy as np
 
     classes = evaluation.task.classes
-    parts = [("", evaluation.confusion["all"])]
-    if evaluation.decision_confusion.get("all", parts[0][1]) != parts[0][1]:
-        parts.append((", at the locked threshold", evaluation.decision_confusion["all"]))
+    found = evaluation.counts()
+    parts = [("", found.predicted)]
+    if found.decided is not None and found.decided != found.predicted:
+        parts.append((", at the locked threshold", found.decided))
     matrices = []
     for suffix, cells in parts:
         counts = np.array(cells, dtype=np.int64)

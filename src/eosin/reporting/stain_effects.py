@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from eosin.artefacts.glossary import GLOSSARY
 from eosin.reporting.canvas import QUIET, Drawing, as_drawing, new_figure
-from eosin.reporting.comparison_tables import signed
 from eosin.reporting.dots import Dot, draw_dots, limits_of
 from eosin.reporting.tables import Table
-from eosin.reporting.wording import NO_BREAK, capital, counted
+from eosin.reporting.wording import capital, cell, counted, measured, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,10 +17,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from eosin.evaluation.draws import MeanFigure
+    from eosin.artefacts.estimate import Estimate, Level
     from eosin.evaluation.effects import Effect
 
-_TITLES = {"accuracy": "accuracy", "roc_auc": "ROC AUC", "macro_roc_auc": "macro ROC AUC"}
 _ROW = 0.34  # inches a row of a figure takes
 _CHANCE = 0.05  # share of 95 % intervals that exclude zero where nothing differs
 
@@ -31,7 +30,9 @@ class StainRow:
 
     Attributes:
         model: its name, without the step.
-        stain: the step.
+        stain: the step as the study says it.
+        step: the same beside none: what is added to none needs no mention of it.
+        drawn: whether the step only draws stains anew, and normalises nothing.
         protocol: the protocol's name.
         leaky: whether patients cross its splits.
         seed: of the split.
@@ -40,6 +41,8 @@ class StainRow:
 
     model: str
     stain: str
+    step: str
+    drawn: bool
     protocol: str
     leaky: bool
     seed: int
@@ -74,7 +77,7 @@ def stain_section(rows: Sequence[StainRow]) -> StainSection | None:
     """The section for these rows; None where there are none."""
     if not rows:
         return None
-    drawn = all(row.stain.startswith("none") for row in rows)
+    drawn = all(row.drawn for row in rows)
     protocols = dict.fromkeys(row.protocol for row in rows)
     return StainSection(
         title=f"What stain {'augmentation' if drawn else 'normalisation'} changes",
@@ -101,15 +104,15 @@ def stain_frame(rows: Sequence[StainRow]) -> pd.DataFrame:
             "protocol": row.protocol,
             "leaky": row.leaky,
             "seed": row.seed,
-            "level": effect.level,
-            "metric": effect.metric,
+            "level": effect.change.level,
+            "metric": effect.change.metric,
             "before": effect.before,
-            "difference": effect.value,
-            "low": effect.low,
-            "high": effect.high,
-            "images": effect.images,
-            "patients": effect.patients,
-            "note": effect.note,
+            "difference": effect.change.value,
+            "low": effect.change.low,
+            "high": effect.change.high,
+            "images": effect.change.images,
+            "patients": effect.change.patients,
+            "note": effect.change.note,
         }
         for row in rows
         for effect in row.effects
@@ -122,15 +125,15 @@ def verdict(effects: Sequence[Effect]) -> str:
     It names what rose and what fell beyond chance; where nothing did, it says that there is no
     evidence either way rather than that nothing changed.
     """
-    known = [effect for effect in effects if _tells(effect)]
+    known = [effect.change for effect in effects if _tells(effect.change)]
     if not known:
         return "no interval that shows a spread, so nothing can be said"
-    apart = [effect for effect in known if effect.beyond_chance]
+    apart = [change for change in known if change.excludes_zero]
     if not apart:
         whole = "the interval includes" if len(known) == 1 else "every interval includes"
         return f"{whole} zero: no evidence either way"
-    rose = [_title(effect) for effect in apart if (effect.value or 0) > 0]
-    fell = [_title(effect) for effect in apart if (effect.value or 0) <= 0]
+    rose = [measured(change) for change in apart if (change.value or 0) > 0]
+    fell = [measured(change) for change in apart if (change.value or 0) <= 0]
     said = [f"raises {' and '.join(rose)}"] if rose else []
     said += [f"lowers {' and '.join(fell)}"] if fell else []
     rest = "" if len(apart) == len(known) else "; the rest includes zero"
@@ -140,10 +143,10 @@ def verdict(effects: Sequence[Effect]) -> str:
 def _sentence(rows: Sequence[StainRow]) -> str:
     said = []
     for protocol in dict.fromkeys(row.protocol for row in rows):
-        effects = [e for row in rows if row.protocol == protocol for e in row.effects]
-        known = [effect for effect in effects if _tells(effect)]
-        up = sum(effect.beyond_chance and (effect.value or 0) > 0 for effect in known)
-        down = sum(effect.beyond_chance and (effect.value or 0) <= 0 for effect in known)
+        changes = [e.change for row in rows if row.protocol == protocol for e in row.effects]
+        known = [change for change in changes if _tells(change)]
+        up = sum(change.excludes_zero and (change.value or 0) > 0 for change in known)
+        down = sum(change.excludes_zero and (change.value or 0) <= 0 for change in known)
         said.append(
             f"Under “{protocol}”, of {counted(len(known), 'interval')} {up} lie above zero and "
             f"{down} below; by chance alone about {_CHANCE * len(known):.1f} would exclude it."
@@ -151,18 +154,18 @@ def _sentence(rows: Sequence[StainRow]) -> str:
     return " ".join(said)
 
 
-def _tells(effect: Effect) -> bool:
+def _tells(change: Estimate) -> bool:
     """Whether an interval shows a spread; at a ceiling of 1.000 every draw gives the same."""
-    return effect.low is not None and effect.low != effect.high
+    return change.low is not None and change.low != change.high
 
 
 def _part(protocol: str, rows: Sequence[StainRow], place: int) -> StainPart:
     models = dict.fromkeys((row.model, row.seed) for row in rows)
     tables = [_table([row for row in rows if (row.model, row.seed) == key]) for key in models]
-    figures = dict.fromkeys((e.level, e.metric) for row in rows for e in row.effects)
+    asked = dict.fromkeys((e.change.level, e.change.metric) for row in rows for e in row.effects)
     drawings = [
-        _drawing(rows, level, metric, name=f"stain-{place}-{number}")
-        for number, (level, metric) in enumerate(figures, 1)
+        _drawing(rows, level, metric, name=f"stain-{place}-{count}")
+        for count, (level, metric) in enumerate(asked, 1)
     ]
     return StainPart(protocol, tuple(tables), tuple(d for d in drawings if d is not None))
 
@@ -170,15 +173,15 @@ def _part(protocol: str, rows: Sequence[StainRow], place: int) -> StainPart:
 def _table(rows: Sequence[StainRow]) -> Table:
     """The steps of one model under one protocol and seed."""
     first = rows[0]
-    columns = [capital(_title(effect)) for effect in first.effects]
-    scored = {effect.level: effect for effect in first.effects}
+    columns = [capital(measured(effect.change)) for effect in first.effects]
+    scored = {effect.change.level: effect.change for effect in first.effects}
     counts = [
-        f"{counted(effect.images, 'image')} of {_patients(effect)}"
+        f"{counted(change.images, 'image')} of {counted(change.patients, 'patient')}"
         + (" at patient level" if level == "patient" else "")
-        for level, effect in scored.items()
+        for level, change in scored.items()
     ]
     before = ", ".join(
-        f"{_title(effect)} {effect.before:.3f}"
+        f"{measured(effect.change)} {number(effect.before)}"
         for effect in first.effects
         if effect.before is not None
     )
@@ -187,7 +190,7 @@ def _table(rows: Sequence[StainRow]) -> Table:
         f"patients ({'; '.join(counts)}). Without a step: {before}."
     )
     cells = [
-        (_step(row), *(difference_cell(effect) for effect in row.effects), verdict(row.effects))
+        (row.step, *(difference_cell(e.change) for e in row.effects), verdict(row.effects))
         for row in rows
     ]
     heads = ("Stain step", *columns, "What it says")
@@ -195,60 +198,36 @@ def _table(rows: Sequence[StainRow]) -> Table:
     return Table(caption, heads, tuple(cells), flush, prose=frozenset({len(heads) - 1}))
 
 
-def _drawing(rows: Sequence[StainRow], level: str, metric: str, *, name: str) -> Drawing | None:
+def _drawing(rows: Sequence[StainRow], level: Level, metric: str, *, name: str) -> Drawing | None:
     """One figure of every step, around zero; None where it shows no spread anywhere."""
     several = len({(row.model, row.seed) for row in rows}) > 1
     dots = [
-        Dot(_label(row, several=several), e.value, e.low, e.high, e.beyond_chance)
+        Dot(_label(row, several=several), change, change.excludes_zero)
         for row in rows
-        for e in row.effects
-        if (e.level, e.metric) == (level, metric) and e.value is not None
+        for change in (effect.change for effect in row.effects)
+        if (change.level, change.metric) == (level, metric) and change.value is not None
     ]
-    if not any(dot.low != dot.high for dot in dots):
+    if not any(_tells(dot.figure) for dot in dots):
         return None
-    by = "by image" if level == "image" else "by patient"
-    title = f"Change in {_TITLES.get(metric, metric)}, {by}"
+    title = f"Change in {GLOSSARY[metric].name}, by {level}"
     caption = "Right of the line the step helps. Filled: its interval excludes zero."
     return as_drawing(_figure(dots), name=name, title=title, caption=caption)
 
 
 def _figure(dots: Sequence[Dot]) -> Figure:
-    figure, (axes,) = new_figure(4.6, 0.75 + _ROW * len(dots))
-    low, high = limits_of([*dots, Dot("", 0.0, None, None)])  # zero is always in sight
-    draw_dots(axes, dots, within=(low, high))
+    sheet, (axes,) = new_figure(4.6, 0.75 + _ROW * len(dots))
+    draw_dots(axes, dots, within=limits_of(dots, 0.0))  # zero is always in sight
     axes.locator_params(axis="x", nbins=4)
     axes.axvline(0, color=QUIET, linewidth=1.2, linestyle=(0, (4, 3)), zorder=0)
-    return figure
+    return sheet
 
 
 def _label(row: StainRow, *, several: bool) -> str:
-    return f"{_step(row)}\n{row.model}, seed {row.seed}" if several else _step(row)
+    return f"{row.step}\n{row.model}, seed {row.seed}" if several else row.step
 
 
-def _step(row: StainRow) -> str:
-    """The step beside none: what is added to none needs no mention of it."""
-    return row.stain.removeprefix("none + ")
-
-
-def figure_title(metric: str, level: str) -> str:
-    """The name of a figure as a reader should see it, e.g. ``ROC AUC by patient``."""
-    name = _TITLES.get(metric, metric)
-    return f"{name} by patient" if level == "patient" else name
-
-
-def difference_cell(figure: Effect | MeanFigure) -> str:
+def difference_cell(found: Estimate) -> str:
     """A signed difference over its interval, or why it has none."""
-    if figure.value is None:
-        return f"–\n{figure.note}"
-    number = signed(figure.value)
-    if figure.low is None or figure.high is None:
-        return f"{number}\n{figure.note or 'no interval'}"
-    return f"{number}\n[{signed(figure.low)},{NO_BREAK}{signed(figure.high)}]"
-
-
-def _title(effect: Effect) -> str:
-    return figure_title(effect.metric, effect.level)
-
-
-def _patients(effect: Effect) -> str:
-    return counted(effect.patients, "patient")
+    if found.low is None:
+        return f"{number(found.value, signed=True)}\n{found.note}"
+    return cell(found, signed=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from eosin.errors import DataError
-from eosin.pixels.reading import SkippedFile, UInt8Image, is_image_name, read_image
+from eosin.files import valid_text
+from eosin.pixels.image_files import find_image_files
+from eosin.pixels.reading import SkippedFile, UInt8Image, read_image
 from eosin.pixels.stain import NORMALIZERS, StainEstimate, StainNormalizer, create_normalizer
 from eosin.pixels.stain_jitter import restain
 from eosin.pixels.stain_sources import fit_to_file
@@ -70,7 +72,9 @@ def write_stain_sheet(
     Raises:
         DataError: no image, none that can be read, or none that shows stained tissue.
     """
-    files = _chosen(places, most)
+    found = find_image_files(places)
+    found.require_images(places)
+    files = _spread(found.images, most)
     images, skipped = _read(files)
     if not images:
         raise DataError(f"none of the {len(files)} images could be read: {skipped[0].reason}")
@@ -78,31 +82,20 @@ def write_stain_sheet(
     groups = [_Group("Original", ("as it is",))]
     groups += [_Group(m.method.capitalize(), _columns(m)) for m in methods]
     rows = [
-        _Row(path.name, ((_Tile(image),), *(_tiles(image, m) for m in methods)))
+        _Row(valid_text(path.name), ((_Tile(image),), *(_tiles(image, m) for m in methods)))
         for path, image in images.items()
     ]
     median = f"the median stain of the {len(images)} images shown"
-    given = f"the stain of {target.name}" if target else median
+    given = f"the stain of {valid_text(target.name)}" if target else median
     if len(images) == 1 and not target:
         given = "the image's own stain"
     write_png(_draw(groups, rows, given), out)
-    return tuple(skipped)
+    return (*found.skipped, *skipped)
 
 
-def _chosen(places: Sequence[Path], most: int) -> list[Path]:
-    files = [file for place in places for file in sorted(_files(place))]
-    if not files:
-        shown = ", ".join(map(str, places))
-        raise DataError(f"{shown}: no image found (want .png, .jpg, .tif or .bmp files)")
+def _spread(files: Sequence[Path], most: int) -> list[Path]:
     picked = np.linspace(0, len(files) - 1, min(most, len(files))).round().astype(int)
     return [files[place] for place in picked]
-
-
-def _files(place: Path) -> Iterator[Path]:
-    if not place.is_dir():
-        yield place
-        return
-    yield from (path for path in place.rglob("*") if path.is_file() and is_image_name(path))
 
 
 def _read(files: Sequence[Path]) -> tuple[dict[Path, UInt8Image], list[SkippedFile]]:

@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from eosin.artefacts.glossary import GLOSSARY
 from eosin.files import write_text
 from eosin.reporting.draws_section import draws_tables
 from eosin.reporting.html import render
 from eosin.reporting.stain_effects import stain_section
 from eosin.reporting.tables import Table
-from eosin.reporting.wording import counted, with_interval
+from eosin.reporting.wording import cell, counted, interval, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import pandas as pd
-
+    from eosin.artefacts.estimate import Estimate, Level
+    from eosin.artefacts.evaluation import Evaluation
     from eosin.evaluation.leakage import Leakage, MeterRow
     from eosin.reporting.draws_section import DrawsRow
     from eosin.reporting.stain_effects import StainRow
 
-_METRICS = {
-    "roc_auc": "ROC AUC",
-    "macro_roc_auc": "Macro ROC AUC",
-    "accuracy": "Accuracy",
-    "balanced_accuracy": "Balanced accuracy",
-    "macro_precision": "Macro precision",
-    "macro_recall": "Macro recall",
-    "macro_f1": "Macro F1",
-}
+_METRICS = ("accuracy", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1")
+
+
+class ResultRow(NamedTuple):
+    """One model at one level: what to call it, what it got, and the seconds that took."""
+
+    name: str
+    evaluation: Evaluation
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class StudyFacts:
     Attributes:
         title: of the study.
         dataset: its name.
+        models: how many models and ensembles have a result.
         images: how many were read.
         patients: how many; 0 where they are unknown.
         settings: name and value of each setting.
@@ -49,16 +51,23 @@ class StudyFacts:
 
     title: str
     dataset: str
+    models: int
     images: int
     patients: int
     settings: tuple[tuple[str, str], ...]
     failures: tuple[tuple[str, str], ...] = ()
 
 
+def headline_figures(evaluation: Evaluation) -> list[Estimate]:
+    """What a study tells of each model."""
+    area = "roc_auc" if evaluation.task.binary else "macro_roc_auc"
+    return [evaluation.value(metric) for metric in (area, *_METRICS)]
+
+
 def write_study_page(
     facts: StudyFacts,
     meter: Sequence[MeterRow],
-    frame: pd.DataFrame,
+    results: Sequence[ResultRow],
     path: Path,
     *,
     stains: Sequence[StainRow] = (),
@@ -69,7 +78,7 @@ def write_study_page(
     Args:
         facts: what the study was.
         meter: the leakage meter, one row a model and leaky protocol; may be empty.
-        frame: one row a model, protocol and level, as ``study.table.result_frame`` gives it.
+        results: one row a model, protocol and level.
         path: of the page.
         stains: what each stain step changes against none; may be empty.
         draws: each model over several draws of the folds; may be empty.
@@ -79,11 +88,11 @@ def write_study_page(
     known = {
         "title": facts.title,
         "sentence": _sentence(meter),
-        "cover": _cover(facts, frame),
+        "cover": _cover(facts, results),
         "meters": [_meter(row) for row in meter],
         "stains": section,
         "draws": draws_tables(draws),
-        "tables": _tables(frame),
+        "tables": _tables(results),
         "failures": _failures(facts),
         "settings": facts.settings,
     }
@@ -101,7 +110,7 @@ def _sentence(meter: Sequence[MeterRow]) -> str:
     gaps: dict[str, list[Leakage]] = {}
     for row in meter:
         own = gaps.setdefault(row.leaky_protocol, [])
-        own += [leak for leak in row.leaks if leak.metric == "accuracy"]
+        own += [leak for leak in row.leaks if leak.added.metric == "accuracy"]
     if not gaps:
         return (
             "No leaky protocol stands beside a patient-level one in this study, so there is no "
@@ -111,27 +120,26 @@ def _sentence(meter: Sequence[MeterRow]) -> str:
 
 
 def _flattery(protocol: str, leaks: Sequence[Leakage]) -> str:
-    worst = max(leaks, key=lambda leak: leak.difference)
-    beyond = [leak for leak in leaks if leak.low is not None and leak.low > 0]
+    worst = max(leaks, key=lambda leak: leak.added.value or 0)
+    beyond = [leak for leak in leaks if leak.flatters]
     if not beyond:
         return f"“{protocol}” flatters no model of this study in accuracy beyond chance."
     return (
         f"“{protocol}” flatters {len(beyond)} of {counted(len(leaks), 'model')}, at most by "
-        f"{worst.difference:.2f} accuracy: {worst.leaky:.3f} for a model that gets "
-        f"{worst.honest:.3f} on patients it has not seen."
+        f"{worst.added.value:.2f} accuracy: {number(worst.leaky)} for a model that gets "
+        f"{number(worst.honest)} on patients it has not seen."
     )
 
 
-def _cover(facts: StudyFacts, frame: pd.DataFrame) -> list[tuple[str, str]]:
+def _cover(facts: StudyFacts, results: Sequence[ResultRow]) -> list[tuple[str, str]]:
     patients = f"{facts.patients:,}" if facts.patients else "not known"
-    models = frame["model"].nunique() if len(frame) else 0
-    protocols = frame["protocol"].nunique() if len(frame) else 0
+    protocols = {row.evaluation.provenance.protocol.name for row in results}
     return [
         ("Dataset", facts.dataset),
         ("Images", f"{facts.images:,}"),
         ("Patients", patients),
-        ("Models and ensembles", f"{models}"),
-        ("Protocols", f"{protocols}"),
+        ("Models and ensembles", f"{facts.models}"),
+        ("Protocols", f"{len(protocols)}"),
     ]
 
 
@@ -145,60 +153,46 @@ def _meter(row: MeterRow) -> dict[str, object]:
 
 
 def _gauge(leak: Leakage) -> dict[str, object]:
-    low, high = sorted((leak.honest, leak.leaky))
-    between = (
-        "" if leak.low is None or leak.high is None else f"[{leak.low:+.3f}, {leak.high:+.3f}]"
-    )
+    honest, leaky = (100 * (value or 0.0) for value in (leak.honest, leak.leaky))
     return {
-        "metric": _METRICS.get(leak.metric, leak.metric),
-        "honest": f"{leak.honest:.3f}",
-        "leaky": f"{leak.leaky:.3f}",
-        "difference": f"{leak.difference:+.3f}",
-        "between": between,
+        "metric": GLOSSARY[leak.added.metric].title,
+        "honest": number(leak.honest),
+        "leaky": number(leak.leaky),
+        "difference": number(leak.added.value, signed=True),
+        "between": interval(leak.added, signed=True),
         "sentence": leak.sentence,
-        "beyond": leak.low is not None and leak.low > 0,
-        "patients": counted(leak.patients, "patient"),
-        "from": f"{100 * low:.1f}%",
-        "width": f"{100 * (high - low):.1f}%",
-        "honest_at": f"{100 * leak.honest:.1f}%",
-        "leaky_at": f"{100 * leak.leaky:.1f}%",
+        "beyond": leak.flatters,
+        "patients": counted(leak.added.patients, "patient"),
+        "from": f"{min(honest, leaky):.1f}%",
+        "width": f"{abs(leaky - honest):.1f}%",
+        "honest_at": f"{honest:.1f}%",
+        "leaky_at": f"{leaky:.1f}%",
     }
 
 
-def _tables(frame: pd.DataFrame) -> list[Table]:
-    tables = []
-    for (protocol, level), part in frame.groupby(["protocol", "level"], sort=False):
-        metrics = [name for name in _METRICS if name in part.columns and part[name].notna().any()]
-        columns = ("Model", *(_METRICS[name] for name in metrics), "Images", "Patients", "Seconds")
-        rows = [
-            (
-                _name(row),
-                *(_cell(row, name) for name in metrics),
-                f"{row['images']:,}",
-                f"{row['patients']:,}",
-                f"{row['seconds']:.0f}",
-            )
-            for _, row in part.iterrows()
-        ]
-        caption = f"{protocol}, figures by {level}, each with its 95 % interval over patients."
-        tables.append(Table(caption, columns, tuple(rows), frozenset(range(1, len(columns)))))
-    return tables
+def _tables(results: Sequence[ResultRow]) -> list[Table]:
+    groups: dict[tuple[str, Level], list[ResultRow]] = {}
+    for row in results:
+        key = row.evaluation.provenance.protocol.name, row.evaluation.level
+        groups.setdefault(key, []).append(row)
+    return [_table(protocol, level, rows) for (protocol, level), rows in groups.items()]
 
 
-def _name(row: pd.Series) -> str:
-    details = [] if row["stain"] == "none" else [row["stain"]]
-    return "\n".join([row["model"], ", ".join([*details, f"seed {row['seed']}"])])
-
-
-def _cell(row: pd.Series, metric: str) -> str:
-    import math
-
-    value, low, high = (
-        math.nan if row[name] is None else float(row[name])
-        for name in (metric, f"{metric} low", f"{metric} high")
+def _table(protocol: str, level: Level, rows: Sequence[ResultRow]) -> Table:
+    titles = [GLOSSARY[each.metric].title for each in headline_figures(rows[0].evaluation)]
+    columns = ("Model", *titles, "Images", "Patients", "Seconds")
+    cells = tuple(
+        (
+            row.name,
+            *map(cell, headline_figures(row.evaluation)),
+            f"{row.evaluation.images:,}",
+            f"{row.evaluation.patients:,}",
+            f"{row.seconds:.0f}",
+        )
+        for row in rows
     )
-    number, _, between = with_interval(value, low, high).partition(" ")
-    return f"{number}\n{between}" if between else number
+    caption = f"{protocol}, figures by {level}, each with its 95 % interval over patients."
+    return Table(caption, columns, cells, frozenset(range(1, len(columns))))
 
 
 def _failures(facts: StudyFacts) -> Table | None:

@@ -10,8 +10,8 @@ from eosin.reporting.wording import counted, number
 if TYPE_CHECKING:
     import pandas as pd
 
+    from eosin.artefacts.evaluation import Evaluation
     from eosin.artefacts.predictions import Predictions
-    from eosin.evaluation.evaluation import Evaluation
     from eosin.tasks import Task
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from eosin.evaluation.glossary import GLOSSARY
-from eosin.reporting.wording import counted, interval, number, per_cent, whole
+from eosin.artefacts.glossary import GLOSSARY
+from eosin.reporting.wording import capital, counted, figure, interval, number, per_cent, whole
 
 if TYPE_CHECKING:
+    from eosin.artefacts.estimate import Estimate
+    from eosin.artefacts.evaluation import Evaluation
     from eosin.artefacts.predictions import Predictions
-    from eosin.evaluation.evaluation import Estimate, Evaluation
     from eosin.networks.run import Run
 
 
@@ -115,14 +116,16 @@ def remarks(predictions: Predictions, evaluation: Evaluation) -> tuple[str, ...]
     chance = 1 / len(task.classes)
     if balanced.value is None:
         return tuple(lines)
-    if balanced.low is None:
+    if balanced.low is None or balanced.high is None:
         against = f"Balanced accuracy is {number(balanced.value)}, guessing gives {number(chance)}"
         return (*lines, f"{against}; there is no interval for it, so that proves nothing.")
-    shown = f"Balanced accuracy is {number(balanced.value)} {interval(balanced.low, balanced.high)}"
+    shown = f"Balanced accuracy is {figure(balanced)}"
     if balanced.low > chance:
         leaky = predictions.provenance.protocol.leaky
         tail = ", but remembering patients is enough to reach that." if leaky else "."
         lines.append(f"{shown}: better than guessing ({number(chance)}){tail}")
+    elif balanced.high < chance:
+        lines.append(f"{shown}: worse than guessing ({number(chance)}).")
     else:
         lines.append(
             f"{shown}: the interval holds {number(chance)}, so these images give no evidence that "
@@ -133,19 +136,21 @@ def remarks(predictions: Predictions, evaluation: Evaluation) -> tuple[str, ...]
 
 def headline_panel(evaluation: Evaluation, *, title: str, caption: str) -> Panel:
     """The few figures that matter most for this task, each with its interval and with chance."""
-    counts = [sum(row) for row in evaluation.confusion["all"]]
+    counts = [sum(row) for row in evaluation.counts().predicted]
     chances = {
         "accuracy": max(counts) / sum(counts),
         "balanced_accuracy": 1 / len(counts),
     }
-    found = {name: evaluation.value(name) for name in _headline_metrics(evaluation)}
-    notes = dict.fromkeys(each.note for each in found.values() if each.note)
+    found = [evaluation.value(name) for name in _headline_metrics(evaluation)]
+    notes = dict.fromkeys(each.note for each in found if each.note)
     marks = {note: str(place) for place, note in enumerate(notes, 1)}
     rows = [
-        _shown(name, each, chances.get(name, GLOSSARY[name].chance), marks.get(each.note, ""))
-        for name, each in found.items()
+        _shown(
+            each, chances.get(each.metric, GLOSSARY[each.metric].chance), marks.get(each.note, "")
+        )
+        for each in found
     ]
-    footnotes = tuple((mark, f"{note[0].upper()}{note[1:]}.") for note, mark in marks.items())
+    footnotes = tuple((mark, f"{capital(note)}.") for note, mark in marks.items())
     return Panel(title, caption, tuple(rows), footnotes)
 
 
@@ -157,20 +162,19 @@ def _headline_metrics(evaluation: Evaluation) -> list[str]:
         names += ["quadratic_kappa", "adjacent_error", "macro_roc_auc"]
     else:
         names += ["macro_f1", "macro_roc_auc"]
-    recognition = ("patient_recognition_rate", "all") in evaluation.estimates
-    if evaluation.level == "image" and recognition:
+    if evaluation.has("patient_recognition_rate"):
         names.append("patient_recognition_rate")
     return names
 
 
-def _shown(metric: str, estimate: Estimate, chance: float | None, mark: str) -> Shown:
+def _shown(estimate: Estimate, chance: float | None, mark: str) -> Shown:
     value, low, high = estimate.value, estimate.low, estimate.high
     inside = value is not None and 0 <= value <= 1
     low, high = (value, value) if low is None or high is None else (low, high)
     return Shown(
-        label=GLOSSARY[metric].title,
+        label=GLOSSARY[estimate.metric].title,
         number=number(value),
-        between=interval(estimate.low, estimate.high),
+        between=interval(estimate),
         value_at=_place(value),
         low_at=_place(low),
         high_at=_place(high),

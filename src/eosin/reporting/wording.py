@@ -2,22 +2,52 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from eosin.artefacts.glossary import GLOSSARY
+
+if TYPE_CHECKING:
+    from eosin.artefacts.estimate import Estimate
+
 NO_BREAK = "\u00a0"  # a space that does not break
 
 
-def number(value: float | None) -> str:
-    """Three decimals, e.g. ``0.964``; an en dash where there is none."""
-    return "–" if value is None else f"{value:.3f}"
+def number(value: float | None, *, signed: bool = False) -> str:
+    """Three decimals, e.g. ``0.964``; an en dash where there is none.
+
+    With its sign a difference is ``+0.031``, ``−0.120`` or, rounded to nothing, ``0.000``.
+    """
+    if value is None:
+        return "–"
+    if not signed:
+        return f"{value:.3f}"
+    text = f"{abs(value):.3f}"
+    return ("" if float(text) == 0 else "+" if value > 0 else "−") + text
 
 
-def interval(low: float | None, high: float | None) -> str:
+def interval(found: Estimate, *, signed: bool = False, space: str = NO_BREAK) -> str:
     """``[0.941, 0.981]``, or nothing where there is none."""
-    return "" if low is None or high is None else f"[{low:.3f},{NO_BREAK}{high:.3f}]"
+    if found.low is None or found.high is None:
+        return ""
+    return f"[{number(found.low, signed=signed)},{space}{number(found.high, signed=signed)}]"
 
 
-def with_interval(value: float | None, low: float | None, high: float | None) -> str:
-    """``0.964 [0.941, 0.981]``."""
-    return f"{number(value)} {interval(low, high)}".strip()
+def figure(found: Estimate, *, space: str = NO_BREAK) -> str:
+    """``0.964 [0.941, 0.981]``, on one line; ``space`` stands within the interval."""
+    return f"{number(found.value)} {interval(found, space=space)}".strip()
+
+
+def cell(found: Estimate, *, signed: bool = False, starred: bool = False) -> str:
+    """The same for a table: the value over its interval, starred where that excludes zero."""
+    star = f"{NO_BREAK}★" if starred and found.excludes_zero else ""
+    between = interval(found, signed=signed)
+    return f"{number(found.value, signed=signed)}{star}\n{between}".strip()
+
+
+def measured(found: Estimate) -> str:
+    """What a figure measures, inside a sentence: ``accuracy``, ``ROC AUC by patient``."""
+    name = GLOSSARY[found.metric].name
+    return f"{name} by patient" if found.level == "patient" else name
 
 
 def per_cent(share: float) -> str:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.codec import with_changes, write_artefact
+from eosin.artefacts.evaluation import Evaluation, read_evaluation
 from eosin.artefacts.predictions import Predictions, read_predictions
 from eosin.artefacts.study import CellState, read_cell_state
 from eosin.data.splits import split_by_fractions, split_into_folds
 from eosin.evaluation.evaluate import evaluate_predictions
-from eosin.evaluation.evaluation import Evaluation, read_evaluation
 from eosin.files import sha256_of
 from eosin.networks.backbones import resolve_backbone
 from eosin.networks.run import PREDICTIONS_NAME, Run, read_run
@@ -54,6 +54,11 @@ class Result:
     image: Evaluation
     patient: Evaluation | None
     seconds: float
+
+    @property
+    def evaluations(self) -> list[Evaluation]:
+        """By image, then by patient."""
+        return [self.image] if self.patient is None else [self.image, self.patient]
 
 
 def divide(manifest: Manifest, design: Design, seed: int) -> Manifest:

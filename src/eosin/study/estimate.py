@@ -85,8 +85,8 @@ def _seconds_an_image(study: StudyFile, backbone: str) -> float:
     """Seconds of one forward pass, measured on a random network of the same shape."""
     import numpy as np
 
-    from eosin.inference.engines import TorchEngine
     from eosin.networks.classifier import build_classifier
+    from eosin.networks.torch_engine import TorchEngine
 
     classifier = build_classifier(backbone, classes=2)
     spec = classifier.spec.preprocessing(size=study.training.image_size)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eosin.artefacts.run import FoldsRun
 from eosin.explanation.explain import ExplainOptions, explain
 from eosin.inference.images import select_split
 from eosin.reporting.heatmap_folder import write_heatmaps
@@ -56,7 +55,7 @@ def draw_heatmaps(
         The folder written.
 
     """
-    runs, cell = [_first_fold(result.run) for result in group], group[0].cell
+    runs, cell = [_first(result.run) for result in group], group[0].cell
     out = (folder / cell.name).parent
     records = {result.cell.name: result.run.sha256 for result in group}
     make_once(
@@ -76,5 +75,6 @@ def _draw(runs: Sequence[Run], cell: Cell, manifest: Manifest, out: Path, *, ima
     write_heatmaps(explain(runs, wanted, ExplainOptions(merge=len(runs) > 1, split="test")), out)
 
 
-def _first_fold(run: Run) -> Run:
-    return run.open_members()[0] if isinstance(run.record, FoldsRun) else run
+def _first(run: Run) -> Run:
+    """The Run that held out the first fold, or ``run`` where there are no folds."""
+    return (run.open_members() or (run,))[0]

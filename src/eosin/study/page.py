@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eosin.files import replacing
+from eosin.artefacts.tables import write_csv
 from eosin.reporting.draws_section import draws_frame
 from eosin.reporting.stain_effects import stain_frame
 from eosin.reporting.study_page import StudyFacts, write_study_page
-from eosin.study.table import draws_rows, leakage_rows, result_frame, stain_rows
+from eosin.study.table import draws_rows, leakage_rows, result_frame, result_rows, stain_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pandas as pd
 
     from eosin.study.study import StudyResult
 
@@ -25,15 +23,14 @@ def write_study(found: StudyResult, folder: Path) -> tuple[Path, Path]:
     ``draws.csv``.
     """
     config = found.study.config
-    frame = result_frame(found.results)
     table = folder / "study.csv"
-    _write_frame(frame, table)
+    write_csv(result_frame(found.results), table)
     stains = stain_rows(found.results, resamples=config.resamples)
     if stains:
-        _write_frame(stain_frame(stains), folder / "stain-effects.csv")
+        write_csv(stain_frame(stains), folder / "stain-effects.csv")
     draws = draws_rows(found.results, resamples=config.resamples)
     if draws:
-        _write_frame(draws_frame(draws), folder / "draws.csv")
+        write_csv(draws_frame(draws), folder / "draws.csv")
     settings = {**config.model_dump(mode="json", exclude={"root"})}
     settings |= {
         f"training: {k}": v for k, v in found.study.training.model_dump(mode="json").items()
@@ -41,16 +38,19 @@ def write_study(found: StudyResult, folder: Path) -> tuple[Path, Path]:
     facts = StudyFacts(
         title=config.title,
         dataset=config.dataset,
+        models=len({result.cell.model for result in found.results}),
         images=found.images,
         patients=found.patients,
         settings=tuple((name, str(value)) for name, value in settings.items()),
         failures=tuple((cell.name, reason) for cell, reason in found.failures),
     )
     meter = leakage_rows(found.results, resamples=config.resamples)
-    page = write_study_page(facts, meter, frame, folder / "study.html", stains=stains, draws=draws)
+    page = write_study_page(
+        facts,
+        meter,
+        result_rows(found.results),
+        folder / "study.html",
+        stains=stains,
+        draws=draws,
+    )
     return page, table
-
-
-def _write_frame(frame: pd.DataFrame, path: Path) -> None:
-    with replacing(path) as draft:
-        frame.to_csv(draft, index=False)

@@ -63,6 +63,11 @@ class Staining:
         return self.text.replace(" + ", "+").replace(" ", "_")
 
     @property
+    def step(self) -> str:
+        """The step beside none: what is added to none needs no mention of it."""
+        return self.text.removeprefix(f"{BASELINE} + ")
+
+    @property
     def drawn(self) -> bool:
         """Whether it changes images anew each epoch, so that only fine-tuning can learn from it."""
         return bool(self.jitter or self.exchange)

@@ -10,17 +10,17 @@ from eosin.evaluation.effects import measure_effects
 from eosin.evaluation.leakage import MeterRow, measure_leakage
 from eosin.reporting.draws_section import DrawsRow
 from eosin.reporting.stain_effects import StainRow
-from eosin.study.stains import BASELINE
+from eosin.reporting.study_page import ResultRow, headline_figures
+from eosin.study.stains import BASELINE, Staining
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import pandas as pd
 
-    from eosin.evaluation.evaluation import Evaluation
+    from eosin.artefacts.evaluation import Evaluation
     from eosin.study.cells import Result
-
-METRICS = ("accuracy", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1")
+    from eosin.study.plan import Cell
 
 
 def result_frame(results: Sequence[Result]) -> pd.DataFrame:
@@ -31,7 +31,18 @@ def result_frame(results: Sequence[Result]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    return pd.DataFrame(list(_rows(results)))
+    return pd.DataFrame(
+        _fields(result, evaluation) for result in results for evaluation in result.evaluations
+    )
+
+
+def result_rows(results: Sequence[Result]) -> list[ResultRow]:
+    """The same rows for the page."""
+    return [
+        ResultRow(_lines(result.cell), evaluation, result.seconds)
+        for result in results
+        for evaluation in result.evaluations
+    ]
 
 
 def leakage_rows(results: Sequence[Result], *, resamples: int = 2000) -> tuple[MeterRow, ...]:
@@ -77,6 +88,8 @@ def stain_rows(results: Sequence[Result], *, resamples: int = 2000) -> tuple[Sta
             StainRow(
                 model=cell.model,
                 stain=cell.stain,
+                step=Staining.parse(cell.stain).step,
+                drawn=Staining.parse(cell.stain).method == BASELINE,
                 protocol=protocol.name,
                 leaky=protocol.leaky,
                 seed=cell.seed,
@@ -130,14 +143,13 @@ def title_of(result: Result) -> str:
     return f"{cell.model}{stain}"
 
 
-def _rows(results: Sequence[Result]) -> Iterator[dict[str, object]]:
-    for result in results:
-        for evaluation in (result.image, result.patient):
-            if evaluation is not None:
-                yield _row(result, evaluation)
+def _lines(cell: Cell) -> str:
+    """A model over its stain step, where it has one, and its seed."""
+    stain = "" if cell.stain == BASELINE else f"{cell.stain}, "
+    return f"{cell.model}\n{stain}seed {cell.seed}"
 
 
-def _row(result: Result, evaluation: Evaluation) -> dict[str, object]:
+def _fields(result: Result, evaluation: Evaluation) -> dict[str, object]:
     cell, protocol = result.cell, result.predictions.provenance.protocol
     row: dict[str, object] = {
         "model": cell.model,
@@ -151,9 +163,7 @@ def _row(result: Result, evaluation: Evaluation) -> dict[str, object]:
         "patients": evaluation.patients,
         "seconds": result.seconds,
     }
-    area = "roc_auc" if evaluation.task.binary else "macro_roc_auc"
-    for metric in (area, *METRICS):
-        estimate = evaluation.value(metric)
-        row |= {metric: estimate.value, f"{metric} low": estimate.low}
-        row[f"{metric} high"] = estimate.high
+    for each in headline_figures(evaluation):
+        row |= {each.metric: each.value, f"{each.metric} low": each.low}
+        row[f"{each.metric} high"] = each.high
     return row

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from eosin.networks.tensors import own_tensors
+
 if TYPE_CHECKING:
     from eosin.networks.classifier import Classifier
 
@@ -25,7 +27,8 @@ class MovingAverage:
         self.network = copy.deepcopy(followed).eval().requires_grad_(False)
         # Collected once, and moved all at once: a network has hundreds of small tensors, and on a
         # GPU each would be a launch of its own.
-        own, towards = self.network.state_dict(), followed.state_dict()
+        # Tied weights stand there once: moved under each of their names they would run ahead.
+        own, towards = own_tensors(self.network), own_tensors(followed)
         moving = [name for name, tensor in own.items() if tensor.is_floating_point()]
         counters = [name for name in own if name not in set(moving)]
         self._moving, self._towards = [own[n] for n in moving], [towards[n] for n in moving]

@@ -13,7 +13,8 @@ from eosin.artefacts.predictions import Predictions, read_predictions
 from eosin.artefacts.run import FoldsRun, Vote
 from eosin.data.splits import hold_out
 from eosin.errors import ConfigError, DataError, ModelError
-from eosin.inference.predict import PredictOptions, predict
+from eosin.inference.predict import predict
+from eosin.inference.scoring import PredictOptions
 from eosin.locks import one_writer
 from eosin.networks.fusion import save_fusion
 from eosin.networks.run import (

@@ -66,16 +66,12 @@ class Epochs:
 
         Raises:
             DataError: no training or no validation image could be read.
-            ModelError: the loss is no longer finite.
+            ModelError: a loss is no longer finite.
         """
         began = time.perf_counter()
         loss, accuracy, rate = self._learn(epoch, progress)
         if not math.isfinite(loss):
-            raise ModelError(
-                f"the loss of epoch {epoch} is {loss}; lower learning_rate "
-                f"({self.config.learning_rate:g}) or head_learning_rate "
-                f"({self.config.head_learning_rate:g})"
-            )
+            raise self._diverged(f"the loss of epoch {epoch} is {loss}")
         log_loss, correct, balanced = judge(*self.validate())
         return EpochRow(
             epoch=epoch,
@@ -89,7 +85,7 @@ class Epochs:
         )
 
     def validate(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-        """Logits (n, classes) and labels (n,) of the readable validation images."""
+        """Finite logits (n, classes) and labels (n,) of the readable validation images."""
         logits, places = [], []
         for batch in view_batches(
             self.val_views,
@@ -103,8 +99,17 @@ class Epochs:
                 places.append(batch.places)
         if not places:
             raise DataError(f"none of the {len(self.val)} validation images could be read")
-        labels = self.val.label_index[np.concatenate(places)]
-        return np.concatenate(logits).astype(np.float64), labels
+        scores = np.concatenate(logits).astype(np.float64)
+        if not np.isfinite(scores).all():
+            raise self._diverged("the logits of the validation images are not finite")
+        return scores, self.val.label_index[np.concatenate(places)]
+
+    def _diverged(self, what: str) -> ModelError:
+        config = self.config
+        return ModelError(
+            f"{what}; lower learning_rate ({config.learning_rate:g}) or head_learning_rate "
+            f"({config.head_learning_rate:g})"
+        )
 
     def _learn(self, epoch: int, progress: Progress) -> tuple[float, float, float]:
         """Mean loss and accuracy over one pass, and the last step's rate."""

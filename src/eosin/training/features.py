@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from eosin.artefacts.preprocessing import Preprocessing
-    from eosin.inference.engines import TorchEngine
+    from eosin.networks.torch_engine import TorchEngine
     from eosin.pixels.reading import SkippedFile
     from eosin.pixels.stain_normalizer import Source
 
@@ -103,7 +103,10 @@ class FeatureCache:
             try:
                 with path.open("rb") as stream, np.load(stream, allow_pickle=False) as shard:
                     notes = shard["notes"].tolist() if "notes" in shard else repeat("")
-                    kept = map(Kept, shard["features"], notes)
+                    rows = shard["features"]
+                    if rows.ndim != 2 or not np.isfinite(rows).all():
+                        raise ValueError(f"{path}: want finite features (n, channels)")
+                    kept = map(Kept, rows, notes)
                     known.update(zip(shard["keys"].tolist(), kept, strict=True))
             except (OSError, ValueError, KeyError, zipfile.BadZipFile):
                 with suppress(OSError):  # it may not be ours to remove

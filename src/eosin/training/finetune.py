@@ -8,14 +8,22 @@ on the CPU with the same number of threads.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 import torch
 
 from eosin.artefacts.run import TrainedRun
-from eosin.errors import ConfigError, EosinError
+from eosin.errors import ConfigError, EosinError, ModelError
 from eosin.evaluation.calibration import apply_temperature, choose_threshold, fit_temperature
-from eosin.networks.classifier import Classifier, build_classifier, read_weights, save_classifier
+from eosin.networks.classifier import (
+    Classifier,
+    build_classifier,
+    read_weights,
+    require_size,
+    save_classifier,
+)
 from eosin.networks.device import choose_device
 from eosin.networks.run import (
     ERRORS_NAME,
@@ -84,11 +92,12 @@ def finetune(
 
     Raises:
         LeakageError: a patient crosses splits under a name that hides it.
-        ConfigError: the folder holds a training that would be overwritten or is another one, or
-            settings that do not go together or with the images, such as a stain per patient
-            where patients are not known.
+        ConfigError: the folder holds a training that would be overwritten or is another one, an
+            image size that the backbone cannot take, or settings that do not go together or with
+            the images, such as a stain per patient where patients are not known.
         DataError: no (readable) training or validation image.
-        ModelError: the backbone or its weights cannot be had, or the loss is no longer finite.
+        ModelError: the backbone or its weights cannot be had, or what it answers or has learned
+            is not finite.
     """
     if config.freeze:
         raise ConfigError("freeze = true fits a linear head; fine-tuning needs freeze = false")
@@ -99,8 +108,8 @@ def finetune(
     if finished is not None:
         _clear(folder)
         return finished
-    step = fit_stain_step(manifest, config)
-    training = _Training(train, val, folder, config, step, identity=identity, tell=on_skipped)
+    fit = partial(fit_stain_step, manifest, config)
+    training = _Training(train, val, folder, config, fit, identity=identity, tell=on_skipped)
     return training.run(on_progress or Silent())
 
 
@@ -112,7 +121,7 @@ class _Training:
     val: Manifest
     folder: Path
     config: TrainingConfig
-    stain: StainStep | None
+    fit_stain: Callable[[], StainStep | None]
     identity: Identity = field(kw_only=True)
     tell: TellSkipped | None = field(kw_only=True)
     rows: list[EpochRow] = field(default_factory=list)
@@ -129,10 +138,11 @@ class _Training:
         )
         least = _smallest_step(network, config)
         spec = network.spec.preprocessing(size=config.image_size, fit=config.fit)
-        spec = replace(spec, stain=self.stain)
         before = read_progress(self.folder, self.identity)
         if before is None:
             self.initial_weights = initialise(network, config.weights).source
+        require_size(network.to(device).eval(), spec.size)
+        spec = replace(spec, stain=self.fit_stain())
         self.learner = Learner(
             network, config, device=device, labels=self.train.label_index, spec=spec
         )
@@ -219,7 +229,14 @@ class _Training:
     def _return_to(self, before: Progressed) -> None:
         self.rows = list(before.rows)
         self.initial_weights = before.initial_weights
-        self.learner.restore(before.learner)
+        try:
+            self.learner.restore(before.learner)
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:  # torch's, for one tensor
+            reason = shorten(str(error), 160)
+            raise ModelError(
+                f"{self.folder / STATE_NAME}: not the state of this training ({reason}); remove "
+                "the folder and train again"
+            ) from error
         self._skip(before.skipped)
 
     def _finish(self) -> Run:

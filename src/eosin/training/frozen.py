@@ -9,10 +9,16 @@ import numpy as np
 
 from eosin.artefacts.run import TrainedRun
 from eosin.errors import DataError, ModelError
-from eosin.inference.engines import TorchEngine
 from eosin.inference.readings import noted
-from eosin.networks.classifier import Classifier, build_classifier, save_classifier
+from eosin.networks.classifier import (
+    Classifier,
+    build_classifier,
+    require_size,
+    save_classifier,
+)
 from eosin.networks.run import WEIGHTS_NAME, Run, weights_digest, write_run
+from eosin.networks.tensors import read_tensors, require_sound
+from eosin.networks.torch_engine import TorchEngine
 from eosin.networks.weights import initialise
 from eosin.training.features import FeatureCache, Features, compute_features
 from eosin.training.left_out import left_out_note
@@ -80,9 +86,11 @@ def freeze_images(
         stains: of single images, from ``image_stains``, where several folds share them.
 
     Raises:
-        ModelError: the backbone is unknown or its weights cannot be had.
+        ModelError: the backbone is unknown, its weights cannot be had, or what it answers is not
+            finite.
         DataError: no image could be read.
-        ConfigError, LeakageError: a stain step that cannot be, as ``fit_stain_step``.
+        ConfigError, LeakageError: an image size that the backbone cannot take, or a stain step
+            that cannot be, as ``fit_stain_step``.
 
     """
     classifier = build_classifier(
@@ -93,9 +101,10 @@ def freeze_images(
     )
     report = initialise(classifier, config.weights)
     spec = classifier.spec.preprocessing(size=config.image_size, fit=config.fit)
+    engine = TorchEngine(classifier, device=config.device)
+    require_size(classifier, spec.size)
     spec = replace(spec, stain=fit_stain_step(manifest, config, stains=stains))
     sources = split_sources(manifest, spec)
-    engine = TorchEngine(classifier, device=config.device)
     found: Features = compute_features(
         manifest.paths,
         engine,
@@ -175,13 +184,15 @@ def train_frozen(
 
 
 def read_head(run: Run) -> LinearHead:
-    """The linear head of a Run, read without building its network."""
-    from safetensors import safe_open
-
+    """The linear head of a Run, read without building its network; ModelError where it has none."""
     run.require_intact()
-    with safe_open(run.weights_path, framework="numpy") as tensors:
-        weight, bias = tensors.get_tensor("head.weight"), tensors.get_tensor("head.bias")
-    return LinearHead(weight.astype(np.float64), bias.astype(np.float64))
+    tensors = read_tensors(run.weights_path)
+    require_sound(tensors, run.weights_path, fix="train the Run again")
+    try:
+        weight, bias = (tensors[f"head.{name}"].double().numpy() for name in ("weight", "bias"))
+    except KeyError as error:
+        raise ModelError(f"{run.weights_path}: {error} missing; train the Run again") from error
+    return LinearHead(weight, bias)
 
 
 def _learned_from(split: Manifest) -> int:

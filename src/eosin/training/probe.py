@@ -11,6 +11,7 @@ error, over patients, of the least (Breiman et al. 1984, the 1-SE rule).
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -23,7 +24,7 @@ from eosin.evaluation.calibration import apply_temperature, choose_threshold, fi
 Rule: TypeAlias = Literal["one-se", "least-loss"]
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import numpy.typing as npt
 
@@ -161,7 +162,7 @@ def fit_probe(
         classes: how many classes there are.
         positive: index of the positive class, binary tasks only.
         strengths: inverse regularisations to try, positive.
-        inner_folds: folds of the inner cross-validation; fewer where groups are few.
+        inner_folds: folds of the inner cross-validation; fewer where groups or images are few.
         weighing: how much images count; classes alike and groups alike by default.
         rule: ``"one-se"`` takes the strongest regularisation within one standard error of the
             least loss, ``"least-loss"`` that of the least loss.
@@ -169,11 +170,11 @@ def fit_probe(
         held: features and labels of the validation split.
 
     Raises:
-        DataError: fewer than two groups, or one class only.
+        DataError: fewer than two groups, one class only, or too few groups of each class.
 
     """
     weighing, names = weighing or Weighing(), np.asarray(groups, dtype=str)
-    parts = list(_inner_folds(labels, groups, folds=inner_folds, seed=seed))
+    parts = _inner_folds(labels, groups, folds=inner_folds, seed=seed)
     scored = np.concatenate([outside for _, outside in parts])
     truth, own = labels[scored], names[scored]
     share = weighing.weights(truth, own)
@@ -209,7 +210,7 @@ def fit_probe(
 
 def _inner_folds(
     labels: Ints, groups: Sequence[str], *, folds: int, seed: int
-) -> Iterator[tuple[Ints, Ints]]:
+) -> list[tuple[Ints, Ints]]:
     """Row numbers inside and outside of each inner fold that leaves two classes inside."""
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -217,16 +218,22 @@ def _inner_folds(
     n_groups = int(codes.max()) + 1
     if n_groups < 2:
         raise DataError("the training images come from one patient; the probe needs two or more")
-    kept = 0
-    splitter = StratifiedGroupKFold(min(folds, n_groups), shuffle=True, random_state=seed)
-    for inside, outside in splitter.split(codes, labels, codes):
-        if len(outside) and len(np.unique(labels[inside])) > 1:
-            kept += 1
-            yield inside, outside
+    # scikit-learn refuses more folds than the largest class has images, and warns where only
+    # another has fewer: such a fold is left out here if it lacks a class that it needs.
+    count = min(folds, n_groups, int(np.bincount(labels).max()))
+    parts: list[tuple[Ints, Ints]] = []
+    if count > 1:
+        splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+            parts = list(splitter.split(codes, labels, codes))
+    kept = [(i, o) for i, o in parts if len(o) and len(np.unique(labels[i])) > 1]
     if not kept:
         raise DataError(
-            "no inner fold holds two classes; the probe needs two or more patients in each class"
+            f"{len(labels)} training images of {n_groups} patients leave no inner fold with two "
+            "classes to choose the probe's strength on; it needs two or more patients in each class"
         )
+    return kept
 
 
 def _calibrated_losses(logits: Floats, labels: Ints, weights: Floats) -> Floats:

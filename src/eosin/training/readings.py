@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eosin.inference.engines import TorchEngine
-from eosin.inference.predict import PredictOptions, Scored, predict
+from eosin.inference.predict import Scored, predict
 from eosin.inference.readings import Reading, noted
-from eosin.networks.classifier import load_classifier
+from eosin.inference.scoring import PredictOptions
+from eosin.networks.torch_engine import TorchEngine
+from eosin.networks.weights import load_classifier
 from eosin.pixels.stain_sources import patient_sources
 from eosin.training.features import FeatureCache, compute_features
 
@@ -40,7 +41,7 @@ class CachedReadings:
     batch_size: int = 32
     on_files: Callable[[int], None] | None = None
     patients: Sequence[str] | None = None
-    _kept: dict[Path, tuple[Reading, Reading]] = field(default_factory=dict)
+    _kept: dict[str, tuple[Reading, Reading]] = field(default_factory=dict)
 
     @property
     def skipped(self) -> tuple[SkippedFile, ...]:
@@ -61,10 +62,9 @@ class CachedReadings:
         return noted(self.paths, found.places, found.notes)
 
     def _once(self, run: Run) -> tuple[Reading, Reading]:
-        key = run.folder.resolve()
-        if key not in self._kept:
-            self._kept[key] = self._read(run)
-        return self._kept[key]
+        if run.sha256 not in self._kept:
+            self._kept[run.sha256] = self._read(run)
+        return self._kept[run.sha256]
 
     def _read(self, run: Run) -> tuple[Reading, Reading]:
         engine = TorchEngine(load_classifier(run), device=self.device)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 from eosin.artefacts.predictions import Predictions, make_predictions
 from eosin.data.splits import hold_out
 from eosin.evaluation.calibration import apply_temperature
-from eosin.inference.predict import PredictOptions, predict
+from eosin.inference.predict import predict
+from eosin.inference.scoring import PredictOptions
 from eosin.training.finetune import finetune
 from eosin.training.frozen import FrozenImages, freeze_images, read_head, train_frozen
 from eosin.training.resume import Identity, finished_run

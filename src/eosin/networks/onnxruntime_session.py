@@ -20,7 +20,11 @@ _ERRORS_ONLY = 3
 
 
 class OnnxRuntimeSession:
-    """An ONNX file in ONNX Runtime."""
+    """An ONNX file in ONNX Runtime.
+
+    Attributes:
+        device: where it computes, ``"cpu"`` or ``"cuda"``.
+    """
 
     name = "onnxruntime"
 
@@ -35,6 +39,7 @@ class OnnxRuntimeSession:
         # Threads that wait by spinning starve the reading threads, and are no faster here.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         providers = _providers(device, onnxruntime.get_available_providers())
+        self.device = "cuda" if len(providers) > 1 else "cpu"
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except Exception as error:  # the runtime raises a dozen classes with no common base

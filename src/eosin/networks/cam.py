@@ -1,4 +1,4 @@
-"""Grad-CAM in closed form: one forward pass gives the logits and the map of every class.
+"""Grad-CAM: in closed form, one forward pass gives the logits and the map of every class.
 
 A network that averages its last feature map A (K, h, w) over space and scores the averages with
 one linear layer has logit_c = sum_k w_ck mean(A_k) + b_c. The gradient of logit_c by any place of
@@ -84,15 +84,30 @@ def has_closed_form(classifier: Classifier, feature_map: Tensor) -> bool:
     return torch.allclose(pooled, noise.mean(dim=(2, 3)), atol=1e-5)
 
 
-def target_maps(classifier: Classifier, response: Response, targets: Tensor) -> Tensor:
-    """Grad-CAM maps (N, h, w) of one class an image, at least 0, of a closed-form network.
+def grad_cam(classifier: Classifier, response: Response, targets: Tensor) -> Tensor:
+    """Grad-CAM maps (N, h, w) of one class an image, at least 0.
+
+    In closed form where the network allows it, elsewhere by the gradient, as in the paper.
 
     Args:
-        classifier: one for which ``has_closed_form`` is true.
+        classifier: in ``eval`` mode.
         response: of that network.
         targets: class indices (N,).
     """
-    return _maps(response.feature_map, _linear(classifier).weight[targets][:, None])[:, 0]
+    feature_map = response.feature_map
+    if has_closed_form(classifier, feature_map):
+        return _maps(feature_map, _linear(classifier).weight[targets][:, None])[:, 0]
+    weights = logit_gradient(classifier, feature_map, targets).mean(dim=(2, 3), keepdim=True)
+    return (weights * feature_map).sum(dim=1).relu()
+
+
+def logit_gradient(classifier: Classifier, feature_map: Tensor, targets: Tensor) -> Tensor:
+    """The gradient (N, K, h, w) of each image's target logit by its last feature map."""
+    leaf = feature_map.clone().requires_grad_()
+    with torch.enable_grad():
+        logits = classifier.head(classifier.pool(leaf))
+        (gradient,) = torch.autograd.grad(logits.gather(1, targets[:, None]).sum(), leaf)
+    return gradient
 
 
 def class_maps(classifier: Classifier, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,7 +127,7 @@ def class_maps(classifier: Classifier, pixels: Tensor) -> tuple[Tensor, Tensor]:
     if not has_closed_form(classifier, response.feature_map):
         raise ModelError(
             f"backbone {classifier.spec.name!r} does not end in an average and one linear layer, "
-            "so Grad-CAM has no closed form here; methods.explain_targets takes its gradient"
+            "so Grad-CAM has no closed form here; grad_cam takes its gradient"
         )
     weights = _linear(classifier).weight[None].expand(len(pixels), -1, -1)
     return response.logits, _maps(response.feature_map, weights)

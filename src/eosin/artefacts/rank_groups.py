@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,7 +21,7 @@ class Ranked:
         value: of the metric.
     """
 
-    rank: int
+    rank: Annotated[int, Field(gt=0)]
     model: str
     value: float
 

@@ -1,14 +1,14 @@
-"""Exported Runs as engines: their graph in ONNX Runtime or OpenVINO, without PyTorch."""
+"""Graphs as engines: in ONNX Runtime or OpenVINO, without PyTorch."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from eosin.artefacts.run import ExportedRun
-from eosin.errors import ConfigError, ModelError
+from eosin.errors import ConfigError, ModelError, NoMapError
 from eosin.machine import available_cores
 
 if TYPE_CHECKING:
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from eosin.artefacts.graph import GraphFormat
-    from eosin.networks.run import Run
+    from eosin.artefacts.graph import Graph, GraphFormat
 
     Pixels = npt.NDArray[np.float32]
     Floats = npt.NDArray[np.float64]
@@ -33,10 +32,30 @@ class Session(Protocol):
     """A graph that a runtime has loaded."""
 
     name: str
+    device: str
 
     def run(self, batch: Pixels, outputs: Sequence[str]) -> list[Pixels]:
         """Some of the graph's outputs, by name, for input (n, 3, size, size)."""
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class GraphMaps:
+    """Grad-CAM maps of a batch.
+
+    Attributes:
+        logits: (n, classes).
+        of_all: the maps of every class, (n, classes, h, w), at least 0.
+        stride: input pixels from one place of a map to the next, rounded up.
+    """
+
+    logits: Floats
+    of_all: Pixels
+    stride: int
+
+    def of(self, targets: npt.NDArray[np.int64]) -> Pixels:
+        """Maps (n, h, w) of one class index an image (n,)."""
+        return self.of_all[np.arange(len(targets)), targets]
 
 
 class GraphEngine:
@@ -44,13 +63,22 @@ class GraphEngine:
 
     Attributes:
         name: of the runtime.
+        device: where it computes, ``"cpu"`` or ``"cuda"``.
         outputs: what the graph gives.
+        family: the design of the backbone.
     """
 
     def __init__(
-        self, session: Session, *, outputs: Sequence[str], size: int, no_maps: str = ""
+        self,
+        session: Session,
+        *,
+        outputs: Sequence[str],
+        size: int,
+        no_maps: str = "",
+        family: str = "",
     ) -> None:
-        self.name, self.outputs = session.name, tuple(outputs)
+        self.name, self.device, self.family = session.name, session.device, family
+        self.outputs = tuple(outputs)
         self._session, self._size, self._no_maps = session, size, no_maps
 
     def logits(self, batch: Pixels) -> Floats:
@@ -63,16 +91,12 @@ class GraphEngine:
         (features,) = self._run(batch, ("features",))
         return features.astype(np.float64)
 
-    def maps(self, batch: Pixels) -> tuple[Floats, Pixels]:
-        """Logits (n, classes) and Grad-CAM maps (n, classes, h, w), at least 0.
-
-        Raises:
-            ModelError: the graph has no maps; the message says why.
-        """
+    def maps(self, batch: Pixels) -> GraphMaps:
+        """Maps of prepared input (n, 3, size, size); NoMapError where the graph has none."""
         if "maps" not in self.outputs:
-            raise ModelError(f"this exported Run gives no heatmaps: {self._no_maps}")
+            raise NoMapError(f"this exported Run gives no heatmaps: {self._no_maps}")
         logits, maps = self._run(batch, ("logits", "maps"))
-        return logits.astype(np.float64), maps
+        return GraphMaps(logits.astype(np.float64), maps, -(-self._size // maps.shape[-1]))
 
     def _run(self, batch: Pixels, outputs: Sequence[str]) -> list[Pixels]:
         if batch.shape[1:] != (3, self._size, self._size) or not len(batch):
@@ -84,25 +108,29 @@ class GraphEngine:
 
 
 def open_graph(
-    run: Run, *, engine: str = "auto", device: str = "auto", threads: int | None = None
+    folder: Path,
+    graph: Graph,
+    size: int,
+    *,
+    engine: str = "auto",
+    device: str = "auto",
+    threads: int | None = None,
 ) -> GraphEngine:
-    """Load an exported Run's graph.
+    """Load an exported Run's graph, whose files are known to be intact.
 
     Args:
-        run: exported, of one network.
+        folder: of the Run.
+        graph: what its record says of it.
+        size: side of its input, in pixels.
         engine: auto, onnxruntime or openvino.
         device: auto, cpu or cuda.
         threads: that compute; None for as many as there are cores to run on.
 
     Raises:
         ConfigError: the engine is not installed, or does not read this graph or use this device.
-        ModelError: the Run has no graph, or its files are missing or changed.
+        ModelError: the engine cannot load it.
     """
-    if not isinstance(run.record, ExportedRun):
-        raise ModelError(f"{run.folder}: not an exported Run of one network; see `eosin export`")
-    graph = run.record.graph
-    run.require_intact()
-    path = run.folder / graph.file
+    path = folder / graph.file
     if engine == "torch":
         raise ConfigError(
             f"{path}: a graph, which PyTorch does not run; use engine auto, or give the Run that "
@@ -110,8 +138,9 @@ def open_graph(
         )
     name = choose_runtime(path, graph.format, engine=engine)
     session = open_session(path, name, device=device, threads=threads)
-    size = run.record.preprocessing.size
-    return GraphEngine(session, outputs=graph.outputs, size=size, no_maps=graph.no_maps)
+    return GraphEngine(
+        session, outputs=graph.outputs, size=size, no_maps=graph.no_maps, family=graph.family
+    )
 
 
 def open_session(
@@ -121,10 +150,10 @@ def open_session(
     _require_installed(engine)
     threads = threads or available_cores()
     if engine == "onnxruntime":
-        from eosin.inference.onnxruntime_session import OnnxRuntimeSession
+        from eosin.networks.onnxruntime_session import OnnxRuntimeSession
 
         return OnnxRuntimeSession(path, device=device, threads=threads)
-    from eosin.inference.openvino_session import OpenVinoSession
+    from eosin.networks.openvino_session import OpenVinoSession
 
     return OpenVinoSession(path, device=device, threads=threads)
 

@@ -1,21 +1,26 @@
-"""OpenVINO: a graph compiled for throughput, one stream a core."""
+"""OpenVINO: a graph compiled for throughput, one stream a core; the library tells nobody."""
 
 from __future__ import annotations
 
+import sys
+from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from eosin.errors import ConfigError, ModelError
-from eosin.inference.openvino_library import import_openvino
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+    from types import ModuleType
 
     import numpy.typing as npt
 
     Pixels = npt.NDArray[np.float32]
+
+_TELEMETRY = "openvino_telemetry"
 
 
 class OpenVinoSession:
@@ -26,6 +31,7 @@ class OpenVinoSession:
     """
 
     name = "openvino"
+    device = "cpu"
 
     def __init__(self, path: Path, *, device: str = "auto", threads: int = 1) -> None:
         if device not in ("auto", "cpu"):
@@ -59,3 +65,27 @@ class OpenVinoSession:
             np.concatenate([request.get_output_tensor(self._places[name]).data for request in busy])
             for name in outputs
         ]
+
+
+def import_openvino() -> ModuleType:
+    """The module ``openvino``; it neither asks nor reports to its maker's servers."""
+    with without_telemetry():
+        return import_module("openvino")
+
+
+@contextmanager
+def without_telemetry() -> Iterator[None]:
+    """Let OpenVINO and NNCF be imported as if their package for usage reports were not installed.
+
+    Importing them sends a report otherwise, and writes an identifier into the home folder; both
+    fall back on stubs of their own where that package is missing.
+    """
+    found = sys.modules.get(_TELEMETRY)
+    sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # Python's way to say: not installed
+    try:
+        yield
+    finally:
+        if found is None:
+            del sys.modules[_TELEMETRY]
+        else:
+            sys.modules[_TELEMETRY] = found

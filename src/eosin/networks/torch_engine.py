@@ -1,0 +1,116 @@
+"""PyTorch as an engine: eager, on one device. Nothing of it is imported before it is used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from eosin.networks.cam import Response
+    from eosin.networks.classifier import Classifier
+
+
+@dataclass(frozen=True, eq=False)
+class TorchMaps:
+    """Grad-CAM maps of a batch; other methods make theirs of the ``response``."""
+
+    classifier: Classifier
+    response: Response
+
+    @property
+    def logits(self) -> npt.NDArray[np.float64]:
+        """Logits (n, classes)."""
+        logits: npt.NDArray[np.float64] = self.response.logits.double().cpu().numpy()
+        return logits
+
+    @property
+    def stride(self) -> int:
+        """Input pixels from one place of a map to the next, rounded up."""
+        return self.response.stride
+
+    def of(self, targets: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Maps (n, h, w), at least 0, of one class index an image (n,)."""
+        import torch
+
+        from eosin.networks.cam import grad_cam
+
+        chosen = torch.from_numpy(targets).to(self.response.logits.device)
+        maps = grad_cam(self.classifier, self.response, chosen)
+        raw: npt.NDArray[np.float32] = maps.float().cpu().numpy()
+        return raw
+
+
+class TorchEngine:
+    """PyTorch, eager, on one device."""
+
+    name = "torch"
+
+    def __init__(self, classifier: Classifier, *, device: str = "auto") -> None:
+        from eosin.networks.device import choose_device
+
+        self._device = choose_device(device)
+        self.classifier = classifier.to(self._device).eval()
+
+    @property
+    def device(self) -> str:
+        """Where it computes, e.g. ``"cuda"``."""
+        return str(self._device)
+
+    @property
+    def family(self) -> str:
+        """The design of the backbone."""
+        return self.classifier.spec.family
+
+    def logits(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Logits (n, classes) of prepared input (n, 3, size, size)."""
+        return self._apply(batch, features=False)
+
+    def features(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Pooled features (n, channels) of prepared input (n, 3, size, size)."""
+        return self._apply(batch, features=True)
+
+    def maps(self, batch: npt.NDArray[np.float32]) -> TorchMaps:
+        """Maps of prepared input; NoMapError where the network has no feature map of its own."""
+        import torch
+
+        from eosin.networks.cam import respond
+
+        pixels = torch.from_numpy(batch).to(self._device)
+        return TorchMaps(self.classifier, respond(self.classifier, pixels))
+
+    def head_logits(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Logits (n, classes) of pooled features (n, channels)."""
+        import torch
+
+        from eosin.networks.classifier import require_finite
+
+        with torch.inference_mode():
+            scores = self.classifier.head(torch.from_numpy(features).to(self._device))
+            require_finite(self.classifier, scores)
+            result: npt.NDArray[np.float64] = scores.double().cpu().numpy()
+        return result
+
+    def backbone_state(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Every tensor that features depend on, by name."""
+        return {
+            name: tensor.cpu().numpy()
+            for name, tensor in self.classifier.state_dict().items()
+            if not name.startswith("head.")
+        }
+
+    def _apply(self, batch: npt.NDArray[np.float32], *, features: bool) -> npt.NDArray[np.float64]:
+        import torch
+
+        from eosin.networks.classifier import require_finite, taking
+
+        with torch.inference_mode():
+            pixels = torch.from_numpy(batch).to(self._device)
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
+            with taking(self.classifier, batch.shape[-1]):
+                values = self.classifier.features(pixels) if features else self.classifier(pixels)
+            require_finite(self.classifier, values)
+            result: npt.NDArray[np.float64] = values.double().cpu().numpy()
+        return result
