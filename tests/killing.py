@@ -1,8 +1,9 @@
 """A process that has everything imported, and forks a command line for each line it is told.
 
 A line is JSON: the words of the command, the folder to be in, and before which operation on files
-in that folder to die, as by ``kill -9``; 0 for none. The answer is how the command ended (its exit
-code, or less than 0 for a signal) and how many operations there were, where it ended by itself.
+in that folder the process sends itself which signal; 0 for none. The answer is how the command
+ended (its exit code, or less than 0 for a signal) and how many operations there were, where it
+ended by itself. Where the file exists that the process was given, it is the graph of every export.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import signal
+import shutil
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypedDict
 
 WARM = (
     "eosin.cli.app",
@@ -32,8 +34,19 @@ _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate")
 
 
-def counter(folder: str, kill: int) -> tuple[Callable[[str, tuple[object, ...]], None], list[int]]:
-    """An audit hook that counts operations on files in ``folder``, and dies before one of them."""
+class Asked(TypedDict):
+    """A line."""
+
+    words: list[str]
+    folder: str
+    stop: int
+    signal: int
+
+
+def counter(
+    folder: str, stop: int, number: int
+) -> tuple[Callable[[str, tuple[object, ...]], None], list[int]]:
+    """An audit hook that counts operations on files in ``folder``; before one comes a signal."""
     count = [0]
 
     def hook(event: str, args: tuple[object, ...]) -> None:
@@ -45,11 +58,11 @@ def counter(folder: str, kill: int) -> tuple[Callable[[str, tuple[object, ...]],
         if not changes:
             return
         if isinstance(path, int):
-            path = os.readlink(f"/proc/self/fd/{path}")
+            path = Path(f"/proc/self/fd/{path}").readlink()
         if isinstance(path, str | bytes | os.PathLike) and inside(os.fsdecode(path)):
             count[0] += 1
-            if count[0] == kill:
-                os.kill(os.getpid(), signal.SIGKILL)
+            if count[0] == stop:
+                os.kill(os.getpid(), number)
 
     def inside(path: str) -> bool:
         return os.path.abspath(path).startswith(f"{folder}/")  # noqa: PTH100 - it must not exist
@@ -57,17 +70,18 @@ def counter(folder: str, kill: int) -> tuple[Callable[[str, tuple[object, ...]],
     return hook, count
 
 
-def run(words: list[str], folder: str, kill: int, answer: int) -> None:
+def run(asked: Asked, answer: int) -> None:
     """What the forked process does."""
     from eosin.cli.app import main
 
+    folder = asked["folder"]
     os.chdir(folder)
     os.environ["EOSIN_CACHE"] = f"{folder}/cache"
     log = os.open(f"{folder}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    sys.argv = ["eosin", *words]
-    hook, count = counter(folder, kill)
+    sys.argv = ["eosin", *asked["words"]]
+    hook, count = counter(folder, asked["stop"], asked["signal"])
     sys.addaudithook(hook)
     code = 0
     try:
@@ -82,16 +96,28 @@ def run(words: list[str], folder: str, kill: int, answer: int) -> None:
     os._exit(code)
 
 
+def take_graph(graph: Path) -> None:
+    """Let exports copy a graph that was made before."""
+    from eosin.export import formats
+
+    def copy(module: object, path: Path, *, size: int) -> None:
+        shutil.copyfile(graph, path)
+
+    if graph.exists():
+        formats.write_onnx = copy
+
+
 def serve() -> None:
     """Read lines until there are no more."""
     for name in WARM:
         importlib.import_module(name)
     for line in sys.stdin:
-        asked = json.loads(line)
+        asked: Asked = json.loads(line)
         read, write = os.pipe()
         child = os.fork()
         if not child:
-            run(asked["words"], asked["folder"], asked["kill"], write)
+            take_graph(Path(sys.argv[1]))
+            run(asked, write)
         os.close(write)
         _, status = os.waitpid(child, 0)
         operations = int(os.read(read, 20) or 0)

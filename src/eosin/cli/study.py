@@ -36,13 +36,13 @@ def study(
     from eosin.study.config import read_study
     from eosin.study.study import STUDY_FILES, run_study
 
-    plan = read_study(file, root=data)
     if dry_run:
-        _print_plan(plan, out)
+        _print_plan(read_study(file, root=data), out)
         return
     from eosin.study.page import write_study
 
     require_output_folder(out, STUDY_FILES, inputs=[file])
+    plan = read_study(file, root=data)
     with stoppable(kept=lambda: "what is finished is kept"), one_writer(out):
         found = run_study(plan, out, watcher=_Printer())
         page, table = write_study(found, out)
