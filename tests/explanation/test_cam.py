@@ -93,6 +93,9 @@ def test_a_map_worked_out_by_hand(small: Classifier) -> None:
         def forward_head(self, x: Tensor, pre_logits: bool) -> Tensor:  # noqa: ARG002
             return x.mean(dim=(2, 3))
 
+        def forward(self, x: Tensor) -> Tensor:
+            return self.forward_head(self.forward_features(x), pre_logits=True)
+
     classifier = build_classifier("test_efficientnet", classes=2).eval()
     classifier.backbone, classifier.head = TwoChannels(), nn.Linear(2, 2)
     with torch.no_grad():
@@ -101,6 +104,12 @@ def test_a_map_worked_out_by_hand(small: Classifier) -> None:
     _, maps = class_maps(classifier, pixels)
     expected = [[[0.25, 0.0], [1.5, 0.0]], [[1.0, 2.0], [0.0, 4.0]]]
     np.testing.assert_allclose(maps[0].numpy(), expected, atol=1e-6)
+
+
+def test_a_size_that_the_network_cannot_take_is_one_sentence() -> None:
+    rigid = build_classifier("test_vit3", classes=2).eval()
+    with pytest.raises(ConfigError, match=r"'test_vit3' cannot take images of 64 pixels \("):
+        respond(rigid, photographs(1, 64))
 
 
 def test_networks_without_a_plain_average_or_a_linear_head_have_no_closed_form() -> None:

@@ -95,6 +95,12 @@ def test_the_fill_is_the_mean_density_of_the_tissue_and_ignores_the_glass() -> N
     assert (fill == fill[0, 0]).all()
 
 
+def test_a_black_border_and_ink_have_no_share_in_the_colour_of_removed_tissue() -> None:
+    image = np.full((60, 60, 3), (190, 90, 150), np.uint8)
+    image[:, :20], image[30:40, 30:50] = 0, (20, 120, 70)
+    assert np.abs(filled(image, "tissue").astype(int) - (190, 90, 150)).max() < 2
+
+
 def test_an_image_of_glass_alone_is_filled_with_glass() -> None:
     assert np.abs(filled(np.full((20, 20, 3), 238, np.uint8), "tissue").astype(int) - 238).max() < 2
 

@@ -313,7 +313,7 @@ def test_a_changed_fusion_head_is_refused(
     with pytest.raises(ModelError, match="changed since"):
         predict(read_run(tmp_path / "fusion"), divided)
     run.weights_path.unlink()
-    with pytest.raises(ModelError, match="make the ensemble again"):
+    with pytest.raises(ModelError, match="make the Run again"):
         predict(read_run(tmp_path / "fusion"), divided)
 
 

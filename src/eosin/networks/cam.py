@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from eosin.errors import ModelError, NoMapError
+from eosin.networks.classifier import taking
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,9 +54,10 @@ def respond(classifier: Classifier, pixels: Tensor) -> Response:
 
     Raises:
         NoMapError: the network has no spatial feature map, or it is a single place at this size.
+        ConfigError: it cannot take images of this size.
     """
     pixels = pixels.contiguous(memory_format=torch.channels_last)
-    with torch.no_grad():
+    with torch.no_grad(), taking(classifier, pixels.shape[-1]):
         few = _AT_A_TIME if pixels.device.type == "cpu" else len(pixels)
         feature_map = torch.cat([classifier.feature_map(part) for part in torch.split(pixels, few)])
         height, width = feature_map.shape[2:]

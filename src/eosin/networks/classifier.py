@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from eosin.errors import ConfigError, ModelError, NoMapError
+from eosin.errors import ConfigError, EosinError, ModelError, NoMapError
 from eosin.networks.backbones import INCEPTION_HER2, BackboneSpec, resolve_backbone
 from eosin.networks.inception import InceptionHer2, inception_head
 from eosin.networks.tensors import read_tensors, set_tensors, write_tensors
@@ -156,7 +156,7 @@ def taking(classifier: Classifier, size: int) -> Iterator[None]:
     """Turn what a network raises on images of ``size`` pixels a side into one ConfigError."""
     try:
         yield
-    except torch.OutOfMemoryError:
+    except (EosinError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # RuntimeError, AssertionError, IndexError: each design its own
         spec = classifier.spec

@@ -35,7 +35,8 @@ class StainEstimate:
 
     Attributes:
         stain_matrix: (2, 3) unit optical density of haematoxylin, then eosin, in red, green, blue.
-        max_concentration: (2,) pseudo-maximum of each stain, the 99th percentile of all pixels.
+        max_concentration: (2,) pseudo-maximum of each stain, the 99th percentile of all pixels that
+            are neither black nor ink.
     """
 
     stain_matrix: Matrix

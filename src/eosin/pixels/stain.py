@@ -4,6 +4,8 @@
     normalised = normalizer.transform(image)
     normalised = normalizer.transform(image, source=normalizer.estimate(images_of_the_patient))
 
+Black borders and ink are no part of a stain: they stay as they are, as glass does.
+
 A fitted normalizer is safe to share between threads, gives the same bytes every time, and never
 changes its input.
 """

@@ -56,7 +56,7 @@ def scale_stains(
     """Multiply an image's haematoxylin and eosin by two factors; same shape, white stays white.
 
     In concentration space as in Tellez et al. (IEEE TMI 37(9), 2018), by factors only: a shift
-    would stain the glass too. What is neither stain, such as ink or blood, keeps its colour.
+    would stain the glass too. What is neither stain keeps its colour; black and ink stay.
 
     Args:
         image: (height, width, 3) RGB bytes.
