@@ -78,9 +78,11 @@ class TorchEngine:
         import torch
 
         from eosin.networks.cam import respond
+        from eosin.networks.classifier import require_finite
 
-        pixels = torch.from_numpy(batch).to(self._device)
-        return TorchMaps(self.classifier, respond(self.classifier, pixels))
+        response = respond(self.classifier, torch.from_numpy(batch).to(self._device))
+        require_finite(self.classifier, response.logits)
+        return TorchMaps(self.classifier, response)
 
     def head_logits(self, features: Floats32) -> Floats:
         """Logits (n, classes) of pooled features (n, channels)."""
