@@ -93,7 +93,7 @@ def drafted(target: Path, *, folder: bool = False) -> Iterator[Path]:
 
 def sweep(folder: Path) -> None:
     """Remove the drafts that killed processes left in ``folder``; those being written stay."""
-    for path in folder.iterdir():
+    for path in folder.iterdir() if folder.is_dir() else ():
         if _DRAFT.fullmatch(path.name):
             with suppress(OSError):  # gone by now, or another user's
                 _remove_dead(path)

@@ -46,6 +46,7 @@ def one_writer(path: Path, *, then: str = "") -> Iterator[None]:
     thread = threading.get_ident()
     if any(HELD[place].thread == thread for place in (output, *output.parents) if place in HELD):
         with disk_errors(path, doing="read or written", then=then):
+            sweep(output)
             yield
         return
     with disk_errors(path, doing="read or written", then=then):
@@ -53,6 +54,7 @@ def one_writer(path: Path, *, then: str = "") -> Iterator[None]:
         try:
             HELD[output] = Held(thread)
             sweep(output.parent)
+            sweep(output)
             yield
         finally:
             HELD.pop(output, None)

@@ -98,3 +98,20 @@ def test_a_worker_that_dies_is_named_with_its_last_words() -> None:
         worker: Worker = start("frail")
         with pytest.raises(ModelError, match=r"frail: its process ended with code 7 \(out of luck"):
             worker.turn(1)
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, RuntimeError])
+def test_no_process_outlives_whatever_ends_the_timing(stop: type[BaseException]) -> None:
+    workers: list[Worker] = []
+
+    def begin() -> None:
+        with started({"sleep": words(_SLEEPS.format(seconds=30))}, {}) as start:
+            monkey = pytest.MonkeyPatch()
+            with monkey.context() as patch:
+                patch.setattr(Worker, "load", lambda self: workers.append(self))
+                start("sleep")
+            raise stop
+
+    with pytest.raises(stop):
+        begin()
+    assert workers[0]._process.poll() is not None

@@ -161,7 +161,7 @@ def test_learning_curves_come_from_the_runs_and_what_is_missing_is_said(
 
 
 def test_a_picture_of_an_earlier_comparison_does_not_stay(comparison, tmp_path: Path):
-    (tmp_path / "learning.png").write_bytes(b"of other models")
+    (tmp_path / "learning.png").write_bytes(b"\x89PNG\r\n\x1a\nof other models")
     (tmp_path / "notes.png").write_bytes(b"the user's own")
     write_comparison(comparison, tmp_path, runs={})
     assert not (tmp_path / "learning.png").exists()

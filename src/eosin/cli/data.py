@@ -117,6 +117,7 @@ def synthetic(
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
 ) -> None:
     """Draw H&E images with known truth, under true names, and write OUT/manifest.csv."""
+    from eosin.artefacts.outputs import MANIFEST, require_output_folder
     from eosin.cli.console import showing
     from eosin.data.bci import read_bci
     from eosin.data.breakhis import read_breakhis
@@ -125,7 +126,7 @@ def synthetic(
     options = SyntheticOptions(
         kind=kind.value, patients=patients, images=images, size=size, seed=seed
     )
-    _require(out / "manifest.csv")
+    require_output_folder(out, {"manifest.csv": MANIFEST})
     with showing() as progress:
         write_synthetic(out, options, progress=progress)
     found = read_breakhis(out / "images") if kind is Kind.breakhis else read_bci(out)

@@ -34,14 +34,13 @@ def study(
     from eosin.study.config import read_study
     from eosin.study.study import STUDY_FILES, run_study
 
-    plan = read_study(file, root=data)
     if dry_run:
-        _print_plan(plan, out)
+        _print_plan(read_study(file, root=data), out)
         return
     from eosin.study.table import write_study
 
     require_output_folder(out, STUDY_FILES, inputs=[file])
-    kept = "what is finished is kept"
+    plan, kept = read_study(file, root=data), "what is finished is kept"
     with stoppable(kept=lambda: kept), one_writer(out), showing() as progress:
         found = run_study(plan, out, progress=progress)
         page, table = write_study(found, out)

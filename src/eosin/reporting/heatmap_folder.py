@@ -14,6 +14,7 @@ from eosin.explanation.heatmap import Explanation
 from eosin.explanation.merge import MERGED
 from eosin.files import replacing, shortened, valid_text
 from eosin.locks import one_writer
+from eosin.pixels.reading import SkippedFile
 from eosin.progress import SILENT, Progress, working
 from eosin.reporting.heatmap_pictures import draw_heatmap, draw_merged, draw_models
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from eosin.arrays import FloatMap
     from eosin.explanation.faithfulness_table import FaithfulnessRow
     from eosin.explanation.heatmap import Heatmap
-    from eosin.pixels.reading import SkippedFile, UInt8Image
+    from eosin.pixels.reading import UInt8Image
 
 INDEX_NAME = "explanations.csv"
 HEATMAP_FILES: dict[str, Output | None] = {
