@@ -173,7 +173,7 @@ def test_every_step_is_set_beside_none_under_its_own_protocol(
     plain = table[table["level"] == "image"].set_index(["protocol", "stain"])["accuracy"]
     for row in rows:
         gain = plain[row.protocol, row.stain] - plain[row.protocol, "none"]
-        assert row.effects[0].value == pytest.approx(gain)
+        assert row.effects[0].change.value == pytest.approx(gain)
 
 
 def test_the_page_and_a_table_beside_it_say_what_the_steps_change(
