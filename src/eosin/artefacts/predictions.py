@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from eosin.artefacts.reference import ABSTAIN, FLAGS, Trust
 from eosin.artefacts.tables import (
     Sidecar,
     read_table,
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from eosin.arrays import Bools, Floats, Ints
 
 COLUMNS = ("path", "patient", "magnification", "label", "fold", "predicted", "decision")
+TRUST_COLUMNS = ("familiarity", "flags", "set", "answer")
+JOIN = "|"  # between the classes of a set
 _FIX = "write it again with `eosin predict` or `eosin train --fold all`"
 _PLAIN = re.compile(r"[0-9.eE+-]+")
 _TOLERANCE = 1e-3  # of the sum of a row's probabilities
@@ -50,6 +53,7 @@ class PredictionsSidecar(Sidecar):
     seen_allowed: bool
     notes: tuple[str, ...]
     images: Count
+    trust: Trust | None
 
 
 @dataclass(frozen=True)
@@ -86,14 +90,19 @@ class Predictions:
             (empty where unknown), ``fold`` (or empty), ``predicted`` (the most probable class),
             ``decision`` (the class chosen at the locked threshold; equal to ``predicted`` for
             more than two classes), all text, then ``p_<class>`` as floats in [0, 1] that sum
-            to 1. Where a stain step was applied also ``stain_note``. Never changed in place.
+            to 1. Where a stain step was applied also ``stain_note``. Where ``trust`` is known also
+            ``familiarity`` (the share of new patients' images at least as strange, NaN where the
+            Run cannot tell), ``flags`` (words with spaces between), ``set`` (classes with ``|``
+            between) and ``answer`` (a class, or ``"abstain"``). Never changed in place.
         task: the classes.
         provenance: where the table comes from.
+        trust: how those four columns were made; None where the table has them not.
     """
 
     frame: pd.DataFrame
     task: Task
     provenance: Provenance = Provenance()
+    trust: Trust | None = None
 
     def __post_init__(self) -> None:
         wanted = [*COLUMNS, *self.probability_columns]
@@ -157,11 +166,22 @@ class Predictions:
         said = [notes.get(Path(path), "") for path in self.frame["path"]]
         return replace(self, frame=self.frame.assign(stain_note=said))
 
+    def with_trust(self, frame: pd.DataFrame, trust: Trust | None) -> Predictions:
+        """The same rows as ``frame`` has them, with the columns that ``trust`` speaks of."""
+        return replace(self, frame=frame, trust=trust)
+
+    @property
+    def flagged(self) -> Bools:
+        """Which rows have a flag, shape (n,); none where the table has no such column."""
+        import numpy as np
+
+        return np.asarray(self.frame["flags"] != "") if self.trust else np.zeros(len(self), bool)
+
     def write(self, path: Path) -> None:
         """Write the CSV (paths relative to its folder where they can be) and its sidecar."""
         known = self.provenance.in_valid_text()
         fields = {name: getattr(known, name) for name in _PROVENANCE}
-        fields |= {"task": self.task, "images": len(self)}
+        fields |= {"task": self.task, "images": len(self), "trust": self.trust}
         write_table(self.frame, path, PredictionsSidecar, fields)
 
     def _index_of(self, column: str) -> Ints:
@@ -220,15 +240,19 @@ def read_predictions(path: Path) -> Predictions:
         DataError: the table was changed, a row of it contradicts itself, the task or the
             threshold, or the sidecar is wrong; names the file, the row and the fix.
     """
-    table = read_table(path, PredictionsSidecar, fix=_FIX)
+    table = read_table(path, PredictionsSidecar, fix=_FIX, since={"trust": None})
     task, known = table.sidecar.task, table.sidecar
     columns = [f"p_{name}" for name in task.classes]
-    require_columns(table.frame, [*COLUMNS, *columns], what=f"{path}: a predictions table")
+    wanted = [*COLUMNS, *columns, *(TRUST_COLUMNS if known.trust else ())]
+    require_columns(table.frame, wanted, what=f"{path}: a predictions table")
     frame = table.frame.assign(**{name: table.frame[name].map(_number) for name in columns})
     for name in columns:
         fine = frame[name] >= 0
         require_cells(path, table.frame, fine, f"is no probability; {_FIX}", columns=[name])
     _require_choices(path, frame, known)
+    if known.trust is not None:
+        frame = frame.assign(familiarity=frame["familiarity"].map(_number))
+        _require_trust(path, table.frame, frame, known)
     if table.unchanged is False:
         raise DataError(
             f"{path}: was changed after it was written (its sidecar has another SHA-256); "
@@ -236,7 +260,7 @@ def read_predictions(path: Path) -> Predictions:
         )
     provenance = Provenance(**{name: getattr(known, name) for name in _PROVENANCE})
     try:
-        return Predictions(frame.reset_index(drop=True), task, provenance)
+        return Predictions(frame.reset_index(drop=True), task, provenance, known.trust)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 
@@ -274,6 +298,26 @@ def _require_choices(path: Path, frame: pd.DataFrame, known: PredictionsSidecar)
         positive = values[:, task.positive_index] >= threshold
         why = f"is not the choice at the threshold of {threshold!r}"
         require(positive == (frame["decision"] == task.positive), why, "decision", *chances)
+
+
+def _require_trust(
+    path: Path, cells: pd.DataFrame, frame: pd.DataFrame, known: PredictionsSidecar
+) -> None:
+    """DataError, naming the row, where the four columns are none or contradict each other."""
+    share, classes = frame["familiarity"], known.task.classes
+    flags, sets = frame["flags"].str.split(), frame["set"].str.split(JOIN, regex=False)
+    unfamiliar = frame["flags"].str.contains("unfamiliar")
+    sure = (frame["set"] == frame["decision"]) & (frame["flags"] == "")
+    answers = frame["decision"].where(sure, ABSTAIN)
+    low = share < known.trust.unfamiliar_below if known.trust else unfamiliar
+    for column, fine, why in (
+        ("familiarity", share.between(0, 1) | (cells["familiarity"] == ""), "is no share"),
+        ("flags", flags.map(set(FLAGS).issuperset), f"are none of {list(FLAGS)}"),
+        ("flags", low == unfamiliar, "do not say what familiarity does"),
+        ("set", sets.map(set(classes).issuperset), f"is no set of {list(classes)}"),
+        ("answer", frame["answer"] == answers, "is not what set, flags and decision say"),
+    ):
+        require_cells(path, cells, fine, f"{why}; {_FIX}", columns=[column])
 
 
 def _require_probabilities(values: Floats, paths: pd.Series) -> None:

@@ -120,6 +120,7 @@ class _Exporter:
             self.progress.note(f"exporting {normpath(run.folder)}")
             return self._single(run, folder)
         run.require_files()
+        _copy_reference(run, folder)
         inside = [
             self.export(member, folder / MEMBERS_NAME / _member_name(number, member))
             for number, member in enumerate(members, start=1)
@@ -139,6 +140,7 @@ class _Exporter:
         anatomy = examine(classifier, size=size)
         module = GraphModule(classifier, anatomy=anatomy).eval()
         files = self._write(module, folder, size=size)
+        _copy_reference(run, folder)
         parity = self._parity(run, files[0], module)
         require_parity(parity, name=str(run.folder))
         trial = self._try_int8(run, files, module)
@@ -194,6 +196,11 @@ class _Exporter:
         write_openvino(onnx, path)
         onnx.unlink()
         return [path, path.with_suffix(".bin")]
+
+
+def _copy_reference(run: Run, folder: Path) -> None:
+    for name in run.record.reference_files:
+        shutil.copyfile(run.folder / name, folder / name)
 
 
 def _require_weights(run: Run) -> None:

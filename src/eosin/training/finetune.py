@@ -45,6 +45,7 @@ from eosin.training.history import EpochRow, best_epoch, epoch_line, write_histo
 from eosin.training.learner import Learner
 from eosin.training.left_out import Trained, left_out_note
 from eosin.training.optimisation import fastest_convolutions, smallest_batch
+from eosin.training.reference import tuned_reference
 from eosin.training.resume import (
     STATE_NAME,
     Identity,
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
 
     from eosin.artefacts.manifest import Manifest
     from eosin.artefacts.preprocessing import StainStep
+    from eosin.artefacts.reference import Reference
     from eosin.training.config import TrainingConfig
 
 
@@ -254,11 +256,22 @@ class _Training:
             threshold = choose_threshold(scores, labels == positive)
         save_classifier(self.learner.judged, self.folder / WEIGHTS_NAME)
         write_history(self.rows, self.folder / HISTORY_NAME)
-        run = write_run(self.folder, self._record(temperature, threshold))
+        views = self.epochs.train_views, self.epochs.val_views
+        known = tuned_reference(
+            self.learner.judged,
+            (self.train, self.val),
+            views,
+            self.folder,
+            device=str(self.learner.device),
+            temperature=temperature,
+        )
+        run = write_run(self.folder, self._record(temperature, threshold, known))
         _clear(self.folder)
         return run
 
-    def _record(self, temperature: float, threshold: float | None) -> TrainedRun:
+    def _record(
+        self, temperature: float, threshold: float | None, known: Reference
+    ) -> TrainedRun:
         return TrainedRun(
             task=self.train.task,
             dataset=self.train.dataset,
@@ -277,7 +290,8 @@ class _Training:
             choices={},
             initial_weights=self.initial_weights,
             versions=software_versions(),
-            weights_sha256=weights_digest(self.folder),
+            weights_sha256=known.weights_sha256 or "",
+            reference=known,
             notes=(*self.train.notes, *self._notes()),
         )
 

@@ -51,6 +51,8 @@ class Probe:
     temperature: float  # of the logits
     threshold: float | None  # of the positive class, binary tasks only
     losses: dict[float, float]  # cross-validated log loss of each strength tried
+    judged: Ints  # which images decided: rows of the held ones, or of those fitted; shape (n,)
+    probabilities: Floats  # of these, by heads that had not met them, shape (n, classes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,14 +170,14 @@ def fit_probe(
     head = fit_head(features, labels, classes=classes, strength=best, weights=every)
     logits = inner[best]
     if held is not None:
-        logits, truth = head.logits(held[0]), held[1]
+        logits, truth, scored = head.logits(held[0]), held[1], np.arange(len(held[1]))
         share = np.ones(len(truth))
     temperature = fit_temperature(logits, truth, share)
-    threshold = None
+    threshold, chances = None, apply_temperature(logits, temperature)
     if positive is not None:
-        chances = apply_temperature(logits, temperature)[:, positive]
-        threshold = choose_threshold(chances, (truth == positive).astype(np.int64), share)
-    return Probe(head, best, temperature, threshold, losses)
+        truth = (truth == positive).astype(np.int64)
+        threshold = choose_threshold(chances[:, positive], truth, share)
+    return Probe(head, best, temperature, threshold, losses, scored, chances)
 
 
 def _inner_folds(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,6 +41,8 @@ class FittedVote:
     choices: dict[str, JsonValue] = field(default_factory=dict)
     weights: tuple[float, ...] = ()  # of each member in a weighted vote; else none
     head: FusionHead | None = None  # the fusion head, for that vote
+    # what the vote said of the validation images, and which these are; None without them
+    voted: tuple[Floats, Ints] | None = None
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,9 @@ def fit_vote(
         ModelError: a member is missing or changed, or has no features to fuse.
     """
     task = members[0].record.task
-    if vote == "hard":
-        return FittedVote(0.5 if task.binary else None, choices={"threshold_from": "the majority"})
     if validation is None:
+        if vote == "hard":
+            return _by_majority(members)
         if vote != "soft":
             raise DataError(
                 f"a {vote} vote is fitted on validation patients: name their manifest, --manifest"
@@ -108,7 +110,15 @@ def fit_vote(
     if vote == "weighted":
         weights = fit_weights(probabilities, labels)
     voted = cast_votes(probabilities, vote, weights)
-    return FittedVote(_threshold(members[0], voted, labels), choices=choices, weights=weights)
+    if vote == "hard":
+        return replace(_by_majority(members), voted=(voted, places))
+    threshold = _threshold(members[0], voted, labels)
+    return FittedVote(threshold, choices=choices, weights=weights, voted=(voted, places))
+
+
+def _by_majority(members: Sequence[Run]) -> FittedVote:
+    binary = members[0].record.task.binary
+    return FittedVote(0.5 if binary else None, choices={"threshold_from": "the majority"})
 
 
 def _fit_fusion(
@@ -132,7 +142,8 @@ def _fit_fusion(
         "epoch_log_loss": list(fitted.losses),
     }
     threshold = _threshold(members[0], chances, labels)
-    return FittedVote(threshold, temperature, choices, head=fitted.head)
+    voted = chances, found.places
+    return FittedVote(threshold, temperature, choices, head=fitted.head, voted=voted)
 
 
 def _inner_folds(images: Manifest, *, seed: int) -> Ints:

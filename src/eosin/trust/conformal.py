@@ -34,8 +34,7 @@ class SetOptions:
     def __post_init__(self) -> None:
         if not 0.5 <= self.coverage < 1:
             raise ConfigError(f"coverage {self.coverage} must be at least 0.5 and below 1, e.g. 0.9")
-        if self.method not in ("lac", "aps"):
-            raise ConfigError(f"sets {self.method!r} are unknown; want lac or aps")
+        named_method(self.method)
 
     @property
     def patients_needed(self) -> int:
@@ -61,6 +60,13 @@ class Calibration:
     def patients(self) -> int:
         """How many there are."""
         return len(np.unique(self.patient))
+
+
+def named_method(name: str) -> Method:
+    """The method of this name; ConfigError where there is none."""
+    if name == "lac" or name == "aps":
+        return name
+    raise ConfigError(f"sets {name!r} are unknown; want lac or aps")
 
 
 def conformal_sets(
