@@ -84,9 +84,9 @@ def _sharpness(image: UInt8Image) -> float:
     top, left = max(0, (height - _SIDE) // 2), max(0, (width - _SIDE) // 2)
     middle = np.ascontiguousarray(image[top : top + _SIDE, left : left + _SIDE])
     grey = cv2.cvtColor(middle, cv2.COLOR_RGB2GRAY)
-    edges = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))[1].item()
-    contrast = cv2.meanStdDev(grey)[1].item()
-    return math.log((edges**2 + 0.1) / (contrast**2 + 1.0))
+    edges = cv2.Laplacian(grey, cv2.CV_32F).ravel()
+    contrast = (cv2.norm(grey) ** 2) / grey.size - cv2.mean(grey)[0] ** 2
+    return math.log((float(edges @ edges) / grey.size + 0.1) / (max(contrast, 0.0) + 1.0))
 
 
 def _stains(sample: TissueSample, tissue: Bools) -> list[float]:

@@ -30,6 +30,9 @@ def trust_lines(predictions: Predictions) -> tuple[str, ...]:
     flags, images = predictions.frame["flags"].str.split(), len(predictions)
     counts = {name: int(flags.map(lambda row, name=name: name in row).sum()) for name in _SAID}
     said = [f"{n} of {images} images {_SAID[name]} ({name})." for name, n in counts.items() if n]
+    if counts["unfamiliar"]:
+        usual = f"{100 * trust.unfamiliar_below:g} %"
+        said[0] = f"{said[0][:-2]}; {usual} of new patients' images of its own kind do)."
     sizes = predictions.frame["set"].str.split(JOIN, regex=False).map(len)
     abstained = int((predictions.frame["answer"] == ABSTAIN).sum())
     mean = f"; a set holds {sizes.mean():.2f} classes on average"
