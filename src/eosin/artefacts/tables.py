@@ -236,7 +236,9 @@ def _read_sidecar(
         found = read_artefact(model, place, fix=fix)
     else:
         place = old
-        found = read_artefact(model, old, fix=fix, upgrade=lambda known: _upgraded({**known, **since}, own, old))
+        found = read_artefact(
+            model, old, fix=fix, upgrade=lambda known: _upgraded({**known, **since}, own, old)
+        )
     if found.sha256 != own["sha256"] and found.table != own["table"]:
         raise DataError(
             f"{place}: belongs to another table, {found.table!r}; give both files their own names "

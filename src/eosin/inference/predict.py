@@ -72,9 +72,7 @@ def predict(
     chosen = choose(run, images, options, progress=progress)
     if read is not None:
         scorer, judge, paths = open_scorer(run), open_judge(run), chosen.images.paths
-        return make_scored(
-            run, chosen, options, judged(scorer, judge, paths, read(chosen.images))
-        )
+        return make_scored(run, chosen, options, judged(scorer, judge, paths, read(chosen.images)))
     with working(progress, "scoring", total=len(chosen.images)):
         parts = score_batches(run, chosen.images, options)
         found = gathered(_counted(parts, progress))

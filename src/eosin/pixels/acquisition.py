@@ -1,4 +1,4 @@
-"""How an image was taken, from a few of its pixels: stain, sharpness, tissue, black, compression."""
+"""How an image was taken, from a few of its pixels: stain, sharpness, tissue, compression."""
 
 from __future__ import annotations
 

@@ -19,7 +19,6 @@ from eosin.trust.summary import trust_lines
 if TYPE_CHECKING:
     import pandas as pd
 
-    from eosin.artefacts.estimate import Estimate
     from eosin.artefacts.predictions import Predictions
     from eosin.networks.run import Run
     from eosin.trust.coverage import RiskCoverage, SetCoverage
@@ -56,7 +55,7 @@ def trust_section(run: Run, predictions: Predictions, *, resamples: int, seed: i
         drawings=(_coverage(sets), _risk(risk)),
         tables=(
             _coverage_table(sets),
-            _size_table(sets, predictions.task.classes),
+            _size_table(sets),
             _flag_table(predictions, bootstrap),
         ),
         strangest=tiles,
@@ -83,16 +82,14 @@ def _coverage(sets: tuple[SetCoverage, ...]) -> Drawing:
 
 def _risk(found: RiskCoverage) -> Drawing:
     answered = None
-    chosen = (
-        f"On the calibration patients no confidence keeps the share wrong to {per_cent(found.allowed)}."
-    )
+    kept = f"keeps the share wrong to {per_cent(found.allowed)}"
+    chosen = f"On the calibration patients no confidence {kept}."
     if found.abstained is not None:
         answered = 1 - (found.abstained.value or 0.0)
         left = "nothing is left" if found.risk_left is None else f"wrong {figure(found.risk_left)}"
         chosen = (
-            f"At the confidence that keeps the share wrong to {per_cent(found.allowed)} on the "
-            f"calibration patients (ring), {figure(found.abstained)} of these images are not "
-            f"answered; of the others: {left}."
+            f"At the confidence that {kept} on the calibration patients (ring), "
+            f"{figure(found.abstained)} of these images are not answered; of the others: {left}."
         )
     drawn = risk_figure(found.answered, found.risk, allowed=found.allowed, at=answered or None)
     caption = f"Area under the curve {figure(found.area)}, less is better. {chosen}"
@@ -100,22 +97,23 @@ def _risk(found: RiskCoverage) -> Drawing:
 
 
 def _coverage_table(sets: tuple[SetCoverage, ...]) -> Table:
-    rows = [
-        (str(cells[0].scope), *(_cell(each) for each in cells), f"{cells[0].images:,}", f"{cells[0].patients:,}")
-        for cells in zip(*(each.covered for each in sets), strict=True)
-    ]
+    rows = []
+    for cells in zip(*(each.covered for each in sets), strict=True):
+        first = cells[0]
+        shares = [figure(each) for each in cells]
+        rows.append((str(first.scope), *shares, f"{first.images:,}", f"{first.patients:,}"))
     names = (f"Promised {per_cent(each.coverage)}" for each in sets)
     columns = ("Images of", *names, "Images", "Patients")
     caption = "Share of images whose set holds the truth, with 95 % intervals by patient."
     return Table(caption, columns, tuple(rows), frozenset(range(1, len(columns))))
 
 
-def _size_table(sets: tuple[SetCoverage, ...], classes: tuple[str, ...]) -> Table:
-    rows = [
-        (per_cent(each.coverage), *(f"{count:,}" for count in each.sizes), f"{each.calibration_patients:,}")
-        for each in sets
-    ]
-    sizes = (counted(size, "class").replace("classs", "classes") for size in range(1, len(classes) + 1))
+def _size_table(sets: tuple[SetCoverage, ...]) -> Table:
+    rows = []
+    for each in sets:
+        sizes = [f"{count:,}" for count in each.sizes]
+        rows.append((per_cent(each.coverage), *sizes, f"{each.calibration_patients:,}"))
+    sizes = ["1 class", *(f"{size} classes" for size in range(2, len(sets[0].sizes) + 1))]
     columns = ("Promised", *sizes, "Patients that calibrate")
     caption = "How many classes the sets hold, in images. Small sets are the useful ones."
     return Table(caption, columns, tuple(rows), frozenset(range(1, len(columns))))
@@ -126,13 +124,9 @@ def _flag_table(predictions: Predictions, bootstrap: Bootstrap) -> Table:
         (name, f"{images:,}", "none" if found is None else figure(found))
         for name, (found, images) in accuracy_by_flag(predictions, bootstrap=bootstrap).items()
     ]
+    caption = "Accuracy with and without flags. An image may have several."
     columns = ("Images", "Number", "Accuracy [95 % interval]")
-    return Table(
-        "Accuracy where nothing is flagged, and where something is. An image may have several flags.",
-        columns,
-        tuple(rows),
-        frozenset({1, 2}),
-    )
+    return Table(caption, columns, tuple(rows), frozenset({1, 2}))
 
 
 def _strangest(frame: pd.DataFrame) -> tuple[Tile, ...]:
@@ -155,11 +149,7 @@ def _caption(predictions: Predictions, shown: int) -> str:
         return "This Run cannot tell how familiar an image is."
     return (
         f"The {shown} least familiar images. Familiarity is the share of new patients' images that "
-        f"look at least as strange, known from {counted(trust.familiar_patients or 0, 'patient')}. "
+        f"look at least as strange, by {counted(trust.familiar_patients or 0, 'patient')}. "
         f"Below {number(trust.unfamiliar_below)} it is flagged, as "
         f"{per_cent(trust.unfamiliar_below)} of such patients' images are too."
     )
-
-
-def _cell(found: Estimate) -> str:
-    return figure(found)

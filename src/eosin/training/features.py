@@ -151,9 +151,7 @@ def compute_features(
         fresh: dict[str, Kept] = {}
         files = [paths[place] for place in part]
         begun = [sources[place] for place in part] if sources else None
-        for batch in read_batches(
-            files, spec, batch_size=batch_size, sources=begun, measured=True
-        ):
+        for batch in read_batches(files, spec, batch_size=batch_size, sources=begun, measured=True):
             skipped.extend(batch.skipped)
             if len(batch.places):
                 rows = engine.features(batch.pixels).astype(np.float32)

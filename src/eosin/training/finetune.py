@@ -31,7 +31,6 @@ from eosin.networks.run import (
     HISTORY_NAME,
     WEIGHTS_NAME,
     Run,
-    weights_digest,
     write_run,
 )
 from eosin.networks.weights import initialise
@@ -269,9 +268,7 @@ class _Training:
         _clear(self.folder)
         return run
 
-    def _record(
-        self, temperature: float, threshold: float | None, known: Reference
-    ) -> TrainedRun:
+    def _record(self, temperature: float, threshold: float | None, known: Reference) -> TrainedRun:
         return TrainedRun(
             task=self.train.task,
             dataset=self.train.dataset,

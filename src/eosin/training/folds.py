@@ -55,7 +55,7 @@ def gather_folds(
         trust = with_changes(
             trust,
             calibration_patients=min(each.calibration_patients for each in told),
-            familiar_patients=min((each.familiar_patients or 0 for each in told)) or None,
+            familiar_patients=min(each.familiar_patients or 0 for each in told) or None,
         )
     predictions = Predictions(frame, manifest.task, provenance, trust)
     known = answered_reference(predictions, folder, weights_sha256=None, out_of_fold=True)

@@ -12,7 +12,7 @@ from eosin.errors import DataError, ModelError
 from eosin.inference.readings import noted
 from eosin.machine import software_versions
 from eosin.networks.classifier import Classifier, build_classifier, require_size, save_classifier
-from eosin.networks.run import WEIGHTS_NAME, Run, weights_digest, write_run
+from eosin.networks.run import WEIGHTS_NAME, Run, write_run
 from eosin.networks.tensors import read_tensors, require_sound
 from eosin.networks.torch_engine import TorchEngine
 from eosin.networks.weights import initialise

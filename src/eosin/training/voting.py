@@ -90,7 +90,6 @@ def fit_vote(
             there are too few.
         ModelError: a member is missing or changed, or has no features to fuse.
     """
-    task = members[0].record.task
     if validation is None:
         if vote == "hard":
             return _by_majority(members)

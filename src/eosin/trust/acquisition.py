@@ -31,7 +31,9 @@ _MOST_BLACK: Final = 0.5
 _ENOUGH: Final = 0.2  # of tissue, for stains that cannot be told to be a fault
 _SIZE: Final = 1.25  # how much longer or shorter a side may be
 _MPP: Final = 1.2
-_NAMED: Final = re.compile(r"(?<![0-9A-Za-z.])(\d{1,3}(?:\.\d+)?)[xX](?![0-9A-Za-z])")  # a_40x_1.png
+_NAMED: Final = re.compile(
+    r"(?<![0-9A-Za-z.])(\d{1,3}(?:\.\d+)?)[xX](?![0-9A-Za-z])"
+)  # a_40x_1.png
 
 
 def learn_acquisition(measures: Floats, patient: Ints, rows: pd.DataFrame) -> Acquisition:
@@ -51,7 +53,9 @@ def learn_acquisition(measures: Floats, patient: Ints, rows: pd.DataFrame) -> Ac
         if np.isfinite(measures[:, column]).any()
     }
     return Acquisition(
-        magnifications=tuple(sorted(set(magnifications_of(rows)) - {""}, key=lambda step: (len(step), step))),
+        magnifications=tuple(
+            sorted(set(magnifications_of(rows)) - {""}, key=lambda step: (len(step), step))
+        ),
         mpp=Range(low=known.min() / _MPP, high=known.max() * _MPP) if len(known) else None,
         short_side=Range(low=sides[:, 0].min() / _SIZE, high=sides[:, 0].max() * _SIZE),
         long_side=Range(low=sides[:, 1].min() / _SIZE, high=sides[:, 1].max() * _SIZE),

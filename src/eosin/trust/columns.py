@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from eosin.arrays import Bools
     from eosin.artefacts.predictions import Predictions
     from eosin.networks.run import Run
+    from eosin.tasks import Task
     from eosin.trust.conformal import SetOptions
     from eosin.trust.reference import Look
-    from eosin.tasks import Task
 
 _NOBODY: Final = np.empty(0, np.int64)
 

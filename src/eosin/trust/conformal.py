@@ -1,8 +1,8 @@
 """Conformal sets: the classes that cannot be ruled out at a level, calibrated by patient.
 
-Split-conformal sets (Vovk, Gammerman & Shafer 2005) whose calibration gives every patient one weight,
-since a new image is one of a new patient. Images of a patient are alike, so that they count for
-fewer than they are: the level is raised as if there were as many independent ones as the spread
+Split-conformal sets (Vovk, Gammerman & Shafer 2005) whose calibration gives every patient one
+weight, since a new image is one of a new patient. Images of a patient are alike, so that they count
+for fewer than they are: the level is raised as if there were as many independent ones as the spread
 between patients tells (Kish 1965, the design effect).
 """
 
@@ -33,7 +33,9 @@ class SetOptions:
 
     def __post_init__(self) -> None:
         if not 0.5 <= self.coverage < 1:
-            raise ConfigError(f"coverage {self.coverage} must be at least 0.5 and below 1, e.g. 0.9")
+            raise ConfigError(
+                f"coverage {self.coverage} must be at least 0.5 and below 1, e.g. 0.9"
+            )
         named_method(self.method)
 
     @property

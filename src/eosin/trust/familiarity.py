@@ -24,7 +24,7 @@ _MOST_VALUES: Final = 600_000  # of the axes: 2.4 MB
 _MOST_IMAGES: Final = 1_200  # that a fit takes
 _PARTS: Final = 25  # in which patients are left out where there are more
 _TAIL: Final = 0.1
-_KNOTS: Final = 512
+_KNOTS: Final = 64
 
 
 @dataclass(frozen=True)
@@ -113,12 +113,14 @@ def calibrate(strangeness: Floats, patient: Ints) -> Shares:
     sorted_, weights = strangeness[order], patient_weights(patient)[order]
     reach = np.cumsum(weights[::-1])[::-1]  # of each: itself, and what is stranger
     middle = reach - weights / 2
-    tail = float(np.interp(_TAIL, middle[::-1], sorted_[::-1]))
+    tail = float(np.interp(-_TAIL, -middle, sorted_))
     over = np.maximum(sorted_ - tail, 0)
     scale = max(float(weights @ over) / max(float(weights[over > 0].sum()), 1e-12), 1e-6)
-    pick = np.unique(np.linspace(0, len(sorted_) - 1, _KNOTS).round().astype(np.int64))
+    levels = np.linspace(1, _TAIL, _KNOTS)  # few, so that no last digit of a score moves a share
+    knots = np.interp(-levels, -middle, sorted_)
+    apart = np.diff(knots, prepend=-np.inf) > 0
     return Shares(
-        sorted_[pick], middle[pick], tail, scale, len(np.unique(patient)), len(strangeness)
+        knots[apart], levels[apart], tail, scale, len(np.unique(patient)), len(strangeness)
     )
 
 
@@ -142,7 +144,9 @@ def _thinned(patient: Ints) -> Ints:
     own = [rows[patient == one] for one in np.unique(patient)]
     picked = [part[np.unique(np.linspace(0, len(part) - 1, each).astype(np.int64))] for part in own]
     every = np.concatenate(picked)
-    return np.sort(every if len(every) <= 2 * _MOST_IMAGES else every[:: len(every) // _MOST_IMAGES])
+    return np.sort(
+        every if len(every) <= 2 * _MOST_IMAGES else every[:: len(every) // _MOST_IMAGES]
+    )
 
 
 def _principal(spread: Floats, count: int) -> tuple[Floats, Floats]:

@@ -210,7 +210,10 @@ def _known(said: Reference, arrays: Arrays, classes: int) -> Known:
         shape, labels = calibration.probabilities.shape, calibration.labels
         if shape != (said.calibration.images, classes) or labels.shape != shape[:1]:
             raise ValueError(f"sets.probabilities of shape {shape} for {classes} classes")
-        if calibration.patient.shape != labels.shape or not 0 <= labels.min() <= labels.max() < classes:
+        if (
+            calibration.patient.shape != labels.shape
+            or not 0 <= labels.min() <= labels.max() < classes
+        ):
             raise ValueError("sets.labels or sets.patient do not fit sets.probabilities")
     source = said.calibration.source if said.calibration else "validation"
     return Known(space, shares, said.acquisition, calibration, source)

@@ -49,8 +49,8 @@ def promise(trust: Trust) -> str:
     level = f"{100 * trust.coverage:g} %"
     if trust.calibration_patients < trust.patients_needed:
         return (
-            f"Sets: {trust.calibration_patients} patients calibrate them and {level} coverage needs "
-            f"{trust.patients_needed}, so every set holds every class"
+            f"Sets: {trust.calibration_patients} patients calibrate them and {level} coverage "
+            f"needs {trust.patients_needed}, so every set holds every class"
         )
     of = "each class of new patients' images" if trust.by_class else "new patients' images"
     return (
