@@ -24,6 +24,7 @@ from eosin.cli import (
     evaluate,
     explain,
     export,
+    power,
     predict,
     report,
     split,
@@ -62,6 +63,7 @@ app.command()(explain.explain)
 app.command()(export.export)
 app.command()(bench.bench)
 app.command()(compare.compare)
+app.command()(power.power)
 app.command()(study.study)
 app.command()(ensemble.ensemble)
 app.command()(demo.demo)
