@@ -62,7 +62,8 @@ class Answers:
         return None if found is None else str(found)
 
     def _title(self) -> str:
-        return f"An image classifier ({self.run.record.backbone}) of breast tissue into {self._classes()}."
+        backbone = self.run.record.backbone
+        return f"An image classifier ({backbone}) of breast tissue into {self._classes()}."
 
     def _classes(self) -> str:
         task = self.predictions.task
