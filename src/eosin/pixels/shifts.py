@@ -48,7 +48,7 @@ def _blur(image: UInt8Image, sigma: float, _: np.random.Generator) -> UInt8Image
 
 def _jpeg(image: UInt8Image, quality: float, _: np.random.Generator) -> UInt8Image:
     options = [cv2.IMWRITE_JPEG_QUALITY, int(quality)]
-    _, data = cv2.imencode(".jpg", image[:, :, ::-1], options)
+    data = cv2.imencode(".jpg", image[:, :, ::-1], options)[1]
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
     if decoded is None:
         raise ConfigError(f"an image of {image.shape[:2]} pixels cannot be written as JPEG")
