@@ -241,7 +241,7 @@ def test_a_disk_full_only_for_the_table_itself_scores_nothing_twice(
         patch.setattr("pandas.DataFrame.to_csv", _refuse)
         with pytest.raises(DataError, match="No space left"):
             predict_to_table(run, [images], out, SMALL)
-        patch.setattr(TorchEngine, "logits", _refuse)
+        patch.setattr(TorchEngine, "answers", _refuse)
         with pytest.raises(DataError, match="No space left"):
             predict_to_table(run, [images], out, SMALL, resume=True)
     patch.undo()

@@ -5,6 +5,7 @@ It is used without torch: the record says what it is, ``reference.safetensors`` 
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -161,10 +162,12 @@ def load_reference(run: Run) -> Known | None:
     said = run.record.reference
     if said is None:
         return None
-    run.require_files()
     path = run.folder / REFERENCE_NAME
     try:
-        known = _known(said, load(path.read_bytes()), len(run.record.task.classes))
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != said.sha256:
+            raise ModelError(f"{path}: changed since run.json was written; train the Run again")
+        known = _known(said, load(data), len(run.record.task.classes))
     except (SafetensorError, KeyError, ValueError, OSError) as error:
         reason = " ".join(str(error).split())
         raise ModelError(
