@@ -129,7 +129,7 @@ def _idc(options: argparse.Namespace) -> bool:
     run, predictions = _trained(options, "idc")
     _held_out("IDC", predictions)
     low, high = _print_coverage("IDC", run, predictions)
-    files = sorted(find_image_files([options.breakhis]).images)[::2]
+    files = sorted(find_image_files([options.breakhis]).images)[::6]
     met = at_most("least coverage that the IDC interval at 0.90 holds", low, 0.90)
     met &= at_least("most coverage that it holds", high, 0.90)
     small = _resized(files, (50, 50), options.out / "breakhis-50x50")
@@ -265,7 +265,7 @@ def _apart(
 
 
 def _idc_files(options: argparse.Namespace) -> list[Path]:
-    return sorted(find_image_files([options.idc]).images)[::15]
+    return sorted(find_image_files([options.idc]).images)[::60]
 
 
 def _resized(files: list[Path], size: tuple[int, int], folder: Path) -> list[Path]:

@@ -86,7 +86,7 @@ def coverage_figure(promised: Sequence[float], found: Sequence[Estimate]) -> Fig
     for level, each in zip(promised, found, strict=True):
         if each.low is not None and each.high is not None:
             axes.plot([level, level], [each.low, each.high], color=EOSIN, linewidth=2, alpha=0.5)
-    axes.plot(promised, [each.value for each in found], "o", color=EOSIN, markersize=7)
+    axes.plot(promised, [each.value or 0.0 for each in found], "o", color=EOSIN, markersize=7)
     axes.set(
         xlim=(low, 1.02), ylim=(low, 1.02), xlabel="Promised", ylabel="Share that hold the truth"
     )
