@@ -98,7 +98,7 @@ def test_no_file_is_hashed_twice_while_a_run_is_read_and_its_networks_opened(
     options = PredictOptions(allow_seen=True, device="cpu")
     predict(read_run(nested.folder), drawn_breakhis.paths[:1], options)
     assert set(hashed.values()) == {1}
-    assert sorted(path for path in hashed if path.endswith("safetensors")) == [
+    assert sorted(path for path in hashed if path.endswith("model.safetensors")) == [
         *("a/copy-1-of-a/model.safetensors", "a/copy-2-of-a/model.safetensors"),
         "b/copy-3-of-b/model.safetensors",
     ]
