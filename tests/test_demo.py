@@ -21,7 +21,7 @@ def test_the_demo_leaves_every_artefact_of_the_main_job(tmp_path: Path, told) ->
     assert "patient-level, 60/15/25" in made.report.read_text(encoding="utf-8")
     assert made.evaluation.provenance.protocol.name == "patient-level, 60/15/25"
     assert sum(note.startswith("epoch") for note in told.notes) == 2
-    assert len(told.notes) == 4 + 2
+    assert len(told.notes) == 3 + 2
 
 
 def test_the_demo_never_writes_into_a_folder_that_holds_something(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from eosin.data.breakhis import read_breakhis
 from eosin.data.splits import split_by_fractions
 from eosin.data.synthetic import SyntheticOptions, write_synthetic
 from eosin.evaluation.evaluate import evaluate_predictions
-from eosin.inference.predict import predict
 from eosin.progress import SILENT, Progress
 from eosin.reporting.report import write_report
 from eosin.training.config import TrainingConfig
@@ -68,8 +67,8 @@ def run_demo(
     divided.write(out / "manifest.csv")
     progress.note(f"split: {divided.protocol.name}; training {settings.backbone} from scratch")
     trained = train(divided, out / "run", settings, progress=progress)
-    progress.note("scoring the test patients")
-    predictions = predict(trained.run, divided).predictions
+    predictions = trained.predictions
+    assert predictions is not None  # there is a test split
     predictions.write(out / "predictions.csv")
     evaluation = evaluate_predictions(predictions)
     evaluation.write(out / "evaluation.json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.manifest import Manifest
@@ -21,7 +22,7 @@ from eosin.protocol import Protocol
 from eosin.tasks import Task
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from eosin.files import StrPath
 
 HER2 = Task("her2", ("0", "1+", "2+", "3+"), ordinal=True)
 NOTES = (
@@ -35,7 +36,7 @@ _NAME = re.compile(r"\d+_(?P<split>train|test)_(?P<level>0|1\+|2\+|3\+)\.(?i:png
 _STAINED = "IHC"
 
 
-def read_bci(root: Path) -> ReadDataset:
+def read_bci(root: StrPath) -> ReadDataset:
     """Read ``HE/train`` and ``HE/test``, the folder above them, or a bare folder of BCI images.
 
     The official test set stays the test split. Where ``root`` holds a folder ``HE`` only that is
@@ -48,6 +49,7 @@ def read_bci(root: Path) -> ReadDataset:
     Raises:
         DataError: the folder is missing or holds no BCI image of H&E.
     """
+    root = Path(root)
     if _STAINED in (root.resolve().name, root.resolve().parent.name):
         raise DataError(f"{root}: holds {_STAINED} images; name the folder that holds HE")
     top = root / "HE" if (root / "HE").is_dir() else root

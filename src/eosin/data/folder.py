@@ -19,7 +19,7 @@ from eosin.data.scan import (
     sorted_by_path,
 )
 from eosin.errors import ConfigError, DataError
-from eosin.files import valid_text
+from eosin.files import StrPath, valid_text
 from eosin.pixels.image_files import ImageFiles, not_read
 from eosin.pixels.reading import SkippedFile, is_image_name
 from eosin.protocol import UNKNOWN, UNSPLIT
@@ -34,7 +34,7 @@ _NO_PATIENTS = (
 
 
 def read_folder(
-    root: Path, *, patient: str | None = None, positive: str | None = None, ordinal: bool = False
+    root: StrPath, *, patient: str | None = None, positive: str | None = None, ordinal: bool = False
 ) -> ReadDataset:
     r"""Read a folder with one subfolder a class.
 
@@ -62,6 +62,7 @@ def read_folder(
     """
     if patient is not None:
         patient_pattern(patient)
+    root = Path(root)
     top = root.resolve()
     found = find_images(root, expected=_EXPECTED)
     folders = _class_folders(found, top)

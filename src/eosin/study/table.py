@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.tables import write_csv
@@ -16,11 +17,11 @@ from eosin.study.stains import BASELINE, Staining
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     import pandas as pd
 
     from eosin.artefacts.evaluation import Evaluation
+    from eosin.files import StrPath
     from eosin.study.cells import Result, StudyResult
     from eosin.study.plan import Cell
 
@@ -171,13 +172,13 @@ def _fields(result: Result, evaluation: Evaluation) -> dict[str, object]:
     return row
 
 
-def write_study(found: StudyResult, folder: Path) -> tuple[Path, Path]:
+def write_study(found: StudyResult, folder: StrPath) -> tuple[Path, Path]:
     """Write ``study.html`` and ``study.csv`` into ``folder``; their paths.
 
     A study of stain steps has a ``stain-effects.csv`` beside them, one of several seeds a
     ``draws.csv``.
     """
-    config = found.study.config
+    folder, config = Path(folder), found.study.config
     table = folder / "study.csv"
     write_csv(result_frame(found.results), table)
     stains = stain_rows(found.results, resamples=config.resamples)
