@@ -6,6 +6,7 @@ The pages have a look of their own; here the user's own style of matplotlib is k
 from __future__ import annotations
 
 from html import escape
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -118,20 +119,24 @@ def draw_learning(
 ) -> Axes:
     """A curve a network, by name: of its ``history.csv``, or of its losses at each strength."""
     lines, across = {}, "epoch"
-    for name, (history, losses) in kept.items():
+    for name, (history, _) in kept.items():
         if history.is_file():
             rows = pd.read_csv(history)
             lines[name] = rows["epoch"], rows["val_loss"]
-        elif isinstance(losses, dict):
-            lines[name] = [float(c) for c in losses], list(losses.values())
-            across = "strength C"
+    if not lines:
+        across = "strength C"
+        tried = {name: losses for name, (_, losses) in kept.items() if isinstance(losses, dict)}
+        lines = {name: ([float(c) for c in by], list(by.values())) for name, by in tried.items()}
     if not lines:
         raise ModelError(f"{title}: kept neither epochs nor strengths, so there is no curve")
     axes = axes_or_new(axes)
     for name, (x, y) in lines.items():
         axes.plot(x, y, marker="o", markersize=3, label=_plain(name))
     axes.set(xlabel=across, ylabel="log loss, validation", title=_plain(title))
-    axes.set_xscale("linear" if across == "epoch" else "log")
+    if across == "epoch":
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    else:
+        axes.set_xscale("log")
     axes.legend(**_BESIDE)
     return axes
 
@@ -163,5 +168,5 @@ def as_picture(draw: Callable[[Axes], Axes]) -> str:
 
 
 def _plain(text: str) -> str:
-    """No name is taken for mathematics."""
-    return text.replace("$", r"\$")
+    """In lines of sixty characters; no name is taken for mathematics."""
+    return fill(text, 60).replace("$", r"\$")

@@ -115,7 +115,9 @@ class Manifest:
         parts = self.frame[column].mask(self.frame[column] == "", "all").rename(column)
         labels = self.frame["label"].mask(self.frame["label"] == "", "unlabelled")
         order = [name for name in (*self.task.classes, "unlabelled") if name in set(labels)]
-        return pd.crosstab(labels, parts).reindex(order)
+        found = pd.crosstab(labels, parts).reindex(order)
+        places = ("all", *SPLITS, *map(str, self.folds))
+        return found[[name for name in places if name in found.columns]]
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Bars of the images of each class, by fold or split; into ``ax``, or new axes."""

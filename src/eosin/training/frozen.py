@@ -17,7 +17,7 @@ from eosin.networks.tensors import read_tensors, require_sound
 from eosin.networks.torch_engine import TorchEngine
 from eosin.networks.weights import initialise
 from eosin.progress import SILENT, Progress
-from eosin.training.features import FeatureCache, Features, compute_features
+from eosin.training.features import Features, cache_of, compute_features
 from eosin.training.left_out import left_out_note
 from eosin.training.probe import LinearHead, Probe, Weighing, fit_probe
 from eosin.training.stain_fitting import fallback_notes, fit_stain_step, split_sources
@@ -92,7 +92,7 @@ def freeze_images(
         manifest.paths,
         engine,
         spec,
-        cache=FeatureCache.of(engine, spec),
+        cache=cache_of(engine, spec),
         batch_size=config.batch_size,
         progress=progress,
         sources=sources,

@@ -14,7 +14,7 @@ from eosin.networks.torch_engine import TorchEngine
 from eosin.networks.weights import load_classifier
 from eosin.pixels.stain_sources import patient_sources
 from eosin.progress import SILENT, Progress, shown
-from eosin.training.features import FeatureCache, compute_features
+from eosin.training.features import cache_of, compute_features
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,7 +67,7 @@ class CachedReadings:
             self.paths,
             engine,
             spec,
-            cache=FeatureCache.of(engine, spec),
+            cache=cache_of(engine, spec),
             batch_size=self.batch_size,
             progress=self.progress,
             sources=patient_sources(self.paths, self.patients, spec),
