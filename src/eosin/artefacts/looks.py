@@ -9,6 +9,7 @@ from html import escape
 from textwrap import fill
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from eosin.artefacts.glossary import GLOSSARY
@@ -24,10 +25,8 @@ if TYPE_CHECKING:
     from eosin.arrays import FloatMap
     from eosin.artefacts.estimate import Estimate
 
-_BESIDE = {"loc": "upper left", "bbox_to_anchor": (1, 1), "frameon": False}
 
-
-class Table(pd.DataFrame):
+class Table(pd.DataFrame):  # type: ignore[misc]  # pandas is untyped here
     """A table that may be called as well: ``manifest.frame`` and ``manifest.frame()`` are one."""
 
     def __call__(self) -> pd.DataFrame:
@@ -78,7 +77,7 @@ def draw_bars(counts: pd.DataFrame, axes: Axes | None, *, title: str, across: st
         axes.bar_label(bars, [str(n) if n else "" for n in counts[name]], label_type="center")
         below = below + counts[name]
     axes.set(title=_plain(title), xlabel=across, ylabel="images")
-    axes.legend(**_BESIDE)
+    _name_beside(axes)
     return axes
 
 
@@ -91,7 +90,7 @@ def draw_scores(scores: Mapping[str, pd.Series], axes: Axes | None, *, title: st
     axes.set(
         title=_plain(title), xlabel=_plain(f"probability of {of}"), ylabel="images", xlim=(0, 1)
     )
-    axes.legend(title="true class", **_BESIDE)
+    _name_beside(axes, title="true class")
     return axes
 
 
@@ -102,9 +101,8 @@ def draw_estimates(
     known = [(name, each) for name, each in rows if each.value is not None]
     axes = axes_or_new(axes, height=1.2 + 0.3 * max(len(known), 3))
     for row, (_, each) in enumerate(known):
-        axes.plot([each.value], [row], "o", color="C0")
-        if each.low is not None:
-            axes.plot([each.low, each.high], [row, row], color="C0")
+        axes.plot(np.array([each.value], float), [row], "o", color="C0")
+        axes.plot(np.array([each.low, each.high], float), [row, row], color="C0")
         if at is None and (chance := GLOSSARY[each.metric].chance) is not None:
             axes.plot([chance], [row], "|", color="grey")  # what guessing gets
     if at is not None:
@@ -129,22 +127,21 @@ def draw_learning(
         lines = {name: ([float(c) for c in by], list(by.values())) for name, by in tried.items()}
     if not lines:
         raise ModelError(f"{title}: kept neither epochs nor strengths, so there is no curve")
+    from matplotlib.ticker import MaxNLocator
+
     axes = axes_or_new(axes)
     for name, (x, y) in lines.items():
         axes.plot(x, y, marker="o", markersize=3, label=_plain(name))
     axes.set(xlabel=across, ylabel="log loss, validation", title=_plain(title))
+    axes.set_xscale("linear" if across == "epoch" else "log")
     if across == "epoch":
-        axes.xaxis.get_major_locator().set_params(integer=True)
-    else:
-        axes.set_xscale("log")
-    axes.legend(**_BESIDE)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _name_beside(axes)
     return axes
 
 
 def draw_map(image: object, values: FloatMap, axes: Axes | None, *, title: str) -> Axes:
     """A map, from nothing to 1, over its image in grey."""
-    import numpy as np
-
     axes, pixels = axes_or_new(axes), np.asarray(image)
     axes.imshow(pixels.mean(axis=2), cmap="gray", vmin=0, vmax=255)
     drawn = axes.imshow(values, cmap="inferno", alpha=0.7 * values, vmin=0, vmax=1)
@@ -165,6 +162,10 @@ def as_picture(draw: Callable[[Axes], Axes]) -> str:
     draw(figure.subplots())
     figure.savefig(stream, format="png", dpi=100)
     return f'<img src="data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}">'
+
+
+def _name_beside(axes: Axes, *, title: str = "") -> None:
+    axes.legend(title=title, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
 
 
 def _plain(text: str) -> str:

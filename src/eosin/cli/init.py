@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-_STEPS = """# Steps of this project, in order; run each line in this folder, and change what does not fit.
+_STEPS = """# The steps of this project, in order, to be run in it. Change what does not fit.
 
 # 1. Which images there are, and which patient each is of. Put them under data/, or name another
 #    folder. BreakHis and BCI have readers of their own: eosin data breakhis, eosin data bci.

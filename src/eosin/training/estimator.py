@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tempfile
 import warnings
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -106,10 +108,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
             manifest = replace(manifest, frame=manifest.frame.assign(split="train"))
         else:
             manifest = _some_for_validation(manifest, self.seed)
-        self._home = tempfile.TemporaryDirectory(prefix="eosin-")
-        trained = train(
-            manifest, Path(self._home.name) / "run", self._config(), progress=self.progress
-        )
+        self._home = _Home()
+        trained = train(manifest, self._home.run, self._config(), progress=self.progress)
         self.run_: Run = trained.run
         return self
 
@@ -202,12 +202,21 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         super().__setstate__(state)
         kept = state.get("run_")
         if isinstance(kept, dict):
-            self._home = tempfile.TemporaryDirectory(prefix="eosin-")
+            self._home = _Home()
             for name, data in kept.items():
-                place = Path(self._home.name, "run", name)
+                place = self._home.run / name
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.write_bytes(data)
-            self.run_ = read_run(Path(self._home.name, "run"))
+            self.run_ = read_run(self._home.run)
+
+
+class _Home:
+    """A temporary folder for a Run, gone with whoever holds this."""
+
+    def __init__(self) -> None:
+        folder = tempfile.mkdtemp(prefix="eosin-")
+        self.run = Path(folder) / "run"
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
 
 
 def _files(paths: Sequence[StrPath]) -> list[Path]:
