@@ -152,7 +152,9 @@ def explain(
     met = [_met(network.run, images, chosen) for network in networks]
     asked = _Asked(chosen, method, met, _sources(networks, chosen, options.workers), options)
     merging = several and len(networks) > 1
-    explanations = chain(refused, strange, _stream(networks, asked, merging=merging))
+    explanations: Iterator[Explanation | SkippedFile] = chain(
+        refused, strange, _stream(networks, asked, merging=merging)
+    )
     if options.score is not None:
         from eosin.explanation.judging import judged
 

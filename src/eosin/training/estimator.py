@@ -138,8 +138,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         name, weights = self.backbone, self.weights
         if not isinstance(name, str):
             module, name, weights = name, _name_of(name), "own"
-            size = {} if self.image_size is None else {"size": self.image_size}
-            register_backbone(name, module, **size)
+            register_backbone(name, module, size=self.image_size or 224)
         config = TrainingConfig(
             backbone=name,
             freeze=self.freeze,
