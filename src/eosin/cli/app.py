@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 
 from eosin.cli import (
     bench,
+    checklist,
     compare,
     data,
     demo,
@@ -25,6 +26,7 @@ from eosin.cli import (
     explain,
     export,
     init,
+    power,
     predict,
     report,
     split,
@@ -70,6 +72,8 @@ app.command()(explain.explain)
 app.command()(export.export)
 app.command()(bench.bench)
 app.command()(compare.compare)
+app.command()(power.power)
+app.command()(checklist.checklist)
 app.command()(study.study)
 app.command()(ensemble.ensemble)
 app.command()(demo.demo)
