@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from eosin.artefacts.evaluation import Evaluation
 
 IMAGES = SyntheticOptions(patients=400, images=400, size=128, seed=1, magnification=200)
-# Random filters and a linear head: enough for drawn tissue, quick on two cores, nothing to download.
+# Random filters and a linear head: enough for drawn tissue, quick, and nothing to download.
 SETTINGS = TrainingConfig(
     backbone="nf_resnet26@stride4", weights="none", image_size=128, freeze=True
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
 from dataclasses import fields
 from functools import wraps
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-    from eosin.files import StrPath
 
 # In the wheel the files lie in the package, in a checkout beside ``src``.
 _PLACES = (Path(__file__).parent / "configs", Path(__file__).parents[2] / "configs")
@@ -80,7 +80,7 @@ def unknown_name(name: str, known: Collection[str], *, what: str) -> str:
     return f"unknown {what} {name!r}; {hint}"
 
 
-def settings_file(name: StrPath) -> Path:
+def settings_file(name: str | os.PathLike[str]) -> Path:
     """A file of settings, by its path or, where eosin brings it along, by its name: ``frozen``.
 
     Raises:
