@@ -81,6 +81,15 @@ def test_a_wrong_value_is_named_with_its_file_and_what_is_wanted(tmp_path, text,
     assert str(path) in str(caught.value)
 
 
+def test_settings_saved_with_a_byte_order_mark_are_read_and_as_utf16_named(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_bytes("freeze = true\n".encode("utf-8-sig"))
+    assert read_config(path).freeze
+    path.write_bytes("freeze = true\n".encode("utf-16"))
+    with pytest.raises(ConfigError, match=r"recipe.toml: is not UTF-8; save the settings as UTF-8"):
+        read_config(path)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"absent\.toml: no such settings file"):
         read_config(tmp_path / "absent.toml")

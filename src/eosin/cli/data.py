@@ -212,6 +212,7 @@ def _require(out: Path, *inputs: Path) -> None:
 
 def _write(found: ReadDataset, out: Path) -> None:
     """Write a manifest, say what is in it, and end with the skipped files."""
+    from eosin.artefacts.manifest import SPLITS
     from eosin.cli.console import finish, print_frame, print_protocol, say
     from eosin.data.scan import count_table
     from eosin.pixels.reading import error_table_path, write_error_table
@@ -221,6 +222,9 @@ def _write(found: ReadDataset, out: Path) -> None:
     write_error_table(found.skipped, error_table_path(out))
     say((manifest.dataset, "bold"), f": {len(manifest)} images, {_patients(manifest)}")
     print_frame(count_table(manifest).reset_index())
+    counts = manifest.frame["split"].value_counts()
+    if placed := [f"{counts[name]} in {name}" for name in SPLITS if name in counts]:
+        say(f"images by split: {', '.join(placed)}")
     print_protocol(manifest.protocol, manifest.notes)
     say(f"written: {out}")
     finish(found.skipped, error_table_path(out))
