@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from dataclasses import replace
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd

@@ -168,6 +168,28 @@ def audit(
     finish(found.unreadable, errors)
 
 
+@app.command()
+def show(
+    manifest: Annotated[Path, typer.Argument(metavar="M.csv", help="A manifest.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="GRID.png", help="The picture.")],
+    each: Annotated[int, typer.Option(min=1, max=20, help="Images a class.")] = 6,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw.")] = 0,
+) -> None:
+    """Draw a few images of every class, of different patients, before anything is trained."""
+    from eosin.artefacts.manifest import read_manifest
+    from eosin.artefacts.outputs import PICTURE, require_output
+    from eosin.cli.console import finish, say
+    from eosin.pixels.reading import error_table_path, write_error_table
+    from eosin.reporting.sample_sheet import write_sample_sheet
+
+    errors = error_table_path(out)
+    require_output(out, PICTURE, inputs=[manifest], beside=(errors,))
+    skipped = write_sample_sheet(read_manifest(manifest), out, each=each, seed=seed)
+    write_error_table(skipped, errors)
+    say(f"written: {out}")
+    finish(skipped, errors)
+
+
 def _pairs(found: Audit) -> pd.DataFrame:
     """The gravest pairs by file name; the page shows all, with pictures."""
     import pandas as pd
