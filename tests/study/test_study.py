@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import unquote
 
+import huggingface_hub
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,7 +22,7 @@ from typer.testing import CliRunner
 
 from eosin.artefacts.manifest import Manifest
 from eosin.cli.app import app
-from eosin.errors import ConfigError
+from eosin.errors import ConfigError, EosinError
 from eosin.networks.torch_engine import TorchEngine
 from eosin.study.cells import StudyResult
 from eosin.study.config import Design, read_study
@@ -41,6 +44,7 @@ device = "cpu"
 resamples = 200
 heatmaps = 2
 """
+LEAKY = "image-level (leaky), 3-fold"
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
@@ -118,11 +122,35 @@ def test_every_cell_is_done_and_both_levels_are_in_the_table(
 def test_the_meter_stands_each_leaky_figure_beside_its_patient_level_twin(
     whole: tuple[StudyResult, Path],
 ) -> None:
-    _, folder = whole
+    found, folder = whole
     page = (folder / "study.html").read_text(encoding="utf-8")
-    assert "Leakage meter" in page
-    assert "image-level (leaky), 3-fold against patient-level, 3-fold" in page
-    assert page.count('class="gauge"') == 4 * 2  # four models, accuracy and AUC
+    section = page.split('<section id="meter"')[1].split("</section>")[0]
+    assert "image-level (leaky), 3-fold against patient-level, 3-fold" in section
+    assert section.count("<svg") == 2  # one figure of accuracy and one of AUC, for all four models
+    table = table_of(folder).query("level == 'image'").set_index(["model", "protocol"])["accuracy"]
+    for model in dict.fromkeys(result.cell.model for result in found.results):
+        apart, leaky = table[model, "patient-level, 3-fold"], table[model, LEAKY]
+        assert section.count(f">{model}<") >= 3  # in both figures and in the table below
+        assert f"{apart:.3f} → {leaky:.3f}" in section
+
+
+def test_the_page_leads_to_every_report_comparison_and_folder_of_heatmaps(
+    whole: tuple[StudyResult, Path],
+) -> None:
+    found, folder = whole
+    page = (folder / "study.html").read_text(encoding="utf-8")
+    links = {unquote(link) for link in re.findall(r'href="([^"#]+)"', page)}
+    reports = {f"cells/{result.cell.name}/report.html" for result in found.results}
+    assert reports <= links
+    assert {link.split("/")[0] for link in links} == {"cells", "comparisons", "heatmaps"}
+    assert len(links) == 8 + 2 + 2
+    for link in links:
+        assert (folder / link).exists()
+    for anchor in re.findall(r'href="#([^"]+)"', page):
+        assert f'id="{anchor}"' in page
+    assert LEAKY in page.split("<main>")[0]  # each protocol is in the table of contents
+    report = (folder / "cells" / found.results[0].cell.name / "report.html").read_text("utf-8")
+    assert f"{found.results[0].image.value('accuracy').value:.3f}" in report
 
 
 def test_each_protocol_has_panels_of_images_that_no_network_of_it_was_trained_on(
@@ -306,6 +334,80 @@ def test_a_cell_that_fails_is_named_and_does_not_lose_the_others(
     assert "patient_30-fold/seed-7/test_resnet" in page.read_text(encoding="utf-8")
 
 
+def test_the_terminal_names_each_failure_with_its_reason_once(images: Path, tmp_path: Path) -> None:
+    file = tmp_path / "failing.toml"
+    many = FILE.replace('"patient 3-fold"]', '"patient 30-fold"]').replace("heatmaps = 2", "")
+    file.write_text(many.replace('"soft", "weighted"', '"soft"'))
+    words = ["study", str(file), "-o", str(tmp_path / "out"), "--data", str(images)]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 1
+    assert "3 failed: 12 patients cannot fill 30 splits" in result.output
+    models = ("test_efficientnet", "test_resnet", "all_soft")
+    named = ", ".join(f"patient_30-fold/seed-7/{model}" for model in models)
+    assert f"  {named}\n" in result.output
+    assert "page: " in result.output
+
+
+def test_a_study_whose_every_cell_fails_ends_in_a_sentence(images: Path, tmp_path: Path) -> None:
+    file = tmp_path / "failing.toml"
+    file.write_text(FILE.replace('"image 3-fold", "patient 3-fold"', '"patient 30-fold"'))
+    found = run_study(read_study(file, root=images), tmp_path / "out")
+    with pytest.raises(EosinError, match=r"^none of the 4 cells .* 12 patients cannot fill 30"):
+        write_study(found, tmp_path / "out")
+    words = [sys.executable, "-m", "eosin", "study", str(file), "-o", str(tmp_path / "out")]
+    done = subprocess.run([*words, "--data", str(images)], capture_output=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.decode().startswith("error: none of the 4 cells of this study could be done")
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A hub that does not answer: what it was asked for, and that nothing else was tried."""
+    urls: list[str] = []
+
+    class Silent:
+        def head(self, url: str, **options: object) -> None:  # noqa: ARG002
+            urls.append(url)
+            raise ConnectionError("no answer")
+
+    monkeypatch.delenv("EOSIN_WEIGHTS", raising=False)
+    monkeypatch.setattr(huggingface_hub, "get_session", Silent)
+    return urls
+
+
+def test_a_missing_weight_costs_one_retry_however_many_cells_want_it(
+    images: Path, tmp_path: Path, asked: list[str]
+) -> None:
+    file = tmp_path / "imagenet.toml"
+    file.write_text(FILE.replace('"none"', '"imagenet"').replace("heatmaps = 2", ""))
+    found = run_study(read_study(file, root=images), tmp_path / "out")
+    assert len(found.failures) == 8
+    assert len(asked) == 2 * 2  # two networks, each asked for and asked for again
+    assert len(set(asked)) == 2
+    reasons = [reason for _, reason in found.failures]
+    assert sum("no ImageNet weights of 'test_resnet'" in reason for reason in reasons) == 2
+    assert all("does not answer, ConnectionError: no answer" in r for r in reasons if "hub" in r)
+    undone = "not combined, since test_efficientnet, test_resnet could not be done"
+    assert reasons.count(undone) == 4
+
+
+def test_a_dry_run_names_missing_weights_and_sizes_that_cannot_be(
+    images: Path, tmp_path: Path, asked: list[str]
+) -> None:
+    file = tmp_path / "faulty.toml"
+    text = FILE.replace('"none"', '"imagenet"').replace('"test_resnet"', '"test_vit"')
+    file.write_text(text)
+    words = ["study", str(file), "-o", str(tmp_path / "out"), "--data", str(images), "--dry-run"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 1
+    assert "test_efficientnet: no ImageNet weights of 'test_efficientnet'" in result.output
+    assert "test_vit: backbone 'test_vit' takes images of 160 pixels only, not 64" in result.output
+    assert re.search(r"^ test_efficientnet +64 +missing ", result.output, re.MULTILINE)
+    assert len(asked) == 2
+    assert not (tmp_path / "out" / "cells").exists()
+
+
 def test_pictures_that_cannot_be_drawn_do_not_lose_the_figures(
     images: Path, tmp_path: Path
 ) -> None:
@@ -316,8 +418,8 @@ def test_pictures_that_cannot_be_drawn_do_not_lose_the_figures(
     found = run_study(read_study(file, root=images), tmp_path / "out")
     assert len(found.results) == 1
     (failure,) = found.failures
-    assert failure[1].startswith("heatmaps: NoMapError")
-    assert "test_vit" in failure[1]
+    assert failure[1].startswith("heatmaps: ")
+    assert "backbone 'test_vit' has no spatial feature map" in failure[1]
 
 
 def test_a_dry_run_prints_the_plan_and_trains_nothing(
@@ -326,7 +428,11 @@ def test_a_dry_run_prints_the_plan_and_trains_nothing(
     words = ["study", str(file), "-o", str(tmp_path / "out"), "--data", str(images), "--dry-run"]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
-    assert "8 cells, 12 trainings" in result.output
+    assert "8 cells, 12 trainings, at least under 0.01 hours" in result.output
+    rows = [line.split() for line in result.output.splitlines()]
+    assert any(row[:5] == ["image", "3-fold", "none", "4", "6"] for row in rows)
+    assert sum(row[:1] == ["patient"] for row in rows) == 1  # one row a protocol, not one a cell
+    assert any(row[:4] == ["test_resnet", "64", "random", "weights"] for row in rows)
     assert not (tmp_path / "out" / "cells").exists()
 
 
