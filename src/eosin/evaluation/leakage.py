@@ -30,7 +30,7 @@ class Leakage:
     honest: float | None  # under the patient-level protocol; likewise
 
     @property
-    def flatters(self) -> bool:
+    def inflates(self) -> bool:
         """Whether the leak adds something beyond chance."""
         return self.added.excludes_zero and (self.added.value or 0) > 0
 

@@ -127,7 +127,7 @@ def _download(name: str, *, only_ask: bool = False) -> dict[str, torch.Tensor]:
     import timm
 
     try:
-        _require_hub(timm.models.get_pretrained_cfg(name).hf_hub_id or "")
+        _require_hub(getattr(timm.models.get_pretrained_cfg(name), "hf_hub_id", None) or "")
         if only_ask:
             return {}
         with torch.random.fork_rng(devices=[]):

@@ -72,7 +72,7 @@ def write_study_page(
 
     Args:
         facts: what the study was.
-        meter: the leakage meter, one row a model and leaky protocol; may be empty.
+        meter: what leakage adds, one row a model and leaky protocol; may be empty.
         results: one row a model, protocol and level.
         path: of the page.
         stains: what each stain step changes against none; may be empty.
@@ -113,17 +113,17 @@ def _sentence(meter: Sequence[MeterRow]) -> str:
             "No leaky protocol stands beside a patient-level one in this study, so there is no "
             "leak to measure."
         )
-    return " ".join(_flattery(protocol, leaks) for protocol, leaks in gaps.items())
+    return " ".join(_inflation(protocol, leaks) for protocol, leaks in gaps.items())
 
 
-def _flattery(protocol: str, leaks: Sequence[Leakage]) -> str:
+def _inflation(protocol: str, leaks: Sequence[Leakage]) -> str:
     worst = max(leaks, key=lambda leak: leak.added.value or 0)
-    beyond = [leak for leak in leaks if leak.flatters]
+    beyond = [leak for leak in leaks if leak.inflates]
     if not beyond:
-        return f"“{protocol}” flatters no model of this study in accuracy beyond chance."
+        return f"“{protocol}” inflates the accuracy of no model of this study beyond chance."
     return (
-        f"“{protocol}” flatters {len(beyond)} of {counted(len(leaks), 'model')}, at most by "
-        f"{worst.added.value:.2f} accuracy: {number(worst.leaky)} for a model that gets "
+        f"“{protocol}” inflates the accuracy of {len(beyond)} of {counted(len(leaks), 'model')}, at "
+        f"most by {worst.added.value:.2f}: {number(worst.leaky)} for a model that gets "
         f"{number(worst.honest)} on patients it has not seen."
     )
 
@@ -171,7 +171,7 @@ def _gauges(leaks: Sequence[tuple[str, Leakage]], *, name: str) -> Drawing:
         ends = [math.nan if end is None else end for end in (leak.honest, leak.leaky)]
         axes.plot(ends, [row, row], color=EOSIN, linewidth=2.2, alpha=0.4)
         axes.plot(ends[0], row, "o", markersize=6.5, color=VIOLET, zorder=3)
-        face = EOSIN if leak.flatters else CARD
+        face = EOSIN if leak.inflates else CARD
         axes.plot(ends[1], row, "o", markersize=6.5, color=EOSIN, markerfacecolor=face, zorder=3)
     label_rows(axes, [(model, number(leak.added.value, signed=True)) for model, leak in leaks])
     axes.set(xlim=(0, 1), ylim=(len(leaks) - 0.4, -0.6))

@@ -1,4 +1,4 @@
-"""What a study found: table and page, the leakage meter, and what each stain step changes."""
+"""What a study found: table and page, what leakage adds, and what each stain step changes."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _pages(found: StudyResult, folder: Path) -> tuple[tuple[str, str], ...]:
 
 
 def leakage_rows(results: Sequence[Result], *, resamples: int = 2000) -> tuple[MeterRow, ...]:
-    """The leakage meter: each model under each leaky protocol against its patient-level figure.
+    """What leakage adds: each model under each leaky protocol against its patient-level figure.
 
     Models whose protocol has no patient-level twin with the same seed and stain are left out.
     """
