@@ -121,9 +121,10 @@ def _inflation(protocol: str, leaks: Sequence[Leakage]) -> str:
     beyond = [leak for leak in leaks if leak.inflates]
     if not beyond:
         return f"“{protocol}” inflates the accuracy of no model of this study beyond chance."
+    models = counted(len(leaks), "model")
     return (
-        f"“{protocol}” inflates the accuracy of {len(beyond)} of {counted(len(leaks), 'model')}, at "
-        f"most by {worst.added.value:.2f}: {number(worst.leaky)} for a model that gets "
+        f"“{protocol}” inflates the accuracy of {len(beyond)} of {models}, at most by "
+        f"{worst.added.value:.2f}: {number(worst.leaky)} for a model that gets "
         f"{number(worst.honest)} on patients it has not seen."
     )
 
