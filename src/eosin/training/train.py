@@ -11,6 +11,7 @@ from eosin.artefacts.predictions import Predictions, read_predictions
 from eosin.errors import ConfigError, DataError, EosinWarning
 from eosin.inference.scoring import PredictOptions
 from eosin.locks import one_writer
+from eosin.networks.backbones import family_note
 from eosin.networks.run import ERRORS_NAME, PREDICTIONS_NAME
 from eosin.pixels.reading import write_error_table
 from eosin.progress import SILENT, Progress, shown
@@ -66,6 +67,8 @@ def train(
     require_output_folder(folder, RUN_FILES, inputs=inputs, run=True)
     manifest.require_honest_name()
     _require_fold(manifest, fold)
+    if meant := family_note(config.backbone):
+        progress.note(meant)
     kind: type[FrozenTrainer | FineTuneTrainer] = (
         FrozenTrainer if config.freeze else FineTuneTrainer
     )
