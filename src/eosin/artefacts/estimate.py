@@ -83,6 +83,15 @@ class Estimate:
         if ends[0] is None and not self.note:
             raise DataError(f"{said}: note = '' does not say what is missing")
 
+    def __str__(self) -> str:
+        name = GLOSSARY[self.metric].title
+        about = "" if self.scope == ALL else f" of {self.scope}"
+        if self.value is None:
+            return f"{name}{about}: {self.note}"
+        ends = "no interval" if self.low is None else f"[{self.low:.3f}, {self.high:.3f}]"
+        n = f"{self.images} images, {self.patients} patients"
+        return f"{name}{about} {self.value:.3f} {ends} ({n})"
+
     @property
     def excludes_zero(self) -> bool:
         """Whether there is an interval and zero, unrounded, lies outside it."""

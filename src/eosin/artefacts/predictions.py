@@ -19,7 +19,7 @@ from eosin.artefacts.tables import (
 )
 from eosin.artefacts.values import Count, NamedProtocol, Share
 from eosin.errors import DataError
-from eosin.files import valid_text
+from eosin.files import StrPath, valid_text
 from eosin.protocol import UNKNOWN
 from eosin.tasks import Task
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
     import pandas as pd
+    from matplotlib.axes import Axes
 
     from eosin.arrays import Bools, Floats, Ints
 
@@ -94,6 +95,7 @@ class Predictions:
             ``familiarity`` (the share of new patients' images at least as strange, NaN where the
             Run cannot tell), ``flags`` (words with spaces between), ``set`` (classes with ``|``
             between) and ``answer`` (a class, or ``"abstain"``). Never changed in place.
+            ``frame()`` gives the same.
         task: the classes.
         provenance: where the table comes from.
         trust: how those four columns were made; None where the table has them not.
@@ -105,6 +107,9 @@ class Predictions:
     trust: Trust | None = None
 
     def __post_init__(self) -> None:
+        from eosin.artefacts.looks import callable_table
+
+        object.__setattr__(self, "frame", callable_table(self.frame))
         wanted = [*COLUMNS, *self.probability_columns]
         require_columns(self.frame, wanted, what="a predictions table")
         if self.frame.empty:
@@ -116,6 +121,34 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.frame)
+
+    def __str__(self) -> str:
+        known = self.provenance
+        return (
+            f"Predictions of {known.model or 'a model'} for {len(self)} images "
+            f"({known.split}); {known.protocol.name}"
+        )
+
+    def _repr_html_(self) -> str:
+        from eosin.artefacts.looks import as_html
+
+        shown = self.frame[["path", "patient", "label", "decision", *self.probability_columns]]
+        return as_html(self, shown.assign(path=[Path(path).name for path in shown["path"]]))
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Histograms of a probability, one a true class; into ``ax``, or new axes.
+
+        It is that of the positive class of two, else that of the class predicted.
+        """
+        from eosin.artefacts.looks import draw_scores
+
+        values, what = self.frame[self.probability_columns].max(axis=1), "the class predicted"
+        if self.task.positive is not None:
+            values, what = self.frame[f"p_{self.task.positive}"], self.task.positive
+        labels = self.frame["label"]
+        names = [name for name in (*self.task.classes, "") if (labels == name).any()]
+        scores = {name or "unknown": values[labels == name] for name in names}
+        return draw_scores(scores, ax, title=str(self), of=what)
 
     @property
     def probability_columns(self) -> list[str]:
@@ -177,12 +210,12 @@ class Predictions:
 
         return np.asarray(self.frame["flags"] != "") if self.trust else np.zeros(len(self), bool)
 
-    def write(self, path: Path) -> None:
+    def write(self, path: StrPath) -> None:
         """Write the CSV (paths relative to its folder where they can be) and its sidecar."""
         known = self.provenance.in_valid_text()
         fields = {name: getattr(known, name) for name in _PROVENANCE}
         fields |= {"task": self.task, "images": len(self), "trust": self.trust}
-        write_table(self.frame, path, PredictionsSidecar, fields)
+        write_table(self.frame, Path(path), PredictionsSidecar, fields)
 
     def _index_of(self, column: str) -> Ints:
         import numpy as np
@@ -233,13 +266,14 @@ def unscored_note(images: int) -> tuple[str, ...]:
     return (f"{images} images could not be read and are not scored.",)
 
 
-def read_predictions(path: Path) -> Predictions:
+def read_predictions(path: StrPath) -> Predictions:
     """Read predictions and their sidecar.
 
     Raises:
         DataError: the table was changed, a row of it contradicts itself, the task or the
             threshold, or the sidecar is wrong; names the file, the row and the fix.
     """
+    path = Path(path)
     table = read_table(path, PredictionsSidecar, fix=_FIX, since={"trust": None})
     task, known = table.sidecar.task, table.sidecar
     columns = [f"p_{name}" for name in task.classes]

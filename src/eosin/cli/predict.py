@@ -11,7 +11,7 @@ from eosin.errors import ConfigError
 
 if TYPE_CHECKING:
     from eosin.artefacts.predictions import Predictions
-    from eosin.cli.console import Shown
+    from eosin.progress import Shown
 
 
 _ROWS = 10  # flagged images that the terminal names
@@ -66,7 +66,6 @@ def predict(
     from eosin.artefacts.outputs import PREDICTIONS, require_table
     from eosin.cli.console import (
         EXIT_SKIPPED,
-        Shown,
         finish,
         print_protocol,
         say,
@@ -79,6 +78,7 @@ def predict(
     from eosin.inference.table import predict_to_table
     from eosin.networks.run import read_run
     from eosin.pixels.reading import error_table_path
+    from eosin.progress import Shown
     from eosin.trust.conformal import SetOptions, named_method
 
     if resume and overwrite:

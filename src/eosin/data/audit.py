@@ -11,7 +11,7 @@ from eosin.data.fingerprints import Fingerprint, read_fingerprints
 from eosin.data.near_duplicates import Match, equal_pictures, find_near_duplicates
 from eosin.files import sha256_of
 from eosin.pixels.reading import SkippedFile, read_image
-from eosin.progress import SILENT, Progress
+from eosin.progress import SILENT, Progress, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -201,7 +201,7 @@ class Audit:
 
 
 def audit_manifest(
-    manifest: Manifest, *, workers: int | None = None, progress: Progress = SILENT
+    manifest: Manifest, *, workers: int | None = None, progress: Progress | bool = SILENT
 ) -> Audit:
     """Read every image of a manifest and report what would make its figures wrong.
 
@@ -210,7 +210,7 @@ def audit_manifest(
         workers: threads that decode images.
         progress: told of images read.
     """
-    results = read_fingerprints(manifest.paths, workers=workers, progress=progress)
+    results = read_fingerprints(manifest.paths, workers=workers, progress=shown(progress))
     readable = [
         (row, item) for row, item in enumerate(results) if not isinstance(item, SkippedFile)
     ]

@@ -15,13 +15,21 @@ from eosin.evaluation.calibration import apply_temperature
 from eosin.explanation.heatmap import Explanation, Heatmap, on_image_grid, require_method
 from eosin.explanation.mapping import draw, open_to_explain
 from eosin.explanation.merge import merge_heatmaps
-from eosin.inference.images import external_images, patients_of, select_split
+from eosin.inference.images import (
+    ImagesLike,
+    as_source,
+    external_images,
+    patients_of,
+    select_split,
+)
 from eosin.inference.votes import soft_vote
 from eosin.machine import reading_threads
 from eosin.pixels.preprocessing import prepare
 from eosin.pixels.read_ahead import read_ahead
 from eosin.pixels.reading import SkippedFile, read_image
 from eosin.pixels.stain_sources import patient_sources
+from eosin.progress import SILENT, Progress, shown, working
+from eosin.settings import checked_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -41,6 +49,7 @@ if TYPE_CHECKING:
 PREDICTED, TRUE = "predicted", "true"
 
 
+@checked_options
 @dataclass(frozen=True, slots=True)
 class ExplainOptions:
     """What to explain and how.
@@ -103,8 +112,10 @@ class _Loaded:
 
 def explain(
     runs: Sequence[Run],
-    images: Manifest | Sequence[Path],
+    images: ImagesLike,
     options: ExplainOptions | None = None,
+    *,
+    progress: Progress | bool = SILENT,
 ) -> Iterator[Explanation | SkippedFile]:
     """Explain images with one Run or several; a Run made of members answers with all of them.
 
@@ -117,6 +128,7 @@ def explain(
         runs: finished Runs of the same classes.
         images: a manifest, of which one split is taken, or image files and folders.
         options: what and how.
+        progress: told of each image.
 
     Returns:
         An iterator: the folders of Runs that were left out and what is no image, then for each
@@ -128,7 +140,7 @@ def explain(
         DataError: no image at all, or Runs or manifest of different classes.
         ModelError: weights that are missing or changed, or no network has a usable feature map.
     """
-    options = options or ExplainOptions()
+    options, images = options or ExplainOptions(), as_source(images)
     method = require_method(options.method)
     if not runs:
         raise ConfigError("give at least one Run to explain with")
@@ -140,12 +152,23 @@ def explain(
     met = [_met(network.run, images, chosen) for network in networks]
     asked = _Asked(chosen, method, met, _sources(networks, chosen, options.workers), options)
     merging = several and len(networks) > 1
-    explanations = chain(refused, strange, _stream(networks, asked, merging=merging))
-    if options.score is None:
-        return explanations
-    from eosin.explanation.judging import judged
+    explanations: Iterator[Explanation | SkippedFile] = chain(
+        refused, strange, _stream(networks, asked, merging=merging)
+    )
+    if options.score is not None:
+        from eosin.explanation.judging import judged
 
-    return judged(networks, explanations, method, options.score)
+        explanations = judged(networks, explanations, method, options.score)
+    return _counted(explanations, shown(progress), total=len(chosen) + len(strange) + len(refused))
+
+
+def _counted(
+    found: Iterator[Explanation | SkippedFile], progress: Progress, *, total: int
+) -> Iterator[Explanation | SkippedFile]:
+    with working(progress, "explaining", total=total):
+        for item in found:
+            progress.advance(errors=isinstance(item, SkippedFile))
+            yield item
 
 
 def _stream(

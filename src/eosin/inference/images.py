@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from eosin.artefacts.manifest import COLUMNS, Manifest
 from eosin.data.splits import hold_out
 from eosin.errors import DataError
-from eosin.files import valid_text
+from eosin.files import StrPath, as_paths, valid_text
 from eosin.inference.seen import identity_of
 from eosin.pixels.image_files import find_image_files
 from eosin.protocol import Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from eosin.networks.run import Run
     from eosin.pixels.reading import SkippedFile
+
+
+# What the public names score or explain: a manifest, or image files and folders.
+ImagesLike: TypeAlias = Manifest | StrPath | Sequence[StrPath]
+
+
+def as_source(images: ImagesLike) -> Manifest | list[Path]:
+    """A manifest as it is; image files and folders as paths."""
+    return images if isinstance(images, Manifest) else as_paths(images)
 
 
 def select_split(run: Run, manifest: Manifest, split: str | None) -> tuple[Manifest, str, bool]:

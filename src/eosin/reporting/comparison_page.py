@@ -9,7 +9,7 @@ from eosin.artefacts.glossary import GLOSSARY
 from eosin.artefacts.outputs import PAGE, PICTURE, document, require_output_folder, table
 from eosin.artefacts.tables import relative_paths, write_csv
 from eosin.errors import EosinError
-from eosin.files import write_text
+from eosin.files import StrPath, as_paths, write_text
 from eosin.locks import one_writer
 from eosin.networks.run import read_run
 from eosin.reporting.comparison_figures import (
@@ -77,7 +77,10 @@ _READING = (
 
 
 def write_comparison(
-    comparison: Comparison, folder: Path, *, runs: Mapping[str, Sequence[Path]] | None = None
+    comparison: Comparison,
+    folder: StrPath,
+    *,
+    runs: Mapping[str, Sequence[StrPath]] | None = None,
 ) -> Path:
     """Write ``comparison.html``, its tables (JSON, CSV) and its pictures (PNG) into ``folder``.
 
@@ -94,14 +97,18 @@ def write_comparison(
         ConfigError: ``folder`` holds a Run, or files under these names that are none of these.
         DataError: another process is writing there, or the disk will not take it.
     """
+    folder = Path(folder)
     require_output_folder(folder, COMPARISON_FILES)
     with one_writer(folder):
         return _write(comparison, folder, runs)
 
 
-def _write(comparison: Comparison, folder: Path, runs: Mapping[str, Sequence[Path]] | None) -> Path:
-    named = {name: [Path(run) for run in p.runs] for name, p in comparison.provenance.items()}
-    histories, without = _histories(named if runs is None else runs)
+def _write(
+    comparison: Comparison, folder: Path, runs: Mapping[str, Sequence[StrPath]] | None
+) -> Path:
+    named = runs or {name: p.runs for name, p in comparison.provenance.items()}
+    places = {name: as_paths(folders) for name, folders in named.items()}
+    histories, without = _histories(places)
     pictures = [*measure_pictures(comparison), overlap_picture(comparison)]
     facts = _page_facts(comparison, pictures)
     facts |= {"learning": learning_drawings(histories), "without_history": without}

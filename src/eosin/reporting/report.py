@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.outputs import PAGE, require_output
@@ -29,10 +30,10 @@ from eosin.reporting.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from eosin.artefacts.evaluation import Evaluation
     from eosin.artefacts.predictions import Predictions
+    from eosin.files import StrPath
     from eosin.networks.run import Run
 
 _CONTENTS = (
@@ -68,7 +69,7 @@ class ConfusionSection:
 def write_report(
     run: Run,
     predictions: Predictions,
-    path: Path,
+    path: StrPath,
     *,
     evaluation: Evaluation | None = None,
     galleries: Sequence[Gallery] = (),
@@ -96,6 +97,7 @@ def write_report(
         ConfigError: ``path`` is of the Run, or a file that is no page of eosin's.
         DiskError: it cannot be written.
     """
+    path = Path(path)
     require_output(path, PAGE, inputs=[run.folder])
     if evaluation is None:
         evaluation = evaluate_predictions(predictions, resamples=resamples, seed=seed)
