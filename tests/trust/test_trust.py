@@ -253,6 +253,21 @@ def test_a_run_without_a_reference_predicts_as_before_and_says_that_it_cannot_te
     assert scored.probabilities == pytest.approx(now.probabilities, abs=1e-9)
 
 
+def test_a_run_that_knows_no_features_says_so_and_flags_by_pixels_alone(
+    run: Run, strange: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(run.folder, tmp_path / "pixels")
+    assert run.record.reference is not None
+    reference = with_changes(run.record.reference, familiarity=None)
+    scored = predict(
+        write_run(tmp_path / "pixels", with_changes(run.record, reference=reference)), [strange]
+    ).predictions
+    assert CANNOT_TELL in scored.provenance.notes
+    assert scored.frame["familiarity"].isna().all()
+    assert "no-tissue" in flags(scored)["blank"]
+    assert not scored.frame["flags"].str.contains("unfamiliar").any()
+
+
 def test_a_reference_of_another_network_is_refused(
     run: Run, folds: Trained, strange: Path, tmp_path: Path
 ) -> None:

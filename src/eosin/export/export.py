@@ -166,7 +166,10 @@ class _Exporter:
             versions=library_versions(),
             int8=trial,
         )
-        fields = {**dict(run.record), "kind": "run/exported", "graph": graph}
+        known = run.record.reference
+        if kept and known is not None:  # 8-bit features are others: nothing would be familiar
+            known = with_changes(known, familiarity=None)
+        fields = {**dict(run.record), "kind": "run/exported", "graph": graph, "reference": known}
         return write_run(folder, ExportedRun.model_validate(fields))
 
     def _parity(self, run: Run, path: Path, module: GraphModule) -> Parity:

@@ -136,7 +136,11 @@ def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Readin
                     *sibling_note(run, images),
                     *_magnification_note(run, images),
                     *unscored,
-                    *(() if found.looks else (CANNOT_TELL,)),
+                    *(
+                        ()
+                        if any(look.familiarity is not None for look in found.looks)
+                        else (CANNOT_TELL,)
+                    ),
                     *run.record.notes,
                     *images.notes,
                 )

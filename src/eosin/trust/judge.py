@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from eosin.networks.run import Run
     from eosin.trust.reference import Known
 
-CANNOT_TELL: Final = "This Run has no reference of its own patients: it cannot tell the unfamiliar."
+CANNOT_TELL: Final = (
+    "This Run knows no features of its own patients: it cannot tell the unfamiliar."
+)
 
 
 @dataclass(frozen=True)
