@@ -285,7 +285,7 @@ def test_features_of_another_network_are_refused(run: Run) -> None:
     known = load_reference(run)
     assert known is not None
     with pytest.raises(ModelError, match="of another network"):
-        known.familiarity(np.ones((2, 7)))
+        known.familiarity(np.ones((2, 7)), np.ones((2, 17)))
 
 
 @pytest.mark.parametrize("damage", ["nan", "shape", "labels"])
