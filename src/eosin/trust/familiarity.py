@@ -1,10 +1,10 @@
 """Familiarity: how strange an image is, calibrated on patients left out of the fit.
 
 Features are brought to unit length; their strangeness is the log of the squared Mahalanobis
-distance to the mean of all patients, under a covariance that is shrunk towards a round one, so
-that what leaves the space of the known patients counts most (Lee et al. 2018; Wang et al. 2022). To it is
-added the same of stain and sharpness, which a network may have learnt to overlook. Each patient has
-one weight. Distances to nearest neighbours were tried and tell less.
+distance to the mean of all patients, under a covariance that is shrunk towards a round one, so that
+what leaves the space of the known patients counts most (Lee et al. 2018; Wang et al. 2022). To it
+is added the same of stain and sharpness, which a network may have learnt to overlook. Each patient
+has one weight. Distances to nearest neighbours were tried and tell less.
 """
 
 from __future__ import annotations
