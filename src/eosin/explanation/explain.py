@@ -98,6 +98,7 @@ class _Loaded:
     """An image that could be read, and its row among those asked for."""
 
     row: int
+    path: Path
     image: UInt8Image
 
 
@@ -175,9 +176,8 @@ def _explain_batch(
     maps = [draw(answer, targets, method=asked.method) for answer in answers]
     stride = max(answer.stride for answer in answers)
     for place, item in enumerate(loaded):
-        path = asked.images.paths[item.row]
         if min(item.image.shape[:2]) < stride:
-            yield _too_small(path, item.image, stride)
+            yield _too_small(item.path, item.image, stride)
             continue
         members = tuple(
             Heatmap(
@@ -195,7 +195,7 @@ def _explain_batch(
             for network, said, raw, met in zip(networks, chances, maps, asked.met, strict=True)
         )
         yield Explanation(
-            path,
+            item.path,
             item.image,
             labels[place],
             members[0].target,
@@ -259,7 +259,7 @@ def _read_ahead(
 def _load(item: tuple[int, Path]) -> _Loaded | SkippedFile:
     row, path = item
     try:
-        return _Loaded(row, read_image(path))
+        return _Loaded(row, path, read_image(path))
     except DataError as error:
         return SkippedFile.from_error(path, error)
 
