@@ -104,7 +104,8 @@ def write_heatmap_page(
     rows = tuple((valid_text(item.path.name), item.reason) for item in skipped)
     caption = f"{counted(len(rows), 'file')} left out."
     table = Table(caption, ("File", "Reason"), rows, prose=frozenset({1})) if rows else None
-    contents = [(name, f"{title} ({len(group):,})") for name, title, _, group in groups]
+    contents = [("reading", "How to read the maps")]
+    contents += [(name, f"{title} ({len(group):,})") for name, title, _, group in groups]
     facts = {
         "cover": _cover(entries, found),
         "seen": _seen(entries),
