@@ -133,8 +133,7 @@ def draw_overlay(
     import cv2
 
     small = _shrunk(image)
-    fitting = cv2.resize(values, small.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    fitting = np.asarray(fitting, np.float32)
+    fitting: FloatMap = np.asarray(cv2.resize(values, small.shape[1::-1]), np.float32)
     picture = _enlarged(blend(small, fitting, style))
     if not contour:
         return picture
