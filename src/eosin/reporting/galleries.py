@@ -41,11 +41,12 @@ class Caption:
 class Tile:
     """An image ready for the page."""
 
-    source: str  # a ``data:`` address of a JPEG; empty where the image could not be read
+    source: str  # the address of a JPEG, often ``data:``; empty where the image was not read
     width: int  # of the JPEG, in pixels
     height: int  # of the JPEG, in pixels
     alt: str  # what a reader who cannot see it is told; or why there is no image
     caption: Caption  # what stands under it
+    link: str = ""  # address of a larger picture
 
 
 @dataclass(frozen=True)

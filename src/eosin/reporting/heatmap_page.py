@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from eosin.explanation.heatmap import METHOD_NAMES
 from eosin.files import valid_text, write_text
+from eosin.reporting.galleries import Caption, Gallery, Tile
 from eosin.reporting.heatmap_pictures import KEY
 from eosin.reporting.html import render
 from eosin.reporting.overlay import HeatmapStyle, colour_bar
@@ -32,62 +33,42 @@ _GROUPS = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One image on the page.
+    """One image on the page."""
 
-    Attributes:
-        small: address of its image beside its map, from the page.
-        large: address of the picture with its legend.
-        size: of the small one, width and height.
-        group: one of ``_GROUPS``.
-        title: what it was taken for.
-        lines: what else to know.
-        confidence: of the class it was taken for.
-        seen: whether a network was trained or validated on its patient.
-        maps: how they were made, and by what.
-    """
-
-    small: str
-    large: str
-    size: tuple[int, int]
-    group: str
-    title: str
-    lines: tuple[str, ...]
-    confidence: float
-    seen: bool
-    maps: tuple[str, ...]
+    group: str  # one of ``_GROUPS``
+    confidence: float  # of the class it was taken for
+    seen: bool  # whether a network was trained or validated on its patient
+    maps: tuple[str, ...]  # how they were made, and by what
+    tile: Tile  # its image beside its map, a link to the large picture, and what to know of it
 
 
 def entry_of(explanation: Explanation, small: str, large: str, *, size: tuple[int, int]) -> Entry:
     """What the page says of one image, whose pictures lie at ``small`` and ``large``."""
-    said, label = explanation.probabilities, explanation.label
+    said, label, target = explanation.probabilities, explanation.label, explanation.target
     predicted = max(said, key=lambda name: said[name])
-    group = "images" if not label else "right" if label == predicted else "mistakes"
-    target = explanation.target
-    shown = explanation.shown[0]
-    of = f"{len(explanation.members)} networks" if len(explanation.members) > 1 else shown.model
+    shown, count = explanation.shown[0], len(explanation.members)
+    chance = f" ({said[target]:.2f})" if target != predicted else ""
     lines = (
         f"true class: {label}" if label else "",
-        f"evidence for {target}"
-        + (f" ({said[target]:.2f})" if target != predicted else "")
-        + f" by {of}",
+        f"evidence for {target}{chance} by {f'{count} networks' if count > 1 else shown.model}",
         shown.why_empty,
-        *(f"{row.verdict}" for row in explanation.scores[:1] if len(explanation.scores) == 1),
+        explanation.scores[0].verdict if len(explanation.scores) == 1 else "",
         "patient seen in training" if explanation.seen else "",
+    )
+    caption = Caption(
+        f"Predicted {predicted}, {said[predicted]:.2f}",
+        tuple(line for line in lines if line),
         valid_text(explanation.path.name),
     )
     return Entry(
-        small=quote(small),
-        large=quote(large),
-        size=size,
-        group=group,
-        title=f"Predicted {predicted}, {said[predicted]:.2f}",
-        lines=tuple(line for line in lines if line),
+        group="images" if not label else "right" if label == predicted else "mistakes",
         confidence=said[predicted],
         seen=explanation.seen is True,
         maps=tuple(
             f"{METHOD_NAMES.get(each.method, each.method)} of {each.model} ({each.backbone})"
             for each in explanation.members
         ),
+        tile=Tile(quote(small), *size, caption.name, caption, link=quote(large)),
     )
 
 
@@ -96,22 +77,21 @@ def write_heatmap_page(
 ) -> Path:
     """Write ``index.html``, which shows the pictures in ``folder``; images load as one scrolls."""
     found = {name: [each for each in entries if each.group == name] for name in _GROUPS}
-    groups = [
-        (name, *_GROUPS[name], sorted(group, key=lambda each: -each.confidence))
+    galleries = [
+        Gallery(name, f"{_GROUPS[name][0]} ({len(group):,})", _GROUPS[name][1], (("", tiles),))
         for name, group in found.items()
-        if group
+        if (tiles := tuple(e.tile for e in sorted(group, key=lambda each: -each.confidence)))
     ]
     rows = tuple((valid_text(item.path.name), item.reason) for item in skipped)
     caption = f"{counted(len(rows), 'file')} left out."
     table = Table(caption, ("File", "Reason"), rows, prose=frozenset({1})) if rows else None
-    contents = [("reading", "How to read the maps")]
-    contents += [(name, f"{title} ({len(group):,})") for name, title, _, group in groups]
+    contents = [("reading", "How to read the maps"), *((g.anchor, g.title) for g in galleries)]
     facts = {
         "cover": _cover(entries, found),
         "seen": _seen(entries),
         "key": KEY,
         "bar": _bar(style),
-        "groups": groups,
+        "galleries": galleries,
         "skipped": table,
         "contents": [*contents, *([("skipped", "Left out")] if table else [])],
     }

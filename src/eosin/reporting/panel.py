@@ -36,21 +36,13 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """What stands above the pictures.
+    """What stands above the pictures."""
 
-    Attributes:
-        title: what they show.
-        lines: how they were made, and what else to know.
-        key: what colours and lines mean; beside a colour bar, left out where empty.
-        stamp: a verdict in a band of its colour.
-        good: whether that is a good one.
-    """
-
-    title: str
-    lines: tuple[str, ...] = ()
-    key: str = ""
-    stamp: str = ""
-    good: bool = False
+    title: str  # what they show
+    lines: tuple[str, ...] = ()  # how they were made, and what else to know
+    key: str = ""  # what colours and lines mean; beside a colour bar, left out where empty
+    stamp: str = ""  # a verdict in a band of its colour
+    good: bool = False  # whether that is a good one
 
 
 @dataclass(frozen=True, slots=True)
