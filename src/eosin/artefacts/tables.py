@@ -22,7 +22,7 @@ from eosin.errors import DataError
 from eosin.files import replacing, sha256_of, valid_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import numpy.typing as npt
     import pandas as pd
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 SIDECAR, ERRORS, JOURNAL = ".meta.json", ".errors.csv", ".partial.jsonl"
 _RUN = re.compile(r"'*\s*[=+\-@＝＋－＠]")  # what a spreadsheet program takes for a formula
 _LOST = re.compile("[\ud800-\udfff]")  # stands for a byte that is not UTF-8
+_SHARED = 1 << 17  # cells that are kept to be shared: many of a table's classes, patients and folds
 _FOLD = re.compile(r"(0|[1-9][0-9]{0,5})?")
 _FORMAT_1 = re.compile(rb'"format_version"\s*:\s*1\s*[,}]')
 
@@ -175,9 +176,10 @@ def _parsed(data: bytes, path: Path, *, kind: str, fix: str) -> pd.DataFrame:
     """The cells of a CSV as they stand."""
     import pandas as pd
 
-    text = data.decode("utf-8-sig", "surrogateescape")
+    lost = _LOST.search(data.decode("utf-8", "surrogateescape")) is not None
+    lines = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", "surrogateescape", newline="")
     try:
-        header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+        header, *rows = _sharing(csv.reader(lines, strict=True))
     except (csv.Error, ValueError) as fault:
         reason = fault if isinstance(fault, csv.Error) else "it is empty"
         raise DataError(f"{path}: not a readable {kind} table ({reason}); {fix}") from fault
@@ -194,10 +196,18 @@ def _parsed(data: bytes, path: Path, *, kind: str, fix: str) -> pd.DataFrame:
                 f"{path}, row {number}: has {len(row)} cells, the header {len(header)}; correct it"
             )
     frame = pd.DataFrame(list(numbered.values()), columns=header, index=list(numbered))
-    for name in frame.columns.drop("path") if _LOST.search(text) else ():
+    for name in frame.columns.drop("path") if lost else ():
         fine = [not _LOST.search(cell) for cell in frame[name]]
         require_cells(path, frame, fine, "is not UTF-8; save the table as UTF-8", columns=[name])
     return frame
+
+
+def _sharing(rows: Iterable[list[str]]) -> Iterator[list[str]]:
+    """The rows, equal cells one object: a million rows name few classes, patients and folds."""
+    met: dict[str, str] = {}
+    for row in rows:
+        share = met.setdefault if len(met) < _SHARED else met.get
+        yield [share(cell, cell) for cell in row]
 
 
 def _with_paths(frame: pd.DataFrame, table: Path) -> pd.DataFrame:
@@ -205,7 +215,7 @@ def _with_paths(frame: pd.DataFrame, table: Path) -> pd.DataFrame:
     home = table.parent.resolve()
     fine = [bool(path) and "\0" not in path for path in frame["path"]]
     require_cells(table, frame, fine, "names no file; correct it or drop the row", columns=["path"])
-    frame = frame.assign(path=[os.path.normpath(home / path) for path in frame["path"]])
+    frame = frame.assign(path=[os.path.normpath(os.path.join(home, path)) for path in frame["path"]])
     once, why = ~frame["path"].duplicated(), "stands in an earlier row too; keep one of the two"
     require_cells(table, frame, once, why, columns=["path"])
     return frame

@@ -106,9 +106,9 @@ def expected_calibration_error(
     """
     weights = weights or Weights.plain(len(labels))
     confidence, right, place = _binned(probabilities, labels, bins)
-    gap = np.zeros((len(labels), bins))
-    gap[np.arange(len(labels)), place] = right - confidence
-    return ratio(np.abs(weights.sums(gap)).sum(axis=1), weights.sums(np.ones(len(labels))))
+    cells, patients = weights.patient * bins + place, weights.rows.shape[1]
+    gaps = np.bincount(cells, right - confidence, patients * bins).reshape(patients, bins)
+    return ratio(np.abs(weights.rows @ gaps).sum(axis=1), weights.sums(np.ones(len(labels))))
 
 
 def reliability(probabilities: Floats, labels: Ints, bins: int = BINS) -> pd.DataFrame:

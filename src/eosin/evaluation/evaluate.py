@@ -14,7 +14,7 @@ from eosin.evaluation import sentences
 from eosin.evaluation.intervals import Bootstrap
 from eosin.evaluation.metrics import confusion_counts
 from eosin.evaluation.sample import Sample, image_sample, mixed_patients, patient_sample
-from eosin.evaluation.scoring import MetricKey, score_sample
+from eosin.evaluation.scoring import MetricKey, score_parts
 from eosin.evaluation.weights import Weights
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ def evaluate_predictions(
     estimates: list[Estimate] = []
     with one_blas_thread():
         for step, sample in parts.items():
-            weights = Weights(sample.patient, bootstrap.rows(sample.patients))
-            scores = score_sample(sample, task, weights, recognition=recognition)
+            rows = bootstrap.parts(sample.patients)
+            scores = score_parts(sample, task, rows, recognition=recognition)
             estimates += Resampled(sample, task, bootstrap, step, at).estimates(scores)
     return Evaluation(
         task=task,

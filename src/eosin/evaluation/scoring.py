@@ -9,12 +9,13 @@ import numpy as np
 from eosin.artefacts.glossary import GLOSSARY
 from eosin.evaluation import metrics
 from eosin.evaluation.calibration import expected_calibration_error
-from eosin.evaluation.ranking import average_precision, micro_roc_auc, roc_auc
+from eosin.evaluation.weights import Weights
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from eosin.arrays import Floats
     from eosin.evaluation.sample import Sample
-    from eosin.evaluation.weights import Weights
     from eosin.tasks import Task
 
 _ROUNDING = 1e-12
@@ -57,6 +58,17 @@ def score_sample(
     return dict(sorted(values.items(), key=lambda item: order[item[0].metric]))
 
 
+def score_parts(
+    sample: Sample, task: Task, parts: Iterable[Floats], *, recognition: bool = True
+) -> dict[MetricKey, Floats]:
+    """``score_sample`` for rows of weights that come some at a time, such as ``Bootstrap.parts``."""
+    found = [
+        score_sample(sample, task, Weights(sample.patient, rows), recognition=recognition)
+        for rows in parts
+    ]
+    return {key: np.concatenate([scores[key] for scores in found]) for key in found[0]}
+
+
 def score_headlines(sample: Sample, task: Task, weights: Weights) -> dict[MetricKey, Floats]:
     """Accuracy and the area under the ROC, macro-averaged beyond two classes, shape (R,) each.
 
@@ -68,7 +80,7 @@ def score_headlines(sample: Sample, task: Task, weights: Weights) -> dict[Metric
     accuracy = {MetricKey("accuracy"): metrics.accuracy(counts)}
     places = [task.positive_index] if task.binary else range(len(task.classes))
     areas = [
-        roc_auc(sample.probabilities[:, place], sample.labels == place, weights) for place in places
+        sample.ranks[place].roc_auc(weights.rows) for place in places
     ]
     if task.binary:
         return accuracy | {MetricKey("roc_auc"): areas[0]}
@@ -104,16 +116,16 @@ def _per_class(sample: Sample, counts: Floats, weights: Weights) -> dict[MetricK
     for place in range(sample.probabilities.shape[1]):
         for name, column in columns.items():
             values[MetricKey(name, place)] = column[:, place]
-        scores, own = sample.probabilities[:, place], sample.labels == place
-        values[MetricKey("roc_auc", place)] = roc_auc(scores, own, weights)
-        values[MetricKey("average_precision", place)] = average_precision(scores, own, weights)
+        area, precision = sample.ranks[place].areas(weights.rows)
+        values[MetricKey("roc_auc", place)] = area
+        values[MetricKey("average_precision", place)] = precision
     return values
 
 
 def _of_probabilities(sample: Sample, weights: Weights) -> dict[MetricKey, Floats]:
     probabilities, labels = sample.probabilities, sample.labels
     return {
-        MetricKey("micro_roc_auc"): micro_roc_auc(probabilities, labels, weights),
+        MetricKey("micro_roc_auc"): sample.pooled_ranks.roc_auc(weights.rows),
         MetricKey("log_loss"): metrics.log_loss(probabilities, labels, weights),
         MetricKey("brier"): metrics.brier_score(probabilities, labels, weights),
         MetricKey("ece"): expected_calibration_error(probabilities, labels, weights),
