@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from eosin.arrays import Bools, Ints
+    from eosin.arrays import Bools, Ints, Texts
 
 COLUMNS = ("path", "label", "patient", "magnification", "split", "fold")
 SPLITS = ("train", "val", "test")
@@ -108,6 +108,12 @@ class Manifest:
 
         place = {name: index for index, name in enumerate(self.task.classes)}
         return np.array([place[label] for label in self.frame["label"]], dtype=np.int64)
+
+    @property
+    def kept_whole(self) -> Texts:
+        """What the protocol keeps in one piece, of each row: its patient, slide or image."""
+        columns = {"slide": "slide", "image": "path"}
+        return self.frame[columns.get(self.protocol.unit, "patient")].to_numpy(dtype=str)
 
     @property
     def patients(self) -> tuple[str, ...]:

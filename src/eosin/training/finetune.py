@@ -16,7 +16,7 @@ import torch
 
 from eosin.artefacts.run import TrainedRun
 from eosin.errors import ConfigError, EosinError, ModelError
-from eosin.evaluation.calibration import apply_temperature, choose_threshold, fit_temperature
+from eosin.evaluation.calibration import apply_temperature, fit_temperature, lock_threshold
 from eosin.machine import software_versions
 from eosin.networks.classifier import (
     Classifier,
@@ -45,6 +45,7 @@ from eosin.training.history import EpochRow, best_epoch, epoch_line, write_histo
 from eosin.training.learner import Learner
 from eosin.training.left_out import Trained, left_out_note
 from eosin.training.optimisation import fastest_convolutions, smallest_batch
+from eosin.training.probe import locked
 from eosin.training.resume import (
     STATE_NAME,
     Identity,
@@ -58,6 +59,8 @@ from eosin.training.tracking import open_tracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from eosin.evaluation.calibration import LockedThreshold
     from pathlib import Path
 
     from eosin.artefacts.manifest import Manifest
@@ -245,20 +248,20 @@ class _Training:
     def _finish(self) -> Run:
         """Calibrate the best epoch on the validation images and write the Run."""
         read_weights(self.learner.judged, self._best_path)
-        logits, labels = self.epochs.validate()
+        logits, read = self.epochs.validate()
+        labels, task, threshold = read.label_index, self.train.task, None
         temperature = fit_temperature(logits, labels)
-        task, threshold = self.train.task, None
         if task.binary:
             positive = task.positive_index
             scores = apply_temperature(logits, temperature)[:, positive]
-            threshold = choose_threshold(scores, labels == positive)
+            threshold = lock_threshold(scores, labels == positive, read.kept_whole)
         save_classifier(self.learner.judged, self.folder / WEIGHTS_NAME)
         write_history(self.rows, self.folder / HISTORY_NAME)
         run = write_run(self.folder, self._record(temperature, threshold))
         _clear(self.folder)
         return run
 
-    def _record(self, temperature: float, threshold: float | None) -> TrainedRun:
+    def _record(self, temperature: float, threshold: LockedThreshold | None) -> TrainedRun:
         return TrainedRun(
             task=self.train.task,
             dataset=self.train.dataset,
@@ -271,10 +274,10 @@ class _Training:
             val_patients=self.val.patients,
             patient_pattern=self.train.patient_pattern,
             temperature=temperature,
-            threshold=threshold,
+            threshold=threshold.value if threshold else None,
             seed=self.config.seed,
             training=self.config.model_dump(mode="json"),
-            choices={},
+            choices=locked(threshold),
             initial_weights=self.initial_weights,
             versions=software_versions(),
             weights_sha256=weights_digest(self.folder),

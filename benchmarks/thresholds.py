@@ -1,0 +1,96 @@
+"""What a locked threshold does to patients that took no part in choosing it.
+
+    python benchmarks/thresholds.py --breakhis FOLDER --idc FOLDER [--weights FILE]
+
+Nested: in each fold of each draw, the head, its temperature and its threshold come from the
+training patients alone; the held-out patients are decided at one half, at the threshold of highest
+balanced accuracy, and at the locked one, which leaves one half only for a cross-validated gain
+above one standard error. Means over the draws; differences to one half are over all patients.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from eosin.artefacts.manifest import Manifest
+from eosin.data.breakhis import read_breakhis
+from eosin.data.folder import read_folder
+from eosin.data.splits import split_into_folds
+from eosin.evaluation.calibration import apply_temperature
+from eosin.training.config import TrainingConfig
+from eosin.training.frozen import freeze_images
+from eosin.training.probe import fit_probe
+
+RULES = ("one half", "highest on training patients", "locked")
+
+
+def decided(
+    manifest: Manifest, features: npt.NDArray[np.float64], *, folds: int, seed: int
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """Whether each image is called positive under each rule, and how many folds left one half."""
+    fold = split_into_folds(manifest, folds, by="patient", seed=seed).frame["fold"].to_numpy()
+    labels, positive = manifest.label_index, manifest.task.positive_index
+    called = np.zeros((len(RULES), len(labels)), dtype=bool)
+    moved = np.zeros(len(RULES), dtype=np.int64)
+    for held in (fold == number for number in np.unique(fold)):
+        names = manifest.kept_whole[~held].tolist()
+        probe = fit_probe(
+            features[~held], labels[~held], names, classes=2, positive=positive, seed=seed
+        )
+        chances = apply_temperature(probe.head.logits(features[held]), probe.temperature)
+        if probe.threshold is None:
+            raise SystemExit("thresholds belong to two classes")
+        for rule, at in enumerate((0.5, probe.threshold.candidate, probe.threshold.value)):
+            moved[rule] += at != 0.5
+            called[rule, held] = chances[:, positive] >= at
+    return called, moved
+
+
+def rows_of(manifest: Manifest, config: TrainingConfig, *, folds: int, draws: int) -> list[str]:
+    """A line of the table for each rule."""
+    images = freeze_images(manifest, config)
+    labels = images.manifest.label_index == images.manifest.task.positive_index
+    accuracy, balanced, moved = [], [], np.zeros(len(RULES), dtype=np.int64)
+    for seed in range(draws):
+        called, more = decided(images.manifest, images.features, folds=folds, seed=seed)
+        right = called == labels
+        accuracy.append(right.mean(axis=1))
+        balanced.append((right[:, labels].mean(axis=1) + right[:, ~labels].mean(axis=1)) / 2)
+        moved += more
+    return [
+        f"| {images.manifest.dataset}, {config.backbone} | {name} | "
+        f"{np.mean(accuracy, axis=0)[rule]:.3f} | {np.mean(balanced, axis=0)[rule]:.3f} | "
+        f"{moved[rule]} of {folds * draws} |"
+        for rule, name in enumerate(RULES)
+    ]
+
+
+def main() -> None:
+    """Read the flags and print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--breakhis", type=Path, help="a folder of BreakHis images")
+    parser.add_argument("--idc", type=Path, help="a folder of IDC patches, a folder a class")
+    parser.add_argument("--weights", default="imagenet")
+    parser.add_argument("--backbones", nargs="+", default=["efficientnetv2-b0@stride8"])
+    parser.add_argument("--draws", type=int, default=5)
+    given = parser.parse_args()
+    datasets = []
+    if given.breakhis:
+        datasets.append(read_breakhis(given.breakhis).manifest)
+    if given.idc:
+        datasets.append(read_folder(given.idc, patient=r"^(\d+)_").manifest)
+    print("| dataset, network | threshold | accuracy | balanced accuracy | folds off one half |")
+    print("| --- | --- | --- | --- | --- |")
+    for manifest in datasets:
+        for backbone in given.backbones:
+            config = TrainingConfig(backbone=backbone, weights=given.weights, freeze=True)
+            lines = rows_of(manifest, config, folds=5, draws=given.draws)
+            print("\n".join(lines), flush=True)
+
+
+if __name__ == "__main__":
+    main()
