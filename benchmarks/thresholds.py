@@ -5,7 +5,8 @@
 Nested: in each fold of each draw, the head, its temperature and its threshold come from the
 training patients alone; the held-out patients are decided at one half, at the threshold of highest
 balanced accuracy, and at the locked one, which leaves one half only for a cross-validated gain
-above one standard error. Means over the draws; differences to one half are over all patients.
+above one standard error. Means over the draws; the difference to one half with its 95 % interval
+resamples patients.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from eosin.data.breakhis import read_breakhis
 from eosin.data.folder import read_folder
 from eosin.data.splits import split_into_folds
 from eosin.evaluation.calibration import apply_temperature
+from eosin.evaluation.intervals import Bootstrap, patient_columns
+from eosin.evaluation.weights import Weights
 from eosin.training.config import TrainingConfig
 from eosin.training.frozen import freeze_images
 from eosin.training.probe import fit_probe
@@ -54,19 +57,25 @@ def rows_of(manifest: Manifest, config: TrainingConfig, *, folds: int, draws: in
     """A line of the table for each rule."""
     images = freeze_images(manifest, config)
     labels = images.manifest.label_index == images.manifest.task.positive_index
-    accuracy, balanced, moved = [], [], np.zeros(len(RULES), dtype=np.int64)
+    rights, moved = [], np.zeros(len(RULES), dtype=np.int64)
     for seed in range(draws):
         called, more = decided(images.manifest, images.features, folds=folds, seed=seed)
-        right = called == labels
-        accuracy.append(right.mean(axis=1))
-        balanced.append((right[:, labels].mean(axis=1) + right[:, ~labels].mean(axis=1)) / 2)
+        rights.append(called == labels)
         moved += more
-    return [
-        f"| {images.manifest.dataset}, {config.backbone} | {name} | "
-        f"{np.mean(accuracy, axis=0)[rule]:.3f} | {np.mean(balanced, axis=0)[rule]:.3f} | "
-        f"{moved[rule]} of {folds * draws} |"
-        for rule, name in enumerate(RULES)
-    ]
+    right = np.mean(rights, axis=0)
+    balanced = (right[:, labels].mean(axis=1) + right[:, ~labels].mean(axis=1)) / 2
+    names = images.manifest.frame["patient"].tolist()
+    patients, patient = patient_columns(names, names)
+    drawn, bootstrap = Weights(patient, Bootstrap().weights(patients)), Bootstrap()
+    lines = []
+    for rule, name in enumerate(RULES):
+        change = bootstrap.interval(drawn.mean(right[rule] - right[0]))
+        lines.append(
+            f"| {images.manifest.dataset}, {config.backbone} | {name} | "
+            f"{moved[rule]} of {folds * draws} | {right[rule].mean():.3f} | {balanced[rule]:.3f} | "
+            f"{(right[rule] - right[0]).mean():+.3f} [{change.low:+.3f}, {change.high:+.3f}] |"
+        )
+    return lines
 
 
 def main() -> None:
@@ -83,8 +92,9 @@ def main() -> None:
         datasets.append(read_breakhis(given.breakhis).manifest)
     if given.idc:
         datasets.append(read_folder(given.idc, patient=r"^(\d+)_").manifest)
-    print("| dataset, network | threshold | accuracy | balanced accuracy | folds off one half |")
-    print("| --- | --- | --- | --- | --- |")
+    columns = ("dataset, network", "threshold", "folds off one half", "accuracy")
+    columns += ("balanced accuracy", "accuracy minus that at one half")
+    print(f"| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
     for manifest in datasets:
         for backbone in given.backbones:
             config = TrainingConfig(backbone=backbone, weights=given.weights, freeze=True)

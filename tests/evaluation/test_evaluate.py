@@ -137,7 +137,7 @@ def test_a_class_never_predicted_has_precision_zero_with_a_note(small_table):
     rows = [(patient, label, 0.2) for patient, label, _, _ in FOUR_PATIENTS]
     precision = evaluate_predictions(small_table(rows)).value("precision", Scope("malignant"))
     assert precision.value == 0.0
-    assert "no image was called malignant" in precision.note
+    assert "no image was predicted as malignant" in precision.note
 
 
 def test_intervals_hold_their_value_and_repeat_with_the_seed(drawn_table):

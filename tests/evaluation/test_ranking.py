@@ -73,7 +73,9 @@ def test_grouped_levels_are_exact_for_the_sample_and_hardly_move_its_resamples(
     ranks = ranking.Ranks(scores, positive, patient)
     exact = ranks.areas(rows)
     monkeypatch.setattr(ranking, "LEVELS", 1000)
-    for full, coarse in zip(exact, ranking.Ranks(scores, positive, patient).areas(rows), strict=True):
+    for full, coarse in zip(
+        exact, ranking.Ranks(scores, positive, patient).areas(rows), strict=True
+    ):
         assert coarse[0] == pytest.approx(full[0], abs=1e-13)
         gaps = np.abs(coarse[1:] - full[1:])
         assert 0 < gaps.max() < 0.1 * full[1:].std()

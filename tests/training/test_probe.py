@@ -74,7 +74,9 @@ def test_temperature_and_threshold_come_from_the_held_images_where_there_are_any
     assert held.strength == inner.strength
     assert held.threshold is not None
     assert inner.threshold is not None
-    assert held.threshold.value < inner.threshold.value == 0.5  # everything looks less malignant there
+    assert (
+        held.threshold.value < inner.threshold.value == 0.5
+    )  # everything looks less malignant there
 
 
 def test_the_held_images_change_neither_the_head_nor_its_strength() -> None:

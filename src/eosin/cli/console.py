@@ -116,6 +116,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
     """
     import pandas as pd
 
+    from eosin.artefacts.glossary import GLOSSARY
     from eosin.reporting.wording import interval, number
 
     for scope in evaluation.scopes:
@@ -125,6 +126,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
         rows = [
             {
                 "metric": each.metric,
+                "decided by": GLOSSARY[each.metric].rule or "-",
                 "value": "-" if each.value is None else number(each.value),
                 "95 % interval": interval(each, space=" ") or "none",
                 "images": each.images,

@@ -149,7 +149,9 @@ def lock_threshold(
     gains = np.bincount(group, share * more)
     error = float(np.sqrt(count / (count - 1) * np.square(gains - gains.mean()).sum()))
     earned = gains.sum() > error
-    return LockedThreshold(candidate if earned else 0.5, candidate, float(gains.sum()), error, count)
+    return LockedThreshold(
+        candidate if earned else 0.5, candidate, float(gains.sum()), error, count
+    )
 
 
 def expected_calibration_error(

@@ -79,6 +79,15 @@ class Sample:
         """All pairs of a unit and a class ranked together."""
         return pooled_ranks(self.probabilities, self.labels, self.patient)
 
+    def behind(self, metric: str, index: int | None) -> Bools:
+        """The units that a figure of the class ``index`` stands on, shape (n,)."""
+        if index is None:
+            return np.ones(len(self), dtype=bool)
+        own, chosen = self.labels == index, self.predicted == index
+        behind = {"recall": own, "sensitivity": own, "specificity": ~own, "precision": chosen}
+        behind["f1"] = own | chosen
+        return behind.get(metric, np.ones(len(self), dtype=bool))
+
     def where(self, mask: Bools) -> Sample:
         """The units where ``mask`` is true, and their patients only."""
         kept, patient = np.unique(self.patient[mask], return_inverse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -39,6 +40,7 @@ def score_sample(
         weights: R rows over the sample's units.
         recognition: whether patients are known, so that their recognition rate has a meaning.
     """
+    sample = _following(sample, weights)
     counts = metrics.confusion_counts(
         sample.labels, sample.predicted, classes=len(task.classes), weights=weights
     )
@@ -61,7 +63,7 @@ def score_sample(
 def score_parts(
     sample: Sample, task: Task, parts: Iterable[Floats], *, recognition: bool = True
 ) -> dict[MetricKey, Floats]:
-    """``score_sample`` for rows of weights that come some at a time, such as ``Bootstrap.parts``."""
+    """``score_sample`` for rows of weights that come a part at a time: ``Bootstrap.parts``."""
     found = [
         score_sample(sample, task, Weights(sample.patient, rows), recognition=recognition)
         for rows in parts
@@ -74,19 +76,24 @@ def score_headlines(sample: Sample, task: Task, weights: Weights) -> dict[Metric
 
     What ``score_sample`` gives for them, without the cost of every other metric.
     """
+    sample = _following(sample, weights)
     counts = metrics.confusion_counts(
         sample.labels, sample.predicted, classes=len(task.classes), weights=weights
     )
     accuracy = {MetricKey("accuracy"): metrics.accuracy(counts)}
     places = [task.positive_index] if task.binary else range(len(task.classes))
-    areas = [
-        sample.ranks[place].roc_auc(weights.rows) for place in places
-    ]
+    areas = [sample.ranks[place].roc_auc(weights.rows) for place in places]
     if task.binary:
         return accuracy | {MetricKey("roc_auc"): areas[0]}
     return accuracy | {
         MetricKey("macro_roc_auc"): metrics.macro(np.stack(areas, 1), sample.present)
     }
+
+
+def _following(sample: Sample, weights: Weights) -> Sample:
+    """The sample in the columns of the weights, which may be those of more patients."""
+    same = weights.patient is sample.patient
+    return sample if same else replace(sample, patient=weights.patient)
 
 
 def less(one: Floats, other: Floats) -> Floats:
@@ -144,13 +151,15 @@ def _averages(values: dict[MetricKey, Floats], sample: Sample) -> dict[MetricKey
 def _of_positive(
     sample: Sample, task: Task, weights: Weights, values: dict[MetricKey, Floats]
 ) -> dict[MetricKey, Floats]:
-    """Sensitivity and specificity at the locked threshold; ranking of the positive class."""
+    """What was decided at the locked threshold; ranking of the positive class."""
     positive = task.positive_index
     counts = metrics.confusion_counts(sample.labels, sample.decided, classes=2, weights=weights)
     recall = metrics.recall(counts)
     return {
         MetricKey("sensitivity"): recall[:, positive],
         MetricKey("specificity"): recall[:, 1 - positive],
+        MetricKey("decided_balanced_accuracy"): recall.mean(axis=1),
+        MetricKey("decided_accuracy"): metrics.accuracy(counts),
         MetricKey("roc_auc"): values[MetricKey("roc_auc", positive)],
         MetricKey("average_precision"): values[MetricKey("average_precision", positive)],
     }

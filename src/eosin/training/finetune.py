@@ -59,12 +59,11 @@ from eosin.training.tracking import open_tracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-    from eosin.evaluation.calibration import LockedThreshold
     from pathlib import Path
 
     from eosin.artefacts.manifest import Manifest
     from eosin.artefacts.preprocessing import StainStep
+    from eosin.evaluation.calibration import LockedThreshold
     from eosin.training.config import TrainingConfig
 
 
