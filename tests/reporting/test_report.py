@@ -130,8 +130,8 @@ def test_patients_that_the_run_was_validated_on_are_named_in_a_banner(
     assert "of 12 patients, 1 of whom it has already seen, it gets 83 %" in words
 
 
-TRAINED_ON = tuple("14-22549 14-9133 14-29960 14-21978 14-3909 14-23060".split())
-TRAINED_ON += tuple("14-2523 14-5287 14-10926 14-11951 14-14926 14-16716".split())
+TRAINED_ON = ("14-22549", "14-9133", "14-29960", "14-21978", "14-3909", "14-23060")
+TRAINED_ON += ("14-2523", "14-5287", "14-10926", "14-11951", "14-14926", "14-16716")
 
 
 @pytest.mark.parametrize(

@@ -212,17 +212,19 @@ def _sharing(rows: Iterable[list[str]]) -> Iterator[list[str]]:
 
 def _with_paths(frame: pd.DataFrame, table: Path) -> pd.DataFrame:
     """The table with absolute paths, each of which can be one and stands once."""
-    home = f"{table.parent.resolve()}{os.sep}"
+    home = table.parent.resolve()
     fine = [bool(path) and "\0" not in path for path in frame["path"]]
     require_cells(table, frame, fine, "names no file; correct it or drop the row", columns=["path"])
-    frame = frame.assign(
-        path=[
-            os.path.normpath(path if os.path.isabs(path) else home + path) for path in frame["path"]
-        ]
-    )
+    frame = frame.assign(path=[os.path.normpath(_joined(home, path)) for path in frame["path"]])
     once, why = ~frame["path"].duplicated(), "stands in an earlier row too; keep one of the two"
     require_cells(table, frame, once, why, columns=["path"])
     return frame
+
+
+def _joined(home: Path, path: str) -> str | Path:
+    """``home / path``, much sooner where it is plainly relative: tables have a million rows."""
+    plain = path[0].isalnum() and ":" not in path
+    return f"{home}{os.sep}{path}" if plain else home / path
 
 
 def _read_sidecar(

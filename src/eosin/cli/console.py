@@ -126,11 +126,11 @@ def print_evaluation(evaluation: Evaluation) -> None:
         rows = [
             {
                 "metric": each.metric,
-                "decided by": GLOSSARY[each.metric].rule or "-",
                 "value": "-" if each.value is None else number(each.value),
                 "95 % interval": interval(each, space=" ") or "none",
                 "images": each.images,
                 **({"patients": each.patients} if evaluation.patient_table else {}),
+                "decided by": GLOSSARY[each.metric].rule or "-",
             }
             for each in estimates
         ]

@@ -83,7 +83,9 @@ def _scope_table(
     for scope, name in scopes:
         found = [evaluation.value(metric, scope) for metric in metrics]
         own = scope.class_name is not None
-        cells = [f"{cell(each)}\nof {_n(evaluation, each)}" if own else cell(each) for each in found]
+        cells = [
+            f"{cell(each)}\nof {_n(evaluation, each)}" if own else cell(each) for each in found
+        ]
         rows.append((name, *cells) if own else (name, *cells, _n(evaluation, found[0])))
     columns = (first, *(GLOSSARY[metric].title for metric in metrics), *(() if own else ("n",)))
     return Table(caption, columns, tuple(rows), frozenset(range(1, len(columns))))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.run import EnsembleRun, FoldsRun
+from eosin.reporting.learning import threshold_reason
 from eosin.reporting.wording import counted
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def settings_of(run: Run, predictions: Predictions) -> tuple[tuple[str, Facts], 
         ("Started from", record.initial_weights or "not recorded", False),
         ("Temperature", f"{record.temperature:.4g}", False),
         ("Decision threshold", _threshold(predictions), False),
+        *([("Why this threshold", why, False)] if (why := threshold_reason(record)) else []),
         ("Seed", str(record.seed), False),
         ("Trained on", counted(len(record.train_patients), unit), False),
         ("Validated on", counted(len(record.val_patients), unit), False),

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from eosin.artefacts.estimate import Scope
 from eosin.artefacts.glossary import GLOSSARY
+from eosin.data.identity import Identity
 from eosin.errors import first_ten
-from eosin.inference.seen import identity_of
 from eosin.reporting.wording import capital, counted, figure, interval, number, per_cent, whole
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def what_was_seen(run: Run, predictions: Predictions) -> Seen:
         return Seen()
     scored = predictions.frame["patient"]
     names = set(scored) - {""}
-    met = (identity_of(run).met(names) | record.seen_patients) & names
+    met = (Identity.of(record).met(names) | record.seen_patients) & names
     if not met:
         return Seen()
     uses = (("trained", "train", record.train_patients), ("validated", "val", record.val_patients))
@@ -211,7 +211,7 @@ def headline_panels(evaluation: Evaluation, *, title: str, caption: str) -> list
     """The few figures that matter most for this task, one table for each rule of deciding."""
     names = _headline_metrics(evaluation)
     if not evaluation.task.binary or evaluation.one_rule:
-        rule = "Each image gets its most probable class"
+        rule = f"Each {evaluation.level} gets its most probable class"
         also = (
             ", which is the decision at the locked threshold too" if evaluation.task.binary else ""
         )

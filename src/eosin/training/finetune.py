@@ -276,7 +276,7 @@ class _Training:
             threshold=threshold.value if threshold else None,
             seed=self.config.seed,
             training=self.config.model_dump(mode="json"),
-            choices=locked(threshold),
+            choices={"epoch": self.best, **locked(threshold)},
             initial_weights=self.initial_weights,
             versions=software_versions(),
             weights_sha256=weights_digest(self.folder),
