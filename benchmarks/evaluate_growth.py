@@ -53,14 +53,15 @@ def drawn_table(images: int, patients: int, classes: int, seed: int) -> Predicti
     return make_predictions(frame, chances, task=task, threshold=threshold, provenance=origin)
 
 
-def measured(command: list[str]) -> tuple[float, float]:
-    """Seconds and gigabytes (largest resident set) of a command; CalledProcessError if it fails."""
+def measured(command: list[str]) -> tuple[float, float, float]:
+    """Seconds by the clock and of processor, and gigabytes (largest resident set), of a command."""
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise subprocess.CalledProcessError(os.waitstatus_to_exitcode(status), command)
-    return time.perf_counter() - start, usage.ru_maxrss / 1024**2
+    busy = usage.ru_utime + usage.ru_stime
+    return time.perf_counter() - start, busy, usage.ru_maxrss / 1024**2
 
 
 def main() -> None:
@@ -77,10 +78,10 @@ def main() -> None:
             table, out = Path(folder) / "p.csv", Path(folder) / "e.json"
             drawn_table(given.images, patients, given.classes, given.seed).write(table)
             evaluate = [sys.executable, "-m", "eosin", "evaluate", str(table), "-o", str(out)]
-            seconds, memory = measured([*evaluate, "--resamples", str(given.resamples)])
+            seconds, busy, memory = measured([*evaluate, "--resamples", str(given.resamples)])
         whom = f"{patients:,} patients" if patients else "unknown patients"
         what = f"evaluate, {given.images:,} rows, {given.classes} classes, {whom}"
-        print(f"{what}: {seconds:.1f} s, {memory:.2f} GB")
+        print(f"{what}: {seconds:.1f} s ({busy:.1f} s of processor), {memory:.2f} GB")
         at_most(f"{what}, gigabytes", memory, GIGABYTES if patients else GIGABYTES_UNKNOWN)
         if patients:
             at_most(f"{what}, seconds", seconds, SECONDS)
