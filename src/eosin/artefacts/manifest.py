@@ -112,8 +112,10 @@ class Manifest:
     @property
     def kept_whole(self) -> Texts:
         """What the protocol keeps in one piece, of each row: its patient, slide or image."""
-        columns = {"slide": "slide", "image": "path"}
-        return self.frame[columns.get(self.protocol.unit, "patient")].to_numpy(dtype=str)
+        import numpy as np
+
+        column = {"slide": "slide", "image": "path"}.get(self.protocol.unit, "patient")
+        return np.asarray(self.frame[column], dtype=np.str_)
 
     @property
     def patients(self) -> tuple[str, ...]:

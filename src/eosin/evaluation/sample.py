@@ -83,10 +83,12 @@ class Sample:
         """The units that a figure of the class ``index`` stands on, shape (n,)."""
         if index is None:
             return np.ones(len(self), dtype=bool)
-        own, chosen = self.labels == index, self.predicted == index
+        own: Bools = self.labels == index
+        chosen: Bools = self.predicted == index
         behind = {"recall": own, "sensitivity": own, "specificity": ~own, "precision": chosen}
         behind["f1"] = own | chosen
-        return behind.get(metric, np.ones(len(self), dtype=bool))
+        every: Bools = np.ones(len(self), dtype=bool)
+        return behind.get(metric, every)
 
     def where(self, mask: Bools) -> Sample:
         """The units where ``mask`` is true, and their patients only."""

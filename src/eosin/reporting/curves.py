@@ -137,8 +137,8 @@ def _name_axes(axes: Axes, across: str, up: str, *, small: bool) -> None:
     keep_square(axes)
     axes.set(xlabel=across, ylabel=up)
     if small:
-        axes.xaxis.label.set_size(7.5)
-        axes.yaxis.label.set_size(7.5)
+        axes.xaxis.label.set_fontsize(7.5)
+        axes.yaxis.label.set_fontsize(7.5)
 
 
 def joint_figure(
@@ -157,7 +157,7 @@ def joint_figure(
     for index, (name, curve) in enumerate(curves.items()):
         colour, dashes = _CLASS_COLOURS[index % len(_CLASS_COLOURS)], "-" if index < 8 else "--"
         axes.plot(curve.x, curve.y, color=colour, linewidth=1.8, linestyle=dashes, label=name)
-    for (name, curve), dashes in zip(averages.items(), ((0, (1, 1)), (0, (5, 2))), strict=False):
+    for (name, curve), dashes in zip(averages.items(), (":", "--"), strict=False):
         axes.plot(curve.x, curve.y, color=INK, linewidth=2, linestyle=dashes, label=name)
     _name_axes(axes, *(_PRECISION if precision else _ROC), small=False)
     write_legend(figure, axes)

@@ -116,8 +116,10 @@ def _probes(runs: Mapping[str, Run]) -> Learning:
         )
         for name, own in found.items()
     )
-    columns = ("Model", "Chosen C", "Its inner log loss", "Inner log loss at each C")
-    columns += ("Temperature", "Threshold", "Why this threshold")
+    columns = (
+        *("Model", "Chosen C", "Its inner log loss", "Inner log loss at each C"),
+        *("Temperature", "Threshold", "Why this threshold"),
+    )
     caption = "Strength, temperature and threshold, each chosen without the images scored here."
     lead = (
         "The backbone was frozen, so there are no epochs: a linear head was fitted on its "
@@ -162,7 +164,7 @@ def probe_choices(record: RunRecord, folder: Path) -> ProbeChoices:
     """The choices of a frozen training; ModelError where they cannot be read."""
     strength, losses = record.choices.get("strength"), record.choices[_PROBE]
     try:
-        tried = {float(name): float(str(loss)) for name, loss in dict(losses).items()}  # type: ignore[arg-type,call-overload]
+        tried = {float(name): float(str(loss)) for name, loss in dict(losses).items()}  # type: ignore[arg-type]
         chosen = min(tried, key=lambda each: abs(each - float(str(strength))))
     except ValueError as fault:
         raise ModelError(
