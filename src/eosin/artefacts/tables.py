@@ -6,12 +6,14 @@ Whatever belongs to a table is named by the whole name of the table: ``p.csv`` h
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
 import io
 import itertools
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
@@ -35,6 +37,7 @@ _RUN = re.compile(r"'*\s*[=+\-@＝＋－＠]")  # what a spreadsheet program tak
 _LOST = re.compile("[\ud800-\udfff]")  # stands for a byte that is not UTF-8
 _SHARED = 1 << 17  # cells that are kept to be shared: many of a table's classes, patients and folds
 _FOLD = re.compile(r"(0|[1-9][0-9]{0,5})?")
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # xlsx and ods; xls
 _FORMAT_1 = re.compile(rb'"format_version"\s*:\s*1\s*[,}]')
 
 
@@ -82,6 +85,17 @@ def relative_paths(paths: Iterable[str], folder: Path) -> list[str]:
     """Paths relative to ``folder`` where they can be, with forward slashes."""
     home = folder.resolve()
     return [_relative(path, home) for path in paths]
+
+
+def separator(text: str, columns: Iterable[str]) -> str:
+    """What stands between the cells of a table: of comma, semicolon and tab the one that finds all
+    of ``columns`` in its first line; the comma where none does.
+    """
+    for mark in ",;\t":
+        with suppress(csv.Error):
+            if {*columns} <= {*next(csv.reader(io.StringIO(text, newline=""), delimiter=mark), [])}:
+                return mark
+    return ","
 
 
 def write_csv(frame: pd.DataFrame, path: Path, *, float_format: str | None = None) -> None:
@@ -173,18 +187,28 @@ def require_folds(table: Path, frame: pd.DataFrame) -> None:
 
 
 def _parsed(data: bytes, path: Path, *, kind: str, fix: str) -> pd.DataFrame:
-    """The cells of a CSV as they stand."""
+    """The cells of a table, whether this or another program saved it."""
     import pandas as pd
 
-    lost = _LOST.search(data.decode("utf-8", "surrogateescape")) is not None
-    lines = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", "surrogateescape", newline="")
+    if data.startswith(_WORKBOOKS):
+        raise DataError(f"{path}: is a workbook, not a table; save it as CSV UTF-8, or {fix}")
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # "Unicode text" of Excel
+    coding = ("utf-16", "strict") if wide else ("utf-8-sig", "surrogateescape")
     try:
-        header, *rows = _sharing(csv.reader(lines, strict=True))
+        text = data.decode(*coding)
+        mark, lost = separator(text, ["path"]), _LOST.search(text) is not None
+        del text  # a million rows stand in memory once
+        lines = io.TextIOWrapper(io.BytesIO(data), *coding, newline="")
+        header, *rows = _sharing(csv.reader(lines, delimiter=mark, strict=True))
     except (csv.Error, ValueError) as fault:
         reason = fault if isinstance(fault, csv.Error) else "it is empty"
         raise DataError(f"{path}: not a readable {kind} table ({reason}); {fix}") from fault
     if "path" not in header:
-        raise DataError(f"{path}: not a {kind} table: it has no column 'path'; {fix}")
+        raise DataError(
+            f"{path}: not a {kind} table: it has no column 'path' "
+            f"(cells between commas, semicolons or tabs); {fix}"
+        )
+    header, rows = _without_empty_end(header, rows)
     names = [_as_meant(name) for name in header]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -192,8 +216,12 @@ def _parsed(data: bytes, path: Path, *, kind: str, fix: str) -> pd.DataFrame:
     numbered = {number: row for number, row in enumerate(rows, 2) if row}  # row 1 is the header
     for number, row in numbered.items():
         if len(row) != len(header):
+            name = {",": "comma", ";": "semicolon"}.get(mark, "tab")
+            extra = f"a cell with a {name} in it needs quotes, and a {name} at the end goes; "
             raise DataError(
-                f"{path}, row {number}: has {len(row)} cells, the header {len(header)}; correct it"
+                f"{path}, row {number}: has {len(row)} cells, the header {len(header)}; "
+                + (extra if len(row) > len(header) else "")
+                + "correct it"
             )
     frame = pd.DataFrame(list(numbered.values()), columns=header, index=list(numbered))
     for name in frame.columns.drop("path") if lost else ():
@@ -208,6 +236,16 @@ def _sharing(rows: Iterable[list[str]]) -> Iterator[list[str]]:
     for row in rows:
         share = met.setdefault if len(met) < _SHARED else met.get
         yield [share(cell, cell) for cell in row]
+
+
+def _without_empty_end(
+    header: list[str], rows: list[list[str]]
+) -> tuple[list[str], list[list[str]]]:
+    """A table without the empty cell that every row ends in, which nothing names."""
+    width = len(header) - (header[-1] == "")
+    if rows and all(len(row) == width + 1 and not row[width] for row in rows if row):
+        return header[:width], [row[:width] for row in rows]
+    return header, rows
 
 
 def _with_paths(frame: pd.DataFrame, table: Path) -> pd.DataFrame:
