@@ -155,7 +155,7 @@ def _shown(image: UInt8Image, caption: Caption, longest: int) -> Tile:
 def _mistake(row: pd.Series) -> Caption:
     probability = number(float(row["confidence"]))
     return Caption(
-        title=f"Said {row['predicted']}, {probability}",
+        title=f"Predicted {row['predicted']}, {probability}",
         lines=(
             f"Truth: {row['label']}",
             f"Patient {_joined(row['patient'], row['magnification'])}",
