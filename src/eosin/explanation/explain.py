@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import chain, islice
-from typing import TYPE_CHECKING
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -20,14 +21,14 @@ from eosin.inference.votes import soft_vote
 from eosin.machine import reading_threads
 from eosin.pixels.preprocessing import prepare
 from eosin.pixels.read_ahead import read_ahead
-from eosin.pixels.reading import SkippedFile, read_image
+from eosin.pixels.reading import SkippedFile, image_in_turn, reduced
 from eosin.pixels.stain_sources import patient_sources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from eosin.arrays import FloatMap, Floats, Ints
+    from eosin.arrays import FloatMap, Floats, Floats32, Ints
     from eosin.artefacts.preprocessing import Preprocessing
     from eosin.explanation.heatmap import Method
     from eosin.explanation.scoring import ScoreOptions
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from eosin.tasks import Task
 
 PREDICTED, TRUE = "predicted", "true"
+_SHOWN_PIXELS: Final = 4_000_000  # of an image; a larger one is drawn and judged at this size
+_BATCH_PIXELS: Final = 16_000_000  # of images in a forward pass, which are kept to be drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class ExplainOptions:
         split: of a manifest; None for the test split, or every row of one without splits.
         device: auto, cpu or cuda.
         engine: auto, torch, onnxruntime or openvino; exported Runs know no torch.
-        batch_size: images a forward pass; that many are in memory twice.
+        batch_size: images a forward pass, fewer where they are large.
         workers: reading threads; None for one a core.
     """
 
@@ -95,10 +98,19 @@ class _Asked:
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    """An image that could be read, and its row among those asked for."""
+    """An image that could be read.
+
+    Attributes:
+        row: its row among those asked for.
+        image: as it is drawn.
+        sides: its height and width as read.
+        prepared: what networks take in, by their preprocessing, made of all pixels.
+    """
 
     row: int
     image: UInt8Image
+    sides: tuple[int, int]
+    prepared: Mapping[Preprocessing, Floats32]
 
 
 def explain(
@@ -151,8 +163,7 @@ def explain(
 def _stream(
     networks: Sequence[Network], asked: _Asked, *, merging: bool
 ) -> Iterator[Explanation | SkippedFile]:
-    options = asked.options
-    for batch in _read_ahead(asked.images.paths, options.batch_size, options.workers):
+    for batch in _read_ahead(asked):
         loaded = [item for item in batch if isinstance(item, _Loaded)]
         explained = _explain_batch(networks, loaded, asked)
         for item in batch:
@@ -176,8 +187,8 @@ def _explain_batch(
     stride = max(answer.stride for answer in answers)
     for place, item in enumerate(loaded):
         path = asked.images.paths[item.row]
-        if min(item.image.shape[:2]) < stride:
-            yield _too_small(path, item.image, stride)
+        if min(item.sides) < stride:
+            yield _too_small(path, item.sides, stride)
             continue
         members = tuple(
             Heatmap(
@@ -205,13 +216,8 @@ def _explain_batch(
 
 
 def _answers(networks: Sequence[Network], loaded: Sequence[_Loaded], asked: _Asked) -> list[Maps]:
-    """Each network's answer; images are prepared once for all that want them alike."""
-    prepared = {
-        spec: np.stack(
-            [prepare(item.image, spec, source=asked.source(spec, item.row)) for item in loaded]
-        )
-        for spec in asked.sources
-    }
+    """Each network's answer; images were prepared once for all that want them alike."""
+    prepared = {spec: np.stack([item.prepared[spec] for item in loaded]) for spec in asked.sources}
     return [network.maps(prepared[network.preprocessing]) for network in networks]
 
 
@@ -245,27 +251,37 @@ def _targets(
     return np.array([classes.index(name) for name in names], np.int64)
 
 
-def _read_ahead(
-    paths: Sequence[Path], batch_size: int, workers: int | None
-) -> Iterator[list[_Loaded | SkippedFile]]:
-    """Whole images in order, the next batch read while this one is used."""
-    with closing(
-        read_ahead(_load, enumerate(paths), workers=reading_threads(workers), ahead=batch_size)
-    ) as coming:
-        while batch := list(islice(coming, batch_size)):
+def _read_ahead(asked: _Asked) -> Iterator[list[_Loaded | SkippedFile]]:
+    """Images in order, the next batch read while this one is used; large ones fill it sooner."""
+    options, paths = asked.options, enumerate(asked.images.paths)
+    threads, size = reading_threads(options.workers), options.batch_size
+    with closing(read_ahead(partial(_load, asked), paths, workers=threads, ahead=size)) as coming:
+        batch: list[_Loaded | SkippedFile] = []
+        for item in coming:
+            batch.append(item)
+            held = sum(each.image.size // 3 for each in batch if isinstance(each, _Loaded))
+            if len(batch) == size or held >= _BATCH_PIXELS:
+                yield batch
+                batch = []
+        if batch:
             yield batch
 
 
-def _load(item: tuple[int, Path]) -> _Loaded | SkippedFile:
+def _load(asked: _Asked, item: tuple[int, Path]) -> _Loaded | SkippedFile:
     row, path = item
     try:
-        return _Loaded(row, read_image(path))
+        with image_in_turn(path) as image:
+            prepared = {
+                spec: prepare(image, spec, source=asked.source(spec, row)) for spec in asked.sources
+            }
+            shown = reduced(image, most=_SHOWN_PIXELS)
+            return _Loaded(row, shown, (image.shape[0], image.shape[1]), prepared)
     except DataError as error:
         return SkippedFile.from_error(path, error)
 
 
-def _too_small(path: Path, image: UInt8Image, stride: int) -> SkippedFile:
-    height, width = image.shape[:2]
+def _too_small(path: Path, sides: tuple[int, int], stride: int) -> SkippedFile:
+    height, width = sides
     return SkippedFile(
         path, f"is {width} x {height}, smaller than the network's stride of {stride} pixels"
     )

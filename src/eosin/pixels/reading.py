@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Condition
@@ -115,8 +115,11 @@ def image_in_turn(path: Path) -> Iterator[UInt8Image]:
 
     Whoever holds one must not ask for another.
     """
-    with _opened(path, _limits) as (image, _), _ROOM.held(image.width * image.height):
-        yield image.decode()
+    with ExitStack() as room:
+        with _opened(path, _limits) as (image, _):
+            room.enter_context(_ROOM.held(image.width * image.height))
+            pixels = image.decode()
+        yield pixels
 
 
 def reduced(image: UInt8Image, *, most: int) -> UInt8Image:

@@ -12,7 +12,7 @@ import numpy as np
 from eosin.errors import DataError
 from eosin.files import valid_text
 from eosin.pixels.image_files import find_image_files
-from eosin.pixels.reading import SkippedFile, UInt8Image, read_image
+from eosin.pixels.reading import SkippedFile, UInt8Image, image_in_turn, reduced
 from eosin.pixels.stain import NORMALIZERS, StainEstimate, StainNormalizer, create_normalizer
 from eosin.pixels.stain_jitter import restain
 from eosin.pixels.stain_sources import fit_to_file
@@ -28,6 +28,7 @@ _GAP, _GROUP_GAP = 0.05, 0.22
 _MARGIN: Final = 0.35
 _HEAD, _FOOT = 1.32, 0.42
 _NAME: Final = 0.30  # under each row of tiles
+_ALL_PIXELS: Final = 24_000_000  # of all images together; larger ones are reduced
 _PIXELS: Final = 520  # of a tile's longer side, at most
 
 
@@ -103,7 +104,8 @@ def _read(files: Sequence[Path]) -> tuple[dict[Path, UInt8Image], list[SkippedFi
     skipped: list[SkippedFile] = []
     for path in files:
         try:
-            images[path] = read_image(path)
+            with image_in_turn(path) as image:
+                images[path] = reduced(image, most=_ALL_PIXELS // len(files))
         except DataError as error:
             skipped.append(SkippedFile.from_error(path, error))
     return images, skipped
