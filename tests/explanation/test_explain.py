@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from eosin.inference.scoring import PredictOptions
 from eosin.networks.classifier import build_classifier, save_classifier
 from eosin.networks.run import WEIGHTS_NAME, Run, weights_digest, write_run
 from eosin.pixels.batches import read_batches
-from eosin.pixels.reading import SkippedFile, read_image
+from eosin.pixels.reading import SkippedFile, image_in_turn, read_image
 from eosin.pixels.stain import create_normalizer
 from eosin.training.config import TrainingConfig
 from eosin.training.train import train
@@ -171,12 +172,13 @@ def test_explanations_are_handed_over_and_forgotten(
     """However many images there are, no more than two batches of them are alive."""
     alive: list[weakref.ref[np.ndarray]] = []
 
-    def read(path: Path) -> np.ndarray:
-        image = read_image(path)
-        alive.append(weakref.ref(image))
-        return image
+    @contextmanager
+    def read(path: Path) -> Iterator[np.ndarray]:
+        with image_in_turn(path) as image:
+            alive.append(weakref.ref(image))
+            yield image
 
-    monkeypatch.setattr("eosin.explanation.explain.read_image", read)
+    monkeypatch.setattr("eosin.explanation.explain.image_in_turn", read)
     paths = divided.paths[:16]
     stream = explain([run], paths, ExplainOptions(batch_size=2, workers=1))
     most = 0

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from eosin.tasks import Task
 
 PREDICTED, TRUE = "predicted", "true"
-_SHOWN_PIXELS: Final = 4_000_000  # of an image; a larger one is drawn and judged at this size
+_SHOWN_PIXELS: Final = 3_200_000  # of an image; a larger one is drawn and judged at this size
 _BATCH_PIXELS: Final = 16_000_000  # of images in a forward pass, which are kept to be drawn
 
 

@@ -62,9 +62,7 @@ class Encoded:
             _pillow_bmp(self.stream) if self.format == "BMP" else _vips_image(self)
 
     def decode(self) -> UInt8Image:
-        """RGB bytes (height, width, 3), contiguous, upright; IncompleteError, UnsupportedError."""
-        if self.tags:
-            self.tags.require_supported()
+        """RGB bytes (height, width, 3), contiguous, upright; else IncompleteError."""
         with _damage(self.format):
             return _decode_bmp(self.stream) if self.format == "BMP" else _decode_vips(self)
 
@@ -79,10 +77,11 @@ def open_encoded(stream: BinaryIO, size: int, form: str) -> Encoded:
 
     Raises:
         IncompleteError: it does, or the header is damaged.
-        UnsupportedError: a TIFF with more or longer tags than pictures have.
+        UnsupportedError: a sound file of a kind that is not read.
     """
     if form == "TIFF":
         tags = TiffTags.read(stream, size)
+        tags.require_supported()
         tags.require_whole(size)
         return Encoded(stream, form, *tags.side_lengths, tags)
     if form == "PNG":
@@ -98,6 +97,11 @@ def open_encoded(stream: BinaryIO, size: int, form: str) -> Encoded:
     with _damage(form):
         image = _vips_image(Encoded(stream, form, 0, 0))
         return Encoded(stream, form, image.width, image.height)
+
+
+def libvips_version() -> str:
+    """The version of the library that decodes, e.g. ``"8.18.7"``."""
+    return ".".join(str(_vips().version(part)) for part in range(3))
 
 
 @contextmanager
@@ -174,7 +178,7 @@ def _decode_bmp(stream: BinaryIO) -> UInt8Image:
     if image.has_transparency_data:
         layers = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), layers)
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _upright(image: UInt8Image, orientation: object) -> UInt8Image:

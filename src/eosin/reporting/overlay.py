@@ -62,10 +62,11 @@ def blend(image: UInt8Image, values: FloatMap, *, contour: bool = True) -> UInt8
         values: the map (H, W), 0 to 1; where it is 0 the image is left as it is.
         contour: whether to draw the line around ``enclosed``.
     """
-    colours = colour_of(values).astype(np.float32)
-    opacity = (MOST_OPAQUE * np.clip(values, 0, 1))[:, :, None]
-    mixed = image + opacity * (colours - image)
-    picture = np.rint(mixed).astype(np.uint8)
+    mixed = colour_of(values).astype(np.float32)
+    mixed -= image
+    mixed *= (MOST_OPAQUE * np.clip(values, 0, 1))[:, :, None]
+    mixed += image
+    picture = np.rint(mixed, out=mixed).astype(np.uint8)
     return _outlined(picture, enclosed(values)) if contour else picture
 
 
