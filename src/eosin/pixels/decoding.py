@@ -40,9 +40,9 @@ _MAGIC = (
     (b"MM\x00+", "TIFF"),
     (b"BM", "BMP"),
 )
-# What stops a decoder: any warning, but of PNG only what concerns pixels and checksums, since
-# sound files carry colour profiles that libpng finds odd.
-_STRICT = {"PNG": "error", "JPEG": "warning", "TIFF": "warning"}
+# What stops a decoder. Of JPEG any warning: a cut scan is no more. Of the others errors, of
+# checksums too: sound PNGs carry colour profiles, and sound TIFFs tags, that are found odd.
+_STRICT = {"PNG": "error", "JPEG": "warning", "TIFF": "error"}
 _ORIENTATION = "orientation"
 
 
