@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from eosin.tasks import Task
 
 PREDICTED, TRUE = "predicted", "true"
-_SHOWN_PIXELS: Final = 3_200_000  # of an image; a larger one is drawn and judged at this size
-_BATCH_PIXELS: Final = 16_000_000  # of images in a forward pass, which are kept to be drawn
+_SHOWN_PIXELS: Final = 3_200_000  # of an image; a larger one is drawn and judged at half of this
+_BATCH_PIXELS: Final = 8_000_000  # of images in a forward pass, which are kept to be drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +274,8 @@ def _load(asked: _Asked, item: tuple[int, Path]) -> _Loaded | SkippedFile:
             prepared = {
                 spec: prepare(image, spec, source=asked.source(spec, row)) for spec in asked.sources
             }
-            shown = reduced(image, most=_SHOWN_PIXELS)
+            large = image.shape[0] * image.shape[1] > _SHOWN_PIXELS
+            shown = reduced(image, most=_SHOWN_PIXELS // 2) if large else image
             return _Loaded(row, shown, (image.shape[0], image.shape[1]), prepared)
     except DataError as error:
         return SkippedFile.from_error(path, error)
