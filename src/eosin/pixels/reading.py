@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from eosin.arrays import UInt8Image
+from eosin.arrays import UInt8Image as UInt8Image
 from eosin.artefacts.tables import ERRORS, companion, write_csv
 from eosin.errors import DataError
 from eosin.files import disk_errors
