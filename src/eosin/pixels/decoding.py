@@ -10,6 +10,7 @@ import struct
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
@@ -123,11 +124,10 @@ def _damage(form: str) -> Iterator[None]:
 @cache
 def _vips() -> ModuleType:
     """Libvips as it is used here: one thread an image, and nothing remembered of files."""
-    import pyvips
-
-    pyvips.cache_set_max(0)
-    pyvips.concurrency_set(1)
-    return pyvips
+    vips = import_module("pyvips")
+    vips.cache_set_max(0)
+    vips.concurrency_set(1)
+    return vips
 
 
 def _vips_image(encoded: Encoded) -> pyvips.Image:

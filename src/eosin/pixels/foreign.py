@@ -51,12 +51,12 @@ def foreign_pixels(image: UInt8Image) -> Bools | None:
     top = brightest(look)
     if not ((top < DARK_VALUE) | _like_ink(look)).any() or np.percentile(top, 99) < LIGHT / 2:
         return None
-    top, inky = (np.empty(image.shape[:2], kind) for kind in (np.uint8, np.bool_))
+    top, inky = np.empty(image.shape[:2], np.uint8), np.empty(image.shape[:2], np.bool_)
     for start in range(0, len(image), _ROWS):  # of a large image a whole plane takes much memory
         rows = slice(start, start + _ROWS)
         pixels = as_bytes(np.stack(cv2.split(image[rows])))
         top[rows], inky[rows] = brightest(pixels), _like_ink(pixels)
-    foreign = _black(as_bytes(top)) | _ink(inky.view(np.bool_))
+    foreign = _black(top) | _ink(inky)
     return foreign if foreign.any() else None
 
 
