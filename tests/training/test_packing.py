@@ -13,10 +13,9 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from eosin.cli.console import Shown
 from eosin.networks.run import HISTORY_NAME
 from eosin.pixels import views as views_module
-from eosin.progress import Silent
+from eosin.progress import Shown, Silent
 from eosin.training.finetune import finetune
 
 

@@ -11,7 +11,7 @@ from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels
 from eosin.errors import ConfigError
 
 if TYPE_CHECKING:
-    from eosin.cli.console import Shown
+    from eosin.progress import Shown
 
 
 def predict(
@@ -52,13 +52,14 @@ def predict(
     --resume.
     """
     from eosin.artefacts.outputs import PREDICTIONS, require_table
-    from eosin.cli.console import Shown, finish, print_protocol, say, showing, stoppable
+    from eosin.cli.console import finish, print_protocol, say, showing, stoppable
     from eosin.cli.sources import read_source
     from eosin.inference.journal import journal_path
     from eosin.inference.scoring import PredictOptions
     from eosin.inference.table import predict_to_table
     from eosin.networks.run import read_run
     from eosin.pixels.reading import error_table_path
+    from eosin.progress import Shown
 
     if resume and overwrite:
         raise ConfigError("--resume goes on and --overwrite starts anew; give one of them")

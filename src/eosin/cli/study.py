@@ -35,9 +35,11 @@ def study(
     from eosin.artefacts.outputs import require_output_folder
     from eosin.cli.console import say, showing, stoppable
     from eosin.locks import one_writer
+    from eosin.settings import settings_file
     from eosin.study.config import read_study
     from eosin.study.study import STUDY_FILES, run_study
 
+    file = settings_file(file)
     if dry_run:
         _print_plan(read_study(file, root=data), out)
         return
