@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels
 from eosin.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def explain(
         str, typer.Option(help="auto, torch, or for exported Runs onnxruntime or openvino.")
     ] = "auto",
     batch_size: Annotated[int, typer.Option(min=1)] = 16,
+    _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Draw where a model found its evidence; several Runs stand side by side."""
     from eosin.artefacts.outputs import require_output_folder

@@ -104,7 +104,7 @@ class Explanation:
 
     Attributes:
         path: of the image.
-        image: its RGB bytes (H, W, 3).
+        image: its RGB bytes (H, W, 3), at most 3.2 megapixels: a larger one is reduced.
         label: its true class; empty where unknown.
         target: the class explained.
         members: one map a network.

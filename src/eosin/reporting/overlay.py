@@ -72,10 +72,12 @@ def blend(image: UInt8Image, values: FloatMap, style: HeatmapStyle) -> UInt8Imag
         values: the map (H, W), 0 to 1; where it is 0 the tissue has no colour on it.
         style: the colours.
     """
-    colours = colour_of(values, style.colormap).astype(np.float32)
-    opacity = (np.float32(style.opacity) * np.clip(values, 0, 1) ** np.float32(_RISE))[:, :, None]
-    tissue = faded(image).astype(np.float32)
-    return np.asarray(np.rint(tissue + opacity * (colours - tissue)), np.uint8)
+    tissue = faded(image)
+    mixed = colour_of(values, style.colormap).astype(np.float32)
+    mixed -= tissue
+    mixed *= (np.float32(style.opacity) * np.clip(values, 0, 1) ** np.float32(_RISE))[:, :, None]
+    mixed += tissue
+    return np.asarray(np.rint(mixed, out=mixed), np.uint8)
 
 
 def faded(image: UInt8Image) -> UInt8Image:
