@@ -1,6 +1,6 @@
 """What the largest images cost: peak memory of the verbs that read images, time to refuse a file.
 
-    python benchmarks/memory.py RUN [RUN ...] [--megapixels 40]
+    python benchmarks/memory.py RUN [RUN ...] [--megapixels 32]
 
 Images just within the limit are drawn in the kinds that take the most memory to read, several of
 each verb's at once, and two that are beyond it. ``predict`` and ``explain`` are run with each Run:
