@@ -49,7 +49,8 @@ class Estimate:
     Attributes:
         value: in the metric's unit; None where it has no meaning.
         low, high: its patient-clustered interval; None where there is none.
-        images, patients: the n behind it; for a class, those of that class.
+        images, patients: the n behind it; for a class, those it stands on:
+            of recall and sensitivity the class, of specificity the others, of precision the chosen.
         metric: its name in the glossary.
         scope: what it is about.
         level: whether images or patients were scored.

@@ -85,6 +85,12 @@ class Evaluation(Artefact):
         """The scopes, in reading order."""
         return tuple(dict.fromkeys(estimate.scope for estimate in self.estimates))
 
+    @property
+    def one_rule(self) -> bool:
+        """Whether the most probable class and the locked threshold decide alike here."""
+        found = self.counts()
+        return found.decided is None or found.decided == found.predicted
+
     @cached_property
     def _by_key(self) -> Mapping[tuple[str, Scope], Estimate]:
         return {(estimate.metric, estimate.scope): estimate for estimate in self.estimates}

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from eosin.arrays import Bools, Ints
+    from eosin.arrays import Bools, Ints, Texts
 
 COLUMNS = ("path", "label", "patient", "magnification", "split", "fold")
 SPLITS = ("train", "val", "test")
@@ -143,6 +143,14 @@ class Manifest:
 
         place = {name: index for index, name in enumerate(self.task.classes)}
         return np.array([place[label] for label in self.frame["label"]], dtype=np.int64)
+
+    @property
+    def kept_whole(self) -> Texts:
+        """What the protocol keeps in one piece, of each row: its patient, slide or image."""
+        import numpy as np
+
+        column = {"slide": "slide", "image": "path"}.get(self.protocol.unit, "patient")
+        return np.asarray(self.frame[column], dtype=np.str_)
 
     @property
     def patients(self) -> tuple[str, ...]:

@@ -220,8 +220,11 @@ class Predictions:
     def _index_of(self, column: str) -> Ints:
         import numpy as np
 
-        place = {name: index for index, name in enumerate(self.task.classes)}
-        return np.array([place[name] for name in self.frame[column]], dtype=np.int64)
+        cells = self.frame[column].to_numpy(dtype=object)
+        index = np.full(len(cells), -1, dtype=np.int64)
+        for number, name in enumerate(self.task.classes):
+            index[cells == name] = number
+        return index
 
 
 def make_predictions(

@@ -126,6 +126,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
     """
     import pandas as pd
 
+    from eosin.artefacts.glossary import GLOSSARY
     from eosin.reporting.wording import interval, number
 
     for scope in evaluation.scopes:
@@ -139,6 +140,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
                 "95 % interval": interval(each, space=" ") or "none",
                 "images": each.images,
                 **({"patients": each.patients} if evaluation.patient_table else {}),
+                "decided by": GLOSSARY[each.metric].rule or "-",
             }
             for each in estimates
         ]

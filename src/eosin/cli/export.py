@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -40,6 +42,7 @@ def export(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier export of the same Run.")
     ] = False,
+    _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Write a Run as graphs for ONNX Runtime or OpenVINO, checked against PyTorch on images."""
     from eosin.artefacts.manifest import read_manifest

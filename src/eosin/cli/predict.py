@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels
 from eosin.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def predict(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Reading threads (one a core).")
     ] = None,
+    _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Score images; refuses patients that the Run was trained or validated on.
 

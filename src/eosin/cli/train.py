@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels
 from eosin.errors import ConfigError
 
 
@@ -58,6 +59,7 @@ def train(
     ] = False,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
     track: Annotated[str | None, typer.Option(help="none, tensorboard or mlflow.")] = None,
+    _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Train a Run; options given here override the settings file.
 

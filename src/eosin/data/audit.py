@@ -158,7 +158,8 @@ class Audit:
             start = "Figures from this manifest cannot be trusted as they are: "
             return start + "; ".join(self.faults) + "."
         if not self.divided:
-            return f"Nothing wrong was found, and nothing is divided yet: {self._pairs_in_words}."
+            found = f"{self._pairs_in_words[:1].upper()}{self._pairs_in_words[1:]}"
+            return f"{found}; the images are in no splits yet, so nothing can cross them."
         if self.patients is None:
             return (
                 "No picture crosses the splits, but patients are not known, so whether patients "
@@ -169,7 +170,12 @@ class Audit:
     @property
     def _pairs_in_words(self) -> str:
         count = len(self.duplicates)
-        return f"{count:,} duplicate {'pair' if count == 1 else 'pairs'} in {self.images:,} images"
+        pairs = (
+            f"{count:,} duplicate {'pair' if count == 1 else 'pairs'}"
+            if count
+            else "no duplicate pair"
+        )
+        return f"{pairs} in {self.images:,} images"
 
     def frame(self) -> pd.DataFrame:
         """The duplicate pairs, one row each, gravest first; columns as in ``PAIR_COLUMNS``."""
@@ -220,7 +226,7 @@ def audit_manifest(
         patients=len(manifest.patients) if known else None,
         dataset=manifest.dataset,
         protocol=manifest.protocol,
-        duplicates=_duplicates(_audited_images(manifest), readable),
+        duplicates=_duplicates(_audited_images(manifest), readable, workers),
         crossing_patients=manifest.crossing_patients() if known else (),
         patients_with_several_labels=_several_labels(manifest) if known else (),
         balance=balance_of(manifest),
@@ -230,12 +236,16 @@ def audit_manifest(
 
 
 def _duplicates(
-    images: Sequence[AuditedImage], readable: Sequence[tuple[int, Fingerprint]]
+    images: Sequence[AuditedImage],
+    readable: Sequence[tuple[int, Fingerprint]],
+    workers: int | None,
 ) -> tuple[DuplicatePair, ...]:
     rows = [images[row] for row, _ in readable]
     prints = [item for _, item in readable]
     pairs = [_equal_pair(rows[first], rows[second]) for first, second in equal_pictures(prints)]
-    matches = find_near_duplicates(prints, lambda index: read_image(Path(rows[index].path)))
+    matches = find_near_duplicates(
+        prints, lambda index: read_image(Path(rows[index].path)), workers=workers
+    )
     pairs.extend(
         DuplicatePair(
             a=rows[match.first],

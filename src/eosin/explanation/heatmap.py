@@ -86,6 +86,17 @@ class Heatmap:
         """The network's most probable class."""
         return max(self.probabilities, key=lambda name: self.probabilities[name])
 
+    @property
+    def why_empty(self) -> str:
+        """Why there is nothing on the map; empty where there is something."""
+        if self.values.any():
+            return ""
+        method = METHOD_NAMES.get(self.method, self.method)
+        return (
+            f"Empty map: {method} shows only what raises the score of {self.target}, and no place "
+            "of this image does. Explain another class to see what speaks against it."
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
@@ -93,7 +104,7 @@ class Explanation:
 
     Attributes:
         path: of the image.
-        image: its RGB bytes (H, W, 3).
+        image: its RGB bytes (H, W, 3), at most 3.2 megapixels: a larger one is reduced.
         label: its true class; empty where unknown.
         target: the class explained.
         members: one map a network.
@@ -151,6 +162,20 @@ class Explanation:
         drawn = maps[model] if model is not None else self.merged or self.members[0]
         title = f"{self.path.name}: {drawn.target}, p = {drawn.probability:.2f}, {drawn.model}"
         return draw_map(self.image, drawn.values, ax, title=title)
+
+    @property
+    def shown(self) -> tuple[Heatmap, ...]:
+        """The map that stands for the image: the merged one, or those of all networks."""
+        return self.members if self.merged is None else (self.merged,)
+
+    @property
+    def probabilities(self) -> dict[str, float]:
+        """The mean of what the networks give each class."""
+        names = self.members[0].probabilities
+        return {
+            name: float(np.mean([member.probabilities[name] for member in self.members]))
+            for name in names
+        }
 
     @property
     def seen(self) -> bool | None:

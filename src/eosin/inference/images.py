@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from eosin.artefacts.manifest import COLUMNS, Manifest
+from eosin.data.identity import Identity
 from eosin.data.splits import hold_out
 from eosin.errors import DataError
 from eosin.files import StrPath, as_paths, valid_text
-from eosin.inference.seen import identity_of
 from eosin.pixels.image_files import find_image_files
 from eosin.protocol import Protocol
 
@@ -93,7 +93,7 @@ def external_images(run: Run, places: Sequence[Path]) -> tuple[Manifest, tuple[S
 
 def patients_of(run: Run, files: Sequence[Path]) -> list[str | None]:
     """Whom each file shows, by its name and the Run's dataset; None where the name does not say."""
-    identity = identity_of(run)
+    identity = Identity.of(run.record)
     return [identity.patient_of(file) for file in files]
 
 

@@ -28,7 +28,7 @@ from eosin.reporting.comparison_tables import (
 )
 from eosin.reporting.galleries import Caption, Tile, tiles_of
 from eosin.reporting.html import render
-from eosin.reporting.learning import histories_of
+from eosin.reporting.learning import describe_choices, histories_of
 from eosin.reporting.verdict import Banner
 from eosin.reporting.wording import counted, figure
 
@@ -237,15 +237,43 @@ def _remarks(comparison: Comparison) -> list[str]:
             f"By {unit}, {apart} of {counted(len(tests), 'pair')} differ in accuracy with a "
             "corrected p below 0.05."
         )
-    return found
+    return [*found, *next_steps(comparison)]
+
+
+def next_steps(comparison: Comparison) -> tuple[str, ...]:
+    """What the comparison suggests to do."""
+    ranking = comparison.ranking(comparison.primary_metric)
+    ties = [place.model for place in ranking[1:] if place.rank == 1]
+    if comparison.warnings:
+        return ("Next: score all models under one protocol; across protocols no figure compares.",)
+    if any(p.protocol.leaky for p in comparison.provenance.values()):
+        return (
+            "Next: split by patient (`eosin split --by patient`) and train again; under a leaky "
+            "protocol the best model may be the one that remembers most.",
+        )
+    if not comparison.patients_known:
+        return (
+            "Next: name the patients (`eosin data folder --patient PATTERN`); without them these "
+            "intervals are too narrow to choose by.",
+        )
+    if ties:
+        return (
+            f"Next: choose among {_list([ranking[0].model, *ties])} by cost or calibration, or "
+            "score more patients; these cannot tell them apart. `eosin ensemble` may gain where "
+            "their mistakes differ.",
+        )
+    return (
+        f"Next: confirm {ranking[0].model} on patients that took no part in this comparison: the "
+        "best of several looks better here than it will there.",
+    )
 
 
 def _mistakes_lead(comparison: Comparison) -> str:
     mistakes = comparison.mistakes
     wrong, shared = mistakes.images_any_gets_wrong, mistakes.images_all_get_wrong
     return (
-        f"{counted(wrong, 'image')} of {comparison.images:,} are got wrong by at least one model, "
-        f"{shared:,} by all. Models that make the same mistakes have little to add to each other "
+        f"{counted(wrong, 'image')} of {comparison.images:,} are wrong for at least one model, "
+        f"{shared:,} for all. Models that make the same mistakes have little to add to each other "
         "in an ensemble."
     )
 
@@ -262,7 +290,7 @@ def _hard_images(comparison: Comparison) -> tuple[Tile, ...]:
         lines = [f"Truth: {row['label']}"]
         if row["patient"]:
             lines.append(f"Patient {row['patient']}")
-        caption = Caption(title=f"Said {' or '.join(said)}", lines=tuple(lines))
+        caption = Caption(title=f"Predicted {' or '.join(said)}", lines=tuple(lines))
         pictures.append((Path(str(row["path"])), caption))
     return tiles_of(pictures)
 
@@ -278,15 +306,18 @@ def _histories(
         reasons = [] if folders else ["its predictions name no Run"]
         for folder in folders:
             try:
-                own = histories_of(read_run(folder))
+                run = read_run(folder)
+                own = histories_of(run)
             except EosinError as error:
                 reasons.append(str(error))
                 continue
+            if not own and (chosen := describe_choices(run)):
+                reasons.append(chosen)
             prefix = f"{folder.name}, " if len(folders) > 1 else ""
             histories |= {f"{prefix}{part}": history for part, history in own.items()}
         if histories:
             found[model] = histories
         else:
-            reasons = reasons or ["its Run holds no history.csv (a frozen probe has no epochs)"]
+            reasons = reasons or ["its Run holds no history.csv"]
             without.append(f"{model}: {'; '.join(reasons)}.")
     return found, without

@@ -25,7 +25,7 @@ from eosin.reporting.ranking import calibration_section, ranking_section
 from eosin.reporting.record import limits_of, settings_of
 from eosin.reporting.tables import Table, dataset_table, fold_table, patient_table
 from eosin.reporting.trust import trust_section
-from eosin.reporting.verdict import Panel, banners, headline_panel, remarks, verdict_sentence
+from eosin.reporting.verdict import Panel, banners, headline_panels, remarks, verdict_sentence
 from eosin.reporting.wording import counted
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _page_facts(
         "banners": warnings,
         "cover": _cover(run, predictions, evaluation),
         "sentence": verdict_sentence(run, predictions, evaluation.value("accuracy")),
-        "remarks": remarks(predictions, evaluation),
+        "remarks": remarks(run, predictions, evaluation),
         "panels": _panels(evaluation, by_patient),
         "reading": _READING.format(resamples=evaluation.resamples),
         "data_lead": "What was scored. Few patients mean wide intervals, however many the images.",
@@ -197,13 +197,13 @@ def _cover(run: Run, predictions: Predictions, evaluation: Evaluation) -> list[t
 def _panels(evaluation: Evaluation, by_patient: Evaluation | None) -> list[Panel]:
     of = f"of {counted(evaluation.patients, 'patient')}" if evaluation.patient_table else ""
     caption = f"{counted(evaluation.images, 'image')} {of}".strip() + "."
-    panels = [headline_panel(evaluation, title="By image", caption=caption)]
+    panels = headline_panels(evaluation, title="By image", caption=caption)
     if by_patient is not None:
         caption = (
             f"{counted(by_patient.patients, 'patient')} with one label each: the probabilities of "
             f"a patient's images ({by_patient.images:,} in all) are averaged."
         )
-        panels.append(headline_panel(by_patient, title="By patient", caption=caption))
+        panels += headline_panels(by_patient, title="By patient", caption=caption)
     return panels
 
 
