@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from eosin.artefacts.reference import ABSTAIN, FLAGS, Trust
+from eosin.artefacts.reference import Trust
 from eosin.artefacts.tables import (
     Sidecar,
     read_table,
@@ -17,6 +17,7 @@ from eosin.artefacts.tables import (
     require_folds,
     write_table,
 )
+from eosin.artefacts.trust_columns import TRUST_COLUMNS, require_trust
 from eosin.artefacts.values import Count, NamedProtocol, Share
 from eosin.errors import DataError
 from eosin.files import StrPath, valid_text
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from eosin.arrays import Bools, Floats, Ints
 
 COLUMNS = ("path", "patient", "magnification", "label", "fold", "predicted", "decision")
-TRUST_COLUMNS = ("familiarity", "flags", "set", "answer")
-JOIN = "|"  # between the classes of a set
 _FIX = "write it again with `eosin predict` or `eosin train --fold all`"
 _PLAIN = re.compile(r"[0-9.eE+-]+")
 _TOLERANCE = 1e-3  # of the sum of a row's probabilities
@@ -289,7 +288,7 @@ def read_predictions(path: StrPath) -> Predictions:
     _require_choices(path, frame, known)
     if known.trust is not None:
         frame = frame.assign(familiarity=frame["familiarity"].map(_number))
-        _require_trust(path, table.frame, frame, known)
+        require_trust(path, table.frame, frame, task, known.trust, fix=_FIX)
     if table.unchanged is False:
         raise DataError(
             f"{path}: was changed after it was written (its sidecar has another SHA-256); "
@@ -335,26 +334,6 @@ def _require_choices(path: Path, frame: pd.DataFrame, known: PredictionsSidecar)
         positive = values[:, task.positive_index] >= threshold
         why = f"is not the choice at the threshold of {threshold!r}"
         require(positive == (frame["decision"] == task.positive), why, "decision", *chances)
-
-
-def _require_trust(
-    path: Path, cells: pd.DataFrame, frame: pd.DataFrame, known: PredictionsSidecar
-) -> None:
-    """DataError, naming the row, where the four columns are none or contradict each other."""
-    share, classes = frame["familiarity"], known.task.classes
-    flags, sets = frame["flags"].str.split(), frame["set"].str.split(JOIN, regex=False)
-    unfamiliar = frame["flags"].str.contains("unfamiliar")
-    sure = (frame["set"] == frame["decision"]) & (frame["flags"] == "")
-    answers = frame["decision"].where(sure, ABSTAIN)
-    low = share < known.trust.unfamiliar_below if known.trust else unfamiliar
-    for column, fine, why in (
-        ("familiarity", share.between(0, 1) | (cells["familiarity"] == ""), "is no share"),
-        ("flags", flags.map(set(FLAGS).issuperset), f"are none of {list(FLAGS)}"),
-        ("flags", low == unfamiliar, "do not say what familiarity does"),
-        ("set", sets.map(set(classes).issuperset), f"is no set of {list(classes)}"),
-        ("answer", frame["answer"] == answers, "is not what set, flags and decision say"),
-    ):
-        require_cells(path, cells, fine, f"{why}; {_FIX}", columns=[column])
 
 
 def _require_probabilities(values: Floats, paths: pd.Series) -> None:
