@@ -173,9 +173,8 @@ def _fit_appearance(measures: Floats, patient: Ints) -> Appearance:
     scale = np.sqrt((share * (filled - mean) ** 2).sum(axis=0) / total) + 1e-6
     away = np.where(known, (filled - mean) / scale, 0.0)
     spread = (away * weights[:, None]).T @ away
-    return Appearance(
-        mean, scale, np.linalg.inv((1 - _SHRINK) * spread + _SHRINK * np.eye(len(mean)))
-    )
+    precision = np.linalg.inv((1 - _SHRINK) * spread + _SHRINK * np.eye(len(mean)))
+    return Appearance(mean, scale, np.asarray(precision, np.float64))
 
 
 def _looked_at(measures: Floats) -> Floats:
