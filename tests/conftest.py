@@ -127,6 +127,7 @@ def make_record() -> RecordMaker:
             "versions": {"eosin": "0.1.0"},
             "notes": (),
             "weights_sha256": "0" * 64,
+            "context": None,
             "reference": None,
         }
         return TrainedRun.model_validate({**fields, **changes})

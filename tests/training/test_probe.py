@@ -9,7 +9,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import StandardScaler
 
 from eosin.errors import DataError
-from eosin.training.probe import Weighing, fit_head, fit_probe
+from eosin.training.probe import Held, Weighing, fit_head, fit_probe
 
 
 def blobs(
@@ -55,7 +55,7 @@ def test_patient_tints_are_met_with_a_stronger_regularisation_when_patients_are_
     strengths = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
     honest = fit_probe(features, labels, patients, classes=2, strengths=strengths)
     leaky = fit_probe(features, labels, images, classes=2, strengths=strengths)
-    assert honest.losses[honest.strength] > leaky.losses[leaky.strength] + 0.05
+    assert honest.losses[honest.strength[0]] > leaky.losses[leaky.strength[0]] + 0.05
     assert honest.temperature > leaky.temperature
 
 
@@ -69,7 +69,7 @@ def test_temperature_and_threshold_come_from_the_held_images_where_there_are_any
         patients,
         classes=2,
         positive=1,
-        held=(shifted - 2.0, truth, np.asarray(patients)),
+        held=Held(shifted - 2.0, truth, np.asarray(patients)),
     )
     assert held.strength == inner.strength
     assert held.threshold is not None

@@ -50,6 +50,12 @@ GLOSSARY: dict[str, Meaning] = {
         "Probability that an image of the class scores above one of another class.",
         chance=0.5,
     ),
+    "within_roc_auc": Meaning(
+        "ROC AUC within patients",
+        "Mean over the patients with images of both classes of the ROC AUC inside each: 0.5 where "
+        "scores merely tell patients apart.",
+        chance=0.5,
+    ),
     "average_precision": Meaning(
         "average precision", "Mean over the class' images of the precision at their own score."
     ),

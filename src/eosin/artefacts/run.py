@@ -43,6 +43,20 @@ class Member(Strict):
     sha256: Sha256  # of its ``run.json``, which itself holds the SHA-256 of the weights
 
 
+class Context(Strict):
+    """How the patches next to an image on its slide enter its answer.
+
+    The mean logit of the square of patches around it, itself included, is added with a weight
+    before the temperature. Images that name no x and y are scored without.
+    """
+
+    window: Literal[3, 5]  # patches along the square's side
+    pitch: Positive  # of the training coordinates, from one patch to the next
+    weight: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    alone_temperature: Positive  # without coordinates, in the place of the Run's temperature
+    alone_threshold: Share | None  # the same for the threshold
+
+
 class Record(Artefact):
     """What the records of all kinds of Run say."""
 
@@ -72,6 +86,9 @@ class Record(Artefact):
     # of ``model.safetensors``, or of the one that was exported; None for Runs that have no weights
     # beside those of their members
     weights_sha256: Sha256 | None
+    # how neighbours on the slide enter a network's answer; None where they do not, and for Runs
+    # made of others
+    context: Context | None
     # what tells the unfamiliar; None for Runs of 0.1.0 and where nothing could be learnt
     reference: Reference | None
 
@@ -108,6 +125,9 @@ class Record(Artefact):
                 raise ValueError(f"{name} names a patient twice, or one without a name")
         if self.threshold is not None and not self.task.binary:
             raise ValueError(f"threshold = {self.threshold} belongs to two classes")
+        alone = self.context and self.context.alone_threshold
+        if self.context and (alone is None) != (self.threshold is None):
+            raise ValueError(f"context.alone_threshold = {alone}, threshold = {self.threshold}")
         return self
 
     @model_validator(mode="after")
@@ -164,6 +184,12 @@ class _Outer(Record):
     def inside(self) -> tuple[Member, ...]:
         """The Runs inside this one."""
         return self.members
+
+    @model_validator(mode="after")
+    def _leaves_neighbours_to_members(self) -> Self:
+        if self.context is not None:
+            raise ValueError("context belongs to the Runs of single networks inside")
+        return self
 
     @model_validator(mode="after")
     def _names_each_member_once(self) -> Self:
@@ -264,6 +290,7 @@ def _from_0_1_0(fields: Fields) -> Fields:
         "kind": kind,
         "preprocessing": {"stain": None, **preprocessing},
         "weights_sha256": weights_sha256,
+        "context": None,
         "reference": None,
     }
     if kind in ("run/trained", "run/exported"):

@@ -57,6 +57,23 @@ def average_precision(scores: Floats, positive: Bools, weights: Weights | None =
     return Ranks(scores, positive, weights.patient).areas(weights.rows)[1]
 
 
+def within_roc_auc(scores: Floats, positive: Bools, weights: Weights) -> Floats:
+    """Mean over patients with images of both classes of the ROC AUC inside each, shape (R,).
+
+    What tells patients apart and nothing else gets 0.5. NaN where a row of weights has no such
+    patient. Arguments as in ``roc_auc``.
+    """
+    import pandas as pd
+
+    patient, patients = weights.patient, weights.rows.shape[1]
+    ranks = pd.Series(scores).groupby(patient).rank().to_numpy()
+    found = np.bincount(patient, positive, patients)
+    pairs = found * (np.bincount(patient, minlength=patients) - found)
+    above = np.bincount(patient, ranks * positive, patients) - found * (found + 1) / 2
+    both = (pairs > 0).astype(np.float64)
+    return ratio(weights.rows @ ratio(above, pairs, empty=0.0), weights.rows @ both)
+
+
 def pooled_ranks(probabilities: Floats, labels: Ints, patient: Ints) -> Ranks:
     """The ranks of all (image, class) pairs together."""
     classes = probabilities.shape[1]

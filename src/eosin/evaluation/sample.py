@@ -79,8 +79,16 @@ class Sample:
         """All pairs of a unit and a class ranked together."""
         return pooled_ranks(self.probabilities, self.labels, self.patient)
 
+    @cached_property
+    def both_classes(self) -> Bools:
+        """Whether a unit's patient has units of several classes, shape (n,)."""
+        several = np.array([len(own) > 1 for own in self.labels_of_patients()], dtype=bool)
+        return np.asarray(several[self.patient])
+
     def behind(self, metric: str, index: int | None) -> Bools:
         """The units that a figure of the class ``index`` stands on, shape (n,)."""
+        if metric == "within_roc_auc":
+            return self.both_classes
         if index is None:
             return np.ones(len(self), dtype=bool)
         own: Bools = self.labels == index

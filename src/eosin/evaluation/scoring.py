@@ -10,6 +10,7 @@ import numpy as np
 from eosin.artefacts.glossary import GLOSSARY
 from eosin.evaluation import metrics
 from eosin.evaluation.calibration import expected_calibration_error
+from eosin.evaluation.ranking import within_roc_auc
 from eosin.evaluation.weights import Weights
 
 if TYPE_CHECKING:
@@ -50,6 +51,10 @@ def score_sample(
     values |= _averages(values, sample)
     if task.binary:
         values |= _of_positive(sample, task, weights, values)
+        if sample.both_classes.any():
+            chances = sample.probabilities[:, task.positive_index]
+            inside = within_roc_auc(chances, sample.labels == task.positive_index, weights)
+            values[MetricKey("within_roc_auc")] = inside
     if task.ordinal:
         values |= _of_grades(counts)
     if recognition:

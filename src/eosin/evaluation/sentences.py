@@ -52,6 +52,8 @@ def no_interval_because(key: MetricKey, sample: Sample, task: Task) -> str | Non
     """Why resampling patients says nothing about a figure, or None where it does."""
     if len(sample.patients) == 1:
         return "one patient: no interval"
+    if key.metric == "within_roc_auc" and len(set(sample.patient[sample.both_classes])) == 1:
+        return "one patient with images of both classes: no interval"
     place = class_of(key, task)
     if place is None:
         return None

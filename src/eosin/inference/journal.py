@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from pydantic import field_validator
+from pydantic import FiniteFloat
 
 from eosin.artefacts.codec import Fields, Strict, parse_fields, sealed
 from eosin.artefacts.reference import Flag
@@ -75,7 +75,15 @@ class Journal:
         return journal
 
     @classmethod
-    def resume(cls, path: Path, head: JournalHead, paths: Sequence[Path], *, classes: int) -> Self:
+    def resume(
+        cls,
+        path: Path,
+        head: JournalHead,
+        paths: Sequence[Path],
+        *,
+        classes: int,
+        networks: int = 0,
+    ) -> Self:
         """Go on with the journal that lies there, or begin one.
 
         Args:
@@ -83,12 +91,13 @@ class Journal:
             head: of this prediction.
             paths: the files to score.
             classes: how many the task has; a line with another number of them does not count.
+            networks: whose logits the lines hold, where neighbours count; 0 for probabilities.
 
         Raises:
             DataError: the Run, the images or the options are not those that it was begun with, or
                 a file that it holds has changed since; says which.
         """
-        found = _read(path, classes=classes)
+        found = _read(path, classes=classes, networks=networks)
         if not found.rows:
             return cls.begin(path, head, paths)
         require_same(head, found.head, path)
@@ -174,17 +183,18 @@ class _Row(Strict):
 
     file: str  # its path
     stamp: tuple[int, int] | tuple[()]  # its size and time of change, or nothing
-    p: tuple[Share, ...] | None  # its probabilities; None where it could not be read
+    # its probabilities, or where neighbours count the logits of every network; None where it could
+    # not be read
+    p: tuple[FiniteFloat, ...] | None
     words: str  # the stain step's note, or why it could not be read
     familiarity: Share | None  # None where the Run cannot tell
     flags: tuple[Flag, ...] | None  # None where it has no reference
 
-    @field_validator("p")
-    @classmethod
-    def _sums_to_one(cls, p: tuple[float, ...] | None) -> tuple[float, ...] | None:
-        if p is not None and abs(sum(p) - 1) > 1e-3:
-            raise ValueError("does not sum to 1")
-        return p
+    def fits(self, classes: int, networks: int) -> bool:
+        """Whether these are answers of this kind."""
+        if self.p is None or networks:
+            return self.p is None or len(self.p) == classes * networks
+        return len(self.p) == classes and min(self.p) >= 0 and abs(sum(self.p) - 1) <= 1e-3
 
     def require_unchanged(self, file: Path, journal: Path) -> None:
         """DataError where ``file`` is not what this row was made from."""
@@ -203,7 +213,7 @@ class _Found:
     ends: list[int]
 
 
-def _read(path: Path, *, classes: int | None = None) -> _Found:
+def _read(path: Path, *, classes: int | None = None, networks: int = 0) -> _Found:
     """The head and the rows up to the first that is damaged; neither where there is no file."""
     found = _Found({}, [], [])
     if not path.exists():
@@ -222,7 +232,7 @@ def _read(path: Path, *, classes: int | None = None) -> _Found:
                 row = _Row.model_validate_json(line)
             except (DataError, ValueError):  # scored again, as all after it
                 break
-            if classes is not None and row.p is not None and len(row.p) != classes:
+            if classes is not None and not row.fits(classes, networks):
                 break
             found.rows.append(row)
             found.ends.append(end)

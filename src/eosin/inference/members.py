@@ -1,8 +1,12 @@
-"""The probabilities of a Run, whatever it is made of: one network, folds, or an ensemble."""
+"""The probabilities of a Run, whatever it is made of: one network, folds, or an ensemble.
+
+Where a network counts neighbours on the slide, probabilities are made when the logits of all images
+are known: ``answers`` gives those of a batch, ``settled`` makes them of the whole.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
@@ -10,12 +14,15 @@ import numpy as np
 from eosin.artefacts.run import Vote
 from eosin.errors import ModelError
 from eosin.evaluation.calibration import apply_temperature
+from eosin.inference.context import calibrated, near, uses_neighbours
 from eosin.inference.readings import Reading
 from eosin.inference.votes import hard_vote, soft_vote, weighted_vote
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    import pandas as pd
 
     from eosin.arrays import Floats, Ints
     from eosin.inference.readings import Readings
@@ -33,21 +40,54 @@ class Scorer:
     # of a fusion ensemble, what turns the members' features into logits
     head: FusionWeights | None = None
 
-    def probabilities(self, readings: Readings) -> Reading:
+    def answers(self, readings: Readings) -> Reading:
+        """Probabilities (n, classes), or logits (n, networks * classes) yet to be ``settled``."""
+        if not uses_neighbours(self.run):
+            return self.probabilities(readings)
+        places, rows, skipped = _aligned([readings.logits(leaf) for leaf in self.run.leaves()])
+        return Reading(places, np.concatenate(rows, axis=1), skipped)
+
+    def settled(self, found: Reading, images: pd.DataFrame) -> Reading:
+        """Of ``answers`` to all ``images``, the probabilities."""
+        leaves = self.run.leaves()
+        if not uses_neighbours(self.run) or not len(found.places):
+            return found
+        parts = np.split(found.values, len(leaves), axis=1)
+        kept = _KeptLogits(
+            {leaf.sha256: replace(found, values=p) for leaf, p in zip(leaves, parts, strict=True)}
+        )
+        return replace(found, values=self.probabilities(kept, images).values)
+
+    def probabilities(
+        self, readings: Readings | _KeptLogits, images: pd.DataFrame | None = None
+    ) -> Reading:
         """Calibrated probabilities (n, classes) of the files that every network could read.
 
         One network answers with its softmax at the Run's temperature, folds with the mean of
         theirs, an ensemble with its vote.
 
+        Args:
+            readings: what single networks say of the files.
+            images: the manifest's rows of all of them, where neighbours may count.
+
         Raises:
             ModelError: weights are missing or changed, or the vote is unknown.
         """
         if self.head is not None:
+            if isinstance(readings, _KeptLogits):
+                raise ModelError(
+                    f"{self.run.folder}: a fusion takes in features, and another member counts "
+                    "neighbours by their logits; make the ensemble of one kind"
+                )
             return self._fused(self.head, readings)
         if not self.members:
             found = readings.logits(self.run)
-            return _calibrated(found, self.run.record.temperature) if len(found.places) else found
-        parts = [member.probabilities(readings) for member in self.members]
+            if not len(found.places):
+                return found
+            record = self.run.record
+            around = None if images is None else near(record, images.iloc[found.places])
+            return replace(found, values=calibrated(found.values, record, around), notes=())
+        parts = [member.probabilities(readings, images) for member in self.members]
         places, values, skipped = _stacked(parts)
         if not len(places):
             return Reading(places, np.empty((0, 0)), skipped)
@@ -69,6 +109,16 @@ class Scorer:
             return found
         logits = Reading(found.places, head.logits(found.values), found.skipped)
         return _calibrated(logits, self.run.record.temperature)
+
+
+@dataclass(frozen=True)
+class _KeptLogits:
+    """Logits of all images, by the SHA-256 of the network's record."""
+
+    of: Mapping[str, Reading]
+
+    def logits(self, run: Run) -> Reading:
+        return self.of[run.sha256]
 
 
 def open_scorer(run: Run) -> Scorer:
@@ -94,12 +144,12 @@ def cast_votes(probabilities: Floats, vote: str, weights: Sequence[float] = ()) 
 
 
 def member_probabilities(
-    members: Sequence[Run], readings: Readings
+    members: Sequence[Run], readings: Readings, images: pd.DataFrame
 ) -> tuple[Ints, Floats, tuple[SkippedFile, ...]]:
     """Positions of the files that all members could read, shape (n,); probabilities of each
     member, shape (members, n, classes); the files that one could not read.
     """
-    return _stacked([open_scorer(run).probabilities(readings) for run in members])
+    return _stacked([open_scorer(run).probabilities(readings, images) for run in members])
 
 
 def member_features(members: Sequence[Run], readings: Readings) -> Reading:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from eosin.artefacts.manifest import Manifest
 from eosin.artefacts.predictions import Predictions, Provenance, make_predictions, unscored_note
+from eosin.data.neighbours import has_places
 from eosin.errors import DataError
+from eosin.inference.context import said_of, threshold_of
 from eosin.inference.images import ImagesLike, as_source, external_images, select_split
 from eosin.inference.members import open_scorer
 from eosin.inference.readings import gathered
@@ -119,6 +121,10 @@ def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Readin
     if not len(found.places):
         reason = found.skipped[0].reason
         raise DataError(f"none of the {len(images)} images could be read: {reason}")
+    rows = images.frame.iloc[found.places]
+    neighbours = said_of([run], rows)  # refuses coordinates that cannot be
+    alone = bool(neighbours) and not has_places(rows)
+    found, threshold = open_scorer(run).settled(found, images.frame), threshold_of(run, alone=alone)
     seen = seen_note(run, images) if options.allow_seen else ()
     unscored = (*unscored_note(len(found.skipped)), *_left_out_note(len(chosen.skipped)))
     provenance = Provenance(
@@ -127,7 +133,7 @@ def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Readin
         protocol=images.protocol,
         split=chosen.split,
         model=run.record.backbone,
-        threshold=run.record.threshold,
+        threshold=threshold,
         seen_allowed=options.allow_seen,
         notes=tuple(
             dict.fromkeys(
@@ -135,6 +141,7 @@ def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Readin
                     *seen,
                     *sibling_note(run, images),
                     *_magnification_note(run, images),
+                    *neighbours,
                     *unscored,
                     *(
                         ()
@@ -148,15 +155,16 @@ def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Readin
         ),
     )
     predictions = make_predictions(
-        images.frame.iloc[found.places],
+        rows,
         found.values,
         task=run.record.task,
-        threshold=run.record.threshold,
+        threshold=threshold,
         provenance=provenance,
     )
     if found.looks or run.record.reference is not None:
-        rows = images.frame.iloc[found.places]
-        predictions = with_trust(predictions, run, found.looks, options.sets, rows=rows)
+        predictions = with_trust(
+            predictions, run, found.looks, options.sets, rows=rows, calibrated=not alone
+        )
     if any(found.notes) or run.record.preprocessing.stain is not None:
         said = zip(predictions.frame["path"], found.notes, strict=True)
         predictions = predictions.with_stain_notes({Path(path): note for path, note in said})

@@ -50,7 +50,7 @@ class PredictOptions:
 def score_batches(
     run: Run, images: Manifest, options: PredictOptions, *, start: int = 0
 ) -> Generator[Reading, None, None]:
-    """Yield calibrated probabilities (n, classes) of one batch of ``images`` after another.
+    """Yield the answers of one batch of ``images`` after another: ``Scorer.answers``.
 
     Each file is read once, whatever the number of networks; ``notes`` are those of the stain
     steps. Where the stain goes by patient, the stains of all patients are estimated first.
@@ -91,8 +91,8 @@ def score_batches(
 def judged(
     scorer: Scorer, judge: Judge | None, paths: Sequence[Path], readings: Readings
 ) -> Reading:
-    """Calibrated probabilities, with the notes of the stain steps and, of a judge, the looks."""
-    found = scorer.probabilities(readings)
+    """``Scorer.answers``, with the notes of the stain steps and, of a judge, the looks."""
+    found = scorer.answers(readings)
     notes = scorer.stain_notes(readings)
     found = replace(found, notes=tuple(notes.get(paths[place], "") for place in found.places))
     if judge is None or not len(found.places):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from eosin.artefacts.manifest import Manifest
 from eosin.artefacts.outputs import PREDICTIONS, require_table
+from eosin.inference.context import uses_neighbours
 from eosin.inference.journal import Journal, journal_path, keeping, require_none_begun
 from eosin.inference.journal_head import head_of
 from eosin.inference.predict import Scored, choose, make_scored
@@ -65,7 +66,8 @@ def predict_to_table(
     with one_writer(out):
         if not resume and not overwrite:
             require_none_begun(path)
-        going_on = partial(Journal.resume, classes=len(run.record.task.classes))
+        networks = len(run.leaves()) if uses_neighbours(run) else 0
+        going_on = partial(Journal.resume, classes=len(run.record.task.classes), networks=networks)
         opened = going_on if resume and not overwrite else Journal.begin
         with opened(path, head, chosen.images.paths) as journal:
             coming = score_batches(run, chosen.images, options, start=journal.done)

@@ -2,7 +2,8 @@
 
 A name may end in ``@stride8``: the network cut off after its last map of that stride, in input
 pixels from one place to the next. Early maps see texture and stain, late ones whole objects; on few
-patients the early ones can carry further (Lu et al. 2021 cut their ResNet-50 at stride 16).
+patients the early ones can carry further (Lu et al. 2021 cut their ResNet-50 at stride 16). With
+``@stride4+8+16`` one pass gives the maps of all these strides, side by side.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 INCEPTION_HER2 = "inception_her2"
-_CUT = re.compile(r"(?P<whole>.+)@stride(?P<stride>\d+)", re.IGNORECASE)
+_CUT = re.compile(r"(?P<whole>.+)@stride(?P<stride>\d+(\+\d+)*)", re.IGNORECASE)
 
 # The ten of the study: alias -> (timm name, native side in pixels; Tan & Le 2019 and 2021).
 STUDY_BACKBONES: dict[str, tuple[str, int]] = {
@@ -52,6 +53,7 @@ class BackboneSpec:
     fixed_size: bool = False  # whether it takes its native size only
     # of the map after which it is cut off, in input pixels; None for the whole network
     stride: int | None = None
+    earlier: tuple[int, ...] = ()  # strides of maps before that one that count beside it
 
     @property
     def timm_name(self) -> str:
@@ -135,8 +137,9 @@ def resolve_backbone(name: str) -> BackboneSpec:
         whole = resolve_backbone(cut["whole"])
         if whole.name == INCEPTION_HER2:
             raise ModelError(f"backbone {name!r}: {INCEPTION_HER2} is trained whole, not cut off")
-        stride = int(cut["stride"])
-        return replace(whole, name=f"{whole.name}@stride{stride}", stride=stride)
+        strides = sorted({int(stride) for stride in cut["stride"].split("+")})
+        named = f"{whole.name}@stride{'+'.join(map(str, strides))}"
+        return replace(whole, name=named, stride=strides[-1], earlier=tuple(strides[:-1]))
     wanted = _FAMILIES.get(name.strip().lower(), name.strip().lower())
     if wanted == INCEPTION_HER2:
         return BackboneSpec(INCEPTION_HER2, 299, IMAGENET_MEAN, IMAGENET_STD, "InceptionHER2")

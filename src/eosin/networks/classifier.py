@@ -56,6 +56,12 @@ class Classifier(nn.Module):
         width = getattr(self.backbone, "head_hidden_size", None) or self.backbone.num_features
         return int(width)  # type: ignore[arg-type]  # nn.Module types attributes as Tensor | Module
 
+    @property
+    def widths(self) -> list[int]:
+        """How many of these come from each of its maps."""
+        several = isinstance(self.backbone, SeveralMaps)
+        return self.backbone.widths if several else [self.feature_count]
+
     def feature_map(self, x: Tensor) -> Tensor:
         """The last map (N, C, h, w), after the last convolution, normalisation and activation.
 
@@ -143,6 +149,43 @@ class OwnBackbone(nn.Module):
         return self.forward_head(self.forward_features(x))
 
 
+class SeveralMaps(nn.Module):
+    """A cut network whose features are those of several of its maps, from one pass.
+
+    Its last map is all of them, channel by channel, at the size of the finest: the average over
+    space of a map that was enlarged by whole factors is that of the map itself.
+
+    Attributes:
+        widths: channels of each map.
+    """
+
+    def __init__(self, network: nn.Module, places: list[int]) -> None:
+        super().__init__()
+        for name, child in network.named_children():  # its tensors keep their names
+            self.add_module(name, child)
+        self._network, self._places = (network,), places  # a tuple: not a module of its own
+        self.pretrained_cfg = network.pretrained_cfg
+        info = network.feature_info
+        self.widths = [int(info[place]["num_chs"]) for place in places]  # type: ignore[index]
+        self.num_features = sum(self.widths)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """The maps, (N, sum of widths, h, w)."""
+        maps = self._network[0].forward_intermediates(  # type: ignore[operator]  # as above
+            x, indices=self._places, intermediates_only=True
+        )
+        size = maps[0].shape[2:]
+        return torch.cat([maps[0], *(nn.functional.interpolate(m, size) for m in maps[1:])], dim=1)
+
+    def forward_head(self, found: Tensor, *, pre_logits: bool = True) -> Tensor:  # noqa: ARG002
+        """Features (N, C): the average over space."""
+        return found.mean(dim=(2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features (N, C)."""
+        return self.forward_head(self.forward_features(x))
+
+
 def _noise(x: Tensor) -> Tensor:
     """One image in the place of ``x``, the same in every call: a blank one could hide a fault."""
     noise = torch.randn((1, *x.shape[1:]), generator=torch.Generator().manual_seed(0))
@@ -159,18 +202,20 @@ def _create(spec: BackboneSpec) -> nn.Module:
     network: nn.Module = timm.create_model(spec.timm_name, pretrained=False, num_classes=0)
     if spec.stride is None:
         return network
-    strides = _strides(network)
-    if spec.stride not in strides or not hasattr(network, "prune_intermediate_layers"):
+    strides, wanted = _strides(network), (*spec.earlier, spec.stride)
+    missing = [stride for stride in wanted if stride not in strides]
+    if missing or not hasattr(network, "prune_intermediate_layers"):
         raise ModelError(
-            f"backbone {spec.timm_name!r} has no map of stride {spec.stride}; it has "
-            f"{sorted(set(strides)) or 'none that it can be cut off at'}"
+            f"backbone {spec.timm_name!r} has no map of stride {(missing or [spec.stride])[0]}; it "
+            f"has {sorted(set(strides)) or 'none that it can be cut off at'}"
         )
-    last = max(place for place, stride in enumerate(strides) if stride == spec.stride)
+    places = [max(k for k, stride in enumerate(strides) if stride == each) for each in wanted]
+    last = places[-1]
     network.prune_intermediate_layers(  # type: ignore[operator]  # as above
         [last], prune_norm=True, prune_head=True
     )
     network.reset_classifier(0, "avg")  # type: ignore[operator]  # the cut took the pooling off
-    return network
+    return SeveralMaps(network, places) if spec.earlier else network
 
 
 def _strides(network: nn.Module) -> list[int]:

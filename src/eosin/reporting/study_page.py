@@ -56,7 +56,8 @@ class StudyFacts:
 def headline_figures(evaluation: Evaluation) -> list[Estimate]:
     """What a study tells of each model."""
     area = "roc_auc" if evaluation.task.binary else "macro_roc_auc"
-    return [evaluation.value(metric) for metric in (area, *_METRICS)]
+    within = ["within_roc_auc"] if evaluation.has("within_roc_auc") else []
+    return [evaluation.value(metric) for metric in (area, *within, *_METRICS)]
 
 
 def write_study_page(

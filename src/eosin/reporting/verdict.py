@@ -250,6 +250,7 @@ def _headline_metrics(evaluation: Evaluation) -> list[str]:
     names = ["accuracy", "balanced_accuracy"]
     if evaluation.task.binary:
         names += ["sensitivity", "specificity", "roc_auc"]
+        names += ["within_roc_auc"] if evaluation.has("within_roc_auc") else []
     elif evaluation.task.ordinal:
         names += ["quadratic_kappa", "adjacent_error", "macro_roc_auc"]
     else:

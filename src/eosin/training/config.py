@@ -89,6 +89,8 @@ class TrainingConfig(Settings):
     probe_rule: Literal["one-se", "least-loss"] = "one-se"  # of the inner cross-validation
     patients_alike: bool = True  # within a class every patient counts alike, not every image
     inner_folds: Annotated[int, Field(ge=2)] = 5
+    context: Literal["none", "neighbours"] = "none"  # add the logits of patches next to each
+    context_window: Literal[3, 5] = 3  # patches along the square of these
     fold_validation: bool = False  # keep the next fold for validation, as fine-tuning does
 
     # The machine.
@@ -126,6 +128,15 @@ class TrainingConfig(Settings):
             raise ValueError(
                 "stain_jitter and stain_exchange change images anew each epoch, and freeze = true "
                 "sees each image once; set them to 0 or fine-tune"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _neighbours_join_a_frozen_probe(self) -> TrainingConfig:
+        if self.context != "none" and not self.freeze:
+            raise ValueError(
+                f"context = {self.context!r} weighs neighbours in the cross-validation of a frozen "
+                "probe, and fine-tuning has none; set freeze = true, or context = 'none'"
             )
         return self
 

@@ -14,6 +14,7 @@ from eosin.artefacts.predictions import Predictions, make_predictions, read_pred
 from eosin.artefacts.run import FoldsRun, Vote
 from eosin.data.splits import hold_out
 from eosin.errors import ConfigError, DataError, ModelError
+from eosin.inference.context import require_places
 from eosin.inference.predict import predict
 from eosin.inference.scoring import PredictOptions
 from eosin.locks import one_writer
@@ -254,7 +255,9 @@ def _manifest_of_folds(runs: Sequence[Run], manifest: Manifest | None) -> Manife
                 "members on one manifest with --fold all, or none"
             )
     if manifest is None:
-        return _manifest_scored(first)
+        scored = _manifest_scored(first)
+        require_places(runs, scored.frame)
+        return scored
     if manifest.fingerprint != first.record.fingerprint:
         raise DataError(
             f"the manifest is not the one whose folds {first.folder} was trained on; name that one"

@@ -97,6 +97,7 @@ def ensemble_record(
         versions=software_versions(),
         notes=tuple(dict.fromkeys(note for record in records for note in record.notes)),
         weights_sha256=weights_sha256,
+        context=None,
         reference=known,
         vote=vote,
         weights=fitted.weights,

@@ -86,7 +86,9 @@ class FeatureCache:
         cls, engine: TorchEngine, spec: Preprocessing, *, root: Path | None = None
     ) -> FeatureCache:
         """The cache for this network (its tensors, not its name) and preprocessing."""
-        said = {"eosin": __version__, **asdict(spec)}
+        # the same tensors give other features where several maps count
+        maps = engine.classifier.spec.earlier
+        said = {"eosin": __version__, **asdict(spec), **({"maps": maps} if maps else {})}
         digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
         for name, tensor in sorted(engine.backbone_state().items()):
             digest.update(name.encode())

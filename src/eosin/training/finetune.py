@@ -303,6 +303,7 @@ class _Training:
             initial_weights=self.initial_weights,
             versions=software_versions(),
             weights_sha256=known.weights_sha256 or "",
+            context=None,
             reference=known,
             notes=(*self.train.notes, *self._notes()),
         )

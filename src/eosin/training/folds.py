@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from eosin.artefacts.codec import with_changes
 from eosin.artefacts.predictions import Predictions, Provenance, unscored_note
 from eosin.artefacts.run import EnsembleRun, FoldsRun
+from eosin.inference.context import said_of
 from eosin.networks.run import PREDICTIONS_NAME, Run, take_in, write_run
 from eosin.training.reference import answered_reference
 
@@ -48,7 +49,11 @@ def gather_folds(
         protocol=manifest.protocol,
         split="out-of-fold",
         model=first.backbone,
-        notes=(*manifest.notes, *unscored_note(len(manifest) - len(frame))),
+        notes=(
+            *manifest.notes,
+            *said_of(runs, manifest.frame),
+            *unscored_note(len(manifest) - len(frame)),
+        ),
     )
     if trust is not None:
         told = [part.trust for part in parts if part.trust is not None]
@@ -80,6 +85,7 @@ def gather_folds(
         versions=first.versions,
         notes=_notes(manifest, runs),
         weights_sha256=None,
+        context=None,
         reference=known,
         vote=first.vote if isinstance(first, EnsembleRun) else None,
         members=take_in(folder, runs),

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eosin.artefacts.run import TrainedRun
+from eosin.data.neighbours import find_neighbours
 from eosin.errors import DataError, ModelError
+from eosin.inference.context import says
 from eosin.inference.readings import noted
 from eosin.machine import software_versions
 from eosin.networks.classifier import Classifier, build_classifier, require_size, save_classifier
@@ -19,7 +21,7 @@ from eosin.networks.weights import initialise
 from eosin.progress import SILENT, Progress
 from eosin.training.features import Features, cache_of, compute_features
 from eosin.training.left_out import left_out_note
-from eosin.training.probe import LinearHead, Probe, Weighing, fit_probe, locked
+from eosin.training.probe import Held, LinearHead, Probe, Weighing, fit_probe, locked
 from eosin.training.reference import probed_reference
 from eosin.training.stain_fitting import fallback_notes, fit_stain_step, split_sources
 
@@ -27,12 +29,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    import pandas as pd
     from pydantic import JsonValue
 
     from eosin.arrays import Floats
     from eosin.artefacts.manifest import Manifest
     from eosin.artefacts.preprocessing import Preprocessing
     from eosin.artefacts.reference import Reference
+    from eosin.data.neighbours import Neighbours
     from eosin.pixels.reading import SkippedFile
     from eosin.pixels.stain_sources import ImageStains
     from eosin.training.config import TrainingConfig
@@ -151,6 +155,9 @@ def train_frozen(
     if not inside.any():
         raise DataError("the manifest has no training images; make a split with `eosin split`")
     groups = split.kept_whole
+    around = {
+        part: _near(split.frame[rows], config) for part, rows in (("train", inside), ("val", held))
+    }
     probe = fit_probe(
         images.features[inside],
         labels[inside],
@@ -162,7 +169,12 @@ def train_frozen(
         weighing=Weighing(classes=config.class_weights == "balanced", groups=config.patients_alike),
         rule=config.probe_rule,
         seed=config.seed,
-        held=(images.features[held], labels[held], groups[held]) if held.any() else None,
+        held=Held(images.features[held], labels[held], groups[held], around["val"])
+        if held.any()
+        else None,
+        near=around["train"],
+        window=config.context_window,
+        blocks=images.classifier.widths,
     )
     _install_head(images.classifier, probe.head)
     folder.mkdir(parents=True, exist_ok=True)
@@ -170,6 +182,21 @@ def train_frozen(
     reference = probed_reference((images.features, images.measures), split, folder, probe)
     record = _record(images, split, config, whole=whole, probe=probe, fold=fold, known=reference)
     return write_run(folder, record)
+
+
+def _near(frame: pd.DataFrame, config: TrainingConfig) -> Neighbours | None:
+    """The neighbours of images to learn from, where they count; DataError where there are none."""
+    if config.context == "none" or frame.empty:
+        return None
+    found = find_neighbours(frame, window=config.context_window)
+    if found is None or found.pitch is None:
+        what = "names x and y" if found is None else "lies next to another of its patient and slide"
+        raise DataError(
+            f"context = {config.context!r}: none of the {len(frame)} images to learn from {what}; "
+            "give a manifest whose columns x and y place patches on their slides, or set "
+            "context = 'none'"
+        )
+    return found
 
 
 def read_head(run: Run) -> LinearHead:
@@ -229,6 +256,8 @@ def _record(
         return tuple(sorted(set(split.frame["patient"][split.frame["split"] == name])))
 
     losses: JsonValue = {f"{strength:g}": loss for strength, loss in probe.losses.items()}
+    tried: JsonValue = {f"{weight:g}": loss for weight, loss in probe.context_losses.items()}
+    weighed: dict[str, JsonValue] = {"context_log_loss": tried} if probe.context else {}
     return TrainedRun(
         task=split.task,
         dataset=split.dataset,
@@ -244,13 +273,20 @@ def _record(
         threshold=probe.threshold.value if probe.threshold else None,
         seed=config.seed,
         training=config.model_dump(mode="json"),
-        choices={"strength": probe.strength, "inner_log_loss": losses, **locked(probe.threshold)},
+        choices={
+            "strength": probe.strength[0] if len(probe.strength) == 1 else [*probe.strength],
+            "inner_log_loss": losses,
+            **weighed,
+            **locked(probe.threshold),
+        },
         initial_weights=images.initial_weights,
         versions=software_versions(),
         weights_sha256=known.weights_sha256 or "",
+        context=probe.context,
         reference=known,
         notes=(
             *split.notes,
+            *([says(probe.context)] if probe.context else []),
             *images.notes,
             *left_out_note(_learned_from(whole) - _learned_from(split)),
         ),

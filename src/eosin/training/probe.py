@@ -12,15 +12,19 @@ error, over patients, of the least (Breiman et al. 1984, the 1-SE rule).
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
+from eosin.artefacts.run import Context
 from eosin.errors import DataError
 from eosin.evaluation.calibration import apply_temperature, fit_temperature, lock_threshold
+from eosin.inference.context import joined
 
+# Of the neighbours' mean logit beside the image's own.
+CONTEXT_WEIGHTS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 Rule: TypeAlias = Literal["one-se", "least-loss"]
 
 if TYPE_CHECKING:
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from eosin.arrays import Floats, Ints, Texts
+    from eosin.data.neighbours import Neighbours
     from eosin.evaluation.calibration import LockedThreshold
 
 
@@ -50,12 +55,24 @@ class Probe:
     """A fitted head with what was decided about it."""
 
     head: LinearHead  # the linear head
-    strength: float  # the chosen inverse regularisation C
+    strength: tuple[float, ...]  # the chosen inverse regularisation C of each block of channels
     temperature: float  # of the logits
     threshold: LockedThreshold | None  # of the positive class, binary tasks only
-    losses: dict[float, float]  # cross-validated log loss of each strength tried
+    losses: dict[float, float]  # cross-validated log loss of each strength tried, mean over blocks
     judged: Ints  # which images decided: rows of the held ones, or of those fitted; shape (n,)
     probabilities: Floats  # of these, by heads that had not met them, shape (n, classes)
+    context: Context | None = None  # how neighbours count, where they do
+    context_losses: dict[float, float] = field(default_factory=dict)  # of each weight tried
+
+
+@dataclass(frozen=True)
+class Held:
+    """The validation images."""
+
+    features: Floats  # shape (n, channels)
+    labels: Ints  # class indices, shape (n,)
+    groups: Texts  # what must not be cut in two, shape (n,)
+    near: Neighbours | None = None  # on their slides, where they count
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +137,10 @@ def fit_probe(
     weighing: Weighing | None = None,
     rule: Rule = "one-se",
     seed: int = 0,
-    held: tuple[Floats, Ints, Texts] | None = None,
+    held: Held | None = None,
+    near: Neighbours | None = None,
+    window: Literal[3, 5] = 3,
+    blocks: Sequence[int] | None = None,
 ) -> Probe:
     """Fit a head, its strength, temperature and threshold on training patients only.
 
@@ -143,13 +163,80 @@ def fit_probe(
         rule: ``"one-se"`` takes the strongest regularisation within one standard error of the
             least loss, ``"least-loss"`` that of the least loss.
         seed: of the inner folds.
-        held: features, labels and groups of the validation split.
+        held: the validation split.
+        near: neighbours of the images, where they are to count: the weight of their mean logit is
+            that of the least loss of the same cross-validated predictions, and temperature and
+            threshold are fitted with and without it.
+        window: patches along the square that they stand in.
+        blocks: how many channels each map of a network gives, of several: each gets a head and a
+            strength of its own, and the answer is the mean of their calibrated logits.
 
     Raises:
         DataError: fewer than two groups, one class only, or too few groups of each class.
     """
     weighing, names = weighing or Weighing(), np.asarray(groups, dtype=str)
     parts = _inner_folds(labels, groups, folds=inner_folds, seed=seed)
+    scored = np.concatenate([outside for _, outside in parts])
+    truth, own = labels[scored], names[scored]
+    share = weighing.weights(truth, own)
+    fit = partial(
+        _fit_block,
+        labels=labels,
+        names=names,
+        parts=parts,
+        classes=classes,
+        strengths=strengths,
+        weighing=weighing,
+        rule=rule,
+    )
+    ends = np.cumsum(blocks or [features.shape[1]])
+    fits = [fit(block) for block in np.split(features, ends[:-1], axis=1)]
+    head, inner, losses = _committee(fits)
+    strength = tuple(each.strength for each in fits)
+    logits, found = inner, near and near.of(scored)
+    tried = _context_losses(logits, truth, share, found) if found else {}
+    weight = min(tried, key=lambda each: tried[each], default=0.0)
+    if held is not None:
+        logits, truth, own, found = head.logits(held.features), held.labels, held.groups, held.near
+        scored, share = np.arange(len(truth)), np.ones(len(truth))
+    judge = partial(_decide, labels=truth, groups=own, weights=share, positive=positive)
+    alone = judge(logits)
+    if near is None or near.pitch is None or found is None:
+        return Probe(head, strength, *alone[:2], losses, scored, alone[2])
+    temperature, threshold, chances = judge(joined(logits, found, weight))
+    context = Context(
+        window=window,
+        pitch=near.pitch,
+        weight=weight,
+        alone_temperature=alone[0],
+        alone_threshold=alone[1].value if alone[1] else None,
+    )
+    return Probe(head, strength, temperature, threshold, losses, scored, chances, context, tried)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """A head on one block of channels."""
+
+    head: LinearHead
+    strength: float
+    temperature: float  # of the cross-validated logits
+    losses: dict[float, float]  # of each strength tried
+    inner: Floats  # logits (n, classes) of the images outside of each inner fold
+
+
+def _fit_block(
+    features: Floats,
+    *,
+    labels: Ints,
+    names: Texts,
+    parts: Sequence[tuple[Ints, Ints]],
+    classes: int,
+    strengths: Sequence[float],
+    weighing: Weighing,
+    rule: Rule,
+) -> _Fit:
+    """Choose the strength over the inner folds ``parts``, then fit on all."""
     scored = np.concatenate([outside for _, outside in parts])
     truth, own = labels[scored], names[scored]
     share = weighing.weights(truth, own)
@@ -171,16 +258,48 @@ def fit_probe(
     best = _choose(losses, errors, rule)
     every = weighing.weights(labels, names)
     head = fit_head(features, labels, classes=classes, strength=best, weights=every)
-    logits = inner[best]
-    if held is not None:
-        logits, truth, own = head.logits(held[0]), held[1], held[2]
-        scored = np.arange(len(truth))
-        share = np.ones(len(truth))
-    temperature = fit_temperature(logits, truth, share)
-    threshold, chances = None, apply_temperature(logits, temperature)
-    if positive is not None:
-        threshold = lock_threshold(chances[:, positive], truth == positive, own, share)
-    return Probe(head, best, temperature, threshold, losses, scored, chances)
+    return _Fit(head, best, fit_temperature(inner[best], truth, share), losses, inner[best])
+
+
+def _committee(fits: Sequence[_Fit]) -> tuple[LinearHead, Floats, dict[float, float]]:
+    """One head over all blocks, its cross-validated logits, and the blocks' mean losses."""
+    if len(fits) == 1:
+        return fits[0].head, fits[0].inner, fits[0].losses
+    shares = [1 / (len(fits) * each.temperature) for each in fits]
+    pairs = list(zip(shares, fits, strict=True))
+    head = LinearHead(
+        np.concatenate([share * each.head.weight for share, each in pairs], axis=1),
+        np.sum([share * each.head.bias for share, each in pairs], axis=0),
+    )
+    tried = sorted(set.intersection(*(set(each.losses) for each in fits)))
+    losses = {c: float(np.mean([each.losses[c] for each in fits])) for c in tried}
+    return head, np.sum([share * each.inner for share, each in pairs], axis=0), losses
+
+
+def _context_losses(
+    logits: Floats, labels: Ints, weights: Floats, near: Neighbours
+) -> dict[float, float]:
+    """The weighted log loss with each weight of the neighbours, at its own best temperature."""
+    return {
+        weight: float(
+            np.average(
+                _calibrated_losses(joined(logits, near, weight), labels, weights), weights=weights
+            )
+        )
+        for weight in CONTEXT_WEIGHTS
+    }
+
+
+def _decide(
+    logits: Floats, *, labels: Ints, groups: Texts, weights: Floats, positive: int | None
+) -> tuple[float, LockedThreshold | None, Floats]:
+    """The temperature, the threshold of two classes, and the probabilities (n, classes)."""
+    temperature = fit_temperature(logits, labels, weights)
+    chances = apply_temperature(logits, temperature)
+    if positive is None:
+        return temperature, None, chances
+    locked = lock_threshold(chances[:, positive], labels == positive, groups, weights)
+    return temperature, locked, chances
 
 
 def locked(threshold: LockedThreshold | None) -> dict[str, JsonValue]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from eosin.artefacts.predictions import Predictions, make_predictions
 from eosin.data.splits import hold_out
-from eosin.evaluation.calibration import apply_temperature
+from eosin.inference.context import calibrated, near, threshold_of
 from eosin.inference.predict import predict
 from eosin.inference.scoring import PredictOptions
 from eosin.progress import SILENT, Progress
@@ -70,18 +70,21 @@ class FrozenTrainer:
         """Predictions for the held-out fold, from the features already computed."""
         images = self._images(fold)
         held = (self._split(images.manifest, fold).frame["split"] == "test").to_numpy()
-        logits = read_head(run).logits(images.features[held])
+        logits, rows = read_head(run).logits(images.features[held]), images.manifest.frame[held]
+        around = near(run.record, rows)
+        alone = run.record.context is not None and around is None
         predictions = make_predictions(
-            images.manifest.frame[held],
-            apply_temperature(logits, run.record.temperature),
+            rows,
+            calibrated(logits, run.record, around),
             task=run.record.task,
-            threshold=run.record.threshold,
+            threshold=threshold_of(run, alone=alone),
         )
         if judge := open_judge(run):
             features, measures = images.features[held], images.measures[held]
             looks = judge.looks(lambda _: features, measures)
-            rows = images.manifest.frame[held]
-            predictions = with_trust(predictions, run, looks, SetOptions(), rows=rows)
+            predictions = with_trust(
+                predictions, run, looks, SetOptions(), rows=rows, calibrated=not alone
+            )
         if images.preprocessing.stain is None:
             return predictions
         return predictions.with_stain_notes(images.stain_notes)

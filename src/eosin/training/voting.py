@@ -10,6 +10,7 @@ import numpy as np
 from eosin.data.splits import split_into_folds
 from eosin.errors import DataError, LeakageError, first_ten
 from eosin.evaluation.calibration import apply_temperature, fit_temperature, lock_threshold
+from eosin.inference.context import require_places, uses_neighbours
 from eosin.inference.members import cast_votes, member_features, member_probabilities
 from eosin.inference.votes import fit_weights
 from eosin.training.fusion import FusionOptions, fit_fusion
@@ -105,7 +106,9 @@ def fit_vote(
         return FittedVote(mean, choices={"threshold_from": "the members' mean"})
     if vote == "fusion":
         return _fit_fusion(members, validation, fusion or FusionOptions())
-    places, probabilities, _ = member_probabilities(members, validation.readings)
+    rows = validation.images.frame
+    require_places(members, rows)
+    places, probabilities, _ = member_probabilities(members, validation.readings, rows)
     labels = _labels(validation.images, places)
     choices: dict[str, JsonValue] = {"threshold_from": "validation patients"}
     weights: tuple[float, ...] = ()
@@ -131,6 +134,11 @@ def _by_majority(members: Sequence[Run]) -> FittedVote:
 def _fit_fusion(
     members: Sequence[Run], validation: Validation, options: FusionOptions
 ) -> FittedVote:
+    if counting := next((run for run in members if uses_neighbours(run)), None):
+        raise DataError(
+            f"{counting.folder} counts neighbours on the slide by their logits, and a fusion takes "
+            "in features; choose a soft, hard or weighted vote"
+        )
     found = member_features(members, validation.readings)
     labels = _labels(validation.images, found.places)
     readable = np.isin(np.arange(len(validation.images)), found.places)

@@ -36,6 +36,7 @@ def with_trust(
     options: SetOptions,
     *,
     rows: pd.DataFrame,
+    calibrated: bool = True,
 ) -> Predictions:
     """``predictions`` with the columns ``familiarity, flags, set, answer``.
 
@@ -47,8 +48,10 @@ def with_trust(
         looks: one a row, or none where the Run cannot tell the unfamiliar.
         options: level and method of the sets.
         rows: the manifest's rows of the images.
+        calibrated: whether they were scored as those that calibrate the sets; else every set is
+            full.
     """
-    calibration = calibration_of(run)
+    calibration = calibration_of(run) if calibrated else _of_nobody(run)
     judge = open_judge(run) if looks else None
     said = [list(look.flags) for look in looks] or [[] for _ in range(len(predictions))]
     stated = other_magnifications(run, rows)
@@ -98,6 +101,10 @@ def calibration_of(run: Run) -> Calibration:
     known = load_reference(run)
     if known is not None and known.calibration is not None:
         return known.calibration
+    return _of_nobody(run)
+
+
+def _of_nobody(run: Run) -> Calibration:
     return Calibration(np.empty((0, len(run.record.task.classes))), _NOBODY, _NOBODY)
 
 
