@@ -81,7 +81,7 @@ def test_temperature_and_threshold_come_from_the_held_images_where_there_are_any
 
 def test_the_held_images_change_neither_the_head_nor_its_strength() -> None:
     features, labels, patients = blobs(seed=5)
-    other = (np.zeros_like(features), 1 - labels, np.asarray(patients))
+    other = Held(np.zeros_like(features), 1 - labels, np.asarray(patients))
     with_held = fit_probe(features, labels, patients, classes=2, held=other)
     without = fit_probe(features, labels, patients, classes=2)
     np.testing.assert_array_equal(with_held.head.weight, without.head.weight)
@@ -132,9 +132,9 @@ def test_one_standard_error_prefers_the_stronger_regularisation_and_says_every_l
         features, labels, patients, classes=2, strengths=strengths, rule="least-loss"
     )
     assert careful.losses == greedy.losses
-    assert greedy.strength == min(greedy.losses, key=lambda c: greedy.losses[c])
+    assert greedy.strength == (min(greedy.losses, key=lambda c: greedy.losses[c]),)
     assert careful.strength < greedy.strength
-    assert careful.losses[careful.strength] < greedy.losses[greedy.strength] + 0.3
+    assert careful.losses[careful.strength[0]] < greedy.losses[greedy.strength[0]] + 0.3
 
 
 def test_a_patient_with_many_images_does_not_outvote_the_others() -> None:

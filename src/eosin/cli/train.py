@@ -53,6 +53,9 @@ def train(
     stain_jitter: Annotated[
         float | None, typer.Option(help="0.2: 0.8 to 1.2 times the haematoxylin and the eosin.")
     ] = None,
+    context: Annotated[
+        str | None, typer.Option(help="neighbours: patches next to each on its slide count.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0)] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted training.")
@@ -90,6 +93,7 @@ def train(
             "stain_target": stain_target,
             "stain_per": stain_per,
             "stain_jitter": stain_jitter,
+            "context": context,
             "seed": seed,
             "device": device,
             "track": track,

@@ -11,6 +11,7 @@ from pathlib import Path
 from eosin.artefacts.manifest import SPLITS, Manifest
 from eosin.artefacts.names import patient_pattern
 from eosin.data.identity import patient_by_pattern
+from eosin.data.neighbours import named_place
 from eosin.data.scan import (
     ReadDataset,
     find_images,
@@ -32,7 +33,6 @@ _SPLITS = {
     **dict.fromkeys(("val", "valid", "validation"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-_PLACE = re.compile(r"_x(\d+)_y(\d+)(?=[_.])")
 _NO_PATIENTS = (
     "No patient pattern was given: each image counts as its own patient, a leak between training "
     "and test cannot be seen, and intervals are too narrow."
@@ -219,5 +219,4 @@ def _label(path: Path) -> str:
 
 def _row(path: Path, patient: str) -> dict[str, str]:
     row = {"path": str(path), "label": _label(path), "patient": patient}
-    place = _PLACE.search(path.name)
-    return {**row, "x": place[1], "y": place[2]} if place else row
+    return row | named_place(path.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from eosin.arrays import Bools, Floats, Ints, Texts
 
+_NAMED = re.compile(r"_x(\d+)_y(\d+)(?=[_.])")
 _OFF = 0.1  # of a pitch: what coordinates may be off the grid by
 _MOST_CELLS = 1 << 20  # of a slide, along a side
 _ALONE = "leave the columns x and y out to do without neighbours"
@@ -70,6 +72,12 @@ def find_neighbours(
     return Neighbours(step, np.asarray(placed), _square(rows[first], rows[second], len(frame)))
 
 
+def named_place(name: str) -> dict[str, str]:
+    """X and y that a patch's file name gives, as in ``8863_idx5_x1001_y951_class0.png``."""
+    found = _NAMED.search(name)
+    return {"x": found[1], "y": found[2]} if found else {}
+
+
 def has_places(frame: pd.DataFrame) -> bool:
     """Whether any row names x and y."""
     return {"x", "y"} <= set(frame) and bool(((frame["x"] != "") & (frame["y"] != "")).any())
@@ -107,7 +115,7 @@ def _grid(
     steps = _steps(places, slide)
     tried = [*([pitch] if pitch else []), *steps]
     if not tried:
-        return None, np.asarray(away > 0, np.int64) * 3  # nobody has a neighbour
+        return None, np.stack([_apart(column) for column in away.T], axis=1)
     fitting = [step for step in tried if _off(away, step).max() <= _OFF]
     step = fitting[0] if fitting else steps[0]
     off = _off(away, step).max(axis=1)
@@ -123,6 +131,11 @@ def _grid(
             f"{_MOST_CELLS:,} patches; correct them, or {_ALONE}"
         )
     return step, np.rint(away / step).astype(np.int64)
+
+
+def _apart(values: Floats) -> Ints:
+    """A number for each distinct value, too far from the next for a neighbour."""
+    return np.asarray(np.unique(values, return_inverse=True)[1], np.int64) * 8
 
 
 def _steps(places: Floats, slide: Ints) -> list[float]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from eosin.artefacts.manifest import COLUMNS, Manifest
 from eosin.data.identity import Identity
+from eosin.data.neighbours import named_place
 from eosin.data.splits import hold_out
 from eosin.errors import DataError
 from eosin.files import StrPath, as_paths, valid_text
@@ -82,12 +83,13 @@ def external_images(run: Run, places: Sequence[Path]) -> tuple[Manifest, tuple[S
             **dict.fromkeys(COLUMNS, ""),
             "path": str(file),
             "patient": patient or valid_text(str(file)),
+            **named_place(file.name),
         }
         for file, patient in zip(files, named, strict=True)
     ]
     known = run.record.protocol.patients_known and all(named)
     protocol = Protocol(unit="external", patients_known=known)
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(rows).fillna("")  # names without a place, where others have one
     return _Unlabelled(frame, run.record.task, "files", protocol), found.skipped
 
 

@@ -34,6 +34,8 @@ class TrainingConfig(Settings):
 
     # The network and its input.
     backbone: str = "tf_efficientnetv2_b0"
+    # other backbones, each trained alike: the Run answers with the mean of all calibrated answers
+    committee: Annotated[tuple[str, ...], Field(strict=False)] = ()
     weights: PathText = "imagenet"  # "imagenet", "none" or the path of a safetensors file
     freeze: bool = False  # fit a linear head on frozen features instead of fine-tuning
     image_size: Annotated[int, Field(ge=16, le=4096)] | None = None  # None: the backbone's own
@@ -141,6 +143,21 @@ class TrainingConfig(Settings):
         return self
 
     @model_validator(mode="after")
+    def _a_committee_is_of_several_networks(self) -> TrainingConfig:
+        if self.backbone in self.committee or len(set(self.committee)) < len(self.committee):
+            raise ValueError(
+                f"committee = {list(self.committee)} names a backbone twice, or backbone = "
+                f"{self.backbone!r} again; name each once"
+            )
+        if self.committee and self.weights not in ("imagenet", "none"):
+            raise ValueError(
+                f"weights = {self.weights!r} is one file, and committee asks for those of "
+                f"{len(self.committee) + 1} networks; name their folder in EOSIN_WEIGHTS, or one "
+                "backbone"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _a_tracker_has_epochs(self) -> TrainingConfig:
         if self.freeze and self.track != "none":
             raise ValueError(
@@ -152,10 +169,14 @@ class TrainingConfig(Settings):
     def with_overrides(self, overrides: Mapping[str, object]) -> TrainingConfig:
         """A copy with other values; entries that are None were not given and change nothing.
 
+        Another backbone without a committee stands alone.
+
         Raises:
             ConfigError: an unknown key or a value that will not do.
         """
         given = {key: value for key, value in overrides.items() if value is not None}
+        if given.get("backbone", self.backbone) != self.backbone:
+            given = {"committee": (), **given}
         return validated(TrainingConfig, {**self.model_dump(), **given}, place="options")
 
 

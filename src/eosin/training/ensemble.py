@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -43,6 +43,8 @@ from eosin.training.voting import FittedVote, Validation, fit_vote, require_hone
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pydantic import JsonValue
+
     from eosin.files import StrPath
 
 
@@ -57,6 +59,8 @@ class EnsembleOptions:
     device: str = "auto"  # auto, cpu or cuda
     batch_size: int = 32  # images a forward pass
     fusion: FusionOptions = field(default_factory=FusionOptions)  # how the fusion head is fitted
+    # of the training that makes members and ensemble in one; what the ensemble's Run records
+    settings: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 def make_ensemble(
@@ -220,7 +224,7 @@ class _Maker:
             place=place,
             members=take_in(folder, members),
             validated_on=validation.images.patients if validation else (),
-            fusion=self.options.fusion if fused else None,
+            training=asdict(self.options.fusion) if fused else dict(self.options.settings),
             weights_sha256=sha256,
             known=known,
         )

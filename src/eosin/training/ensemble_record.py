@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.run import EnsembleRun
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from eosin.artefacts.run import Member, Vote
     from eosin.networks.run import Run
     from eosin.protocol import Protocol
-    from eosin.training.fusion import FusionOptions
     from eosin.training.voting import FittedVote
 
 _NAMED = 3  # as many members stand in the ensemble's name; more are counted
@@ -53,7 +52,7 @@ def ensemble_record(
     place: Place,
     members: tuple[Member, ...],
     validated_on: Iterable[str],
-    fusion: FusionOptions | None,
+    training: dict[str, JsonValue],
     weights_sha256: str | None,
     known: Reference | None,
 ) -> EnsembleRun:
@@ -69,8 +68,8 @@ def ensemble_record(
         place: in a protocol.
         members: the Runs as the ensemble's folder names them.
         validated_on: the patients that the vote learnt from.
-        fusion: how a fusion head was fitted, and
-        weights_sha256: of its file; None for every other vote.
+        training: how a fusion head was fitted, or the settings of all members.
+        weights_sha256: of the fusion head's file; None for every other vote.
         known: what calibrates its sets, where it was validated.
     """
     records = [run.record for run in runs]
@@ -90,8 +89,8 @@ def ensemble_record(
         patient_pattern=_shared(record.patient_pattern for record in records),
         temperature=fitted.temperature,
         threshold=fitted.threshold,
-        seed=fusion.seed if fusion else 0,
-        training=asdict(fusion) if fusion else {},
+        seed=seed if isinstance(seed := training.get("seed"), int) else 0,
+        training=training,
         choices={**fitted.choices, **differing},
         initial_weights="",
         versions=software_versions(),

@@ -15,6 +15,7 @@ from eosin.networks.backbones import family_note
 from eosin.networks.run import ERRORS_NAME, PREDICTIONS_NAME
 from eosin.pixels.reading import write_error_table
 from eosin.progress import SILENT, Progress, shown
+from eosin.training.ensemble import EnsembleOptions, make_ensembles
 from eosin.training.folds import gather_folds
 from eosin.training.left_out import Trained
 from eosin.training.readings import predict_together
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from eosin.pixels.reading import SkippedFile
     from eosin.training.config import TrainingConfig
 
+MEMBERS = "members"
 _RESUME = "then run the same command with --resume: what is finished is kept"
 
 
@@ -67,6 +69,8 @@ def train(
     require_output_folder(folder, RUN_FILES, inputs=inputs, run=True)
     manifest.require_honest_name()
     _require_fold(manifest, fold)
+    if config.committee:
+        return _train_committee(manifest, folder, config, fold=fold, resume=resume, told=progress)
     if meant := family_note(config.backbone):
         progress.note(meant)
     kind: type[FrozenTrainer | FineTuneTrainer] = (
@@ -86,6 +90,50 @@ def train(
         if found or not resume:  # what was finished before has its table
             write_error_table(tuple(found.values()), folder / ERRORS_NAME)
         return Trained(run, tuple(found.values()), predictions)
+
+
+def _train_committee(
+    manifest: Manifest,
+    folder: Path,
+    config: TrainingConfig,
+    *,
+    fold: int | Literal["all"] | None,
+    resume: bool,
+    told: Progress,
+) -> Trained:
+    """A Run a backbone, in folders of ``folder``, and in it the mean of their answers."""
+    whole = Identity.of(manifest, config, None if fold == "all" else fold)
+    run, table = finished_run(folder, whole, resume=resume), folder / PREDICTIONS_NAME
+    if run is not None:
+        return Trained(run, (), read_predictions(table) if table.is_file() else None)
+    members = [
+        train(
+            manifest,
+            folder / MEMBERS / str(number),
+            config.with_overrides({"backbone": name, "committee": ()}),
+            fold=fold,
+            resume=resume,
+            progress=told,
+        )
+        for number, name in enumerate((config.backbone, *config.committee), 1)
+    ]
+    validated = "val" in set(manifest.frame["split"]) or config.fold_validation or fold == "all"
+    options = EnsembleOptions(
+        config.device, config.batch_size, settings=config.model_dump(mode="json")
+    )
+    made = make_ensembles(
+        [member.run for member in members],
+        {"soft": folder},
+        manifest=manifest if validated else None,
+        options=options,
+        progress=told,
+    )["soft"]
+    found = {item.path: item for each in (*members, made) for item in each.skipped}
+    write_error_table(tuple(found.values()), folder / ERRORS_NAME)
+    predictions = made.predictions
+    if predictions is None:
+        predictions, _ = _score_test(made.run, manifest, config, told)
+    return Trained(made.run, tuple(found.values()), predictions)
 
 
 def _score_test(
