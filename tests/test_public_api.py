@@ -93,7 +93,7 @@ def test_settings_of_the_library_are_refused_with_the_nearest_name() -> None:
 
 
 def test_settings_that_come_along_are_found_by_name(tmp_path: Path) -> None:
-    assert eosin.read_config("frozen").backbone == "efficientnetv2-b0@stride8"
+    assert eosin.read_config("frozen").backbone == "efficientnetv2-b0@stride4+8+16"
     assert eosin.read_study("study-breakhis100x", root=tmp_path).config.dataset == "breakhis"
     with pytest.raises(eosin.ConfigError, match="`frozen` alone names the one that eosin brings"):
         eosin.read_config(tmp_path / "frozen.toml")

@@ -8,7 +8,7 @@ from sklearn import metrics as sk
 
 from eosin.evaluation import ranking
 from eosin.evaluation.intervals import resample_weights
-from eosin.evaluation.ranking import average_precision, micro_roc_auc, roc_auc
+from eosin.evaluation.ranking import average_precision, micro_roc_auc, roc_auc, within_roc_auc
 from eosin.evaluation.weights import Weights
 
 
@@ -92,3 +92,24 @@ def test_ranking_of_one_class_only_is_undefined():
     assert np.isnan(roc_auc(scores, np.array([True, True]))[0])
     assert np.isnan(roc_auc(scores, np.array([False, False]))[0])
     assert np.isnan(average_precision(scores, np.array([False, False]))[0])
+
+
+def test_within_patients_a_score_that_merely_finds_the_patient_is_a_coin() -> None:
+    patient = np.repeat([0, 1, 2], [40, 40, 20])
+    positive = np.r_[np.arange(40) < 36, np.arange(40) < 4, np.ones(20, bool)]
+    finds = np.array([0.9, 0.1, 0.95])[patient]
+    weights = Weights(patient, np.ones((1, 3)))
+    assert roc_auc(finds, positive)[0] > 0.9
+    assert within_roc_auc(finds, positive, weights)[0] == 0.5
+
+
+def test_within_patients_equals_the_mean_of_scikit_learns_areas_however_patients_weigh() -> None:
+    rng = np.random.default_rng(3)
+    patient, scores = np.repeat(np.arange(5), 30), rng.normal(size=150).round(1)
+    positive = rng.random(150) < 0.4
+    positive[patient == 4] = True
+    areas = [sk.roc_auc_score(positive[patient == k], scores[patient == k]) for k in range(4)]
+    rows = np.array([[1.0, 1, 1, 1, 1], [2, 0, 1, 0, 3], [0, 0, 0, 0, 2]])
+    found = within_roc_auc(scores, positive, Weights(patient, rows))
+    np.testing.assert_allclose(found[:2], [np.mean(areas), (2 * areas[0] + areas[2]) / 3])
+    assert np.isnan(found[2])

@@ -74,3 +74,23 @@ def test_its_grad_cam_has_a_closed_form_on_the_finer_map():
 def test_a_cut_that_cannot_be_is_refused_with_what_there_is(name, message):
     with pytest.raises(ModelError, match=message):
         build_classifier(name, classes=2)
+
+
+def test_several_maps_from_one_pass_are_those_of_the_networks_cut_there() -> None:
+    several = build_classifier("efficientnet_b0@stride16+4+8", classes=2, seed=5).eval()
+    assert several.spec.name == "efficientnet_b0@stride4+8+16"
+    assert several.widths == [24, 40, 112]
+    pixels = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    state = several.backbone.state_dict()
+    with torch.no_grad():
+        parts = several.features(pixels).split(several.widths, dim=1)
+        for stride, part in zip((4, 8, 16), parts, strict=True):
+            cut = build_classifier(f"efficientnet_b0@stride{stride}", classes=2).eval()
+            own = cut.backbone.state_dict()
+            cut.backbone.load_state_dict({name: state[name] for name in own})
+            torch.testing.assert_close(part, cut.features(pixels), rtol=1e-4, atol=1e-5)
+        last = several.feature_map(pixels)
+        assert last.shape == (2, 176, 16, 16)
+        torch.testing.assert_close(several.pool(last), several.features(pixels))
+    with pytest.raises(ModelError, match="has no map of stride 5; it has"):
+        build_classifier("efficientnet_b0@stride5+8", classes=2)

@@ -27,7 +27,11 @@ def test_the_default_file_spells_out_every_default():
 
 def test_the_frozen_recipe_is_every_default_but_the_network_and_that_it_is_frozen():
     recipe = read_config(CONFIGS / "frozen.toml")
-    assert recipe == TrainingConfig(backbone="efficientnetv2-b0@stride8", freeze=True)
+    assert recipe == TrainingConfig(
+        backbone="efficientnetv2-b0@stride4+8+16",
+        committee=("efficientnetv1-b0@stride4+8+16",),
+        freeze=True,
+    )
     assert (recipe.probe_rule, recipe.patients_alike) == ("one-se", True)
 
 
@@ -125,3 +129,13 @@ def test_settings_survive_the_way_through_json():
     config = TrainingConfig(probe_c=(0.5, 2.0), image_size=64)
     assert TrainingConfig.model_validate_json(config.model_dump_json()) == config
     assert config.model_dump(mode="json")["probe_c"] == [0.5, 2.0]
+
+
+def test_another_backbone_stands_alone_and_a_committee_is_of_several() -> None:
+    recipe = read_config(CONFIGS / "frozen.toml")
+    assert recipe.with_overrides({"backbone": "resnet26"}).committee == ()
+    assert recipe.with_overrides({"seed": 3}).committee == recipe.committee
+    with pytest.raises(ConfigError, match="names a backbone twice"):
+        TrainingConfig(backbone="resnet26", committee=("resnet26",))
+    with pytest.raises(ConfigError, match="one file, and committee asks for those of 2 networks"):
+        recipe.with_overrides({"weights": "/weights/v2.safetensors"})

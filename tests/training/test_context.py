@@ -18,6 +18,9 @@ from eosin.data.splits import split_by_fractions, split_into_folds
 from eosin.errors import ConfigError, DataError
 from eosin.evaluation.calibration import apply_temperature
 from eosin.evaluation.evaluate import evaluate_predictions
+from eosin.explanation.explain import ExplainOptions, explain
+from eosin.explanation.heatmap import Explanation
+from eosin.explanation.scoring import ScoreOptions
 from eosin.inference.journal import journal_path
 from eosin.inference.predict import predict
 from eosin.inference.scoring import PredictOptions
@@ -56,7 +59,7 @@ def folds(patches: Manifest) -> Manifest:
 
 @pytest.fixture(scope="module")
 def config(small_probe: TrainingConfig) -> TrainingConfig:
-    return small_probe.with_overrides({"context": "neighbours"})
+    return small_probe.with_overrides({"context": "neighbours", "image_size": 64})
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +74,10 @@ def run(divided: Manifest, config: TrainingConfig, tmp_path_factory: pytest.Temp
 
 @pytest.fixture(scope="module")
 def plain(
-    divided: Manifest, small_probe: TrainingConfig, tmp_path_factory: pytest.TempPathFactory
+    divided: Manifest, config: TrainingConfig, tmp_path_factory: pytest.TempPathFactory
 ) -> Run:
-    return train(divided, tmp_path_factory.mktemp("runs") / "plain", small_probe).run
+    alone = config.with_overrides({"context": "none"})
+    return train(divided, tmp_path_factory.mktemp("runs") / "plain", alone).run
 
 
 def without_places(manifest: Manifest) -> Manifest:
@@ -81,10 +85,11 @@ def without_places(manifest: Manifest) -> Manifest:
 
 
 def test_neighbours_tell_more_of_patients_that_no_fold_met(
-    folds: Manifest, config: TrainingConfig, small_probe: TrainingConfig, tmp_path: Path
+    folds: Manifest, config: TrainingConfig, tmp_path: Path
 ) -> None:
     near = train(folds, tmp_path / "near", config, fold="all").predictions
-    alone = train(folds, tmp_path / "alone", small_probe, fold="all").predictions
+    other = config.with_overrides({"context": "none"})
+    alone = train(folds, tmp_path / "alone", other, fold="all").predictions
     assert near is not None
     assert alone is not None
     first, second = (evaluate_predictions(each, resamples=50) for each in (near, alone))
@@ -213,6 +218,24 @@ def test_an_export_applies_the_same_neighbours(run: Run, divided: Manifest, tmp_
     assert exported.record.context == run.record.context
     here, there = (predict(each, divided).predictions for each in (run, exported))
     np.testing.assert_allclose(there.probabilities, here.probabilities, atol=1e-4)
+
+
+def test_an_explanation_gives_the_probabilities_of_the_prediction(
+    run: Run, divided: Manifest
+) -> None:
+    told = predict(run, divided).predictions.frame.set_index("path")["p_1"]
+    options = ExplainOptions(limit=5, score=ScoreOptions(randomisations=0, stability=False))
+    explained = list(explain([run], divided, options))
+    assert len(explained) == 5
+    for each in explained:
+        assert isinstance(each, Explanation)
+        own = each.members[0].probabilities["1"]
+        assert own == pytest.approx(told[str(each.path)], abs=1e-5)
+        assert each.scores[0].probability == pytest.approx(each.members[0].probability, abs=1e-5)
+    wrong = explain([run], divided, ExplainOptions(mistakes=True, limit=3))
+    for each in wrong:
+        assert isinstance(each, Explanation)
+        assert (told[str(each.path)] > 0.5) != (each.label == "1")
 
 
 def test_other_kinds_of_training_and_images_without_places_are_told(

@@ -210,3 +210,18 @@ def test_too_few_patients_to_choose_a_strength_are_told_how_many_are_wanted() ->
     many, truth, _ = blobs(patients=2)
     with pytest.raises(DataError, match=r"20 training images of 2 patients.*two or more patients"):
         fit_probe(many, truth, [f"14-{label}" for label in truth], classes=2)
+
+
+def test_several_blocks_answer_with_the_mean_of_their_calibrated_logits() -> None:
+    features, labels, patients = blobs(seed=7)
+    both = fit_probe(features, labels, patients, classes=2, positive=1, blocks=[2, 4])
+    alone = [
+        fit_probe(part, labels, patients, classes=2, positive=1)
+        for part in (features[:, :2], features[:, 2:])
+    ]
+    assert both.strength == alone[0].strength + alone[1].strength
+    parts = (features[:, :2], features[:, 2:])
+    mean = np.mean(
+        [p.head.logits(x) / p.temperature for p, x in zip(alone, parts, strict=True)], axis=0
+    )
+    np.testing.assert_allclose(both.head.logits(features), mean, atol=1e-9)

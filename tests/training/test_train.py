@@ -365,3 +365,28 @@ def test_test_images_that_cannot_be_read_are_told_and_the_run_is_finished(
     assert trained.predictions is None
     assert len(trained.skipped) == 12
     assert read_run(tmp_path / "run").record == trained.run.record
+
+
+def test_a_committee_answers_with_the_mean_of_its_networks_and_goes_on(
+    drawn_breakhis: Manifest, small_probe: TrainingConfig, tmp_path: Path
+) -> None:
+    folds = split_into_folds(drawn_breakhis, 3, by="patient", seed=0)
+    both = small_probe.with_overrides(
+        {"backbone": "test_efficientnet@stride4+8", "committee": ["test_efficientnet"]}
+    )
+    made = train(folds, tmp_path / "both", both, fold="all")
+    assert made.predictions is not None
+    alone = [
+        train(folds, tmp_path / str(n), both.with_overrides({"backbone": name, "committee": []}),
+              fold="all").predictions
+        for n, name in enumerate((both.backbone, *both.committee))
+    ]  # fmt: skip
+    mean = np.mean([each.probabilities for each in alone if each is not None], axis=0)
+    np.testing.assert_allclose(made.predictions.probabilities, mean, atol=1e-9)
+    again = train(folds, tmp_path / "both", both, fold="all", resume=True)
+    assert again.run.sha256 == made.run.sha256
+    with pytest.raises(ConfigError, match="holds a finished Run"):
+        train(folds, tmp_path / "both", both, fold="all")
+    other = both.with_overrides({"seed": 1})
+    with pytest.raises(ConfigError, match="seed was 0 and is 1"):
+        train(folds, tmp_path / "both", other, fold="all", resume=True)

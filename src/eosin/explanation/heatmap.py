@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from eosin.arrays import FloatMap
     from eosin.artefacts.preprocessing import Fit
     from eosin.explanation.faithfulness_table import FaithfulnessRow
+    from eosin.inference.context import Around
     from eosin.pixels.reading import UInt8Image
     from eosin.pixels.stain_normalizer import Source
 
@@ -63,6 +64,7 @@ class Heatmap:
             the patient is not known.
         source: the stain that the network's preprocessing brought the image from, where it goes
             by patient.
+        around: how its logits become probabilities, where neighbours on the slide count.
     """
 
     method: str
@@ -75,6 +77,7 @@ class Heatmap:
     raw: FloatMap
     seen: bool | None = None
     source: Source | None = None
+    around: Around | None = None
 
     @property
     def probability(self) -> float:

@@ -74,6 +74,7 @@ class _Judge:
                 target=self._classes.index(heatmap.target),
                 method=heatmap.method,
                 source=heatmap.source,
+                around=heatmap.around,
             )
         )
         return next(self._rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +14,7 @@ from eosin.evaluation.calibration import apply_temperature
 from eosin.explanation.heatmap import Explanation, Heatmap, on_image_grid, require_method
 from eosin.explanation.mapping import draw, who_answers
 from eosin.explanation.merge import merge_heatmaps
+from eosin.inference.context import around_each, near
 from eosin.machine import reading_threads
 from eosin.pixels.preprocessing import prepare
 from eosin.pixels.read_ahead import read_ahead
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from eosin.artefacts.preprocessing import Preprocessing
     from eosin.explanation.heatmap import Method
     from eosin.explanation.scoring import ScoreOptions
+    from eosin.inference.context import Around
     from eosin.networks.engine import Maps
     from eosin.networks.run import Network, Run
     from eosin.pixels.reading import UInt8Image
@@ -88,6 +90,7 @@ class _Asked:
         met: for each network, for each row, whether it was trained on the patient.
         sources: for each preprocessing, the stain of each row's patient where it asks for it.
         options: how.
+        around: for each network that counts neighbours, what stands around each row.
     """
 
     images: Manifest
@@ -97,6 +100,7 @@ class _Asked:
     met: Sequence[Sequence[bool | None]]
     sources: Mapping[Preprocessing, Sources | None]
     options: ExplainOptions
+    around: dict[int, Mapping[int, Around]] = field(default_factory=dict)
 
     def source(self, spec: Preprocessing, row: int) -> Source | None:
         """The stain of a row's patient, where the preprocessing goes by patient."""
@@ -150,6 +154,7 @@ def explain_rows(
 
 
 def _stream(asked: _Asked, *, merging: bool) -> Iterator[Explanation | SkippedFile]:
+    asked.around.update(_around(asked))
     rows, unread = _wanted(asked)
     yield from unread
     for batch in _read_ahead(asked, rows):
@@ -160,15 +165,45 @@ def _stream(asked: _Asked, *, merging: bool) -> Iterator[Explanation | SkippedFi
             yield _merged(done) if merging and isinstance(done, Explanation) else done
 
 
+def _around(asked: _Asked) -> dict[int, Mapping[int, Around]]:
+    """What stands around the rows to explain, for each network that counts it."""
+    frame, found = asked.images.frame, {}
+    counting = [n for n, each in enumerate(asked.networks) if each.run.record.context]
+    if not counting:
+        return found
+    squares = {n: near(asked.networks[n].run.record, frame) for n in counting}
+    needed = set(range(len(frame))) if asked.options.mistakes else set(_evenly(asked))
+    for each in squares.values():
+        rows = sorted(needed)
+        needed |= set(each.inside[rows].indices.tolist()) if each else set()
+    logits: dict[int, dict[int, Floats]] = {n: {} for n in counting}
+    for batch in _read_ahead(asked, sorted(needed)):
+        loaded = [item for item in batch if isinstance(item, _Loaded)]
+        for n, images, pixels in _inputs(loaded, asked):
+            if n in logits:
+                rows = [loaded[k].row for k in images]
+                logits[n] |= zip(rows, asked.networks[n].logits(pixels), strict=True)
+    for n, known in logits.items():
+        rows, square = np.array(sorted(known), np.int64), squares[n]
+        values = np.array([known[row] for row in rows])
+        told = around_each(values, asked.networks[n].run.record, square and square.of(rows))
+        found[n] = dict(zip(rows.tolist(), told, strict=True))
+    return found
+
+
 def _wanted(asked: _Asked) -> tuple[Sequence[int], list[SkippedFile]]:
     """The rows to explain, in order, and what could not be read while they were chosen."""
-    count, limit = len(asked.images), asked.options.limit
     if asked.options.mistakes:
         rows, unread = _mistakes(asked)
-        return rows[:limit], unread
+        return rows[: asked.options.limit], unread
+    return _evenly(asked), []
+
+
+def _evenly(asked: _Asked) -> Sequence[int]:
+    count, limit = len(asked.images), asked.options.limit
     if limit is None or limit >= count:
-        return range(count), []
-    return [int(row) for row in np.linspace(0, count - 1, limit).round()], []
+        return range(count)
+    return [int(row) for row in np.linspace(0, count - 1, limit).round()]
 
 
 def _mistakes(asked: _Asked) -> tuple[list[int], list[SkippedFile]]:
@@ -180,7 +215,7 @@ def _mistakes(asked: _Asked) -> tuple[list[int], list[SkippedFile]]:
         loaded = [item for item in batch if isinstance(item, _Loaded)]
         unread += [item for item in batch if isinstance(item, SkippedFile)]
         said = [
-            _Said(n, images, asked.networks[n].logits(pixels))
+            _Said(n, images, [loaded[k].row for k in images], asked.networks[n].logits(pixels))
             for n, images, pixels in _inputs(loaded, asked)
         ]
         for item, chance in zip(loaded, _mean(said, len(loaded), asked), strict=True):
@@ -197,12 +232,20 @@ class _Said:
 
     network: int  # its place
     images: list[int]  # their places in the batch
+    rows: list[int]  # their rows among those asked for
     logits: Floats  # (n, classes)
     maps: Maps | None = None
 
     def chances(self, asked: _Asked) -> Floats:
         """Calibrated probabilities (n, classes)."""
-        return apply_temperature(self.logits, asked.networks[self.network].run.record.temperature)
+        around = asked.around.get(self.network)
+        if around is None:
+            record = asked.networks[self.network].run.record
+            return apply_temperature(self.logits, record.temperature)
+        told = [
+            around[row].chances(own[None]) for row, own in zip(self.rows, self.logits, strict=True)
+        ]
+        return np.concatenate(told)
 
 
 def _inputs(loaded: Sequence[_Loaded], asked: _Asked) -> Iterator[tuple[int, list[int], Pixels]]:
@@ -228,7 +271,7 @@ def _explain_batch(loaded: Sequence[_Loaded], asked: _Asked) -> Iterator[Explana
     said = []
     for n, images, pixels in _inputs(loaded, asked):
         maps = asked.networks[n].maps(pixels)
-        said.append(_Said(n, images, maps.logits, maps))
+        said.append(_Said(n, images, [loaded[k].row for k in images], maps.logits, maps))
     rows = asked.images.frame.iloc[[item.row for item in loaded]]
     classes = asked.images.task.classes
     mean = _mean(said, len(loaded), asked)
@@ -266,6 +309,7 @@ def _heatmap(
         raw=raw,
         seen=asked.met[said.network][item.row],
         source=asked.source(network.preprocessing, item.row),
+        around=asked.around.get(said.network, {}).get(item.row),
     )
 
 

@@ -30,6 +30,7 @@ from eosin.explanation.randomisation import (
     stability,
     surviving,
 )
+from eosin.inference.context import Around
 from eosin.networks.torch_engine import TorchEngine
 from eosin.pixels.preprocessing import normalise, resize, view
 from eosin.pixels.reading import UInt8Image, read_image
@@ -96,6 +97,8 @@ class MapToScore:
     method: str = "gradcam"  # how the map was made
     # the stain of the image's patient, for a stain step that goes by patient
     source: Source | None = None
+    # how logits become probabilities, where neighbours on the slide count, which stay as they are
+    around: Around | None = None
 
 
 def score_maps(
@@ -147,26 +150,25 @@ class _Judged:
         )
 
     def chances(
-        self, images: Sequence[UInt8Image], *, target: int, network: Classifier | None = None
+        self, images: Sequence[UInt8Image], *, item: MapToScore, network: Classifier | None = None
     ) -> Floats:
         """Calibrated probability of a class in n images, (n,), here or in a twin."""
         import torch
 
         network = network or self.classifier
         device = next(network.parameters()).device
-        spec, temperature = self.record.preprocessing, self.record.temperature
+        spec, around = self.record.preprocessing, item.around or Around(self.record.temperature)
         with torch.inference_mode():
             pixels = torch.from_numpy(np.stack([normalise(image, spec) for image in images]))
             logits = network(pixels.to(device).contiguous(memory_format=torch.channels_last))
-            chances = (logits.double() / temperature).softmax(dim=1)[:, target]
-            answer: Floats = chances.cpu().numpy()
+            answer: Floats = around.chances(logits.double().cpu().numpy())[:, item.target]
         return answer
 
     def untrained_span(self, image: UInt8Image, item: MapToScore) -> float | None:
         """How far removing half or all of an image moves the class in untrained networks."""
         images = half_removed(image, self.options.perturbation.fill)
         spans = [
-            float(np.ptp(self.chances(images, target=item.target, network=twin)))
+            float(np.ptp(self.chances(images, item=item, network=twin)))
             for twin in self.twins.whole
         ]
         return max(spans, default=None)
@@ -215,7 +217,7 @@ def _score(judged: _Judged, item: MapToScore, model: str) -> FaithfulnessRow:
         result = perturb(
             image,
             item.heatmap,
-            partial(judged.chances, target=item.target),
+            partial(judged.chances, item=item),
             options=judged.options.perturbation,
         )
     except DataError as error:

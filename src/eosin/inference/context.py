@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,6 +57,33 @@ def calibrated(logits: Floats, record: RunRecord, found: Neighbours | None) -> F
     if found is None:
         return apply_temperature(logits, known.alone_temperature)
     return apply_temperature(joined(logits, found, known.weight), record.temperature)
+
+
+@dataclass(frozen=True, eq=False)
+class Around:
+    """How one image's logits become probabilities, with what stands around it held still."""
+
+    temperature: float
+    own: float = 1.0  # what its own logits are multiplied by
+    others: Floats | float = 0.0  # what neighbours add, shape (classes,)
+
+    def chances(self, logits: Floats) -> Floats:
+        """Probabilities (n, classes) of logits that this image could have."""
+        return apply_temperature(self.own * logits + self.others, self.temperature)
+
+
+def around_each(logits: Floats, record: RunRecord, found: Neighbours | None) -> list[Around]:
+    """Of images with these logits (n, classes) under one network."""
+    known = record.context
+    if known is None or found is None:
+        alone = Around(known.alone_temperature if known else record.temperature)
+        return [alone] * len(logits)
+    share = known.weight / found.count
+    others = known.weight * found.mean(logits) - share[:, None] * logits
+    return [
+        Around(record.temperature, 1 + float(own), added)
+        for own, added in zip(share, others, strict=True)
+    ]
 
 
 def threshold_of(run: Run, *, alone: bool) -> float | None:
