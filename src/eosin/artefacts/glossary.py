@@ -95,6 +95,7 @@ GLOSSARY: dict[str, Meaning] = {
         "lower",
     ),
     "coverage": Meaning("coverage of sets", "Share whose set of classes holds the true one."),
+    "flagged": Meaning("share flagged", "Share of images with a flag.", "lower"),
     "risk": Meaning("risk", "Share wrong among the images that are answered.", "lower"),
     "risk_coverage_area": Meaning(
         "area under the risk-coverage curve",

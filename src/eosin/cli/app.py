@@ -30,6 +30,7 @@ from eosin.cli import (
     report,
     split,
     stain,
+    stress,
     study,
     train,
 )
@@ -64,6 +65,7 @@ app.command()(explain.explain)
 app.command()(export.export)
 app.command()(bench.bench)
 app.command()(compare.compare)
+app.command()(stress.stress)
 app.command()(power.power)
 app.command()(checklist.checklist)
 app.command()(study.study)
