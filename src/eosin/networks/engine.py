@@ -67,6 +67,10 @@ class Engine(Protocol):
         """Pooled features (n, channels)."""
         ...
 
+    def answers(self, batch: Pixels) -> tuple[Floats, Floats]:
+        """Logits and pooled features, from one pass."""
+        ...
+
     def maps(self, batch: Pixels) -> Maps:
         """Grad-CAM maps; NoMapError, with the reason, where the network has none."""
         ...
