@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from eosin.pixels.acquisition import ACQUISITION
 from eosin.trust.familiarity import (
     calibrate,
     fit_space,
@@ -25,14 +26,22 @@ def draw(rng: np.random.Generator, patients: int, images: int = 12) -> tuple[Flo
     return features, np.repeat(np.arange(patients), images)
 
 
+def alike(features: Floats) -> Floats:
+    """Measures of images that all look the same."""
+    return np.ones((len(features), len(ACQUISITION)))
+
+
 def familiarity(seed: int, patients: int, new: int) -> Floats:
     rng = np.random.default_rng(seed)
     features, patient = draw(rng, patients)
     shares = calibrate(
-        left_out_strangeness(features, patient, np.ones(len(patient), bool)), patient
+        left_out_strangeness(features, alike(features), patient, np.ones(len(patient), bool)),
+        patient,
     )
     others, _ = draw(rng, new)
-    return shares.familiarity(fit_space(features, patient).strangeness(others))
+    return shares.familiarity(
+        fit_space(features, alike(features), patient).strangeness(others, alike(others))
+    )
 
 
 @pytest.mark.parametrize("patients", [12, 30])
@@ -46,11 +55,12 @@ def test_what_leaves_the_space_of_the_known_is_strange_however_near_its_mean() -
     rng = np.random.default_rng(1)
     features, patient = draw(rng, 20)
     features[:, 20:] = 5.0  # nobody varies here
-    space = fit_space(features, patient)
+    space = fit_space(features, alike(features), patient)
     inside, outside = features[:1].copy(), features[:1].copy()
     inside[:, 0] += 2
     outside[:, 22] += 2
-    assert space.strangeness(outside) > space.strangeness(inside) + 0.7
+    one = alike(inside)
+    assert space.strangeness(outside, one) > space.strangeness(inside, one) + 0.7
 
 
 def test_a_patient_with_many_images_weighs_no_more_than_one_with_few() -> None:
@@ -85,9 +95,22 @@ def test_a_patient_is_never_part_of_the_space_it_is_scored_in() -> None:
     rng = np.random.default_rng(4)
     features, patient = draw(rng, 10)
     features[patient == 3, :12] -= 9
-    found = left_out_strangeness(features, patient, np.ones(len(patient), bool))
+    found = left_out_strangeness(features, alike(features), patient, np.ones(len(patient), bool))
     assert found[patient == 3].min() > found[patient != 3].max()
 
 
 def test_names_become_numbers_whatever_they_are() -> None:
     assert numbered(np.array(["b", "a", "b"])).tolist() == [1, 0, 1]
+
+
+def test_another_stain_is_strange_where_features_are_the_same() -> None:
+    rng = np.random.default_rng(5)
+    features, patient = draw(rng, 20)
+    measures = 1 + rng.uniform(0, 0.2, (len(features), len(ACQUISITION)))
+    space = fit_space(features, measures, patient)
+    other, unknown = measures[:1].copy(), measures[:1].copy()
+    other[:, ACQUISITION.index("eosin_blue")] += 1
+    unknown[:, ACQUISITION.index("eosin_blue")] = np.nan
+    own = space.strangeness(features[:1], measures[:1])
+    assert space.strangeness(features[:1], other) > own + 1
+    assert np.isfinite(space.strangeness(features[:1], unknown)).all()

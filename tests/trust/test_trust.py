@@ -13,8 +13,9 @@ import pytest
 
 from eosin.artefacts.codec import with_changes
 from eosin.artefacts.manifest import Manifest
-from eosin.artefacts.predictions import TRUST_COLUMNS, Predictions, read_predictions
+from eosin.artefacts.predictions import Predictions, read_predictions
 from eosin.artefacts.reference import ABSTAIN, MOST_REFERENCE_BYTES, REFERENCE_NAME
+from eosin.artefacts.trust_columns import TRUST_COLUMNS
 from eosin.errors import DataError, ModelError
 from eosin.evaluation.intervals import Bootstrap
 from eosin.inference.predict import predict
@@ -253,6 +254,21 @@ def test_a_run_without_a_reference_predicts_as_before_and_says_that_it_cannot_te
     assert scored.probabilities == pytest.approx(now.probabilities, abs=1e-9)
 
 
+def test_a_run_that_knows_no_features_says_so_and_flags_by_pixels_alone(
+    run: Run, strange: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(run.folder, tmp_path / "pixels")
+    assert run.record.reference is not None
+    reference = with_changes(run.record.reference, familiarity=None)
+    scored = predict(
+        write_run(tmp_path / "pixels", with_changes(run.record, reference=reference)), [strange]
+    ).predictions
+    assert CANNOT_TELL in scored.provenance.notes
+    assert scored.frame["familiarity"].isna().all()
+    assert "no-tissue" in flags(scored)["blank"]
+    assert not scored.frame["flags"].str.contains("unfamiliar").any()
+
+
 def test_a_reference_of_another_network_is_refused(
     run: Run, folds: Trained, strange: Path, tmp_path: Path
 ) -> None:
@@ -270,7 +286,7 @@ def test_features_of_another_network_are_refused(run: Run) -> None:
     known = load_reference(run)
     assert known is not None
     with pytest.raises(ModelError, match="of another network"):
-        known.familiarity(np.ones((2, 7)))
+        known.familiarity(np.ones((2, 7)), np.ones((2, 17)))
 
 
 @pytest.mark.parametrize("damage", ["nan", "shape", "labels"])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from eosin.artefacts.reference import ABSTAIN, FLAGS, Trust
+from eosin.artefacts.reference import Trust
 from eosin.artefacts.tables import (
     Sidecar,
     read_table,
@@ -17,9 +17,10 @@ from eosin.artefacts.tables import (
     require_folds,
     write_table,
 )
+from eosin.artefacts.trust_columns import TRUST_COLUMNS, require_trust
 from eosin.artefacts.values import Count, NamedProtocol, Share
 from eosin.errors import DataError
-from eosin.files import valid_text
+from eosin.files import StrPath, valid_text
 from eosin.protocol import UNKNOWN
 from eosin.tasks import Task
 
@@ -28,12 +29,11 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
     import pandas as pd
+    from matplotlib.axes import Axes
 
     from eosin.arrays import Bools, Floats, Ints
 
 COLUMNS = ("path", "patient", "magnification", "label", "fold", "predicted", "decision")
-TRUST_COLUMNS = ("familiarity", "flags", "set", "answer")
-JOIN = "|"  # between the classes of a set
 _FIX = "write it again with `eosin predict` or `eosin train --fold all`"
 _PLAIN = re.compile(r"[0-9.eE+-]+")
 _TOLERANCE = 1e-3  # of the sum of a row's probabilities
@@ -94,6 +94,7 @@ class Predictions:
             ``familiarity`` (the share of new patients' images at least as strange, NaN where the
             Run cannot tell), ``flags`` (words with spaces between), ``set`` (classes with ``|``
             between) and ``answer`` (a class, or ``"abstain"``). Never changed in place.
+            ``frame()`` gives the same.
         task: the classes.
         provenance: where the table comes from.
         trust: how those four columns were made; None where the table has them not.
@@ -105,6 +106,9 @@ class Predictions:
     trust: Trust | None = None
 
     def __post_init__(self) -> None:
+        from eosin.artefacts.looks import callable_table
+
+        object.__setattr__(self, "frame", callable_table(self.frame))
         wanted = [*COLUMNS, *self.probability_columns]
         require_columns(self.frame, wanted, what="a predictions table")
         if self.frame.empty:
@@ -116,6 +120,34 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.frame)
+
+    def __str__(self) -> str:
+        known = self.provenance
+        return (
+            f"Predictions of {known.model or 'a model'} for {len(self)} images "
+            f"({known.split}); {known.protocol.name}"
+        )
+
+    def _repr_html_(self) -> str:
+        from eosin.artefacts.looks import as_html
+
+        shown = self.frame[["path", "patient", "label", "decision", *self.probability_columns]]
+        return as_html(self, shown.assign(path=[Path(path).name for path in shown["path"]]))
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Histograms of a probability, one a true class; into ``ax``, or new axes.
+
+        It is that of the positive class of two, else that of the class predicted.
+        """
+        from eosin.artefacts.looks import draw_scores
+
+        values, what = self.frame[self.probability_columns].max(axis=1), "the class predicted"
+        if self.task.positive is not None:
+            values, what = self.frame[f"p_{self.task.positive}"], self.task.positive
+        labels = self.frame["label"]
+        names = [name for name in (*self.task.classes, "") if (labels == name).any()]
+        scores = {name or "unknown": values[labels == name] for name in names}
+        return draw_scores(scores, ax, title=str(self), of=what)
 
     @property
     def probability_columns(self) -> list[str]:
@@ -177,18 +209,21 @@ class Predictions:
 
         return np.asarray(self.frame["flags"] != "") if self.trust else np.zeros(len(self), bool)
 
-    def write(self, path: Path) -> None:
+    def write(self, path: StrPath) -> None:
         """Write the CSV (paths relative to its folder where they can be) and its sidecar."""
         known = self.provenance.in_valid_text()
         fields = {name: getattr(known, name) for name in _PROVENANCE}
         fields |= {"task": self.task, "images": len(self), "trust": self.trust}
-        write_table(self.frame, path, PredictionsSidecar, fields)
+        write_table(self.frame, Path(path), PredictionsSidecar, fields)
 
     def _index_of(self, column: str) -> Ints:
         import numpy as np
 
-        place = {name: index for index, name in enumerate(self.task.classes)}
-        return np.array([place[name] for name in self.frame[column]], dtype=np.int64)
+        cells = self.frame[column].to_numpy(dtype=object)
+        index = np.full(len(cells), -1, dtype=np.int64)
+        for number, name in enumerate(self.task.classes):
+            index[cells == name] = number
+        return index
 
 
 def make_predictions(
@@ -233,13 +268,14 @@ def unscored_note(images: int) -> tuple[str, ...]:
     return (f"{images} images could not be read and are not scored.",)
 
 
-def read_predictions(path: Path) -> Predictions:
+def read_predictions(path: StrPath) -> Predictions:
     """Read predictions and their sidecar.
 
     Raises:
         DataError: the table was changed, a row of it contradicts itself, the task or the
             threshold, or the sidecar is wrong; names the file, the row and the fix.
     """
+    path = Path(path)
     table = read_table(path, PredictionsSidecar, fix=_FIX, since={"trust": None})
     task, known = table.sidecar.task, table.sidecar
     columns = [f"p_{name}" for name in task.classes]
@@ -252,7 +288,7 @@ def read_predictions(path: Path) -> Predictions:
     _require_choices(path, frame, known)
     if known.trust is not None:
         frame = frame.assign(familiarity=frame["familiarity"].map(_number))
-        _require_trust(path, table.frame, frame, known)
+        require_trust(path, table.frame, frame, task, known.trust, fix=_FIX)
     if table.unchanged is False:
         raise DataError(
             f"{path}: was changed after it was written (its sidecar has another SHA-256); "
@@ -298,26 +334,6 @@ def _require_choices(path: Path, frame: pd.DataFrame, known: PredictionsSidecar)
         positive = values[:, task.positive_index] >= threshold
         why = f"is not the choice at the threshold of {threshold!r}"
         require(positive == (frame["decision"] == task.positive), why, "decision", *chances)
-
-
-def _require_trust(
-    path: Path, cells: pd.DataFrame, frame: pd.DataFrame, known: PredictionsSidecar
-) -> None:
-    """DataError, naming the row, where the four columns are none or contradict each other."""
-    share, classes = frame["familiarity"], known.task.classes
-    flags, sets = frame["flags"].str.split(), frame["set"].str.split(JOIN, regex=False)
-    unfamiliar = frame["flags"].str.contains("unfamiliar")
-    sure = (frame["set"] == frame["decision"]) & (frame["flags"] == "")
-    answers = frame["decision"].where(sure, ABSTAIN)
-    low = share < known.trust.unfamiliar_below if known.trust else unfamiliar
-    for column, fine, why in (
-        ("familiarity", share.between(0, 1) | (cells["familiarity"] == ""), "is no share"),
-        ("flags", flags.map(set(FLAGS).issuperset), f"are none of {list(FLAGS)}"),
-        ("flags", low == unfamiliar, "do not say what familiarity does"),
-        ("set", sets.map(set(classes).issuperset), f"is no set of {list(classes)}"),
-        ("answer", frame["answer"] == answers, "is not what set, flags and decision say"),
-    ):
-        require_cells(path, cells, fine, f"{why}; {_FIX}", columns=[column])
 
 
 def _require_probabilities(values: Floats, paths: pd.Series) -> None:

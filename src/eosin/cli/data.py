@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -62,6 +64,7 @@ def breakhis(
     official_fold: Annotated[
         int | None, typer.Option(help="Which of the official folds to take as the split.")
     ] = None,
+    _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """BreakHis: the official tree, or any folder of BreakHis-named files."""
     from eosin.data.breakhis import read_breakhis
@@ -79,7 +82,7 @@ def breakhis(
 
 
 @app.command()
-def bci(root: Root, out: Out) -> None:
+def bci(root: Root, out: Out, _megapixels: MaxMegapixels = MOST_MEGAPIXELS) -> None:
     """BCI: H&E images with HER2 levels in their names; the official test set stays apart."""
     from eosin.data.bci import read_bci
 
@@ -99,6 +102,7 @@ def folder(
     ] = None,
     positive: Annotated[str | None, typer.Option(help="The positive one of two classes.")] = None,
     ordinal: Annotated[bool, typer.Option("--ordinal", help="Classes are grades.")] = False,
+    _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Any dataset with one sub-folder a class."""
     from eosin.data.folder import read_folder
@@ -139,6 +143,7 @@ def audit(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="audit.html", help="A page to write.")
     ] = None,
+    _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Look for duplicates, leaks, label conflicts, imbalance and unreadable files.
 
@@ -166,6 +171,29 @@ def audit(
     errors = companion(manifest, f".audit{ERRORS}")  # the reader has one of its own
     write_error_table(found.unreadable, errors)
     finish(found.unreadable, errors)
+
+
+@app.command()
+def show(
+    manifest: Annotated[Path, typer.Argument(metavar="M.csv", help="A manifest.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="GRID.png", help="The picture.")],
+    each: Annotated[int, typer.Option(min=1, max=20, help="Images a class.")] = 6,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw.")] = 0,
+    _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
+) -> None:
+    """Draw a few images of every class, of different patients, before anything is trained."""
+    from eosin.artefacts.manifest import read_manifest
+    from eosin.artefacts.outputs import PICTURE, require_output
+    from eosin.cli.console import finish, say
+    from eosin.pixels.reading import error_table_path, write_error_table
+    from eosin.reporting.sample_sheet import write_sample_sheet
+
+    errors = error_table_path(out)
+    require_output(out, PICTURE, inputs=[manifest], beside=(errors,))
+    skipped = write_sample_sheet(read_manifest(manifest), out, each=each, seed=seed)
+    write_error_table(skipped, errors)
+    say(f"written: {out}")
+    finish(skipped, errors)
 
 
 def _pairs(found: Audit) -> pd.DataFrame:
@@ -212,6 +240,7 @@ def _require(out: Path, *inputs: Path) -> None:
 
 def _write(found: ReadDataset, out: Path) -> None:
     """Write a manifest, say what is in it, and end with the skipped files."""
+    from eosin.artefacts.manifest import SPLITS
     from eosin.cli.console import finish, print_frame, print_protocol, say
     from eosin.data.scan import count_table
     from eosin.pixels.reading import error_table_path, write_error_table
@@ -221,6 +250,9 @@ def _write(found: ReadDataset, out: Path) -> None:
     write_error_table(found.skipped, error_table_path(out))
     say((manifest.dataset, "bold"), f": {len(manifest)} images, {_patients(manifest)}")
     print_frame(count_table(manifest).reset_index())
+    counts = manifest.frame["split"].value_counts()
+    if placed := [f"{counts[name]} in {name}" for name in SPLITS if name in counts]:
+        say(f"images by split: {', '.join(placed)}")
     print_protocol(manifest.protocol, manifest.notes)
     say(f"written: {out}")
     finish(found.skipped, error_table_path(out))

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels
 from eosin.errors import ConfigError
 
 if TYPE_CHECKING:
     from eosin.artefacts.predictions import Predictions
-    from eosin.cli.console import Shown
+    from eosin.progress import Shown
 
 
 _ROWS = 10  # flagged images that the terminal names
@@ -57,6 +58,7 @@ def predict(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Reading threads (one a core).")
     ] = None,
+    _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Score images; refuses patients that the Run was trained or validated on.
 
@@ -66,7 +68,6 @@ def predict(
     from eosin.artefacts.outputs import PREDICTIONS, require_table
     from eosin.cli.console import (
         EXIT_SKIPPED,
-        Shown,
         finish,
         print_protocol,
         say,
@@ -79,6 +80,7 @@ def predict(
     from eosin.inference.table import predict_to_table
     from eosin.networks.run import read_run
     from eosin.pixels.reading import error_table_path
+    from eosin.progress import Shown
     from eosin.trust.conformal import SetOptions, named_method
 
     if resume and overwrite:

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels
+
 if TYPE_CHECKING:
+    from eosin.study.cells import StudyResult
     from eosin.study.config import StudyFile
 
 
@@ -23,6 +26,7 @@ def study(
     resume: Annotated[  # noqa: ARG001 - a study always goes on; the option says so to a reader
         bool, typer.Option("--resume", help="Go on where it was (the default).")
     ] = True,
+    _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Every model and ensemble under every protocol, and what the leaky ones add.
 
@@ -31,9 +35,11 @@ def study(
     from eosin.artefacts.outputs import require_output_folder
     from eosin.cli.console import say, showing, stoppable
     from eosin.locks import one_writer
+    from eosin.settings import settings_file
     from eosin.study.config import read_study
     from eosin.study.study import STUDY_FILES, run_study
 
+    file = settings_file(file)
     if dry_run:
         _print_plan(read_study(file, root=data), out)
         return
@@ -43,6 +49,7 @@ def study(
     plan, kept = read_study(file, root=data), "what is finished is kept"
     with stoppable(kept=lambda: kept), one_writer(out), showing() as progress:
         found = run_study(plan, out, progress=progress)
+        _print_failures(found)
         page, table = write_study(found, out)
     say(f"table: {table}")
     say("page: ", (str(page), "bold"))
@@ -51,8 +58,19 @@ def study(
     for place in found.heatmaps:
         say(f"heatmaps: {place}")
     if found.failures:
-        say(f"{len(found.failures)} cells failed; they are named on the page", style="red")
         raise typer.Exit(1)
+
+
+def _print_failures(found: StudyResult) -> None:
+    """Each reason once, over the cells that it stopped."""
+    from eosin.cli.console import say
+
+    reasons: dict[str, list[str]] = {}
+    for cell, reason in found.failures:
+        reasons.setdefault(reason, []).append(cell.name)
+    for reason, names in reasons.items():
+        say(f"{len(names)} failed: {reason}", style="red")
+        say(f"  {', '.join(names)}", style="dim")
 
 
 def _print_plan(plan: StudyFile, out: Path) -> None:
@@ -60,9 +78,18 @@ def _print_plan(plan: StudyFile, out: Path) -> None:
     from eosin.study.estimate import estimate_study
 
     estimate = estimate_study(plan, out)
-    print_frame(estimate.frame)
+    for frame in (estimate.protocols, estimate.networks):
+        print_frame(frame.assign(hours=frame["hours"].map(_hours)))
     say(
         f"{estimate.cells} cells, {estimate.trainings} trainings, at least "
-        f"{estimate.seconds / 60:.0f} min here from nothing: that is what the passes through the "
-        "networks take, as measured; small heads, votes and pictures come on top"
+        f"{_hours(estimate.seconds / 3600)} hours here from nothing: that is what the passes "
+        "through the networks take, as measured; small heads, votes and pictures come on top"
     )
+    for backbone, fault in estimate.faults.items():
+        say(f"{backbone}: {fault}", style="red")
+    if estimate.faults:
+        raise typer.Exit(1)
+
+
+def _hours(count: float) -> str:
+    return f"{count:.1f}" if count >= 1 else f"{count:.2f}" if count >= 0.01 else "under 0.01"

@@ -87,7 +87,7 @@ def _exchange(first: Path, second: Path) -> bool:
 
 def _same(export: Run, run: Run) -> bool:
     """Whether ``export`` was made from ``run`` as it is now."""
-    own = {"kind", "graph", "members"}
+    own = {"kind", "graph", "members", "reference"}
     if export.record.model_dump(exclude=own) != run.record.model_dump(exclude=own):
         return False
     inside, wanted = export.open_members(), run.open_members()

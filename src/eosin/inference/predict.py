@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from eosin.artefacts.manifest import Manifest
 from eosin.artefacts.predictions import Predictions, Provenance, make_predictions, unscored_note
 from eosin.errors import DataError
-from eosin.inference.images import external_images, select_split
+from eosin.inference.images import ImagesLike, as_source, external_images, select_split
 from eosin.inference.members import open_scorer
 from eosin.inference.readings import gathered
 from eosin.inference.scoring import PredictOptions, judged, score_batches
 from eosin.inference.seen import require_unseen, seen_note, sibling_note
-from eosin.progress import SILENT, Progress, working
+from eosin.progress import SILENT, Progress, shown, working
 from eosin.trust.columns import other_magnifications, with_trust
 from eosin.trust.judge import CANNOT_TELL, open_judge
 
@@ -45,10 +45,10 @@ class Chosen:
 
 def predict(
     run: Run,
-    images: Manifest | Sequence[Path],
+    images: ImagesLike,
     options: PredictOptions | None = None,
     *,
-    progress: Progress = SILENT,
+    progress: Progress | bool = SILENT,
     read: Callable[[Manifest], Readings] | None = None,
 ) -> Scored:
     """Score images with a Run: folds answer with their mean, an ensemble with its vote.
@@ -68,8 +68,8 @@ def predict(
             does not suit the Run.
         ModelError: the Run's weights are missing or changed.
     """
-    options = options or PredictOptions()
-    chosen = choose(run, images, options, progress=progress)
+    options, progress = options or PredictOptions(), shown(progress)
+    chosen = choose(run, as_source(images), options, progress=progress)
     if read is not None:
         scorer, judge, paths = open_scorer(run), open_judge(run), chosen.images.paths
         return make_scored(run, chosen, options, judged(scorer, judge, paths, read(chosen.images)))
@@ -136,7 +136,11 @@ def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Readin
                     *sibling_note(run, images),
                     *_magnification_note(run, images),
                     *unscored,
-                    *(() if found.looks else (CANNOT_TELL,)),
+                    *(
+                        ()
+                        if any(look.familiarity is not None for look in found.looks)
+                        else (CANNOT_TELL,)
+                    ),
                     *run.record.notes,
                     *images.notes,
                 )

@@ -15,6 +15,7 @@ from eosin.inference.readings import BatchReadings
 from eosin.machine import reading_threads
 from eosin.pixels.batches import View, read_views
 from eosin.pixels.stain_sources import patient_sources
+from eosin.settings import checked_options
 from eosin.trust.conformal import SetOptions
 from eosin.trust.judge import open_judge
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from eosin.trust.judge import Judge
 
 
+@checked_options
 @dataclass(frozen=True, slots=True)
 class PredictOptions:
     """How to score."""

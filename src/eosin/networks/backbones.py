@@ -10,9 +10,13 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from eosin.artefacts.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Fit, Preprocessing
 from eosin.errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 INCEPTION_HER2 = "inception_her2"
 _CUT = re.compile(r"(?P<whole>.+)@stride(?P<stride>\d+)", re.IGNORECASE)
@@ -31,6 +35,7 @@ STUDY_BACKBONES: dict[str, tuple[str, int]] = {
     "efficientnetv2-s": ("tf_efficientnetv2_s", 384),
 }
 _STUDY_SIZES = dict(STUDY_BACKBONES.values())
+_FAMILIES = {"efficientnetv1": "efficientnetv1-b0", "efficientnetv2": "efficientnetv2-b0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +58,12 @@ class BackboneSpec:
         """The name of the whole network, for timm and for files of weights."""
         return self.name.partition("@")[0]
 
-    def preprocessing(self, *, size: int | None = None, fit: Fit = "stretch") -> Preprocessing:
+    def preprocessing(
+        self, *, size: int | None = None, fit: Fit = "stretch", normalised: bool = True
+    ) -> Preprocessing:
         """How images become its input, at ``size`` pixels or (None) at its native size.
+
+        Without ``normalised`` pixels are scaled to [0, 1] and no further.
 
         Raises:
             ConfigError: the backbone takes its native size only, or the size is out of range.
@@ -64,19 +73,63 @@ class BackboneSpec:
                 f"backbone {self.name!r} takes images of {self.size} pixels only, not {size}; "
                 "leave the image size out"
             )
-        return Preprocessing(size=size or self.size, fit=fit, mean=self.mean, std=self.std)
+        mean, std = (self.mean, self.std) if normalised else ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+        return Preprocessing(size=size or self.size, fit=fit, mean=mean, std=std)
+
+
+_OWN: dict[str, tuple[BackboneSpec, nn.Module]] = {}
+
+
+def register_backbone(
+    name: str,
+    module: nn.Module,
+    *,
+    size: int = 224,
+    mean: tuple[float, float, float] = IMAGENET_MEAN,
+    std: tuple[float, float, float] = IMAGENET_STD,
+) -> None:
+    """Make a torch module of your own a backbone of this name, for this process.
+
+    Each training starts from a copy of it as it is now, its weights included: say
+    ``weights="own"``. A Run keeps the name and the weights, not the design: register a module of
+    the same design before such a Run is used elsewhere.
+
+    Args:
+        name: what ``backbone`` is then called; an earlier module of this name is replaced.
+        module: images (N, 3, size, size) to features (N, C), or to a map (N, C, h, w), whose
+            average is the features and which heatmaps can be drawn of.
+        size: side of its input, in pixels.
+        mean: of each RGB channel in [0, 1] that it expects.
+        std: the same for the standard deviation.
+
+    Raises:
+        ConfigError: the name is one of timm's or of the study's.
+    """
+    import timm
+
+    if name.lower() in (*STUDY_BACKBONES, INCEPTION_HER2) or "@" in name or timm.is_model(name):
+        raise ConfigError(f"backbone {name!r}: the name is taken, or has an @; use another")
+    _OWN[name] = BackboneSpec(name, size, mean, std, family=type(module).__name__), module
+
+
+def own_module(name: str) -> nn.Module | None:
+    """The module that was registered under this name."""
+    return _OWN[name][1] if name in _OWN else None
 
 
 def resolve_backbone(name: str) -> BackboneSpec:
     """Look a backbone up by alias (``"efficientnetv2-b0"``), timm name or ``"inception_her2"``.
 
-    Either of the first two may be cut off early: ``"efficientnetv2-b0@stride8"``. The ten of the
+    The name of a family alone, ``"EfficientNetV2"``, is its b0: ``family_note`` says so. Either of
+    the first two may be cut off early: ``"efficientnetv2-b0@stride8"``. The ten of the
     study have their published native sizes; any other timm name has the test size of its default
     weights.
 
     Raises:
         ModelError: no such backbone; the message names the nearest ones.
     """
+    if name in _OWN:
+        return _OWN[name][0]
     cut = _CUT.fullmatch(name.strip())
     if cut is not None:
         whole = resolve_backbone(cut["whole"])
@@ -84,11 +137,20 @@ def resolve_backbone(name: str) -> BackboneSpec:
             raise ModelError(f"backbone {name!r}: {INCEPTION_HER2} is trained whole, not cut off")
         stride = int(cut["stride"])
         return replace(whole, name=f"{whole.name}@stride{stride}", stride=stride)
-    wanted = name.strip().lower()
+    wanted = _FAMILIES.get(name.strip().lower(), name.strip().lower())
     if wanted == INCEPTION_HER2:
         return BackboneSpec(INCEPTION_HER2, 299, IMAGENET_MEAN, IMAGENET_STD, "InceptionHER2")
     timm_name, _ = STUDY_BACKBONES.get(wanted, (name.strip(), 0))
     return _from_timm(timm_name, asked=name)
+
+
+def family_note(name: str) -> str:
+    """A sentence on which network is meant where ``name`` is that of a family; else nothing."""
+    whole = name.strip().lower().partition("@")[0]
+    if whole not in _FAMILIES:
+        return ""
+    chosen = resolve_backbone(name)
+    return f"{name.strip()} is a family of networks; its b0 is taken: {chosen.name}."
 
 
 def _from_timm(name: str, *, asked: str) -> BackboneSpec:
@@ -99,7 +161,8 @@ def _from_timm(name: str, *, asked: str) -> BackboneSpec:
     except RuntimeError as error:  # timm's word for an unknown tag after the dot
         raise ModelError(f"backbone {asked!r}: {error} Leave the tag out.") from error
     if not known:
-        raise ModelError(f"unknown backbone {asked!r}; {_nearest(asked)}")
+        own = "one of your own is registered first: eosin.register_backbone"
+        raise ModelError(f"unknown backbone {asked!r}; {_nearest(asked)}; {own}")
     architecture = name.partition(".")[0]
     native = (known.test_input_size or known.input_size)[-1]
     return BackboneSpec(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from eosin.errors import ModelError
-from eosin.networks.backbones import INCEPTION_HER2
+from eosin.errors import ModelError, WeightsError
+from eosin.networks.backbones import INCEPTION_HER2, own_module
 from eosin.networks.engine import open_weights
 from eosin.networks.tensors import read_tensors, set_tensors
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from eosin.networks.run import Run
 
 WEIGHTS_SETTING = "EOSIN_WEIGHTS"
+_PATIENCE = 10.0  # seconds that the hub has for an answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +45,24 @@ def initialise(classifier: Classifier, source: str) -> WeightsReport:
     Args:
         classifier: the network, as ``build_classifier`` made it.
         source: ``"none"`` leaves it random; ``"imagenet"`` takes ``<timm name>.safetensors`` from
-            the folder that EOSIN_WEIGHTS names, or else downloads through timm; anything else is
-            the path of a safetensors file in timm's key layout.
+            the folder that EOSIN_WEIGHTS names, or else downloads through timm; ``"own"`` keeps
+            what a registered module came with; anything else is the path of a safetensors file in
+            timm's key layout.
 
     Raises:
         ModelError: the source cannot be had, or does not fill the whole backbone. Random weights
             are never left standing in for it.
     """
+    name = classifier.spec.timm_name
+    if (source == "own") != (own_module(name) is not None):
+        raise ModelError(
+            f"weights = {source!r} of backbone {name!r}: 'own' belongs to a module of your own, "
+            "and nothing else does"
+        )
+    if source == "own":
+        return WeightsReport("weights that the module came with", loaded=0)
     if source == "none":
         return WeightsReport("random weights", loaded=0)
-    name = classifier.spec.timm_name
     if source == "imagenet" and name == INCEPTION_HER2:
         raise ModelError(f"{name!r} has no ImageNet weights; train it from scratch: --weights none")
     path = weights_file(classifier.spec, source)
@@ -65,6 +74,19 @@ def initialise(classifier: Classifier, source: str) -> WeightsReport:
     tag = str(getattr(classifier.backbone, "pretrained_cfg", {}).get("tag", ""))
     found = f"ImageNet weights, timm hub, {name.partition('.')[0]}.{tag}"
     return _fill(classifier, _download(name), source=found, place=f"timm's hub ({name})")
+
+
+def require_weights(classifier: Classifier, source: str) -> str:
+    """Where ``initialise`` would take its weights from, in words; nothing is downloaded.
+
+    Raises:
+        ModelError: as ``initialise``; a hub that answers is taken to have them.
+    """
+    name = classifier.spec.timm_name
+    if source != "imagenet" or name == INCEPTION_HER2 or weights_file(classifier.spec, source):
+        return initialise(classifier, source).source
+    _download(name, only_ask=True)
+    return "timm's hub"
 
 
 def load_classifier(run: Run, *, device: str = "cpu") -> Classifier:
@@ -94,7 +116,7 @@ def weights_file(spec: BackboneSpec, source: str) -> Path | None:
     Raises:
         ModelError: EOSIN_WEIGHTS names no folder.
     """
-    if source == "none":
+    if source in ("none", "own"):
         return None
     return _local_file(spec.timm_name) if source == "imagenet" else Path(source).expanduser()
 
@@ -109,19 +131,41 @@ def _local_file(name: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _download(name: str) -> dict[str, torch.Tensor]:
+def _download(name: str, *, only_ask: bool = False) -> dict[str, torch.Tensor]:
     import timm
 
     try:
+        _require_hub(getattr(timm.models.get_pretrained_cfg(name), "hf_hub_id", None) or "")
+        if only_ask:
+            return {}
         with torch.random.fork_rng(devices=[]):
             network = timm.create_model(name, pretrained=True, num_classes=0)
     except Exception as error:  # the hub's client raises OSError, RuntimeError, httpx's own, ...
-        raise ModelError(
+        raise WeightsError(
             f"no ImageNet weights of {name!r} from timm's hub ({type(error).__name__}: {error}). "
             f"Give a file with --weights PATH, name a folder that holds {name}.safetensors in "
             f"{WEIGHTS_SETTING}, or start from random weights with --weights none."
         ) from error
     return dict(network.state_dict())
+
+
+def _require_hub(repository: str) -> None:
+    """ConnectionError, after one retry, where weights must come from a hub that does not answer:
+    left alone its client retries for a minute.
+    """
+    from huggingface_hub import constants, get_session, hf_hub_url, try_to_load_from_cache
+
+    files = ("model.safetensors", "pytorch_model.bin")
+    if not repository or any(isinstance(try_to_load_from_cache(repository, f), str) for f in files):
+        return
+    for last in (False, True):
+        try:
+            get_session().head(hf_hub_url(repository, files[0]), timeout=_PATIENCE)
+            return
+        except Exception as error:  # httpx's, or requests': each client's version has its own
+            if last:
+                reason = f"{constants.ENDPOINT} does not answer, {type(error).__name__}: {error}"
+                raise ConnectionError(reason) from error
 
 
 def _fill(

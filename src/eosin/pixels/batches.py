@@ -13,7 +13,7 @@ from eosin.errors import DataError
 from eosin.pixels.acquisition import ACQUISITION, measure
 from eosin.pixels.preprocessing import normalise, view_with_note
 from eosin.pixels.read_ahead import read_ahead
-from eosin.pixels.reading import SkippedFile, read_image
+from eosin.pixels.reading import SkippedFile, image_in_turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -164,14 +164,13 @@ class _Draft:
         """Read a file into its row of every view; of each, the note, or why there is none."""
         path = self.paths[row]
         try:
-            image = read_image(path)
-            if self.alter is not None:
-                image = self.alter(path, image)
+            with image_in_turn(path) as read:
+                image = read if self.alter is None else self.alter(path, read)
+                if self.measures.size:
+                    self.measures[row] = measure(image, path)
+                return [self._write(number, image, row) for number in range(len(self.views))]
         except DataError as error:
             return [SkippedFile.from_error(path, error)] * len(self.views)
-        if self.measures.size:
-            self.measures[row] = measure(image, path)
-        return [self._write(number, image, row) for number in range(len(self.views))]
 
     def finish(self, said: Sequence[list[_Said]]) -> tuple[Batch, ...]:
         """The batch as each view has it, from what ``load`` said of each row."""

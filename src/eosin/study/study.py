@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,18 +15,24 @@ from eosin.data.folder import read_folder
 from eosin.data.synthetic import SyntheticOptions, write_synthetic
 from eosin.errors import ConfigError, EosinError
 from eosin.locks import one_writer
-from eosin.progress import SILENT, Progress
+from eosin.progress import SILENT, Progress, shown
 from eosin.reporting.wording import figure
 from eosin.study.cells import Result, StudyResult, Workshop
-from eosin.study.kept import compare_group, comparison_groups, draw_heatmaps, heatmap_groups
+from eosin.study.kept import (
+    compare_group,
+    comparison_groups,
+    draw_heatmaps,
+    heatmap_groups,
+    report_cell,
+)
 from eosin.study.plan import Cell, plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from eosin.artefacts.manifest import Manifest
     from eosin.data.scan import ReadDataset
+    from eosin.files import StrPath
     from eosin.study.config import StudyFile
 
 
@@ -89,7 +96,9 @@ def _read(study: StudyFile, folder: Path) -> ReadDataset:
     )
 
 
-def run_study(study: StudyFile, folder: Path, *, progress: Progress = SILENT) -> StudyResult:
+def run_study(
+    study: StudyFile, folder: StrPath, *, progress: Progress | bool = SILENT
+) -> StudyResult:
     """Do every cell of a study that is not done yet.
 
     A study stopped at any moment goes on where it was when it is run again; a cell whose
@@ -105,10 +114,11 @@ def run_study(study: StudyFile, folder: Path, *, progress: Progress = SILENT) ->
         DataError: the images cannot be read, or another process is writing there.
         ConfigError: ``folder`` holds a Run, images that are read, or other files of these names.
     """
+    folder = Path(folder)
     inputs = [] if study.config.dataset == "synthetic" else [study.root]
     require_output_folder(folder, STUDY_FILES, inputs=inputs)
     with one_writer(folder, then="then run the same command again: what is finished is kept"):
-        return _run(study, folder, progress)
+        return _run(study, folder, shown(progress))
 
 
 def _run(study: StudyFile, folder: Path, progress: Progress) -> StudyResult:
@@ -123,11 +133,16 @@ def _run(study: StudyFile, folder: Path, progress: Progress) -> StudyResult:
         try:
             result = workshop.do(cell)
         except _FAULTS as error:
-            failures.append((cell, f"{type(error).__name__}: {error}"))
+            failures.append((cell, _reason(error)))
             progress.note(f"{begun} failed: {failures[-1][1]}")
             continue
         results.append(result)
         progress.note(f"{begun}: {_found(result)}")
+    _, unreported = _for_each(
+        [[result] for result in results],
+        lambda cell: report_cell(cell[0], folder),
+        what="report",
+    )
     asked, resamples = study.config.heatmaps, study.config.resamples
     drawn, undrawn = _for_each(
         heatmap_groups(results) if asked else [],
@@ -139,7 +154,7 @@ def _run(study: StudyFile, folder: Path, progress: Progress) -> StudyResult:
         lambda group: compare_group(group, folder, resamples=resamples),
         what="comparison",
     )
-    failures += [*undrawn, *uncompared]
+    failures += [*unreported, *undrawn, *uncompared]
     known = manifest.protocol.patients_known
     patients = len(manifest.patients) if known else 0
     return StudyResult(
@@ -162,5 +177,10 @@ def _for_each(
         try:
             made.append(make(group))
         except _FAULTS as error:
-            failures.append((group[0].cell, f"{what}: {type(error).__name__}: {error}"))
+            failures.append((group[0].cell, f"{what}: {_reason(error)}"))
     return tuple(made), failures
+
+
+def _reason(error: Exception) -> str:
+    """Our own sentence as it stands; what a library says after the kind of its error."""
+    return str(error) if isinstance(error, EosinError) else f"{type(error).__name__}: {error}"

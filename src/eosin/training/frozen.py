@@ -17,9 +17,9 @@ from eosin.networks.tensors import read_tensors, require_sound
 from eosin.networks.torch_engine import TorchEngine
 from eosin.networks.weights import initialise
 from eosin.progress import SILENT, Progress
-from eosin.training.features import FeatureCache, Features, compute_features
+from eosin.training.features import Features, cache_of, compute_features
 from eosin.training.left_out import left_out_note
-from eosin.training.probe import LinearHead, Probe, Weighing, fit_probe
+from eosin.training.probe import LinearHead, Probe, Weighing, fit_probe, locked
 from eosin.training.reference import probed_reference
 from eosin.training.stain_fitting import fallback_notes, fit_stain_step, split_sources
 
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from eosin.pixels.reading import SkippedFile
     from eosin.pixels.stain_sources import ImageStains
     from eosin.training.config import TrainingConfig
-
-_GROUPS = {"slide": "slide", "image": "path"}
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,12 @@ def freeze_images(
         seed=config.seed,
     )
     report = initialise(classifier, config.weights)
-    spec = classifier.spec.preprocessing(size=config.image_size, fit=config.fit)
+    untrained = _untrained_note(classifier)
+    for sentence in untrained:
+        progress.note(sentence)
+    spec = classifier.spec.preprocessing(
+        size=config.image_size, fit=config.fit, normalised=config.normalisation == "backbone"
+    )
     engine = TorchEngine(classifier, device=config.device)
     require_size(classifier, spec.size)
     spec = replace(spec, stain=fit_stain_step(manifest, config, stains=stains))
@@ -95,7 +98,7 @@ def freeze_images(
         manifest.paths,
         engine,
         spec,
-        cache=FeatureCache.of(engine, spec),
+        cache=cache_of(engine, spec),
         batch_size=config.batch_size,
         progress=progress,
         sources=sources,
@@ -114,7 +117,7 @@ def freeze_images(
         skipped=found.skipped,
         computed=found.computed,
         stain_notes=noted(manifest.paths, found.places, found.notes),
-        notes=tuple(fallback_notes(manifest, sources)),
+        notes=(*untrained, *fallback_notes(manifest, sources)),
     )
 
 
@@ -147,7 +150,7 @@ def train_frozen(
     inside, held = place == "train", place == "val"
     if not inside.any():
         raise DataError("the manifest has no training images; make a split with `eosin split`")
-    groups = split.frame[_GROUPS.get(split.protocol.unit, "patient")].to_numpy(dtype=str)
+    groups = split.kept_whole
     probe = fit_probe(
         images.features[inside],
         labels[inside],
@@ -159,7 +162,7 @@ def train_frozen(
         weighing=Weighing(classes=config.class_weights == "balanced", groups=config.patients_alike),
         rule=config.probe_rule,
         seed=config.seed,
-        held=(images.features[held], labels[held]) if held.any() else None,
+        held=(images.features[held], labels[held], groups[held]) if held.any() else None,
     )
     _install_head(images.classifier, probe.head)
     folder.mkdir(parents=True, exist_ok=True)
@@ -179,6 +182,20 @@ def read_head(run: Run) -> LinearHead:
     except KeyError as error:
         raise ModelError(f"{run.weights_path}: {error} missing; train the Run again") from error
     return LinearHead(weight, bias)
+
+
+def _untrained_note(classifier: Classifier) -> tuple[str, ...]:
+    """A sentence on a network whose BatchNorm stands as it was made; none where it has learned."""
+    from torch.nn import BatchNorm2d
+
+    norms = [each for each in classifier.backbone.modules() if isinstance(each, BatchNorm2d)]
+    means = [each.running_mean for each in norms if each.running_mean is not None]
+    if not means or any(bool(mean.any()) for mean in means):
+        return ()
+    return (
+        "The network is frozen and its BatchNorm was never trained: what it sees is drawn at "
+        "random. Take trained weights (--weights), or fine-tune it (--no-freeze).",
+    )
 
 
 def _learned_from(split: Manifest) -> int:
@@ -224,10 +241,10 @@ def _record(
         val_patients=patients("val"),
         patient_pattern=split.patient_pattern,
         temperature=probe.temperature,
-        threshold=probe.threshold,
+        threshold=probe.threshold.value if probe.threshold else None,
         seed=config.seed,
         training=config.model_dump(mode="json"),
-        choices={"strength": probe.strength, "inner_log_loss": losses},
+        choices={"strength": probe.strength, "inner_log_loss": losses, **locked(probe.threshold)},
         initial_weights=images.initial_weights,
         versions=software_versions(),
         weights_sha256=known.weights_sha256 or "",

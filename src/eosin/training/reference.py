@@ -10,7 +10,7 @@ import numpy as np
 from eosin.evaluation.calibration import apply_temperature
 from eosin.networks.run import weights_digest
 from eosin.networks.torch_engine import TorchEngine
-from eosin.training.features import FeatureCache, compute_features
+from eosin.training.features import cache_of, compute_features
 from eosin.trust.reference import Known, answers, learn_features, write_reference
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def probed_reference(
 
 def tuned_reference(
     network: Classifier,
-    images: tuple[Manifest, Manifest],
-    views: tuple[Views, Views],
+    images: tuple[Manifest, Manifest | None],
+    views: tuple[Views, Views | None],
     folder: Path,
     *,
     device: str,
@@ -66,29 +66,30 @@ def tuned_reference(
 
     Args:
         network: as it is kept.
-        images: the training and the validation images.
+        images: the training and the validation images, where there are any.
         views: how the network sees them.
         folder: of the Run, its weights in it.
         device: auto, cpu or cuda.
         temperature: of the logits.
     """
     engine, spec = TorchEngine(network, device=device), views[0].spec
-    cache = FeatureCache.of(engine, spec)
+    cache = cache_of(engine, spec)
+    parts = [(part, view) for part, view in zip(images, views, strict=True) if part and view]
     found = [
         compute_features(part.paths, engine, spec, cache=cache, sources=view.sources)
-        for part, view in zip(images, views, strict=True)
+        for part, view in parts
     ]
-    rows = [part.frame.iloc[each.places] for part, each in zip(images, found, strict=True)]
-    validated = found[1]
+    rows = [part.frame.iloc[each.places] for (part, _), each in zip(parts, found, strict=True)]
     known = learn_features(
         np.concatenate([each.values for each in found]).astype(np.float64),
         np.concatenate([each.measures for each in found]),
         _below(rows),
-        unfitted=np.repeat([False, True], [len(each.places) for each in found]),
+        unfitted=np.repeat([False, True][: len(found)], [len(each.places) for each in found]),
     )
-    chances = apply_temperature(engine.head_logits(validated.values), temperature)
-    told = answers(chances, rows[1], images[1].task.classes)
-    known = replace(known, calibration=told)
+    if len(found) > 1:
+        chances = apply_temperature(engine.head_logits(found[1].values), temperature)
+        told = answers(chances, rows[1], images[0].task.classes)
+        known = replace(known, calibration=told)
     return write_reference(folder, known, weights_sha256=weights_digest(folder))
 
 

@@ -1,1 +1,1 @@
-"""What a Run knows: what is familiar to it, which classes it cannot rule out, when to abstain."""
+"""What a Run knows of itself, and how far its answers can be believed; no torch."""

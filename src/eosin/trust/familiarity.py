@@ -1,9 +1,10 @@
-"""Familiarity: how strange an image's features are, calibrated on patients left out of the fit.
+"""Familiarity: how strange an image is, calibrated on patients left out of the fit.
 
-Features are brought to unit length; the strangeness of an image is the log of its squared
-Mahalanobis distance to the mean of all patients, under a covariance that is shrunk towards a round
-one, so that what leaves the space of the known patients counts most (Lee et al. 2018; Wang et al.
-2022). Each patient has one weight. Distances to nearest neighbours were tried and tell less.
+Features are brought to unit length; their strangeness is the log of the squared Mahalanobis
+distance to the mean of all patients, under a covariance that is shrunk towards a round one, so that
+what leaves the space of the known patients counts most (Lee et al. 2018; Wang et al. 2022). To it
+is added the same of stain and sharpness, which a network may have learnt to overlook. Each patient
+has one weight. Distances to nearest neighbours were tried and tell less.
 """
 
 from __future__ import annotations
@@ -25,6 +26,29 @@ _MOST_IMAGES: Final = 1_200  # that a fit takes
 _PARTS: Final = 25  # in which patients are left out where there are more
 _TAIL: Final = 0.1
 _KNOTS: Final = 64
+_LOOKED_AT: Final = slice(4, 16)  # of the measures: sharpness, stain vectors, how much of each
+_LOGS: Final = slice(7, None)  # of these: amounts
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """How the images of known patients look in pixels: sharpness and stain.
+
+    Attributes:
+        mean, scale: of each measure, shape (names,).
+        precision: the inverse of their shrunk correlation, shape (names, names).
+    """
+
+    mean: Floats
+    scale: Floats
+    precision: Floats
+
+    def strangeness(self, measures: Floats) -> Floats:
+        """Log squared Mahalanobis distance over the names, shape (n,)."""
+        away = (_looked_at(measures) - self.mean) / self.scale
+        away = np.where(np.isfinite(away), away, 0.0)  # pale tissue has no stain to tell
+        distance = np.einsum("ni,ij,nj->n", away, self.precision, away)
+        return np.asarray(np.log(distance / len(self.mean) + 1e-9))
 
 
 @dataclass(frozen=True)
@@ -36,20 +60,23 @@ class Space:
         axes: the directions in which they vary most, orthonormal, shape (axes, channels).
         variances: along these, shrunk, shape (axes,).
         rest: the variance in every other direction.
+        appearance: what is familiar in pixels.
     """
 
     mean: Floats
     axes: Floats
     variances: Floats
     rest: float
+    appearance: Appearance
 
-    def strangeness(self, features: Floats) -> Floats:
-        """Log squared Mahalanobis distance over the channels, shape (n,), of (n, channels)."""
+    def strangeness(self, features: Floats, measures: Floats) -> Floats:
+        """Of features (n, channels) and measures (n, names), shape (n,)."""
         away = _unit(features) - self.mean
         along = away @ self.axes.T
         off = np.maximum((away**2).sum(axis=1) - (along**2).sum(axis=1), 0)
         distance = (along**2 / self.variances).sum(axis=1) + off / self.rest
-        return np.asarray(np.log(distance / len(self.mean) + 1e-12))
+        own = np.asarray(np.log(distance / len(self.mean) + 1e-12))
+        return np.asarray(own + self.appearance.strangeness(measures))
 
 
 @dataclass(frozen=True)
@@ -84,8 +111,8 @@ class Shares:
         return np.where(strangeness > self.tail, predicted, np.maximum(inside, _TAIL))
 
 
-def fit_space(features: Floats, patient: Ints) -> Space:
-    """The space of features (n, channels) of patients numbered by ``patient``, shape (n,)."""
+def fit_space(features: Floats, measures: Floats, patient: Ints) -> Space:
+    """Of features (n, channels), measures (n, names), and the number of each image's patient."""
     kept = _thinned(patient)
     known, weights = _unit(features[kept]), patient_weights(patient[kept])
     mean = weights @ known
@@ -93,17 +120,18 @@ def fit_space(features: Floats, patient: Ints) -> Space:
     total = float((spread**2).sum()) / known.shape[1] + 1e-12
     count = min(_MOST_AXES, _MOST_VALUES // known.shape[1], *(side - 1 for side in spread.shape))
     values, axes = _principal(spread, max(count, 1))
-    return Space(mean, axes, (1 - _SHRINK) * values + _SHRINK * total, _SHRINK * total)
+    shrunk = (1 - _SHRINK) * values + _SHRINK * total
+    return Space(mean, axes, shrunk, _SHRINK * total, _fit_appearance(measures, patient))
 
 
-def left_out_strangeness(features: Floats, patient: Ints, asked: Bools) -> Floats:
+def left_out_strangeness(features: Floats, measures: Floats, patient: Ints, asked: Bools) -> Floats:
     """The strangeness of the ``asked`` images, each patient scored against the others alone."""
     found = np.full(len(features), np.nan)
     names = np.random.default_rng(0).permutation(np.unique(patient[asked]))
     for part in np.array_split(names, min(len(names), _PARTS)):
         held = np.isin(patient, part)
-        space = fit_space(features[~held], patient[~held])
-        found[held & asked] = space.strangeness(features[held & asked])
+        space, own = fit_space(features[~held], measures[~held], patient[~held]), held & asked
+        found[own] = space.strangeness(features[own], measures[own])
     return found[asked]
 
 
@@ -133,6 +161,26 @@ def patient_weights(patient: Ints) -> Floats:
 def numbered(patients: Texts) -> Ints:
     """A number for each distinct patient, shape (n,)."""
     return np.unique(patients, return_inverse=True)[1].astype(np.int64)
+
+
+def _fit_appearance(measures: Floats, patient: Ints) -> Appearance:
+    values, weights = _looked_at(measures), patient_weights(patient)
+    known = np.isfinite(values)
+    share = weights[:, None] * known
+    total = np.maximum(share.sum(axis=0), 1e-12)
+    filled = np.where(known, values, 0.0)
+    mean = (share * filled).sum(axis=0) / total
+    scale = np.sqrt((share * (filled - mean) ** 2).sum(axis=0) / total) + 1e-6
+    away = np.where(known, (filled - mean) / scale, 0.0)
+    spread = (away * weights[:, None]).T @ away
+    precision = np.linalg.inv((1 - _SHRINK) * spread + _SHRINK * np.eye(len(mean)))
+    return Appearance(mean, scale, np.asarray(precision, np.float64))
+
+
+def _looked_at(measures: Floats) -> Floats:
+    values = measures[:, _LOOKED_AT].copy()
+    values[:, _LOGS] = np.log(np.maximum(values[:, _LOGS], 0.01))
+    return values
 
 
 def _thinned(patient: Ints) -> Ints:

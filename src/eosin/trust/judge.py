@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from eosin.networks.run import Run
     from eosin.trust.reference import Known
 
-CANNOT_TELL: Final = "This Run has no reference of its own patients: it cannot tell the unfamiliar."
+CANNOT_TELL: Final = (
+    "This Run knows no features of its own patients: it cannot tell the unfamiliar."
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Judge:
         Raises:
             ModelError: a reference is of another network.
         """
-        shares = [known.familiarity(features(run)) for run, known in self._each()]
+        shares = [known.familiarity(features(run), measures) for run, known in self._each()]
         told = [share for share in shares if share is not None]
         mean = np.mean(told, axis=0) if told else None
         flagged = [known.flags(measures) for known in self.known.values()]

@@ -5,6 +5,7 @@ It is used without torch: the record says what it is, ``reference.safetensors`` 
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from eosin.trust.acquisition import flags_of, learn_acquisition
 from eosin.trust.conformal import Calibration
 from eosin.trust.familiarity import (
     FEWEST_PATIENTS,
+    Appearance,
     Shares,
     Space,
     calibrate,
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 _MOST_ANSWERS = 20_000  # images that calibrate sets, evenly spread
+_LOOKED_AT = 12  # measures of pixels that familiarity takes in
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,8 @@ class Known:
     calibration: Calibration | None = None
     source: Literal["validation", "cross-validation", "out-of-fold"] = "validation"
 
-    def familiarity(self, features: Floats) -> Floats | None:
-        """Of pooled features (n, channels), shape (n,); None where it cannot tell.
+    def familiarity(self, features: Floats, measures: Floats) -> Floats | None:
+        """Of pooled features (n, channels) and measures (n, names); None where it cannot tell.
 
         Raises:
             ModelError: the features are not those of the network that it was learnt with.
@@ -79,7 +82,7 @@ class Known:
                 f"the reference knows {len(self.space.mean)} features and the network gives "
                 f"{features.shape[1]}: it is of another network; train the Run again"
             )
-        return self.shares.familiarity(self.space.strangeness(features))
+        return self.shares.familiarity(self.space.strangeness(features, measures))
 
     def flags(self, measures: Floats) -> list[tuple[Flag, ...]]:
         """Of each row of ``measures`` (n, names), what of its acquisition is out of the common."""
@@ -103,8 +106,9 @@ def learn_features(
     acquisition = learn_acquisition(measures, patient, rows)
     if len(np.unique(patient)) < FEWEST_PATIENTS or not unfitted.any():
         return Known(acquisition=acquisition)
-    shares = calibrate(left_out_strangeness(features, patient, unfitted), patient[unfitted])
-    return Known(fit_space(features, patient), shares, acquisition)
+    found = left_out_strangeness(features, measures, patient, unfitted)
+    shares = calibrate(found, patient[unfitted])
+    return Known(fit_space(features, measures, patient), shares, acquisition)
 
 
 def answers(probabilities: Floats, rows: pd.DataFrame, classes: tuple[str, ...]) -> Calibration:
@@ -161,10 +165,12 @@ def load_reference(run: Run) -> Known | None:
     said = run.record.reference
     if said is None:
         return None
-    run.require_files()
     path = run.folder / REFERENCE_NAME
     try:
-        known = _known(said, load(path.read_bytes()), len(run.record.task.classes))
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != said.sha256:
+            raise ModelError(f"{path}: changed since run.json was written; train the Run again")
+        known = _known(said, load(data), len(run.record.task.classes))
     except (SafetensorError, KeyError, ValueError, OSError) as error:
         reason = " ".join(str(error).split())
         raise ModelError(
@@ -181,6 +187,8 @@ def _arrays(known: Known) -> Arrays:
             "familiarity.mean": space.mean.astype(np.float32),
             "familiarity.axes": np.ascontiguousarray(space.axes, np.float32),
             "familiarity.variances": np.append(space.variances, space.rest),
+            "familiarity.looks": np.stack([space.appearance.mean, space.appearance.scale]),
+            "familiarity.precision": space.appearance.precision,
             "familiarity.knots": shares.knots,
             "familiarity.shares": shares.shares,
         }
@@ -220,15 +228,18 @@ def _known(said: Reference, arrays: Arrays, classes: int) -> Known:
 
 
 def _familiarity(said: Familiarity, arrays: Arrays) -> tuple[Space, Shares]:
-    mean, axes, variances, knots, reach = (
+    mean, axes, variances, looks, precision, knots, reach = (
         arrays[f"familiarity.{name}"].astype(np.float64)
-        for name in ("mean", "axes", "variances", "knots", "shares")
+        for name in ("mean", "axes", "variances", "looks", "precision", "knots", "shares")
     )
     if mean.shape != (said.channels,) or axes.shape != (len(variances) - 1, said.channels):
         raise ValueError(f"{len(mean)} features and axes {axes.shape}, want {said.channels}")
     if knots.shape != reach.shape or variances.min() <= 0 or (np.diff(knots) < 0).any():
         raise ValueError("familiarity.variances, knots or shares are no such values")
+    if looks.shape != (2, len(precision)) or precision.shape != (_LOOKED_AT,) * 2:
+        raise ValueError(f"familiarity.looks {looks.shape} and precision {precision.shape}")
+    appearance = Appearance(looks[0], looks[1], precision)
     return (
-        Space(mean, axes, variances[:-1], float(variances[-1])),
+        Space(mean, axes, variances[:-1], float(variances[-1]), appearance),
         Shares(knots, reach, said.tail, said.tail_scale, said.patients, said.images),
     )
