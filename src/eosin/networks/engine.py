@@ -98,9 +98,10 @@ def open_engine(
 
 def open_weights(path: Path, record: RunRecord, *, device: str = "auto") -> TorchEngine:
     """Load PyTorch weights; ModelError where they do not fit the record."""
-    from eosin.networks.classifier import build_classifier, read_weights
+    from eosin.networks.classifier import build_classifier, read_spec, read_weights
 
-    classifier = build_classifier(record.backbone, classes=len(record.task.classes))
+    backbone = read_spec(path) or record.backbone
+    classifier = build_classifier(backbone, classes=len(record.task.classes))
     read_weights(classifier, path)
     return TorchEngine(classifier, device=device)
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from eosin.errors import ModelError
+from eosin.errors import ModelError, first_ten
 from eosin.networks.backbones import INCEPTION_HER2
 from eosin.networks.engine import open_weights
+from eosin.networks.published import HUB, WEIGHTS, find_file, read_weights_file
 from eosin.networks.tensors import read_tensors, set_tensors
+from eosin.networks.transformers_layout import is_transformers_layout, to_timm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,8 +46,9 @@ def initialise(classifier: Classifier, source: str) -> WeightsReport:
     Args:
         classifier: the network, as ``build_classifier`` made it.
         source: ``"none"`` leaves it random; ``"imagenet"`` takes ``<timm name>.safetensors`` from
-            the folder that EOSIN_WEIGHTS names, or else downloads through timm; anything else is
-            the path of a safetensors file in timm's key layout.
+            the folder that EOSIN_WEIGHTS names, or else downloads through timm; of an encoder or
+            another published network, the weights that it is published with; anything else is the
+            path of a safetensors file in timm's key layout, or in transformers' for its ViTs.
 
     Raises:
         ModelError: the source cannot be had, or does not fill the whole backbone. Random weights
@@ -54,6 +57,8 @@ def initialise(classifier: Classifier, source: str) -> WeightsReport:
     if source == "none":
         return WeightsReport("random weights", loaded=0)
     name = classifier.spec.timm_name
+    if classifier.spec.origin:
+        return _initialise_published(classifier, source)
     if source == "imagenet" and name == INCEPTION_HER2:
         raise ModelError(f"{name!r} has no ImageNet weights; train it from scratch: --weights none")
     path = weights_file(classifier.spec, source)
@@ -65,6 +70,44 @@ def initialise(classifier: Classifier, source: str) -> WeightsReport:
     tag = str(getattr(classifier.backbone, "pretrained_cfg", {}).get("tag", ""))
     found = f"ImageNet weights, timm hub, {name.partition('.')[0]}.{tag}"
     return _fill(classifier, _download(name), source=found, place=f"timm's hub ({name})")
+
+
+def _initialise_published(classifier: Classifier, source: str) -> WeightsReport:
+    """Every tensor of the file set and every tensor of the network set by it, or ModelError."""
+    spec = classifier.spec
+    known = spec.encoder
+    path, found = weights_file(spec, source), "file {name}"
+    if path is not None and source == "imagenet" and known:
+        found = f"file {{name}} of {WEIGHTS_SETTING}"
+    if path is None:
+        path, found = _from_hub(spec), "{name} from the hub, commit {commit}"
+    said = found.format(name=path.name, commit=path.parent.name[:12])
+    licence = f"; licence {known.licence} ({known.page})" if known else f"; {spec.origin}"
+    tensors = read_weights_file(path)
+    if is_transformers_layout(tensors):
+        grid = classifier.backbone.patch_embed
+        tensors = to_timm(tensors, patches=int(grid.num_patches))  # type: ignore[union-attr,arg-type]
+    return _fill(classifier, tensors, source=f"{spec.name}, {said}{licence}", place=str(path))
+
+
+def _from_hub(spec: BackboneSpec) -> Path:
+    known = spec.encoder
+    gated = known.page if known and known.gated else ""
+    revision = known.revision if known else ""
+    for name in WEIGHTS:
+        try:
+            path = find_file(spec.origin, name, revision=revision, gated=gated)
+        except ModelError as error:
+            here = f"{WEIGHTS_SETTING} or give a file with --weights PATH"
+            raise ModelError(
+                f"no weights of {spec.name!r}: {error}. Or put {spec.name}.safetensors into the "
+                f"folder that you name in {here}"
+            ) from error
+        if path is not None:
+            return path
+    raise ModelError(
+        f"{spec.origin} holds none of {', '.join(WEIGHTS)}; give a file: --weights PATH"
+    )
 
 
 def load_classifier(run: Run, *, device: str = "cpu") -> Classifier:
@@ -96,7 +139,11 @@ def weights_file(spec: BackboneSpec, source: str) -> Path | None:
     """
     if source == "none":
         return None
-    return _local_file(spec.timm_name) if source == "imagenet" else Path(source).expanduser()
+    if source != "imagenet":
+        return Path(source).expanduser()
+    if spec.origin and not spec.origin.startswith(HUB):
+        return find_file(spec.origin, WEIGHTS[0])
+    return _local_file(spec.timm_name)
 
 
 def _local_file(name: str) -> Path | None:
@@ -132,10 +179,16 @@ def _fill(
     # Files written by old PyTorch lack the step counters, and nothing reads them afterwards.
     counters = {name: before[name] for name in before if name.endswith("num_batches_tracked")}
     own = {name: tensors[name] for name in before.keys() & tensors.keys()}
+    unexpected = _unexpected(classifier, tensors.keys() - before.keys())
+    strict = dict.fromkeys(unexpected, torch.empty(0)) if classifier.spec.origin else {}
     fix = "want a whole file in timm's key layout; it and --backbone belong together"
-    set_tensors(backbone, {**counters, **own}, place, name=classifier.spec.name, fix=fix)
+    set_tensors(backbone, {**counters, **own, **strict}, place, name=classifier.spec.name, fix=fix)
     after = backbone.state_dict()
-    changed = sum(not torch.equal(before[name], after[name]) for name in own)
+    kept = [name for name in own if torch.equal(before[name], after[name])]
+    drawn = [name for name in kept if before[name].unique().numel() > 2]  # the others begin at 0, 1
+    if drawn and classifier.spec.origin:
+        raise ModelError(f"{place}: {first_ten(drawn)} still at their random values; {fix}")
+    changed = len(own) - len(kept)
     if not changed:
         raise ModelError(
             f"{place}: of {len(own)} tensors 0 changed; the file holds untrained weights"
@@ -144,7 +197,7 @@ def _fill(
         source=source,
         loaded=len(own),
         missing=tuple(sorted(before.keys() - own.keys())),
-        unexpected=_unexpected(classifier, tensors.keys() - before.keys()),
+        unexpected=unexpected,
         changed=changed,
     )
 
