@@ -20,6 +20,7 @@ from eosin.cli import (
     data,
     demo,
     doctor,
+    encoders,
     ensemble,
     evaluate,
     explain,
@@ -66,6 +67,7 @@ app.command()(study.study)
 app.command()(ensemble.ensemble)
 app.command()(demo.demo)
 app.command()(doctor.doctor)
+app.command()(encoders.encoders)
 
 
 def _print_version(asked: bool) -> None:

@@ -15,10 +15,10 @@ def train(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of the Run.")],
     config: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Settings.")] = None,
     backbone: Annotated[
-        str | None, typer.Option(help="A timm name, a name of the study, or inception_her2.")
+        str | None, typer.Option(help="A timm name, one of `eosin encoders`, hf-hub:OWNER/NAME, a folder.")
     ] = None,
     weights: Annotated[
-        str | None, typer.Option(help="imagenet, none, or a safetensors file.")
+        str | None, typer.Option(help="imagenet (of an encoder: its own), none, or a safetensors file.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
     batch_size: Annotated[int | None, typer.Option(min=1)] = None,
@@ -57,6 +57,7 @@ def train(
     from eosin.artefacts.manifest import read_manifest
     from eosin.artefacts.outputs import RUN_FILES, require_output_folder
     from eosin.cli.console import finish, print_protocol, say, showing, stoppable
+    from eosin.cli.encoders import say_licence
     from eosin.networks.run import ERRORS_NAME
     from eosin.training.config import TrainingConfig, read_config
     from eosin.training.train import train as train_run
@@ -81,6 +82,7 @@ def train(
             "track": track,
         }
     )
+    say_licence(settings.backbone)
     print_protocol(images.protocol)
     held = _fold(fold)
     again = "run the same command with --resume"

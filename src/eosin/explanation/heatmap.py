@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from eosin.pixels.stain_normalizer import Source
 
 Method = Literal[
-    "gradcam", "gradcam++", "hirescam", "layercam", "eigencam", "scorecam", "ablationcam"
+    *("auto", "gradcam", "gradcam++", "hirescam", "layercam", "eigencam", "scorecam", "ablationcam")
 ]
 METHODS: tuple[Method, ...] = get_args(Method)
+EXACT = "exact"  # what ``"auto"`` draws of a transformer whose logits are sums over patches
 METHOD_NAMES: dict[str, str] = {
+    EXACT: "Exact patch terms",
     "gradcam": "Grad-CAM",
     "gradcam++": "Grad-CAM++",
     "hirescam": "HiResCAM",
@@ -60,6 +62,9 @@ class Heatmap:
             the patient is not known.
         source: the stain that the network's preprocessing brought the image from, where it goes
             by patient.
+        terms: of an exact map, each patch's term of the target's logit (h, w), of either sign.
+        unexplained: of an exact map, the share of the logit that comes from no patch, 0 to 1.
+        rest: of an exact map, what the terms leave of the logit.
     """
 
     method: str
@@ -72,6 +77,16 @@ class Heatmap:
     raw: FloatMap
     seen: bool | None = None
     source: Source | None = None
+    terms: FloatMap | None = None
+    rest: float | None = None
+    unexplained: float | None = None
+
+    @property
+    def beside(self) -> str:
+        """What must be read with the map, where it is exact: how much it leaves out."""
+        if self.unexplained is None:
+            return ""
+        return f"{self.unexplained:.0%} of what moves the score comes from no patch"
 
     @property
     def probability(self) -> float:

@@ -22,8 +22,8 @@ from eosin.artefacts.preprocessing import (
     Preprocessing,
 )
 from eosin.errors import ConfigError, ModelError
-from eosin.networks.encoders import ENCODERS, Arguments, Encoder, Pooling
-from eosin.networks.published import HUB, read_design
+from eosin.networks.encoders import ENCODERS, HUB, Arguments, Encoder, Pooling, find_encoder
+from eosin.networks.published import read_design
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -131,8 +131,9 @@ def resolve_backbone(name: str) -> BackboneSpec:
     wanted = name.strip().lower()
     if wanted == INCEPTION_HER2:
         return BackboneSpec(INCEPTION_HER2, 299, IMAGENET_MEAN, IMAGENET_STD, "InceptionHER2")
-    if wanted in ENCODERS:
-        return _of_encoder(ENCODERS[wanted])
+    encoder = find_encoder(name)
+    if encoder is not None:
+        return _of_encoder(encoder)
     if wanted.startswith(HUB) or (Path(name).expanduser() / "config.json").is_file():
         return _published(name.strip())
     timm_name, _ = STUDY_BACKBONES.get(wanted, (name.strip(), 0))
@@ -177,11 +178,7 @@ def _of_encoder(encoder: Encoder) -> BackboneSpec:
 
 
 def _published(origin: str) -> BackboneSpec:
-    """Of the hub or a folder; an encoder of the table by its hub's name is what the table says."""
-    repository = origin.removeprefix(HUB).lower()
-    known = [encoder for encoder in ENCODERS.values() if encoder.hub.lower() == repository]
-    if known:
-        return _of_encoder(known[0])
+    """Of the hub or a folder."""
     origin = origin if origin.startswith(HUB) else str(Path(origin).expanduser().absolute())
     design = read_design(origin)
     return BackboneSpec(

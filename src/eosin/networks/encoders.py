@@ -16,6 +16,7 @@ from eosin.artefacts.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Interpola
 Pooling: TypeAlias = Literal["timm", "cls", "cls+mean"]
 Arguments: TypeAlias = tuple[tuple[str, float | bool | str], ...]
 
+HUB = "hf-hub:"  # before OWNER/NAME
 _NC, _ND = "non-commercial", "CC-BY-NC-ND-4.0"
 _HALF: Triple = (0.5, 0.5, 0.5)
 # SwiGLU as timm packs it, its width as DINOv2 counts it; ``swiglu`` stands for classes of timm's.
@@ -48,6 +49,14 @@ class Encoder:
     def page(self) -> str:
         """Where its card is, and where access is asked for."""
         return f"https://huggingface.co/{self.hub}"
+
+    @property
+    def design(self) -> str:
+        """As papers write it, e.g. ``"ViT-L/16"``, with the number of its registers."""
+        _, side, patch, *_ = self.architecture.split("_")
+        letter = side[0] if side == "giant" else side[0].upper()
+        pixels = dict(self.arguments).get("patch_size", patch.removeprefix("patch"))
+        return f"ViT-{letter}/{pixels}" + (f" reg{self.registers}" if self.registers else "")
 
 
 _VIRCHOW = Encoder(
@@ -252,3 +261,11 @@ ENCODERS: dict[str, Encoder] = {
         ),
     )
 }
+
+
+def find_encoder(name: str) -> Encoder | None:
+    """The encoder of a name, or of ``"hf-hub:OWNER/NAME"``; None where the table has none."""
+    wanted = name.strip().lower()
+    repository = wanted.removeprefix(HUB)
+    of_hub = (e for e in ENCODERS.values() if e.hub.lower() == repository != wanted)
+    return ENCODERS.get(wanted) or next(of_hub, None)

@@ -6,7 +6,9 @@ Only ``config.json``, ``preprocessor_config.json`` and weights are read; code is
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,14 +17,16 @@ from pydantic import ValidationError
 from eosin.artefacts.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Triple
 from eosin.errors import ModelError
 
+from eosin.networks.encoders import HUB
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
 
-    from eosin.networks.encoders import Arguments, Pooling
+    from eosin.networks.encoders import Arguments, Encoder, Pooling
 
-HUB = "hf-hub:"
+WEIGHTS_SETTING = "EOSIN_WEIGHTS"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the second on the hub only
 _OF_TRANSFORMERS = ("vit", "dinov2", "dinov2_with_registers")
 _PILLOW: dict[object, Interpolation] = {2: "bilinear", 3: "bicubic"}  # as transformers counts them
@@ -98,6 +102,33 @@ def find_file(origin: str, name: str, *, revision: str = "", gated: str = "") ->
             f"{repository}: {name} cannot be had from the hub ({type(error).__name__}: "
             f"{str(error).splitlines()[0] if str(error) else ''}); its page is {page}"
         ) from error
+
+
+def local_file(name: str) -> Path | None:
+    """``NAME.safetensors`` of the folder that EOSIN_WEIGHTS names; None where there is none.
+
+    Raises:
+        ModelError: EOSIN_WEIGHTS names no folder.
+    """
+    folder = os.environ.get(WEIGHTS_SETTING, "")
+    if not folder:
+        return None
+    if not Path(folder).is_dir():
+        raise ModelError(f"{WEIGHTS_SETTING}={folder}: no such folder; mend or unset it")
+    candidates = (Path(folder) / f"{stem}.safetensors" for stem in (name, name.partition(".")[0]))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def file_at_hand(encoder: Encoder) -> Path | None:
+    """The weights of an encoder where no download is needed: local, or kept by the hub's client."""
+    path = local_file(encoder.name)
+    if path is not None or find_spec("huggingface_hub") is None:
+        return path
+    from huggingface_hub import try_to_load_from_cache
+
+    wanted = encoder.revision or None
+    kept = (try_to_load_from_cache(encoder.hub, name, revision=wanted) for name in WEIGHTS)
+    return next((Path(path) for path in kept if isinstance(path, str)), None)
 
 
 def read_weights_file(path: Path) -> dict[str, Tensor]:

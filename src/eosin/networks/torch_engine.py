@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from eosin.networks.graphs import Split
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class TorchMaps:
-    """Grad-CAM maps of a batch; other methods make theirs of the ``response``."""
+    """Maps of a batch; other methods make theirs of the ``response``."""
 
     classifier: Classifier
     response: Response
@@ -36,12 +38,20 @@ class TorchMaps:
         """Maps (n, h, w), at least 0, of one class index an image (n,)."""
         import torch
 
-        from eosin.networks.cam import grad_cam
+        from eosin.networks.cam import best_map
 
         chosen = torch.from_numpy(targets).to(self.response.logits.device)
-        maps = grad_cam(self.classifier, self.response, chosen)
+        maps = best_map(self.classifier, self.response, chosen)
         raw: Floats32 = maps.float().cpu().numpy()
         return raw
+
+    @property
+    def split(self) -> Split | None:
+        """The logits as sums over patches and a rest; None where they are none."""
+        found = self.response.split
+        if found is None:
+            return None
+        return Split(found.patches.float().cpu().numpy(), found.rest.float().cpu().numpy())
 
 
 class TorchEngine:

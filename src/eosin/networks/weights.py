@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +10,15 @@ import torch
 
 from eosin.errors import ModelError, first_ten
 from eosin.networks.backbones import INCEPTION_HER2
+from eosin.networks.encoders import HUB
 from eosin.networks.engine import open_weights
-from eosin.networks.published import HUB, WEIGHTS, find_file, read_weights_file
+from eosin.networks.published import (
+    WEIGHTS,
+    WEIGHTS_SETTING,
+    find_file,
+    local_file,
+    read_weights_file,
+)
 from eosin.networks.tensors import read_tensors, set_tensors
 from eosin.networks.transformers_layout import is_transformers_layout, to_timm
 
@@ -22,8 +28,6 @@ if TYPE_CHECKING:
     from eosin.networks.backbones import BackboneSpec
     from eosin.networks.classifier import Classifier
     from eosin.networks.run import Run
-
-WEIGHTS_SETTING = "EOSIN_WEIGHTS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,17 +147,7 @@ def weights_file(spec: BackboneSpec, source: str) -> Path | None:
         return Path(source).expanduser()
     if spec.origin and not spec.origin.startswith(HUB):
         return find_file(spec.origin, WEIGHTS[0])
-    return _local_file(spec.timm_name)
-
-
-def _local_file(name: str) -> Path | None:
-    folder = os.environ.get(WEIGHTS_SETTING, "")
-    if not folder:
-        return None
-    if not Path(folder).is_dir():
-        raise ModelError(f"{WEIGHTS_SETTING}={folder}: no such folder; mend or unset it")
-    candidates = (Path(folder) / f"{stem}.safetensors" for stem in (name, name.partition(".")[0]))
-    return next((path for path in candidates if path.is_file()), None)
+    return local_file(spec.timm_name)
 
 
 def _download(name: str) -> dict[str, torch.Tensor]:
