@@ -220,7 +220,7 @@ def audit_manifest(
         patients=len(manifest.patients) if known else None,
         dataset=manifest.dataset,
         protocol=manifest.protocol,
-        duplicates=_duplicates(_audited_images(manifest), readable),
+        duplicates=_duplicates(_audited_images(manifest), readable, workers),
         crossing_patients=manifest.crossing_patients() if known else (),
         patients_with_several_labels=_several_labels(manifest) if known else (),
         balance=balance_of(manifest),
@@ -230,12 +230,16 @@ def audit_manifest(
 
 
 def _duplicates(
-    images: Sequence[AuditedImage], readable: Sequence[tuple[int, Fingerprint]]
+    images: Sequence[AuditedImage],
+    readable: Sequence[tuple[int, Fingerprint]],
+    workers: int | None,
 ) -> tuple[DuplicatePair, ...]:
     rows = [images[row] for row, _ in readable]
     prints = [item for _, item in readable]
     pairs = [_equal_pair(rows[first], rows[second]) for first, second in equal_pictures(prints)]
-    matches = find_near_duplicates(prints, lambda index: read_image(Path(rows[index].path)))
+    matches = find_near_duplicates(
+        prints, lambda index: read_image(Path(rows[index].path)), workers=workers
+    )
     pairs.extend(
         DuplicatePair(
             a=rows[match.first],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,39 +24,50 @@ class FieldOverlap:
     share: float  # part of the picture that lies in both, 0 to 1
 
 
-def field_overlap(first: UInt8Image, second: UInt8Image) -> FieldOverlap:
-    """Shift one RGB image onto the other (phase correlation) and compare their detail.
-
-    Both are brought to the size of the smaller, at most 160 pixels long. Brightness, contrast
-    and slow shading do not count; a shift of up to about half the picture is found.
-    """
-    import cv2
-
-    size = _common_size(first, second)
-    one, two = _detail(first, size), _detail(second, size)
-    shift, _ = cv2.phaseCorrelate(one, two, cv2.createHanningWindow(size, cv2.CV_32F))
-    move = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float32)
-    back = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    aligned = cv2.warpAffine(two, move, size, flags=back)
-    shared = cv2.warpAffine(np.ones_like(two), move, size, flags=back) > 0.999
-    if shared.mean() < 0.05:
-        return FieldOverlap(agreement=0.0, share=0.0)
-    agreement = _correlation(one[shared], aligned[shared].astype(np.float32))
-    return FieldOverlap(agreement=agreement, share=float(shared.mean()))
-
-
-def _common_size(first: UInt8Image, second: UInt8Image) -> tuple[int, int]:
-    """Width and height, in pixels, that both pictures are brought to."""
-    smaller = min((first.shape[:2], second.shape[:2]), key=max)
-    scale = min(1.0, _LONG_SIDE / max(smaller))
-    height, width = (max(8, round(side * scale)) for side in smaller)
-    return width, height
-
-
-def _detail(image: UInt8Image, size: tuple[int, int]) -> Floats32:
+def close_up(image: UInt8Image) -> UInt8Image:
+    """All of an RGB image that is compared: grey (height, width), at most 160 pixels long."""
     import cv2
 
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    scale = min(1.0, _LONG_SIDE / max(grey.shape))
+    size = (max(8, round(grey.shape[1] * scale)), max(8, round(grey.shape[0] * scale)))
+    return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def field_overlap(
+    first: UInt8Image, second: UInt8Image, *, least_share: float = 0.05
+) -> FieldOverlap:
+    """Shift one close-up onto the other (phase correlation) and compare their detail.
+
+    Brightness, contrast and slow shading do not count; a shift of up to about half the picture is
+    found.
+
+    Args:
+        first: as ``close_up`` gives it.
+        second: as well; the larger is brought to the size of the smaller.
+        least_share: where less is shared, the agreement is 0 and not looked for.
+    """
+    import cv2
+
+    height, width = min((first.shape, second.shape), key=max)
+    size = (width, height)
+    one, two = _detail(first, size), _detail(second, size)
+    (x, y), _ = cv2.phaseCorrelate(one, two, cv2.createHanningWindow(size, cv2.CV_32F))
+    # Pixels whose place in the other picture lies wholly within it.
+    rows = slice(max(0, math.ceil(-y)), height - max(0, math.ceil(y)))
+    columns = slice(max(0, math.ceil(-x)), width - max(0, math.ceil(x)))
+    share = one[rows, columns].size / one.size
+    if share < max(least_share, 1 / one.size):
+        return FieldOverlap(agreement=0.0, share=share)
+    back = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    aligned = cv2.warpAffine(two, np.array([[1, 0, x], [0, 1, y]], np.float32), size, flags=back)
+    agreement = _correlation(one[rows, columns], np.asarray(aligned[rows, columns], np.float32))
+    return FieldOverlap(agreement=agreement, share=share)
+
+
+def _detail(grey: UInt8Image, size: tuple[int, int]) -> Floats32:
+    import cv2
+
     small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     slow = cv2.GaussianBlur(small, (0, 0), max(size) * _DETAIL)
     return (small - slow).astype(np.float32)
