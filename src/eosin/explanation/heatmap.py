@@ -45,6 +45,20 @@ def require_method(name: str) -> Method:
 
 
 @dataclass(frozen=True, eq=False)
+class Terms:
+    """A logit as a sum: that of ``patches``, and ``rest``."""
+
+    patches: FloatMap  # each patch's term (h, w), of either sign
+    rest: float  # what no patch explains
+
+    @property
+    def unexplained(self) -> float:
+        """The size of the rest as a share of the sizes of all terms together, 0 to 1."""
+        rest = abs(self.rest)
+        return rest / max(rest + float(np.abs(self.patches).sum()), 1e-30)
+
+
+@dataclass(frozen=True, eq=False)
 class Heatmap:
     """Where a network found its evidence for one class.
 
@@ -62,9 +76,7 @@ class Heatmap:
             the patient is not known.
         source: the stain that the network's preprocessing brought the image from, where it goes
             by patient.
-        terms: of an exact map, each patch's term of the target's logit (h, w), of either sign.
-        unexplained: of an exact map, the share of the logit that comes from no patch, 0 to 1.
-        rest: of an exact map, what the terms leave of the logit.
+        exact: what it is the positive part of, where the target's logit is a sum over patches.
     """
 
     method: str
@@ -77,16 +89,14 @@ class Heatmap:
     raw: FloatMap
     seen: bool | None = None
     source: Source | None = None
-    terms: FloatMap | None = None
-    rest: float | None = None
-    unexplained: float | None = None
+    exact: Terms | None = None
 
     @property
     def beside(self) -> str:
         """What must be read with the map, where it is exact: how much it leaves out."""
-        if self.unexplained is None:
+        if self.exact is None:
             return ""
-        return f"{self.unexplained:.0%} of what moves the score comes from no patch"
+        return f"{self.exact.unexplained:.0%} of what moves the score comes from no patch"
 
     @property
     def probability(self) -> float:

@@ -43,17 +43,6 @@ class Split:
     patches: Pixels  # terms of either sign (n, classes, h, w)
     rest: Pixels  # what no patch explains (n, classes)
 
-    def unexplained(self, targets: Ints) -> Floats:
-        """What part of all that moves the logit of one class an image comes from no patch (n,).
-
-        The size of the rest by itself and the sizes of all patches' terms together, 0 to 1.
-        """
-        rows = np.arange(len(targets))
-        rest = np.abs(self.rest[rows, targets]).astype(np.float64)
-        patches = np.abs(self.patches[rows, targets]).sum(axis=(1, 2), dtype=np.float64)
-        share: Floats = rest / np.maximum(rest + patches, np.finfo(np.float64).tiny)
-        return share
-
 
 @dataclass(frozen=True, eq=False)
 class GraphMaps:

@@ -80,12 +80,15 @@ def choose_examples(
     )
 
 
-def heatmap_gallery(examples: Sequence[Example], explanations: Explanations) -> Gallery:
+def heatmap_gallery(
+    examples: Sequence[Example], explanations: Explanations, *, no_maps: str = ""
+) -> Gallery:
     """A section of maps for ``write_report``.
 
     Args:
         examples: as ``choose_examples`` gives them.
         explanations: by image and class; examples without one are left out.
+        no_maps: why there is none, where that is the network's fault.
     """
     shown = [e for e in examples if all((e.path, t) in explanations for t in e.targets)]
     right = [example for example in shown if example.right]
@@ -103,6 +106,7 @@ def heatmap_gallery(examples: Sequence[Example], explanations: Explanations) -> 
     )
     names = ", ".join(METHOD_NAMES.get(method, method) for method in methods)
     lead = _LEAD.format(method=names) if shown else "No labelled image could be explained."
+    lead = f"There is no heatmap of this model: {no_maps}." if no_maps else lead
     return Gallery("heatmaps", "What the model looked at", lead, tuple(groups))
 
 
@@ -123,6 +127,7 @@ def _overlay(
         f"{kind}probability {heatmap.probability:.2f}",
         f"patient {example.patient}" if example.right and example.patient else "",
         "" if heatmap.values.any() else "nothing here speaks for it",
+        heatmap.beside,
         "seen in training" if heatmap.seen else "",
     ]
     caption = Caption(

@@ -32,6 +32,7 @@ def draw_heatmap(
         _predicted(explanation, heatmap),
         f"{name} of {heatmap.model} ({heatmap.backbone})",
         _LINE if heatmap.values.any() else f"nothing here speaks for {heatmap.target}",
+        heatmap.beside,
         SEEN if heatmap.seen else "",
     ]
     stamp = None if score is None else Stamp(score.verdict, GOOD if score.faithful else BAD)
