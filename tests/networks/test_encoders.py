@@ -1,5 +1,6 @@
 """Pathology encoders are what their table says, and their weights are loaded whole or refused."""
 
+import types
 from dataclasses import replace
 
 import numpy as np
@@ -183,7 +184,7 @@ def test_a_gated_encoder_without_weights_is_answered_with_the_page_of_access(mon
     from huggingface_hub import errors
 
     class Response:
-        headers: dict[str, str] = {}
+        headers = types.MappingProxyType({})
         status_code = 403
         request = None
 
@@ -209,9 +210,7 @@ def test_weights_from_the_hub_name_the_commit_they_came_from(monkeypatch, tiny, 
     place = tmp_path / "snapshots" / commit
     place.mkdir(parents=True)
     tiny.rename(place / "model.safetensors")
-    monkeypatch.setattr(
-        "huggingface_hub.hf_hub_download", lambda repo, name, revision: str(place / name)
-    )
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda _, name, **__: str(place / name))
     report = initialise(build_classifier("tiny", classes=2), "imagenet")
     assert f"model.safetensors from the hub, commit {commit[:12]}" in report.source
 

@@ -67,7 +67,9 @@ def test_terms_and_rest_add_up_to_the_logit_to_a_hundred_thousandth(pooled):
         wanted = network(images())
     assert split.patches.shape == (2, 3, 5, 5)
     assert (split.patches < 0).any()
-    torch.testing.assert_close(split.patches.sum(dim=(2, 3)) + split.rest, wanted, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        split.patches.sum(dim=(2, 3)) + split.rest, wanted, atol=1e-5, rtol=0
+    )
     torch.testing.assert_close(response.logits, wanted, atol=1e-5, rtol=0)
 
 
@@ -121,7 +123,9 @@ def test_every_method_draws_a_map_on_the_grid_of_patches(method):
     assert maps.isfinite().all()
     assert maps.min() >= 0
     assert maps.max() > 0
-    alone = explain_targets(network, respond(network, images()[1:]), torch.tensor([0]), method=method)
+    alone = explain_targets(
+        network, respond(network, images()[1:]), torch.tensor([0]), method=method
+    )
     torch.testing.assert_close(maps[1:], alone, atol=1e-4, rtol=1e-3)
 
 
@@ -166,7 +170,9 @@ def test_gradients_on_the_token_grid_are_those_of_the_whole_network():
     (wanted,) = torch.autograd.grad(logits[:, 1].sum(), kept[0])
     response = respond(network, images())
     found = logit_gradient(network, response, torch.tensor([1, 1]))
-    torch.testing.assert_close(found.flatten(2).transpose(1, 2), wanted[:, 3:], atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(
+        found.flatten(2).transpose(1, 2), wanted[:, 3:], atol=1e-6, rtol=1e-4
+    )
 
 
 def test_a_spec_of_another_pooling_changes_what_is_exact_not_the_network():

@@ -20,6 +20,7 @@ from eosin.cli import (
     data,
     demo,
     doctor,
+    embed,
     encoders,
     ensemble,
     evaluate,
@@ -68,6 +69,7 @@ app.command()(ensemble.ensemble)
 app.command()(demo.demo)
 app.command()(doctor.doctor)
 app.command()(encoders.encoders)
+app.command()(embed.embed)
 
 
 def _print_version(asked: bool) -> None:

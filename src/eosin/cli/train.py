@@ -15,10 +15,12 @@ def train(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of the Run.")],
     config: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Settings.")] = None,
     backbone: Annotated[
-        str | None, typer.Option(help="A timm name, one of `eosin encoders`, hf-hub:OWNER/NAME, a folder.")
+        str | None,
+        typer.Option(help="A timm name, one of `eosin encoders`, hf-hub:OWNER/NAME, a folder."),
     ] = None,
     weights: Annotated[
-        str | None, typer.Option(help="imagenet (of an encoder: its own), none, or a safetensors file.")
+        str | None,
+        typer.Option(help="imagenet (of an encoder: its own), none, or a safetensors file."),
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
     batch_size: Annotated[int | None, typer.Option(min=1)] = None,
@@ -26,6 +28,10 @@ def train(
     freeze: Annotated[
         bool | None,
         typer.Option("--freeze/--no-freeze", help="Linear head on frozen features (laptop path)."),
+    ] = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(metavar="E.h5ad", help="Fit a probe on what `eosin embed` wrote, no images."),
     ] = None,
     fold: Annotated[
         str | None, typer.Option(metavar="K|all", help="Fold to hold out, or every one in turn.")
@@ -62,10 +68,15 @@ def train(
     from eosin.training.config import TrainingConfig, read_config
     from eosin.training.train import train as train_run
 
-    inputs = [manifest, *([config] if config else [])]
+    inputs = [manifest, *(file for file in (config, embeddings) if file)]
     require_output_folder(out, RUN_FILES, inputs=inputs, run=True)
     images = read_manifest(manifest)
-    settings = (read_config(config) if config else TrainingConfig()).with_overrides(
+    settings = read_config(config) if config else TrainingConfig()
+    if embeddings:
+        from eosin.training.embeddings import read_embeddings
+
+        settings = settings.with_overrides(read_embeddings(embeddings).settings)
+    settings = settings.with_overrides(
         {
             "backbone": backbone,
             "weights": weights,

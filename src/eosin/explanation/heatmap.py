@@ -96,7 +96,7 @@ class Heatmap:
         """What must be read with the map, where it is exact: how much it leaves out."""
         if self.exact is None:
             return ""
-        return f"{self.exact.unexplained:.0%} of what moves the score comes from no patch"
+        return f"{100 * self.exact.unexplained:.0f} % of what moves the score comes from no patch"
 
     @property
     def probability(self) -> float:

@@ -1,4 +1,4 @@
-"""Which backbones there are: timm's, the study's aliases, encoders, published ones. No network here.
+"""Which backbones there are: timm's, the study's, encoders, published ones. No network here.
 
 A name may end in ``@stride8``: the network cut off after its last map of that stride, in input
 pixels from one place to the next. Early maps see texture and stain, late ones whole objects; on few

@@ -95,9 +95,10 @@ def _respond_in_tokens(classifier: Classifier, pixels: Tensor) -> Response:
 def logits_after(classifier: Classifier, feature_map: Tensor, prefix: Tensor | None) -> Tensor:
     """Logits (N, C) of a last feature map (N, K, h, w), with a transformer's other tokens."""
     if prefix is None:
-        logits: Tensor = classifier.head(classifier.pool(feature_map))
-        return logits
-    logits = classifier.head(features_after(classifier, LastBlock(prefix, feature_map)))
+        features = classifier.pool(feature_map)
+    else:
+        features = features_after(classifier, LastBlock(prefix, feature_map))
+    logits: Tensor = classifier.head(features)
     return logits
 
 

@@ -1,4 +1,4 @@
-"""Networks that somebody published, on the Hugging Face hub or in a folder: files, and what to build.
+"""Networks published on the Hugging Face hub or in a folder: their files, and what to build.
 
 Only ``config.json``, ``preprocessor_config.json`` and weights are read; code is never run.
 """
@@ -16,7 +16,6 @@ from pydantic import ValidationError
 
 from eosin.artefacts.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Triple
 from eosin.errors import ModelError
-
 from eosin.networks.encoders import HUB
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Exact maps of a vision transformer under a linear head: a logit as a sum over patches, and a rest.
+"""Exact maps of a vision transformer under a linear head: a logit as a sum over its patches.
 
 Features pooled from the mean of the patch tokens split as they are: logit_c is the sum over the P
 patches of w_c . LN(z_i) / P, and the bias. Features pooled from the class token split in the last

@@ -59,10 +59,12 @@ class TorchEngine:
 
     name = "torch"
 
-    def __init__(self, classifier: Classifier, *, device: str = "auto") -> None:
+    def __init__(
+        self, classifier: Classifier, *, device: str = "auto", bfloat16: bool = False
+    ) -> None:
         from eosin.networks.device import choose_device
 
-        self._device = choose_device(device)
+        self._device, self._half = choose_device(device), bfloat16
         self.classifier = classifier.to(self._device).eval()
 
     @property
@@ -119,8 +121,11 @@ class TorchEngine:
 
         from eosin.networks.classifier import require_finite, taking
 
-        with torch.inference_mode():
-            pixels = torch.from_numpy(batch).to(self._device)
+        half = torch.autocast(self._device.type, torch.bfloat16, enabled=self._half)
+        with torch.inference_mode(), half:
+            pixels = torch.from_numpy(batch)
+            if self._device.type == "cuda":
+                pixels = pixels.pin_memory().to(self._device, non_blocking=True)
             pixels = pixels.contiguous(memory_format=torch.channels_last)
             with taking(self.classifier, batch.shape[-1]):
                 values = self.classifier.features(pixels) if features else self.classifier(pixels)

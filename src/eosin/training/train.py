@@ -54,7 +54,7 @@ def train(
         DataError, ModelError: images or weights cannot be used, another process is writing
             ``folder``, or it cannot be written.
     """
-    inputs = [Path(file) for file in (config.weights, config.stain_target)]
+    inputs = [Path(file) for file in (config.weights, config.stain_target, config.embeddings)]
     require_output_folder(folder, RUN_FILES, inputs=inputs, run=True)
     manifest.require_honest_name()
     _require_fold(manifest, fold)
