@@ -1,8 +1,6 @@
-"""Embeddings are an AnnData file: streamed, resumed, read by others, and trained on without images."""
+"""Embeddings are an AnnData file: streamed, resumed, read by others, trained on without images."""
 
-import os
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -173,5 +171,4 @@ def test_memory_does_not_grow_with_the_images(few, tmp_path, monkeypatch):
     monkeypatch.setattr(embedding, "_Part", Counted)
     embed(few, tmp_path / "e.h5ad", OPTIONS)
     assert most[0] <= 2
-    assert os.path.getsize(tmp_path / "e.h5ad") > 20 * 64 * 4
-    assert Path(tmp_path / "e.h5ad").exists()
+    assert matrix(tmp_path / "e.h5ad").shape == (20, 64)

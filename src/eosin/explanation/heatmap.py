@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from eosin.pixels.stain_normalizer import Source
 
 Method = Literal[
-    *("auto", "gradcam", "gradcam++", "hirescam", "layercam", "eigencam", "scorecam", "ablationcam")
+    "auto",
+    "gradcam",
+    "gradcam++",
+    "hirescam",
+    "layercam",
+    "eigencam",
+    "scorecam",
+    "ablationcam",
 ]
 METHODS: tuple[Method, ...] = get_args(Method)
 EXACT = "exact"  # what ``"auto"`` draws of a transformer whose logits are sums over patches

@@ -103,9 +103,12 @@ def explain_targets(
     elif response.prefix is None:
         raw = _weighted(classifier, response, targets, method)
     else:  # each image has class and register tokens of its own, which the library knows nothing of
-        parts = [_one(response, row) for row in range(len(targets))]
-        pairs = zip(parts, targets.split(1), strict=True)
-        raw = np.concatenate([_weighted(classifier, part, one, method) for part, one in pairs])
+        raw = np.concatenate(
+            [
+                _weighted(classifier, _one(response, row), targets[row : row + 1], method)
+                for row in range(len(targets))
+            ]
+        )
     return torch.from_numpy(np.maximum(raw, 0)).to(response.feature_map.device)
 
 

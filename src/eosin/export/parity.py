@@ -51,8 +51,8 @@ def measure_parity(
             away.append(_largest(found - chances[rows]))
             if "maps" in wanted:
                 maps = engine.maps(pixels[rows])
-                found = maps.of_all if maps.split is None else maps.split.patches
-                maps_away.append(map_difference(found, wanted["maps"][rows]))
+                drawn = maps.of_all if maps.split is None else maps.split.patches
+                maps_away.append(map_difference(drawn, wanted["maps"][rows]))
     return Parity(
         images=len(pixels),
         source=source,

@@ -109,7 +109,7 @@ class Classifier(nn.Module):
             return features
         if self.spec.pooling == "cls":
             return tokens[:, 0]
-        patches = tokens[:, self.backbone.num_prefix_tokens :]  # type: ignore[misc]  # as above
+        patches = tokens[:, self.backbone.num_prefix_tokens :]
         return torch.cat([tokens[:, 0], patches.mean(dim=1)], dim=1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -150,7 +150,7 @@ def _create(spec: BackboneSpec) -> nn.Module:
 def _create_published(spec: BackboneSpec) -> nn.Module:
     """As its table or config says; ModelError where timm cannot build that."""
     import timm
-    from timm.layers import SwiGLUPacked
+    from timm.layers import SwiGLUPacked  # type: ignore[attr-defined]  # a re-export
 
     told: dict[str, object] = dict(spec.arguments)
     if spec.pooling != "timm":
@@ -158,10 +158,10 @@ def _create_published(spec: BackboneSpec) -> nn.Module:
     if told.pop("swiglu", False):
         told |= {"mlp_layer": SwiGLUPacked, "act_layer": nn.SiLU}
     if eps := told.pop("norm_eps", None):
-        told["norm_layer"] = partial(nn.LayerNorm, eps=eps)
+        told["norm_layer"] = partial(nn.LayerNorm, eps=float(str(eps)))
     told["num_classes"] = 0
     try:
-        network: nn.Module = timm.create_model(spec.architecture, pretrained=False, **told)
+        network: nn.Module = timm.create_model(spec.architecture, **told)  # type: ignore[arg-type]
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         raise ModelError(
             f"backbone {spec.name!r}: timm cannot build {spec.architecture} with "

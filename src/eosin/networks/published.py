@@ -165,21 +165,17 @@ def _json(origin: str, name: str, *, needed: bool = True) -> dict[str, object]:
 
 
 def _of_timm(config: Mapping[str, object]) -> Design:
-    from timm.data import resolve_data_config
-
-    own = config.get("pretrained_cfg", config)
+    own = _mapping(config.get("pretrained_cfg", config))
     arguments = dict(_mapping(config.get("model_args", {})))
     pool = arguments.get("global_pool", config.get("global_pool"))
-    data = resolve_data_config(pretrained_cfg=_mapping(own))
-    how = str(data["interpolation"])
     return Design(
         architecture=str(config["architecture"]),
         arguments=_arguments(arguments),
         pooling="cls" if pool == "" else "timm",
-        size=int(data["input_size"][-1]),
-        mean=_rgb(data["mean"]),
-        std=_rgb(data["std"]),
-        interpolation="bilinear" if how == "bilinear" else "bicubic",
+        size=int(list(own.get("input_size", [224]))[-1]),  # type: ignore[call-overload]  # or raises
+        mean=_rgb(own.get("mean", IMAGENET_MEAN)),
+        std=_rgb(own.get("std", IMAGENET_STD)),
+        interpolation="bilinear" if own.get("interpolation") == "bilinear" else "bicubic",
     )
 
 

@@ -12,7 +12,7 @@ patch explains. Late tokens mix positions: whether a map is faithful still has t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -62,13 +62,17 @@ def is_transformer(classifier: Classifier) -> bool:
 
 def require_split(classifier: Classifier) -> None:
     """NoMapError where a transformer's logits are no sum over its patches."""
-    network = classifier.backbone
+    network = _inside(classifier)
     pooling = _pooling(classifier)
-    attention = network.blocks[-1].attn  # type: ignore[union-attr,index]
-    norms = [isinstance(norm, nn.LayerNorm) for norm in (network.norm, network.fc_norm)]
-    bare = attention.gate is None and isinstance(attention.norm, nn.Identity)
-    linear = isinstance(classifier.head, nn.Linear) and norms.count(True) == 1 and bare
-    if not linear or pooling not in ("token", "avg", "cls", "cls+mean"):
+    attention = network.blocks[-1].attn
+    norms = sorted(
+        isinstance(norm, nn.LayerNorm) - isinstance(norm, nn.Identity)
+        for norm in (network.norm, network.fc_norm)
+    )
+    gated = getattr(attention, "gate", None) is not None
+    scaled = not isinstance(getattr(attention, "norm", nn.Identity()), nn.Identity)
+    plain = isinstance(classifier.head, nn.Linear) and norms == [-1, 1] and not (gated or scaled)
+    if not plain or pooling not in ("token", "avg", "cls", "cls+mean"):
         raise NoMapError(
             f"backbone {classifier.spec.name!r} pools its tokens by {pooling!r} or scores them "
             "otherwise than by one norm and one linear layer, so its logits are no sum over patches"
@@ -77,10 +81,10 @@ def require_split(classifier: Classifier) -> None:
 
 def enter_last_block(classifier: Classifier, pixels: Tensor) -> LastBlock:
     """Run input (N, 3, S, S) up to a transformer's last block."""
-    network = classifier.backbone
-    ((grid, prefix),) = network.forward_intermediates(  # type: ignore[operator]
+    network = _inside(classifier)
+    ((grid, prefix),) = network.forward_intermediates(
         pixels,
-        [len(network.blocks) - 2],  # type: ignore[arg-type]
+        [len(network.blocks) - 2],
         return_prefix_tokens=True,
         stop_early=True,
         intermediates_only=True,
@@ -90,9 +94,9 @@ def enter_last_block(classifier: Classifier, pixels: Tensor) -> LastBlock:
 
 def features_after(classifier: Classifier, entered: LastBlock) -> Tensor:
     """Features (N, K) of tokens as they enter the last block."""
-    network = classifier.backbone
-    last = network.blocks[-1](entered.tokens())  # type: ignore[index,operator]
-    return classifier.pool_tokens(network.norm(last))  # type: ignore[operator]
+    network = _inside(classifier)
+    last = network.blocks[-1](entered.tokens())
+    return classifier.pool_tokens(network.norm(last))
 
 
 def split_logits(classifier: Classifier, entered: LastBlock) -> TokenSplit:
@@ -102,35 +106,41 @@ def split_logits(classifier: Classifier, entered: LastBlock) -> TokenSplit:
         classifier: in ``eval`` mode, one that ``require_split`` lets pass.
         entered: what ``enter_last_block`` made with it.
     """
-    network, head = classifier.backbone, classifier.head
-    last = network.blocks[-1](entered.tokens())  # type: ignore[index,operator]
-    features = classifier.pool_tokens(network.norm(last))  # type: ignore[operator]
-    pooling, weight, bias = _pooling(classifier), head.weight, head.bias  # type: ignore[union-attr]
+    network, head = _inside(classifier), classifier.head
+    assert isinstance(head, nn.Linear)
+    last = network.blocks[-1](entered.tokens())
+    features = classifier.pool_tokens(network.norm(last))
+    pooling, weight, bias = _pooling(classifier), head.weight, head.bias
     if pooling == "avg":
-        terms, rest = _of_mean(network, last, weight)  # type: ignore[arg-type]
+        terms, rest = _of_mean(network, last, weight)
     elif pooling == "cls+mean":
-        of_class, of_mean = weight.chunk(2, dim=1)  # type: ignore[operator]
+        of_class, of_mean = weight.chunk(2, dim=1)
         terms, rest = _of_class_token(network, entered, last, of_class)
         more, _ = _of_mean(network, last, of_mean)
         terms = terms + more
     else:
-        terms, rest = _of_class_token(network, entered, last, weight)  # type: ignore[arg-type]
+        terms, rest = _of_class_token(network, entered, last, weight)
     patches = terms.transpose(1, 2).unflatten(2, entered.grid.shape[2:])
     return TokenSplit(patches, rest + bias, head(features), features)
+
+
+def _inside(classifier: Classifier) -> Any:
+    """The backbone, which ``is_transformer``: torch types what it is made of as anything."""
+    return classifier.backbone
 
 
 def _pooling(classifier: Classifier) -> str:
     pooling = classifier.spec.pooling
     if pooling != "timm":
         return pooling
-    network = classifier.backbone
+    network = _inside(classifier)
     if getattr(network, "attn_pool", None) is not None or network.pool_include_prefix:
         return "attention"
     return str(network.global_pool)
 
 
 def _of_class_token(
-    network: nn.Module, entered: LastBlock, last: Tensor, weight: Tensor
+    network: Any, entered: LastBlock, last: Tensor, weight: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Terms (N, P, C) of the patches in what the class token scores, and the rest (N, C).
 
@@ -140,7 +150,7 @@ def _of_class_token(
         last: as they leave it (N, T, K), before the final norm.
         weight: of the head (C, K).
     """
-    block = network.blocks[-1]  # type: ignore[index]
+    block = network.blocks[-1]
     attention, tokens = block.attn, entered.tokens()
     count, length, _ = tokens.shape
     qkv = attention.qkv(block.norm1(tokens))
@@ -158,9 +168,9 @@ def _of_class_token(
     return terms[:, first:], kept + constant + terms[:, :first].sum(dim=1)
 
 
-def _of_mean(network: nn.Module, last: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+def _of_mean(network: Any, last: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Terms (N, P, C) of the patches where the mean of their tokens is scored, and the rest."""
-    patches = last[:, int(network.num_prefix_tokens) :]  # type: ignore[arg-type]
+    patches = last[:, int(network.num_prefix_tokens) :]
     if isinstance(network.norm, nn.LayerNorm):
         terms = network.norm(patches) @ weight.T / patches.shape[1]
         return terms, terms.new_zeros(terms.shape[0], terms.shape[2])
@@ -168,7 +178,7 @@ def _of_mean(network: nn.Module, last: Tensor, weight: Tensor) -> tuple[Tensor, 
     return torch.einsum("npk,nck->npc", patches, seen) / patches.shape[1], constant
 
 
-def _norm(network: nn.Module) -> nn.LayerNorm:
+def _norm(network: Any) -> nn.LayerNorm:
     """The one before the head: over every token, or over what they were pooled to."""
     norms = (network.norm, network.fc_norm)
     return next(norm for norm in norms if isinstance(norm, nn.LayerNorm))
