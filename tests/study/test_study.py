@@ -309,15 +309,15 @@ def test_a_cell_that_fails_is_named_and_does_not_lose_the_others(
 def test_pictures_that_cannot_be_drawn_do_not_lose_the_figures(
     images: Path, tmp_path: Path
 ) -> None:
-    file = tmp_path / "transformer.toml"
-    one = FILE.replace('"test_efficientnet", "test_resnet"', '"test_vit"')
-    one = one.replace('votes = ["soft", "weighted"]', "votes = []").replace("image_size = 64\n", "")
+    file = tmp_path / "tokens.toml"
+    one = FILE.replace('"test_efficientnet", "test_resnet"', '"xcit_nano_12_p16_224"')
+    one = one.replace('votes = ["soft", "weighted"]', "votes = []")
     file.write_text(one.replace('"image 3-fold", ', ""))
     found = run_study(read_study(file, root=images), tmp_path / "out")
     assert len(found.results) == 1
     (failure,) = found.failures
     assert failure[1].startswith("heatmaps: NoMapError")
-    assert "test_vit" in failure[1]
+    assert "xcit_nano_12_p16_224" in failure[1]
 
 
 def test_a_dry_run_prints_the_plan_and_trains_nothing(
