@@ -13,7 +13,7 @@ from eosin.networks import encoders, published
 from eosin.networks.backbones import resolve_backbone
 from eosin.networks.classifier import Classifier, build_classifier
 from eosin.networks.encoders import ENCODERS, Encoder
-from eosin.networks.weights import initialise
+from eosin.networks.weights import initialise, require_weights
 from eosin.pixels.preprocessing import prepare
 
 # Millions of parameters and features an image as the models' own cards and papers give them; the
@@ -192,6 +192,7 @@ def test_a_gated_encoder_without_weights_is_answered_with_the_page_of_access(mon
         raise errors.GatedRepoError("403", response=Response())
 
     network = build_classifier("tiny", classes=2)
+    monkeypatch.setattr("eosin.networks.weights._require_hub", lambda _: None)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", denied)
     page = r"ask for access at https://huggingface\.co/nobody/tiny.*tiny\.safetensors"
     with pytest.raises(ModelError, match=page):
@@ -204,12 +205,22 @@ def test_a_gated_encoder_without_weights_is_answered_with_the_page_of_access(mon
     with pytest.raises(ModelError, match=r"hub is out of reach; it is gated: ask for access"):
         initialise(network, "imagenet")
 
+    def silent(_):
+        raise ConnectionError("https://huggingface.co does not answer")
+
+    monkeypatch.setattr("eosin.networks.weights._require_hub", silent)
+    with pytest.raises(
+        ModelError, match=r"does not answer\): put tiny\.safetensors.*ask for access"
+    ):
+        require_weights(network, "imagenet")
+
 
 def test_weights_from_the_hub_name_the_commit_they_came_from(monkeypatch, tiny, tmp_path):
     commit = "d517a8c1" * 5
     place = tmp_path / "snapshots" / commit
     place.mkdir(parents=True)
     tiny.rename(place / "model.safetensors")
+    monkeypatch.setattr("eosin.networks.weights._require_hub", lambda _: None)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda _, name, **__: str(place / name))
     report = initialise(build_classifier("tiny", classes=2), "imagenet")
     assert f"model.safetensors from the hub, commit {commit[:12]}" in report.source

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from eosin.artefacts import manifest, predictions
 from eosin.artefacts.codec import read_fields
 from eosin.artefacts.run import read_record
-from eosin.artefacts.tables import SIDECAR, companion
+from eosin.artefacts.tables import SIDECAR, companion, separator
 from eosin.errors import ConfigError, DiskError, EosinError
 from eosin.files import disk_errors, require_file, require_writable, valid_text
 
@@ -37,7 +37,8 @@ def table(name: str, *columns: str) -> Output:
     def known(path: Path) -> bool:
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
             try:
-                first = next(csv.reader([stream.readline(_HEAD)]), [])
+                head = stream.readline(_HEAD)
+                first = next(csv.reader([head], delimiter=separator(head, columns)), [])
             except csv.Error:
                 return False
         return set(columns) <= set(first)
@@ -72,6 +73,7 @@ MANIFEST: Final = table("manifest", *manifest.COLUMNS)
 PREDICTIONS: Final = table("predictions table", *predictions.COLUMNS)
 ERRORS: Final = table("table of skipped files", "file", "reason")
 PAGE: Final = _holding("page of eosin's", b'<meta name="generator" content="eosin ')
+CHECKLIST: Final = _holding("checklist or model card of eosin's", b"<!-- eosin -->")
 PICTURE: Final = _holding("PNG picture", b"\x89PNG\r\n\x1a\n", first=True)
 WEIGHTS: Final = _holding("weights file of eosin's", b'"backbone":"')
 RUN_FILES: Final = {

@@ -16,7 +16,11 @@ def train(
     config: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Settings.")] = None,
     backbone: Annotated[
         str | None,
-        typer.Option(help="A timm name, one of `eosin encoders`, hf-hub:OWNER/NAME, a folder."),
+        typer.Option(
+            "--backbone",
+            "--model",
+            help="A timm name, one of `eosin encoders`, hf-hub:OWNER/NAME, or a folder.",
+        ),
     ] = None,
     weights: Annotated[
         str | None,
@@ -24,6 +28,10 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
     batch_size: Annotated[int | None, typer.Option(min=1)] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option("--learning-rate", "--lr", help="Of the backbone; the head has its own."),
+    ] = None,
     image_size: Annotated[int | None, typer.Option(help="Input side in pixels.")] = None,
     freeze: Annotated[
         bool | None,
@@ -82,6 +90,7 @@ def train(
             "weights": weights,
             "epochs": epochs,
             "batch_size": batch_size,
+            "learning_rate": learning_rate,
             "image_size": image_size,
             "freeze": freeze,
             "stain": stain,

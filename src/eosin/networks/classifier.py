@@ -37,12 +37,11 @@ class Classifier(nn.Module):
         self.head: nn.Module
         if spec.name == INCEPTION_HER2:
             self.backbone = InceptionHer2()
-            self.dropout: nn.Module = nn.Identity()  # its head has its own
             self.head = inception_head(classes, dropout=dropout)
         else:
             self.backbone = _create(spec)
-            self.dropout = nn.Dropout(dropout)
             self.head = nn.Linear(self.feature_count, classes)
+        self.dropout = nn.Dropout(dropout)
         self._channels_at_end = getattr(self.backbone, "output_fmt", "NCHW") == "NHWC"
         self._map_is_pooled = False  # seen once, with the first image
 
@@ -71,7 +70,7 @@ class Classifier(nn.Module):
             return last.permute(0, 3, 1, 2) if self._channels_at_end else last
         several = isinstance(last, list | tuple | dict)
         found = "several feature maps and no single one" if several else "no spatial feature map"
-        raise NoMapError(f"backbone {self.spec.name!r} has {found}; use a convolutional one")
+        raise NoMapError(f"backbone {self.spec.name!r} has {found}; use another one for heatmaps")
 
     @torch.no_grad()
     def _require_pooled(self, x: Tensor) -> None:

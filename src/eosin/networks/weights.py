@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from eosin.errors import ModelError, first_ten
+from eosin.errors import ModelError, WeightsError, first_ten
 from eosin.networks.backbones import INCEPTION_HER2
 from eosin.networks.encoders import HUB
 from eosin.networks.engine import open_weights
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from eosin.networks.backbones import BackboneSpec
     from eosin.networks.classifier import Classifier
     from eosin.networks.run import Run
+
+_PATIENCE = 10.0  # seconds that the hub has for an answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,24 +96,46 @@ def _initialise_published(classifier: Classifier, source: str) -> WeightsReport:
     return _fill(classifier, tensors, source=f"{spec.name}, {said}{licence}", place=str(path))
 
 
-def _from_hub(spec: BackboneSpec) -> Path:
+def _from_hub(spec: BackboneSpec, *, only_ask: bool = False) -> Path:
+    """The file as the hub's client keeps it; WeightsError, with the page of a gated one."""
     known = spec.encoder
     gated = known.page if known and known.gated else ""
     revision = known.revision if known else ""
-    for name in WEIGHTS:
-        try:
-            path = find_file(spec.origin, name, revision=revision, gated=gated)
-        except ModelError as error:
-            here = f"{WEIGHTS_SETTING} or give a file with --weights PATH"
-            raise ModelError(
-                f"no weights of {spec.name!r}: {error}. Or put {spec.name}.safetensors into the "
-                f"folder that you name in {here}"
-            ) from error
-        if path is not None:
-            return path
-    raise ModelError(
-        f"{spec.origin} holds none of {', '.join(WEIGHTS)}; give a file: --weights PATH"
+    fix = (
+        f"put {spec.timm_name}.safetensors into the folder that you name in {WEIGHTS_SETTING}, or "
+        "give a file with --weights PATH"
     )
+    try:
+        if spec.origin.startswith(HUB):
+            _require_hub(spec.origin.removeprefix(HUB))
+        if only_ask:
+            return Path(spec.origin)
+        found = (find_file(spec.origin, f, revision=revision, gated=gated) for f in WEIGHTS)
+        path = next((path for path in found if path is not None), None)
+    except ConnectionError as error:
+        ask = f"; ask for access at {gated} first" if gated else ""
+        raise WeightsError(f"no weights of {spec.name!r} here ({error}): {fix}{ask}") from error
+    except ModelError as error:
+        raise WeightsError(f"no weights of {spec.name!r}: {error}. Or {fix}") from error
+    if path is None:
+        raise WeightsError(f"{spec.origin} holds none of {', '.join(WEIGHTS)}; {fix}")
+    return path
+
+
+def require_weights(classifier: Classifier, source: str) -> str:
+    """Where ``initialise`` would take its weights from, in words; nothing is downloaded.
+
+    Raises:
+        ModelError: as ``initialise``; a hub that answers is taken to have them.
+    """
+    spec = classifier.spec
+    name = spec.timm_name
+    if spec.origin and source == "imagenet" and not weights_file(spec, source):
+        return str(_from_hub(spec, only_ask=True))
+    if source != "imagenet" or name == INCEPTION_HER2 or weights_file(classifier.spec, source):
+        return initialise(classifier, source).source
+    _download(name, only_ask=True)
+    return "timm's hub"
 
 
 def load_classifier(run: Run, *, device: str = "cpu") -> Classifier:
@@ -150,19 +174,41 @@ def weights_file(spec: BackboneSpec, source: str) -> Path | None:
     return local_file(spec.timm_name)
 
 
-def _download(name: str) -> dict[str, torch.Tensor]:
+def _download(name: str, *, only_ask: bool = False) -> dict[str, torch.Tensor]:
     import timm
 
     try:
+        _require_hub(getattr(timm.models.get_pretrained_cfg(name), "hf_hub_id", None) or "")
+        if only_ask:
+            return {}
         with torch.random.fork_rng(devices=[]):
             network = timm.create_model(name, pretrained=True, num_classes=0)
     except Exception as error:  # the hub's client raises OSError, RuntimeError, httpx's own, ...
-        raise ModelError(
+        raise WeightsError(
             f"no ImageNet weights of {name!r} from timm's hub ({type(error).__name__}: {error}). "
             f"Give a file with --weights PATH, name a folder that holds {name}.safetensors in "
             f"{WEIGHTS_SETTING}, or start from random weights with --weights none."
         ) from error
     return dict(network.state_dict())
+
+
+def _require_hub(repository: str) -> None:
+    """ConnectionError, after one retry, where weights must come from a hub that does not answer:
+    left alone its client retries for a minute.
+    """
+    from huggingface_hub import constants, get_session, hf_hub_url, try_to_load_from_cache
+
+    files = ("model.safetensors", "pytorch_model.bin")
+    if not repository or any(isinstance(try_to_load_from_cache(repository, f), str) for f in files):
+        return
+    for last in (False, True):
+        try:
+            get_session().head(hf_hub_url(repository, files[0]), timeout=_PATIENCE)
+            return
+        except Exception as error:  # httpx's, or requests': each client's version has its own
+            if last:
+                reason = f"{constants.ENDPOINT} does not answer, {type(error).__name__}: {error}"
+                raise ConnectionError(reason) from error
 
 
 def _fill(

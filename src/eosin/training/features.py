@@ -71,7 +71,7 @@ def tensors_digest(engine: TorchEngine) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(engine.backbone_state().items()):
         digest.update(name.encode())
-        digest.update(memoryview(np.ascontiguousarray(tensor)))
+        digest.update(np.ascontiguousarray(tensor).tobytes())
     return digest.hexdigest()
 
 
