@@ -120,7 +120,8 @@ def split_logits(classifier: Classifier, entered: LastBlock) -> TokenSplit:
         terms = terms + more
     else:
         terms, rest = _of_class_token(network, entered, last, weight)
-    patches = terms.transpose(1, 2).unflatten(2, entered.grid.shape[2:])
+    height, width = entered.grid.shape[2:]
+    patches = terms.transpose(1, 2).reshape(-1, terms.shape[2], height, width)
     return TokenSplit(patches, rest + bias, head(features), features)
 
 
