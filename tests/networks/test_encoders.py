@@ -40,6 +40,13 @@ PUBLISHED = {
     "hibou-l": (303.7, 1024),
     "midnight": (1140, 3072),
 }
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+LUNIT = ((0.70322989, 0.53606487, 0.66096631), (0.21716536, 0.26081574, 0.20723464))
+H_OPTIMUS = ((0.707223, 0.578729, 0.703617), (0.211883, 0.230117, 0.177517))
+HIBOU = ((0.7068, 0.5755, 0.722), (0.195, 0.2316, 0.1816))
+COLOURS = {"kaiko": HALF, "midnight": HALF, "lunit": LUNIT, "h": H_OPTIMUS, "h0": H_OPTIMUS}
+COLOURS |= {"hibou": HIBOU}
 TINY = Encoder(
     name="tiny",
     hub="nobody/tiny",
@@ -89,13 +96,16 @@ def millions(network):
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-def test_every_encoder_has_its_published_parameters_and_width(name):
+def test_every_encoder_has_its_published_parameters_width_and_colours(name):
     count, width = PUBLISHED[name]
     network, row = on_meta(name), ENCODERS[name]
     assert millions(network) == pytest.approx(count, rel=0.005)
     assert millions(network) == pytest.approx(row.millions, rel=0.005)
     assert network.feature_count == network.head.in_features == row.width == width
     assert network.backbone.num_prefix_tokens == 1 + row.registers
+    spec = network.spec.preprocessing()
+    assert (spec.mean, spec.std) == COLOURS.get(name.partition("-")[0], IMAGENET)
+    assert spec.size == 224
 
 
 def test_a_missing_swiglu_shows_in_the_parameters_of_every_encoder_that_has_one():

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias, get_args
 
-from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from eosin.artefacts.values import Positive
 from eosin.errors import ConfigError
@@ -120,7 +120,7 @@ class Preprocessing:
             raise ConfigError(f"stain per {self.stain.per!r}: want one of {list(get_args(Per))}")
 
     @model_serializer(mode="wrap")
-    def _area_goes_unsaid(self, written: SerializerFunctionWrapHandler) -> dict[str, JsonValue]:
+    def _area_goes_unsaid(self, written: SerializerFunctionWrapHandler) -> dict[str, object]:
         """As JSON; ``"area"`` is left out, for Runs were written before there was another."""
-        fields: dict[str, JsonValue] = written(self)
+        fields: dict[str, object] = written(self)
         return {k: v for k, v in fields.items() if (k, v) != ("interpolation", "area")}
