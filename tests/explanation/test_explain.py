@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from eosin.inference.predict import predict
 from eosin.networks.classifier import build_classifier, save_classifier
 from eosin.networks.run import PREDICTIONS_NAME, WEIGHTS_NAME, Run, weights_digest, write_run
 from eosin.pixels.batches import read_batches
-from eosin.pixels.reading import SkippedFile, read_image
+from eosin.pixels.reading import SkippedFile, image_in_turn, read_image
 from eosin.pixels.stain import create_normalizer
 from eosin.training.config import TrainingConfig
 from eosin.training.train import train
@@ -251,12 +252,13 @@ def test_explanations_are_handed_over_and_forgotten(
     """However many images there are, no more than two batches of them are alive."""
     alive: list[weakref.ref[np.ndarray]] = []
 
-    def read(path: Path) -> np.ndarray:
-        image = read_image(path)
-        alive.append(weakref.ref(image))
-        return image
+    @contextmanager
+    def read(path: Path) -> Iterator[np.ndarray]:
+        with image_in_turn(path) as image:
+            alive.append(weakref.ref(image))
+            yield image
 
-    monkeypatch.setattr("eosin.explanation.rows.read_image", read)
+    monkeypatch.setattr("eosin.explanation.rows.image_in_turn", read)
     paths = divided.paths[:16]
     stream = explain([run], paths, ExplainOptions(batch_size=2, workers=1))
     most = 0

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from eosin.errors import DataError
 from eosin.machine import reading_threads
-from eosin.pixels.reading import SkippedFile, UInt8Image, read_image
+from eosin.pixels.reading import SkippedFile, UInt8Image, image_in_turn
 from eosin.progress import SILENT, Progress, working
 
 if TYPE_CHECKING:
@@ -103,7 +103,8 @@ def frequency() -> Floats32:
 
 def _read(path: Path) -> Fingerprint | SkippedFile:
     try:
-        return fingerprint(read_image(path))
+        with image_in_turn(path) as image:
+            return fingerprint(image)
     except DataError as error:
         return SkippedFile.from_error(path, error)
 

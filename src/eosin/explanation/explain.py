@@ -11,7 +11,15 @@ from eosin.explanation.heatmap import require_method
 from eosin.explanation.mapping import open_to_explain
 from eosin.explanation.rows import PREDICTED, TRUE, explain_rows, require_labels
 from eosin.explanation.rows import ExplainOptions as ExplainOptions
-from eosin.inference.images import external_images, patients_of, select_split
+from eosin.inference.images import (
+    ImagesLike,
+    as_source,
+    external_images,
+    patients_of,
+    select_split,
+)
+from eosin.pixels.reading import SkippedFile
+from eosin.progress import SILENT, Progress, shown, working
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,14 +27,15 @@ if TYPE_CHECKING:
 
     from eosin.explanation.heatmap import Explanation
     from eosin.networks.run import Run
-    from eosin.pixels.reading import SkippedFile
     from eosin.tasks import Task
 
 
 def explain(
     runs: Sequence[Run],
-    images: Manifest | Sequence[Path],
+    images: ImagesLike,
     options: ExplainOptions | None = None,
+    *,
+    progress: Progress | bool = SILENT,
 ) -> Iterator[Explanation | SkippedFile]:
     """Explain images with one Run or several; a Run made of members answers with all of them.
 
@@ -42,6 +51,7 @@ def explain(
         runs: finished Runs of the same classes.
         images: a manifest, of which one split is taken, or image files and folders.
         options: what and how.
+        progress: told of each image.
 
     Returns:
         An iterator: the folders of Runs that were left out and what is no image, then for each
@@ -53,7 +63,7 @@ def explain(
         DataError: no image at all, or Runs or manifest of different classes.
         ModelError: weights that are missing or changed, or no network has a usable feature map.
     """
-    options = options or ExplainOptions()
+    options, images = options or ExplainOptions(), as_source(images)
     method = require_method(options.method)
     if not runs:
         raise ConfigError("give at least one Run to explain with")
@@ -64,7 +74,17 @@ def explain(
     met = [_met(network.run, images, chosen) for network in networks]
     folds = _folds(runs, images, chosen)
     done = explain_rows(runs, networks, chosen, options, met=met, folds=folds)
-    return chain(refused, strange, done)
+    total = len(chosen) + len(strange) + len(refused)
+    return _counted(chain(refused, strange, done), shown(progress), total=total)
+
+
+def _counted(
+    found: Iterator[Explanation | SkippedFile], progress: Progress, *, total: int
+) -> Iterator[Explanation | SkippedFile]:
+    with working(progress, "explaining", total=total):
+        for item in found:
+            progress.advance(errors=isinstance(item, SkippedFile))
+            yield item
 
 
 def _folds(runs: Sequence[Run], images: Manifest | Sequence[Path], chosen: Manifest) -> list[str]:

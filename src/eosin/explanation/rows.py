@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import islice
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -17,8 +17,9 @@ from eosin.explanation.merge import merge_heatmaps
 from eosin.machine import reading_threads
 from eosin.pixels.preprocessing import prepare
 from eosin.pixels.read_ahead import read_ahead
-from eosin.pixels.reading import SkippedFile, read_image
+from eosin.pixels.reading import SkippedFile, image_in_turn, reduced
 from eosin.pixels.stain_sources import patient_sources
+from eosin.settings import checked_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -38,8 +39,11 @@ if TYPE_CHECKING:
     from eosin.pixels.stain_sources import Sources
 
 PREDICTED, TRUE = "predicted", "true"
+_SHOWN_PIXELS: Final = 3_200_000  # of an image; a larger one is drawn and judged at half of this
+_BATCH_PIXELS: Final = 8_000_000  # of images in a forward pass, which are kept to be drawn
 
 
+@checked_options
 @dataclass(frozen=True, slots=True)
 class ExplainOptions:
     """What to explain and how.
@@ -55,7 +59,7 @@ class ExplainOptions:
         mistakes: only the images that the networks misclassify, the most confident first.
         device: auto, cpu or cuda.
         engine: auto, torch, onnxruntime or openvino; exported Runs know no torch.
-        batch_size: images a forward pass; that many are in memory twice.
+        batch_size: images a forward pass, fewer where they are large.
         workers: reading threads; None for one a core.
     """
 
@@ -102,11 +106,13 @@ class _Asked:
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    """An image that could be read, and its row among those asked for."""
+    """An image that could be read."""
 
-    row: int
+    row: int  # among those asked for
     path: Path
-    image: UInt8Image
+    image: UInt8Image  # as it is drawn
+    sides: tuple[int, int]  # height and width as read
+    prepared: Mapping[Preprocessing, Pixels]  # what networks take in, made of all pixels
 
 
 def explain_rows(
@@ -146,7 +152,7 @@ def explain_rows(
 def _stream(asked: _Asked, *, merging: bool) -> Iterator[Explanation | SkippedFile]:
     rows, unread = _wanted(asked)
     yield from unread
-    for batch in _read_ahead(asked.images.paths, rows, asked.options):
+    for batch in _read_ahead(asked, rows):
         loaded = [item for item in batch if isinstance(item, _Loaded)]
         explained = _explain_batch(loaded, asked)
         for item in batch:
@@ -170,7 +176,7 @@ def _mistakes(asked: _Asked) -> tuple[list[int], list[SkippedFile]]:
     frame, classes = asked.images.frame, asked.images.task.classes
     unread: list[SkippedFile] = []
     wrong: list[tuple[float, int]] = []
-    for batch in _read_ahead(asked.images.paths, range(len(frame)), asked.options):
+    for batch in _read_ahead(asked, range(len(frame))):
         loaded = [item for item in batch if isinstance(item, _Loaded)]
         unread += [item for item in batch if isinstance(item, SkippedFile)]
         said = [
@@ -200,18 +206,12 @@ class _Said:
 
 
 def _inputs(loaded: Sequence[_Loaded], asked: _Asked) -> Iterator[tuple[int, list[int], Pixels]]:
-    """For each network the images it answers for; prepared once for all that want them alike."""
-    ready: dict[tuple[Preprocessing, int], Pixels] = {}
+    """For each network the images it answers for."""
     for n, network in enumerate(asked.networks):
         images = [k for k, item in enumerate(loaded) if n in asked.answering[item.row]]
-        if not images:
-            continue
-        spec = network.preprocessing
-        for k in images:
-            if (spec, k) not in ready:
-                source = asked.source(spec, loaded[k].row)
-                ready[spec, k] = prepare(loaded[k].image, spec, source=source)
-        yield n, images, np.stack([ready[spec, k] for k in images])
+        if images:
+            spec = network.preprocessing
+            yield n, images, np.stack([loaded[k].prepared[spec] for k in images])
 
 
 def _mean(said: Sequence[_Said], count: int, asked: _Asked) -> Floats:
@@ -241,8 +241,8 @@ def _explain_batch(loaded: Sequence[_Loaded], asked: _Asked) -> Iterator[Explana
             drawn[k].append((each, place, raw[place]))
     stride = max((each.maps.stride for each in said if each.maps), default=0)
     for k, item in enumerate(loaded):
-        if min(item.image.shape[:2]) < stride:
-            yield _too_small(item.path, item.image, stride)
+        if min(item.sides) < stride:
+            yield _too_small(item, stride)
             continue
         target = classes[targets[k]]
         members = tuple(_heatmap(item, target, *parts, asked) for parts in drawn[k])
@@ -264,7 +264,7 @@ def _heatmap(
         family=network.engine.family,
         target=target,
         probabilities=dict(zip(asked.images.task.classes, chances, strict=True)),
-        values=_full_size(network, raw, item.image),
+        values=on_image_grid(raw, item.image.shape[:2], fit=network.preprocessing.fit),
         raw=raw,
         seen=asked.met[said.network][item.row],
         source=asked.source(network.preprocessing, item.row),
@@ -278,10 +278,6 @@ def _sources(
     specs = dict.fromkeys(network.preprocessing for network in networks)
     patients = images.known_patients
     return {spec: patient_sources(images.paths, patients, spec, workers=workers) for spec in specs}
-
-
-def _full_size(network: Network, raw: FloatMap, image: UInt8Image) -> FloatMap:
-    return on_image_grid(raw, (image.shape[0], image.shape[1]), fit=network.preprocessing.fit)
 
 
 def _merged(explanation: Explanation) -> Explanation:
@@ -304,29 +300,42 @@ def _targets(
     return np.array([classes.index(name) for name in names], np.int64)
 
 
-def _read_ahead(
-    paths: Sequence[Path], rows: Sequence[int], options: ExplainOptions
-) -> Iterator[list[_Loaded | SkippedFile]]:
-    """Whole images in order, the next batch read while this one is used."""
-    size, workers = options.batch_size, reading_threads(options.workers)
+def _read_ahead(asked: _Asked, rows: Sequence[int]) -> Iterator[list[_Loaded | SkippedFile]]:
+    """Images in order, the next batch read while this one is used; large ones fill it sooner."""
+    size, workers = asked.options.batch_size, reading_threads(asked.options.workers)
+    paths = asked.images.paths
     wanted = ((row, paths[row]) for row in rows)
-    with closing(read_ahead(_load, wanted, workers=workers, ahead=size)) as coming:
-        while batch := list(islice(coming, size)):
+    with closing(read_ahead(partial(_load, asked), wanted, workers=workers, ahead=size)) as coming:
+        batch: list[_Loaded | SkippedFile] = []
+        for item in coming:
+            batch.append(item)
+            held = sum(each.image.size // 3 for each in batch if isinstance(each, _Loaded))
+            if len(batch) == size or held >= _BATCH_PIXELS:
+                yield batch
+                batch = []
+        if batch:
             yield batch
 
 
-def _load(item: tuple[int, Path]) -> _Loaded | SkippedFile:
+def _load(asked: _Asked, item: tuple[int, Path]) -> _Loaded | SkippedFile:
     row, path = item
+    specs = {asked.networks[n].preprocessing for n in asked.answering[row]}
     try:
-        return _Loaded(row, path, read_image(path))
+        with image_in_turn(path) as image:
+            prepared = {
+                spec: prepare(image, spec, source=asked.source(spec, row)) for spec in specs
+            }
+            large = image.shape[0] * image.shape[1] > _SHOWN_PIXELS
+            shown = reduced(image, most=_SHOWN_PIXELS // 2) if large else image
+            return _Loaded(row, path, shown, (image.shape[0], image.shape[1]), prepared)
     except DataError as error:
         return SkippedFile.from_error(path, error)
 
 
-def _too_small(path: Path, image: UInt8Image, stride: int) -> SkippedFile:
-    height, width = image.shape[:2]
+def _too_small(item: _Loaded, stride: int) -> SkippedFile:
+    height, width = item.sides
     return SkippedFile(
-        path, f"is {width} x {height}, smaller than the network's stride of {stride} pixels"
+        item.path, f"is {width} x {height}, smaller than the network's stride of {stride} pixels"
     )
 
 

@@ -12,17 +12,6 @@ if TYPE_CHECKING:
     from eosin.networks.run import Run
 
 
-def identity_of(run: Run) -> Identity:
-    """The patients that ``run`` was trained or validated on, and how they are known again."""
-    record = run.record
-    return Identity(
-        dataset=record.dataset,
-        pattern=record.patient_pattern,
-        patients_known=record.protocol.patients_known,
-        seen=record.seen_patients,
-    )
-
-
 def require_unseen(run: Run, images: Manifest, *, own_test_split: bool) -> None:
     """LeakageError, naming them, where ``run`` trained or validated on patients in ``images``.
 
@@ -59,7 +48,7 @@ def seen_note(run: Run, images: Manifest) -> tuple[str, ...]:
 
 def sibling_note(run: Run, images: Manifest) -> tuple[str, ...]:
     """A sentence on patients in ``images`` of whom ``run`` has met another slide."""
-    met = identity_of(run).siblings(images.patients)
+    met = Identity.of(run.record).siblings(images.patients)
     if not met:
         return ()
     count = int(images.frame["patient"].isin(met).sum())
@@ -79,6 +68,6 @@ def _met(run: Run, images: Manifest, *, other_units: bool) -> tuple[list[str], i
         other_units: whether to know patients again that ``images`` call otherwise, as where one
             side counts slides and the other accession numbers.
     """
-    identity = identity_of(run)
+    identity = Identity.of(run.record)
     met = sorted((identity.met if other_units else identity.seen.intersection)(images.patients))
     return met, int(images.frame["patient"].isin(met).sum())

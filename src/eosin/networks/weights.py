@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from eosin.errors import ModelError, WeightsError, first_ten
-from eosin.networks.backbones import INCEPTION_HER2
+from eosin.networks.backbones import INCEPTION_HER2, own_module
 from eosin.networks.encoders import HUB
 from eosin.networks.engine import open_weights
 from eosin.networks.published import (
@@ -53,16 +53,24 @@ def initialise(classifier: Classifier, source: str) -> WeightsReport:
         classifier: the network, as ``build_classifier`` made it.
         source: ``"none"`` leaves it random; ``"imagenet"`` takes ``<timm name>.safetensors`` from
             the folder that EOSIN_WEIGHTS names, or else downloads through timm; of an encoder or
-            another published network, the weights that it is published with; anything else is the
-            path of a safetensors file in timm's key layout, or in transformers' for its ViTs.
+            another published network, the weights that it is published with; ``"own"`` keeps what
+            a registered module came with; anything else is the path of a safetensors file in
+            timm's key layout, or in transformers' for its ViTs.
 
     Raises:
         ModelError: the source cannot be had, or does not fill the whole backbone. Random weights
             are never left standing in for it.
     """
+    name = classifier.spec.timm_name
+    if (source == "own") != (own_module(name) is not None):
+        raise ModelError(
+            f"weights = {source!r} of backbone {name!r}: 'own' belongs to a module of your own, "
+            "and nothing else does"
+        )
+    if source == "own":
+        return WeightsReport("weights that the module came with", loaded=0)
     if source == "none":
         return WeightsReport("random weights", loaded=0)
-    name = classifier.spec.timm_name
     if classifier.spec.origin:
         return _initialise_published(classifier, source)
     if source == "imagenet" and name == INCEPTION_HER2:
@@ -165,7 +173,7 @@ def weights_file(spec: BackboneSpec, source: str) -> Path | None:
     Raises:
         ModelError: EOSIN_WEIGHTS names no folder.
     """
-    if source == "none":
+    if source in ("none", "own"):
         return None
     if source != "imagenet":
         return Path(source).expanduser()
