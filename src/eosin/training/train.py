@@ -97,6 +97,8 @@ def _score_test(
         return read_predictions(table), ()
     if run.record.fold is None and not (manifest.frame["split"] == "test").any():
         return None, ()
+    if config.embeddings:  # the images need not be here; `eosin predict` scores them where they are
+        return None, ()
     options = PredictOptions(device=config.device, batch_size=config.batch_size)
     try:
         scored = predict_together([run], manifest, options, progress=progress)[0]
