@@ -108,19 +108,18 @@ def split_logits(classifier: Classifier, entered: LastBlock) -> TokenSplit:
     """
     network, head = _inside(classifier), classifier.head
     assert isinstance(head, nn.Linear)
-    pooling, weight, bias = _pooling(classifier), head.weight, head.bias
-    if pooling in ("token", "cls"):  # nothing else of the last block is scored, nor computed
-        reading = _read_by_class_token(network, entered)
-        last = reading.last
-        terms, rest = _of_class_token(network, reading, weight)
-    else:
-        last = network.blocks[-1](entered.tokens())
-        of_class, of_mean = weight.chunk(2, dim=1) if pooling == "cls+mean" else (None, weight)
-        terms, rest = _of_mean(network, last, of_mean)
-        if of_class is not None:
-            more, rest = _of_class_token(network, _read_by_class_token(network, entered), of_class)
-            terms = terms + more
+    last = network.blocks[-1](entered.tokens())
     features = classifier.pool_tokens(network.norm(last))
+    pooling, weight, bias = _pooling(classifier), head.weight, head.bias
+    if pooling == "avg":
+        terms, rest = _of_mean(network, last, weight)
+    elif pooling == "cls+mean":
+        of_class, of_mean = weight.chunk(2, dim=1)
+        terms, rest = _of_class_token(network, entered, last, of_class)
+        more, _ = _of_mean(network, last, of_mean)
+        terms = terms + more
+    else:
+        terms, rest = _of_class_token(network, entered, last, weight)
     height, width = entered.grid.shape[2:]
     patches = terms.transpose(1, 2).reshape(-1, terms.shape[2], height, width)
     return TokenSplit(patches, rest + bias, head(features), features)
@@ -141,54 +140,33 @@ def _pooling(classifier: Classifier) -> str:
     return str(network.global_pool)
 
 
-@dataclass(frozen=True, eq=False)
-class _Reading:
-    """What a class token takes of every token in the last attention, and what it becomes."""
+def _of_class_token(
+    network: Any, entered: LastBlock, last: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Terms (N, P, C) of the patches in what the class token scores, and the rest (N, C).
 
-    row: Tensor  # attention by head (N, heads, T)
-    values: Tensor  # of the tokens (N, heads, T, D)
-    taken: Tensor  # the sum of all that, projected and scaled, without the bias (N, K)
-    last: Tensor  # the class token as it leaves the block (N, 1, K)
-    first: int  # of the tokens that are patches
-
-
-def _read_by_class_token(network: Any, entered: LastBlock) -> _Reading:
-    """The last block of a transformer for its class token alone."""
-    block, tokens = network.blocks[-1], entered.tokens()
-    attention = block.attn
+    Args:
+        network: the transformer.
+        entered: the tokens as they enter its last block.
+        last: as they leave it (N, T, K), before the final norm.
+        weight: of the head (C, K).
+    """
+    block = network.blocks[-1]
+    attention, tokens = block.attn, entered.tokens()
     count, length, _ = tokens.shape
     qkv = attention.qkv(block.norm1(tokens))
     qkv = qkv.reshape(count, length, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
     queries, keys, values = attention.q_norm(qkv[0]), attention.k_norm(qkv[1]), qkv[2]
     row = (queries[:, :, :1] * attention.scale) @ keys.transpose(-2, -1)
-    row = row.softmax(dim=-1)
-    mixed = (row @ values)[:, :, 0].flatten(1)
-    token = tokens[:, 0] + block.ls1(attention.proj(mixed))
-    token = token + block.ls2(block.mlp(block.norm2(token)))
-    taken = mixed @ attention.proj.weight.T * _scale(block)
-    return _Reading(row[:, :, 0], values, taken, token[:, None], entered.prefix.shape[1])
-
-
-def _scale(block: Any) -> Any:
-    """Of what a block's attention adds: its LayerScale, or 1."""
-    return 1 if isinstance(block.ls1, nn.Identity) else block.ls1.gamma
-
-
-def _of_class_token(network: Any, reading: _Reading, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Terms (N, P, C) of the patches in what the class token scores, and the rest (N, C).
-
-    Args:
-        network: the transformer.
-        reading: of its last block.
-        weight: of the head (C, K).
-    """
-    block, last = network.blocks[-1], reading.last[:, 0]
-    seen, constant = _before_norm(_norm(network), last, weight)
-    heads = (seen * _scale(block)) @ block.attn.proj.weight
-    heads = heads.unflatten(2, (block.attn.num_heads, -1))
-    terms = torch.einsum("nht,nhtd,nchd->ntc", reading.row, reading.values, heads)
-    kept = torch.einsum("nck,nk->nc", seen, last - reading.taken)  # residual, MLP, biases
-    return terms[:, reading.first :], kept + constant + terms[:, : reading.first].sum(dim=1)
+    row = row.softmax(dim=-1)[:, :, 0]  # what the class token takes of each (N, heads, T)
+    seen, constant = _before_norm(_norm(network), last[:, 0], weight)
+    scale = 1 if isinstance(block.ls1, nn.Identity) else block.ls1.gamma
+    heads = ((seen * scale) @ attention.proj.weight).unflatten(2, (attention.num_heads, -1))
+    terms = torch.einsum("nht,nhtd,nchd->ntc", row, values, heads)
+    taken = torch.einsum("nht,nhtd->nhd", row, values).flatten(1) @ attention.proj.weight.T * scale
+    kept = torch.einsum("nck,nk->nc", seen, last[:, 0] - taken)  # residual, MLP, biases
+    first = entered.prefix.shape[1]
+    return terms[:, first:], kept + constant + terms[:, :first].sum(dim=1)
 
 
 def _of_mean(network: Any, last: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
