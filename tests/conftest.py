@@ -127,6 +127,7 @@ def make_record() -> RecordMaker:
             "versions": {"eosin": "0.1.0"},
             "notes": (),
             "weights_sha256": "0" * 64,
+            "reference": None,
         }
         return TrainedRun.model_validate({**fields, **changes})
 
@@ -138,13 +139,14 @@ def folds_of() -> Callable[[Path, Sequence[Run]], FoldsRun]:
     """The record of a Run of folds, whose members are taken into its folder."""
 
     def make(folder: Path, runs: Sequence[Run]) -> FoldsRun:
-        own = {"kind", "fold", "weights_sha256", "graph"}
+        own = {"kind", "fold", "weights_sha256", "graph", "reference"}
         fields = {k: v for k, v in dict(runs[0].record).items() if k not in own}
         return FoldsRun.model_validate(
             {
                 **fields,
                 "fold": None,
                 "weights_sha256": None,
+                "reference": None,
                 "vote": None,
                 "members": take_in(folder, runs),
             }

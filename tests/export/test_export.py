@@ -95,7 +95,7 @@ def test_a_graph_that_differs_from_pytorch_fails_and_leaves_nothing(
     network.head.weight.data.neg_()
     save_classifier(network, tmp_path / "turned" / "model.safetensors")
     sha256 = weights_digest(tmp_path / "turned")
-    record = with_changes(trained.record, weights_sha256=sha256)
+    record = with_changes(trained.record, weights_sha256=sha256, reference=None)
     turned = write_run(tmp_path / "turned", record)
     monkeypatch.setattr(export_module._Exporter, "_write", write_the_graph_of_another)
     with pytest.raises(ModelError, match=r"maps differ by up to .* \(the most allowed is 0.001\)"):
@@ -129,7 +129,9 @@ def test_a_folder_with_other_things_is_never_touched(trained: Run, tmp_path: Pat
 def test_a_finished_export_is_recognised_and_another_runs_is_kept(trained: Run, onnx: Run) -> None:
     with pytest.raises(ConfigError, match=r"already a finished export of .*--overwrite"):
         export_run(trained, onnx.folder)
-    other = replace(trained, record=with_changes(trained.record, weights_sha256="a" * 64))
+    other = replace(
+        trained, record=with_changes(trained.record, weights_sha256="a" * 64, reference=None)
+    )
     with pytest.raises(ConfigError, match="holds another Run"):
         export_run(other, onnx.folder, ExportOptions(overwrite=True))
 
@@ -163,7 +165,14 @@ def test_images_to_check_on_are_those_asked_for_or_drawn(
 ) -> None:
     asked = choose_images(trained, divided)
     assert (len(asked.images), asked.source) == (16, "the images asked for")
+    tested = choose_images(trained, None)
+    assert (len(tested.images), tested.source) == (
+        12,
+        f"images of {trained.folder / 'predictions.csv'}",
+    )
+    (trained.folder / "predictions.csv").rename(tmp_path / "kept.csv")
     drawn = choose_images(trained, None)
+    (tmp_path / "kept.csv").rename(trained.folder / "predictions.csv")
     assert (len(drawn.images), drawn.source) == (16, "synthetic tissue")
     assert drawn.prepared(trained.record.preprocessing).shape == (16, 3, 64, 64)
     with pytest.raises(DataError, match="no image found"):

@@ -54,7 +54,9 @@ def lively(trained: Run, divided: Manifest, tmp_path_factory: pytest.TempPathFac
         torch.nn.init.normal_(network.head.weight, std=0.005)
     folder = tmp_path_factory.mktemp("lively")
     save_classifier(network.eval(), folder / "model.safetensors")
-    return write_run(folder, with_changes(trained.record, weights_sha256=weights_digest(folder)))
+    return write_run(
+        folder, with_changes(trained.record, weights_sha256=weights_digest(folder), reference=None)
+    )
 
 
 @pytest.fixture(scope="module", params=["onnx", "openvino"])
@@ -208,7 +210,9 @@ def test_a_graph_that_is_no_faster_is_refused_and_the_command_ends_well_with_fp3
         "above 1)",
     )
     assert graph.parity.probabilities <= 1e-4
-    assert sorted(path.name for path in out.iterdir()) == ["model.onnx", "run.json"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        *("model.onnx", "reference.safetensors", "run.json")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -311,6 +315,7 @@ def test_without_nncf_the_message_says_how_to_get_it(
 
 def test_a_fusion_is_not_exported_in_int8(trained: Run, divided: Manifest, tmp_path: Path) -> None:
     own = {"kind": "run/ensemble", "vote": "fusion", "weights": (), "weights_sha256": "a" * 64}
+    own["reference"] = None
     members = take_in(tmp_path / "fusion", [trained])
     record = EnsembleRun.model_validate({**dict(trained.record), **own, "members": members})
     fusion = write_run(tmp_path / "fusion", record)

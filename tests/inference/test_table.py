@@ -242,7 +242,7 @@ def test_a_disk_full_only_for_the_table_itself_scores_nothing_twice(
         patch.setattr("pandas.DataFrame.to_csv", _refuse)
         with pytest.raises(DataError, match="No space left"):
             predict_to_table(run, [images], out, SMALL)
-        patch.setattr(TorchEngine, "logits", _refuse)
+        patch.setattr(TorchEngine, "answers", _refuse)
         with pytest.raises(DataError, match="No space left"):
             predict_to_table(run, [images], out, SMALL, resume=True)
     patch.undo()
@@ -333,14 +333,14 @@ def test_no_more_batches_are_alive_for_many_images_than_for_few(
     run: Run, divided: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alive: list[weakref.ref[np.ndarray]] = []
-    most, logits = [0], TorchEngine.logits
+    most, answers = [0], TorchEngine.answers
 
-    def watched(self: TorchEngine, batch: np.ndarray) -> np.ndarray:
+    def watched(self: TorchEngine, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         alive.append(weakref.ref(batch))
         most[0] = max(most[0], sum(ref() is not None for ref in alive))
-        return logits(self, batch)
+        return answers(self, batch)
 
-    monkeypatch.setattr(TorchEngine, "logits", watched)
+    monkeypatch.setattr(TorchEngine, "answers", watched)
     predict(run, divided, PredictOptions(batch_size=1))
     assert len(alive) == len(divided.in_split("test"))
     assert most[0] == 1

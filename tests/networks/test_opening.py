@@ -73,13 +73,13 @@ def test_a_network_that_is_a_member_twice_votes_twice_and_is_asked_once(
     first, second, third = (
         predict(leaf, drawn_breakhis, options).predictions.probabilities for leaf in nested.leaves()
     )
-    asked, logits = [], TorchEngine.logits
+    asked, answers = [], TorchEngine.answers
 
-    def counting(engine: TorchEngine, batch: np.ndarray) -> np.ndarray:
+    def counting(engine: TorchEngine, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         asked.append(engine)
-        return logits(engine, batch)
+        return answers(engine, batch)
 
-    monkeypatch.setattr(TorchEngine, "logits", counting)
+    monkeypatch.setattr(TorchEngine, "answers", counting)
     found = predict(nested, drawn_breakhis, options).predictions.probabilities
     assert len(asked) == len(set(asked)) == 3
     assert found == pytest.approx((first + 2 * second + third) / 4, abs=1e-6)
@@ -98,7 +98,7 @@ def test_no_file_is_hashed_twice_while_a_run_is_read_and_its_networks_opened(
     options = PredictOptions(allow_seen=True, device="cpu")
     predict(read_run(nested.folder), drawn_breakhis.paths[:1], options)
     assert set(hashed.values()) == {1}
-    assert sorted(path for path in hashed if path.endswith("safetensors")) == [
+    assert sorted(path for path in hashed if path.endswith("model.safetensors")) == [
         *("a/copy-1-of-a/model.safetensors", "a/copy-2-of-a/model.safetensors"),
         "b/copy-3-of-b/model.safetensors",
     ]

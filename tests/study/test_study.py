@@ -225,7 +225,7 @@ def test_no_network_of_a_study_meets_an_image_twice_however_many_votes_share_it(
         raise AssertionError("an image went through a network without its features being kept")
 
     monkeypatch.setattr(TorchEngine, "features", counting)
-    monkeypatch.setattr(TorchEngine, "logits", refused)
+    monkeypatch.setattr(TorchEngine, "answers", refused)
     file = tmp_path / "votes.toml"
     text = FILE.replace('"image 3-fold", "patient 3-fold"', '"patient 50/25/25"')
     text = text.replace('"soft", "weighted"', '"soft", "hard", "weighted"')

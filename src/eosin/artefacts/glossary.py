@@ -118,6 +118,15 @@ GLOSSARY: dict[str, Meaning] = {
         "Mean gap between confidence and accuracy over 15 bins (ECE, Guo et al. 2017).",
         "lower",
     ),
+    "coverage": Meaning("coverage of sets", "Share whose set of classes holds the true one."),
+    "risk": Meaning("risk", "Share wrong among the images that are answered.", "lower"),
+    "risk_coverage_area": Meaning(
+        "area under the risk-coverage curve",
+        "Mean share wrong among the surest images, over every share of them (El-Yaniv & Wiener "
+        "2010).",
+        "lower",
+    ),
+    "abstention": Meaning("abstention", "Share that is not answered.", "lower"),
     "patient_recognition_rate": Meaning(
         "patient recognition rate",
         "Mean over patients of the share of their images classified right (Spanhol et al. 2016).",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from eosin.artefacts import manifest, predictions
 from eosin.artefacts.codec import read_fields
+from eosin.artefacts.reference import REFERENCE_NAME
 from eosin.artefacts.run import read_record
 from eosin.artefacts.tables import SIDECAR, companion, separator
 from eosin.errors import ConfigError, DiskError, EosinError
@@ -76,10 +77,12 @@ PAGE: Final = _holding("page of eosin's", b'<meta name="generator" content="eosi
 CHECKLIST: Final = _holding("checklist or model card of eosin's", b"<!-- eosin -->")
 PICTURE: Final = _holding("PNG picture", b"\x89PNG\r\n\x1a\n", first=True)
 WEIGHTS: Final = _holding("weights file of eosin's", b'"backbone":"')
+REFERENCE: Final = _holding("reference of a Run", b'"sets.labels":')
 RUN_FILES: Final = {
     "model.safetensors": WEIGHTS,
     "history.csv": table("learning curve", "epoch", "train_loss"),
     "errors.csv": ERRORS,
+    REFERENCE_NAME: REFERENCE,
     _PREDICTIONS: PREDICTIONS,
 }
 

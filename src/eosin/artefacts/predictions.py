@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from eosin.artefacts.reference import Trust
 from eosin.artefacts.tables import (
     Sidecar,
     read_table,
@@ -16,6 +17,7 @@ from eosin.artefacts.tables import (
     require_folds,
     write_table,
 )
+from eosin.artefacts.trust_columns import TRUST_COLUMNS, require_trust
 from eosin.artefacts.values import Count, NamedProtocol, Share
 from eosin.errors import DataError
 from eosin.files import StrPath, valid_text
@@ -51,6 +53,7 @@ class PredictionsSidecar(Sidecar):
     seen_allowed: bool
     notes: tuple[str, ...]
     images: Count
+    trust: Trust | None
 
 
 @dataclass(frozen=True)
@@ -87,15 +90,20 @@ class Predictions:
             (empty where unknown), ``fold`` (or empty), ``predicted`` (the most probable class),
             ``decision`` (the class chosen at the locked threshold; equal to ``predicted`` for
             more than two classes), all text, then ``p_<class>`` as floats in [0, 1] that sum
-            to 1. Where a stain step was applied also ``stain_note``. Never changed in place.
+            to 1. Where a stain step was applied also ``stain_note``. Where ``trust`` is known also
+            ``familiarity`` (the share of new patients' images at least as strange, NaN where the
+            Run cannot tell), ``flags`` (words with spaces between), ``set`` (classes with ``|``
+            between) and ``answer`` (a class, or ``"abstain"``). Never changed in place.
             ``frame()`` gives the same.
         task: the classes.
         provenance: where the table comes from.
+        trust: how those four columns were made; None where the table has them not.
     """
 
     frame: pd.DataFrame
     task: Task
     provenance: Provenance = Provenance()
+    trust: Trust | None = None
 
     def __post_init__(self) -> None:
         from eosin.artefacts.looks import callable_table
@@ -190,11 +198,22 @@ class Predictions:
         said = [notes.get(Path(path), "") for path in self.frame["path"]]
         return replace(self, frame=self.frame.assign(stain_note=said))
 
+    def with_trust(self, frame: pd.DataFrame, trust: Trust | None) -> Predictions:
+        """The same rows as ``frame`` has them, with the columns that ``trust`` speaks of."""
+        return replace(self, frame=frame, trust=trust)
+
+    @property
+    def flagged(self) -> Bools:
+        """Which rows have a flag, shape (n,); none where the table has no such column."""
+        import numpy as np
+
+        return np.asarray(self.frame["flags"] != "") if self.trust else np.zeros(len(self), bool)
+
     def write(self, path: StrPath) -> None:
         """Write the CSV (paths relative to its folder where they can be) and its sidecar."""
         known = self.provenance.in_valid_text()
         fields = {name: getattr(known, name) for name in _PROVENANCE}
-        fields |= {"task": self.task, "images": len(self)}
+        fields |= {"task": self.task, "images": len(self), "trust": self.trust}
         write_table(self.frame, Path(path), PredictionsSidecar, fields)
 
     def _index_of(self, column: str) -> Ints:
@@ -257,15 +276,19 @@ def read_predictions(path: StrPath) -> Predictions:
             threshold, or the sidecar is wrong; names the file, the row and the fix.
     """
     path = Path(path)
-    table = read_table(path, PredictionsSidecar, fix=_FIX)
+    table = read_table(path, PredictionsSidecar, fix=_FIX, since={"trust": None})
     task, known = table.sidecar.task, table.sidecar
     columns = [f"p_{name}" for name in task.classes]
-    require_columns(table.frame, [*COLUMNS, *columns], what=f"{path}: a predictions table")
+    wanted = [*COLUMNS, *columns, *(TRUST_COLUMNS if known.trust else ())]
+    require_columns(table.frame, wanted, what=f"{path}: a predictions table")
     frame = table.frame.assign(**{name: table.frame[name].map(_number) for name in columns})
     for name in columns:
         fine = frame[name] >= 0
         require_cells(path, table.frame, fine, f"is no probability; {_FIX}", columns=[name])
     _require_choices(path, frame, known)
+    if known.trust is not None:
+        frame = frame.assign(familiarity=frame["familiarity"].map(_number))
+        require_trust(path, table.frame, frame, task, known.trust, fix=_FIX)
     if table.unchanged is False:
         raise DataError(
             f"{path}: was changed after it was written (its sidecar has another SHA-256); "
@@ -273,7 +296,7 @@ def read_predictions(path: StrPath) -> Predictions:
         )
     provenance = Provenance(**{name: getattr(known, name) for name in _PROVENANCE})
     try:
-        return Predictions(frame.reset_index(drop=True), task, provenance)
+        return Predictions(frame.reset_index(drop=True), task, provenance, known.trust)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 

@@ -16,6 +16,7 @@ from eosin.artefacts.codec import Artefact, Fields, Strict, parse_artefact, read
 from eosin.artefacts.graph import Graph
 from eosin.artefacts.names import PatternText
 from eosin.artefacts.preprocessing import Preprocessing
+from eosin.artefacts.reference import REFERENCE_NAME, Reference
 from eosin.artefacts.values import NamedProtocol, Positive, Sha256, Share
 from eosin.errors import ModelError
 from eosin.tasks import Task
@@ -71,6 +72,13 @@ class Record(Artefact):
     # of ``model.safetensors``, or of the one that was exported; None for Runs that have no weights
     # beside those of their members
     weights_sha256: Sha256 | None
+    # what tells the unfamiliar; None for Runs of 0.1.0 and where nothing could be learnt
+    reference: Reference | None
+
+    @property
+    def reference_files(self) -> dict[str, str]:
+        """SHA-256 of the file beside the record that the reference has, by its name."""
+        return {} if self.reference is None else {REFERENCE_NAME: self.reference.sha256}
 
     @property
     def inside(self) -> tuple[Member, ...]:
@@ -100,6 +108,16 @@ class Record(Artefact):
                 raise ValueError(f"{name} names a patient twice, or one without a name")
         if self.threshold is not None and not self.task.binary:
             raise ValueError(f"threshold = {self.threshold} belongs to two classes")
+        return self
+
+    @model_validator(mode="after")
+    def _knows_its_own_network(self) -> Self:
+        known = self.reference
+        if known is not None and known.weights_sha256 != self.weights_sha256:
+            raise ValueError(
+                f"reference.weights_sha256 = {known.weights_sha256} is of another network than "
+                f"weights_sha256 = {self.weights_sha256}"
+            )
         return self
 
 
@@ -246,6 +264,7 @@ def _from_0_1_0(fields: Fields) -> Fields:
         "kind": kind,
         "preprocessing": {"stain": None, **preprocessing},
         "weights_sha256": weights_sha256,
+        "reference": None,
     }
     if kind in ("run/trained", "run/exported"):
         if vote or members:

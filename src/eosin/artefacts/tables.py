@@ -123,8 +123,16 @@ def write_table(
     write_artefact(sidecar, companion(path, SIDECAR))
 
 
-def read_table(path: Path, model: type[S], *, fix: str) -> StoredTable[S]:
+def read_table(
+    path: Path, model: type[S], *, fix: str, since: Mapping[str, object] | None = None
+) -> StoredTable[S]:
     """Read a table and its sidecar.
+
+    Args:
+        path: the table.
+        model: of its sidecar.
+        fix: what the user can do where the table will not do.
+        since: fields of the sidecar that format 1 did not have, with what they are then.
 
     Raises:
         DataError: either is missing, damaged or of another kind; the sidecar belongs to another
@@ -144,7 +152,7 @@ def read_table(path: Path, model: type[S], *, fix: str) -> StoredTable[S]:
         "rows": len(frame),
         "sha256": hashlib.sha256(data).hexdigest(),
     }
-    sidecar, old = _read_sidecar(path, model, own, fix=fix)
+    sidecar, old = _read_sidecar(path, model, own, fix=fix, since=since or {})
     if not old and b"'" in data:
         frame = frame.rename(columns=_as_meant).map(_as_meant)
     unchanged = None if old else sidecar.sha256 == own["sha256"]
@@ -266,7 +274,12 @@ def _joined(home: Path, path: str) -> str | Path:
 
 
 def _read_sidecar(
-    table: Path, model: type[S], own: Mapping[str, object], *, fix: str
+    table: Path,
+    model: type[S],
+    own: Mapping[str, object],
+    *,
+    fix: str,
+    since: Mapping[str, object],
 ) -> tuple[S, bool]:
     """The sidecar of a table and whether it is of format 1; DataError where it is another's.
 
@@ -277,7 +290,9 @@ def _read_sidecar(
         found = read_artefact(model, place, fix=fix)
     else:
         place = old
-        found = read_artefact(model, old, fix=fix, upgrade=lambda known: _upgraded(known, own, old))
+        found = read_artefact(
+            model, old, fix=fix, upgrade=lambda known: _upgraded({**known, **since}, own, old)
+        )
     if found.sha256 != own["sha256"] and found.table != own["table"]:
         raise DataError(
             f"{place}: belongs to another table, {found.table!r}; give both files their own names "

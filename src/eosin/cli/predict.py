@@ -11,7 +11,11 @@ from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels
 from eosin.errors import ConfigError
 
 if TYPE_CHECKING:
+    from eosin.artefacts.predictions import Predictions
     from eosin.progress import Shown
+
+
+_ROWS = 10  # flagged images that the terminal names
 
 
 def predict(
@@ -36,6 +40,16 @@ def predict(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start anew where one was interrupted.")
     ] = False,
+    coverage: Annotated[
+        float, typer.Option(help="Share of new patients' images whose set holds the truth.")
+    ] = 0.9,
+    sets: Annotated[str, typer.Option(help="lac (smallest sets) or aps.")] = "lac",
+    by_class: Annotated[
+        bool, typer.Option("--by-class", help="Cover every class so, not only all together.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with code 3 where any image is flagged.")
+    ] = False,
     engine: Annotated[
         str, typer.Option(help="auto, torch, onnxruntime or openvino (exported Runs).")
     ] = "auto",
@@ -52,7 +66,14 @@ def predict(
     --resume.
     """
     from eosin.artefacts.outputs import PREDICTIONS, require_table
-    from eosin.cli.console import finish, print_protocol, say, showing, stoppable
+    from eosin.cli.console import (
+        EXIT_SKIPPED,
+        finish,
+        print_protocol,
+        say,
+        showing,
+        stoppable,
+    )
     from eosin.cli.sources import read_source
     from eosin.inference.journal import journal_path
     from eosin.inference.scoring import PredictOptions
@@ -60,6 +81,7 @@ def predict(
     from eosin.networks.run import read_run
     from eosin.pixels.reading import error_table_path
     from eosin.progress import Shown
+    from eosin.trust.conformal import SetOptions, named_method
 
     if resume and overwrite:
         raise ConfigError("--resume goes on and --overwrite starts anew; give one of them")
@@ -73,6 +95,7 @@ def predict(
         batch_size=batch_size,
         workers=workers,
         engine=engine,
+        sets=SetOptions(coverage, named_method(sets), by_class),
     )
     progress = Shown()
     again = "run the same command with --resume"
@@ -89,7 +112,20 @@ def predict(
     provenance = scored.predictions.provenance
     print_protocol(provenance.protocol, provenance.notes)
     say(f"{len(scored.predictions)} images scored, written: {out}")
+    _print_trust(scored.predictions)
     finish(scored.skipped, error_table_path(out))
+    if strict and scored.predictions.flagged.any():
+        raise typer.Exit(EXIT_SKIPPED)
+
+
+def _print_trust(predictions: Predictions) -> None:
+    from eosin.cli.console import say
+    from eosin.trust.summary import flagged_lines, trust_lines
+
+    for line in trust_lines(predictions):
+        say(line, style="yellow" if predictions.flagged.any() else "")
+    for line in flagged_lines(predictions, most=_ROWS):
+        say(f"  {line}", style="dim")
 
 
 def _kept(progress: Shown) -> str:

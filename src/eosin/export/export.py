@@ -129,6 +129,7 @@ class _Exporter:
             self.progress.note(f"exporting {normpath(run.folder)}")
             return self._single(run, folder)
         run.require_files()
+        _copy_reference(run, folder)
         inside = [
             self.export(member, folder / MEMBERS_NAME / _member_name(number, member))
             for number, member in enumerate(members, start=1)
@@ -148,6 +149,7 @@ class _Exporter:
         anatomy = examine(classifier, size=size)
         module = GraphModule(classifier, anatomy=anatomy).eval()
         files = self._write(module, folder, size=size)
+        _copy_reference(run, folder)
         parity = self._parity(run, files[0], module)
         require_parity(parity, name=str(run.folder))
         trial = self._try_int8(run, files, module)
@@ -164,7 +166,10 @@ class _Exporter:
             versions=library_versions(),
             int8=trial,
         )
-        fields = {**dict(run.record), "kind": "run/exported", "graph": graph}
+        known = run.record.reference
+        if kept and known is not None:  # 8-bit features are others: nothing would be familiar
+            known = with_changes(known, familiarity=None)
+        fields = {**dict(run.record), "kind": "run/exported", "graph": graph, "reference": known}
         return write_run(folder, ExportedRun.model_validate(fields))
 
     def _parity(self, run: Run, path: Path, module: GraphModule) -> Parity:
@@ -203,6 +208,11 @@ class _Exporter:
         write_openvino(onnx, path)
         onnx.unlink()
         return [path, path.with_suffix(".bin")]
+
+
+def _copy_reference(run: Run, folder: Path) -> None:
+    for name in run.record.reference_files:
+        shutil.copyfile(run.folder / name, folder / name)
 
 
 def _require_weights(run: Run) -> None:

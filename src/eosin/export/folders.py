@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eosin.artefacts.reference import REFERENCE_NAME
 from eosin.errors import ConfigError, DiskError
 from eosin.files import contents, disk_errors, drafted
 from eosin.networks.run import HISTORY_NAME, RECORD_NAME, read_run
@@ -42,7 +43,7 @@ def require_free(run: Run, folder: Path, *, overwrite: bool) -> None:
             f"{folder}: already a finished export of {run.folder}; use it, or write it again with "
             "--overwrite"
         )
-    own = (RECORD_NAME, HISTORY_NAME, MEMBERS_NAME)
+    own = (RECORD_NAME, HISTORY_NAME, MEMBERS_NAME, REFERENCE_NAME)
     others = [name for name in contents(folder) if name not in own and name[:6] != "model."]
     if others:
         raise ConfigError(f"{folder}: also holds {others[0]}, which would be lost; move it away")
@@ -86,7 +87,7 @@ def _exchange(first: Path, second: Path) -> bool:
 
 def _same(export: Run, run: Run) -> bool:
     """Whether ``export`` was made from ``run`` as it is now."""
-    own = {"kind", "graph", "members"}
+    own = {"kind", "graph", "members", "reference"}
     if export.record.model_dump(exclude=own) != run.record.model_dump(exclude=own):
         return False
     inside, wanted = export.open_members(), run.open_members()

@@ -19,6 +19,7 @@ import numpy as np
 from pydantic import field_validator
 
 from eosin.artefacts.codec import Fields, Strict, parse_fields, sealed
+from eosin.artefacts.reference import Flag
 from eosin.artefacts.tables import JOURNAL, companion
 from eosin.artefacts.values import Share
 from eosin.errors import DataError
@@ -26,6 +27,7 @@ from eosin.files import disk_errors, valid_text
 from eosin.inference.journal_head import require_same
 from eosin.inference.readings import Reading
 from eosin.pixels.reading import SkippedFile
+from eosin.trust.reference import Look
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,6 +113,8 @@ class Journal:
                 if row is None
                 else {"p": part.values[row].tolist(), "words": part.notes[row]}
             )
+            look = part.looks[row] if row is not None and part.looks else None
+            said |= {"familiarity": look and look.familiarity, "flags": look and look.flags}
             lines.append({"file": valid_text(str(file)), "stamp": _stamp(file), **said})
         self._write(lines)
         self.done += len(lines)
@@ -172,6 +176,8 @@ class _Row(Strict):
     stamp: tuple[int, int] | tuple[()]  # its size and time of change, or nothing
     p: tuple[Share, ...] | None  # its probabilities; None where it could not be read
     words: str  # the stain step's note, or why it could not be read
+    familiarity: Share | None  # None where the Run cannot tell
+    flags: tuple[Flag, ...] | None  # None where it has no reference
 
     @field_validator("p")
     @classmethod
@@ -231,6 +237,7 @@ def _reading(rows: Sequence[_Row], paths: Sequence[Path]) -> Reading:
         np.array([row.p for _, row in scored]) if scored else np.empty((0, 0)),
         tuple(SkippedFile(path, row.words) for path, row in skipped),
         tuple(row.words for _, row in scored),
+        tuple(Look(row.familiarity, row.flags) for _, row in scored if row.flags is not None),
     )
 
 

@@ -12,9 +12,11 @@ from eosin.errors import DataError
 from eosin.inference.images import ImagesLike, as_source, external_images, select_split
 from eosin.inference.members import open_scorer
 from eosin.inference.readings import gathered
-from eosin.inference.scoring import PredictOptions, score_batches, with_notes
+from eosin.inference.scoring import PredictOptions, judged, score_batches
 from eosin.inference.seen import require_unseen, seen_note, sibling_note
 from eosin.progress import SILENT, Progress, shown, working
+from eosin.trust.columns import other_magnifications, with_trust
+from eosin.trust.judge import CANNOT_TELL, open_judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -67,18 +69,27 @@ def predict(
         ModelError: the Run's weights are missing or changed.
     """
     options, progress = options or PredictOptions(), shown(progress)
-    chosen = choose(run, as_source(images), options)
+    chosen = choose(run, as_source(images), options, progress=progress)
     if read is not None:
-        scorer, paths = open_scorer(run), chosen.images.paths
-        return make_scored(run, chosen, options, with_notes(scorer, paths, read(chosen.images)))
+        scorer, judge, paths = open_scorer(run), open_judge(run), chosen.images.paths
+        return make_scored(run, chosen, options, judged(scorer, judge, paths, read(chosen.images)))
     with working(progress, "scoring", total=len(chosen.images)):
         parts = score_batches(run, chosen.images, options)
         found = gathered(_counted(parts, progress))
     return make_scored(run, chosen, options, found)
 
 
-def choose(run: Run, images: Manifest | Sequence[Path], options: PredictOptions) -> Chosen:
-    """The images to score, once it is known that ``run`` may score them; errors as ``predict``."""
+def choose(
+    run: Run,
+    images: Manifest | Sequence[Path],
+    options: PredictOptions,
+    *,
+    progress: Progress = SILENT,
+) -> Chosen:
+    """The images to score, once it is known that ``run`` may score them; errors as ``predict``.
+
+    Those that state another magnification than the Run was trained at are told of.
+    """
     if isinstance(images, Manifest):
         rows, split, own = select_split(run, images, options.split)
         chosen = Chosen(rows, split=split)
@@ -86,7 +97,20 @@ def choose(run: Run, images: Manifest | Sequence[Path], options: PredictOptions)
         chosen, own = Chosen(*external_images(run, images)), False
     if not options.allow_seen:
         require_unseen(run, chosen.images, own_test_split=own)
+    for sentence in _magnification_note(run, chosen.images):
+        progress.note(sentence)
     return chosen
+
+
+def _magnification_note(run: Run, images: Manifest) -> tuple[str, ...]:
+    """A sentence on images that state another magnification; none where none does."""
+    stated = [other for other in other_magnifications(run, images.frame) if other]
+    if not stated:
+        return ()
+    return (
+        f"{len(stated)} of {len(images)} images state another magnification "
+        f"({', '.join(sorted(set(stated)))}) than the Run was trained at.",
+    )
 
 
 def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Reading) -> Scored:
@@ -107,7 +131,19 @@ def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Readin
         seen_allowed=options.allow_seen,
         notes=tuple(
             dict.fromkeys(
-                (*seen, *sibling_note(run, images), *unscored, *run.record.notes, *images.notes)
+                (
+                    *seen,
+                    *sibling_note(run, images),
+                    *_magnification_note(run, images),
+                    *unscored,
+                    *(
+                        ()
+                        if any(look.familiarity is not None for look in found.looks)
+                        else (CANNOT_TELL,)
+                    ),
+                    *run.record.notes,
+                    *images.notes,
+                )
             )
         ),
     )
@@ -118,6 +154,9 @@ def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Readin
         threshold=run.record.threshold,
         provenance=provenance,
     )
+    if found.looks or run.record.reference is not None:
+        rows = images.frame.iloc[found.places]
+        predictions = with_trust(predictions, run, found.looks, options.sets, rows=rows)
     if any(found.notes) or run.record.preprocessing.stain is not None:
         said = zip(predictions.frame["path"], found.notes, strict=True)
         predictions = predictions.with_stain_notes({Path(path): note for path, note in said})

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from eosin.arrays import Floats, Floats32, Ints
+    from eosin.arrays import Floats, Ints
     from eosin.artefacts.preprocessing import Preprocessing
     from eosin.networks.run import Network, Run
     from eosin.pixels.batches import Batch
     from eosin.pixels.reading import SkippedFile
-
-    Apply = Callable[[Floats32], Floats]
+    from eosin.trust.reference import Look
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,8 @@ class Reading:
     skipped: tuple[SkippedFile, ...] = ()  # the files that could not be read
     # of each of ``places``, what the stain step noted, or nothing; empty where unasked
     notes: tuple[str, ...] = ()
+    # of each of ``places``, what the Run says of it beside its probabilities; empty where it cannot
+    looks: tuple[Look, ...] = ()
 
 
 class Readings(Protocol):
@@ -46,36 +47,48 @@ class Readings(Protocol):
         """What the Run's stain step noted of files, once the Run was asked for anything."""
         ...
 
+    def measures(self, run: Run) -> Reading:
+        """How the images were taken (n, names), once the Run was asked for anything."""
+        ...
+
 
 @dataclass
 class BatchReadings:
-    """What single Runs say of one batch of files; each network is asked once."""
+    """What single Runs say of one batch of files; each network is asked once, for all at once."""
 
     paths: Sequence[Path]  # the files of the whole sequence that the batch is of
     batches: Mapping[Preprocessing, Batch]  # the batch as each preprocessing makes it
     networks: Mapping[str, Network]  # answer, by the SHA-256 of their Run's record
-    _kept: dict[tuple[str, str], Reading] = field(default_factory=dict)
+    _kept: dict[str, tuple[Reading, Reading]] = field(default_factory=dict)
 
     def logits(self, run: Run) -> Reading:
         """Logits (n, classes)."""
-        return self._once("logits", run, self.networks[run.sha256].logits)
+        return self._once(run)[0]
 
     def features(self, run: Run) -> Reading:
         """Pooled features (n, channels)."""
-        return self._once("features", run, self.networks[run.sha256].features)
+        return self._once(run)[1]
+
+    def measures(self, run: Run) -> Reading:
+        """How the images were taken (n, names)."""
+        batch = self.batches[run.record.preprocessing]
+        return Reading(batch.places, batch.measures)
 
     def stain_notes(self, run: Run) -> Mapping[Path, str]:
         """What the Run's stain step noted of files."""
         batch = self.batches[run.record.preprocessing]
         return noted(self.paths, batch.places, batch.notes)
 
-    def _once(self, what: str, run: Run, apply: Apply) -> Reading:
-        key = what, run.sha256
-        if key not in self._kept:
-            batch = self.batches[run.record.preprocessing]
-            values = apply(batch.pixels) if len(batch.places) else np.empty((0, 0))
-            self._kept[key] = Reading(batch.places, values, batch.skipped, batch.notes)
-        return self._kept[key]
+    def _once(self, run: Run) -> tuple[Reading, Reading]:
+        if run.sha256 not in self._kept:
+            batch, nothing = self.batches[run.record.preprocessing], np.empty((0, 0))
+            network = self.networks[run.sha256]
+            answers = network.answers(batch.pixels) if len(batch.places) else (nothing, nothing)
+            logits, features = (
+                Reading(batch.places, values, batch.skipped, batch.notes) for values in answers
+            )
+            self._kept[run.sha256] = logits, features
+        return self._kept[run.sha256]
 
 
 def gathered(parts: Iterable[Reading]) -> Reading:
@@ -87,6 +100,7 @@ def gathered(parts: Iterable[Reading]) -> Reading:
         np.concatenate([part.values for part in found]) if found else np.empty((0, 0)),
         tuple(item for part in parts for item in part.skipped),
         tuple(note for part in parts for note in part.notes),
+        tuple(look for part in parts for look in part.looks),
     )
 
 

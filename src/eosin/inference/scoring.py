@@ -5,8 +5,10 @@ Nothing here grows with the number of images but their probabilities.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from eosin.inference.members import open_scorer
 from eosin.inference.readings import BatchReadings
@@ -14,15 +16,19 @@ from eosin.machine import reading_threads
 from eosin.pixels.batches import View, read_views
 from eosin.pixels.stain_sources import patient_sources
 from eosin.settings import checked_options
+from eosin.trust.conformal import SetOptions
+from eosin.trust.judge import open_judge
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from pathlib import Path
 
+    from eosin.arrays import Floats
     from eosin.artefacts.manifest import Manifest
     from eosin.inference.members import Scorer
     from eosin.inference.readings import Reading, Readings
     from eosin.networks.run import Run
+    from eosin.trust.judge import Judge
 
 
 @checked_options
@@ -38,6 +44,7 @@ class PredictOptions:
     batch_size: int = 32  # images a forward pass
     workers: int | None = None  # reading threads; None for one a core
     engine: str = "auto"  # auto, torch, onnxruntime or openvino
+    sets: SetOptions = field(default_factory=SetOptions)  # which classes a set holds
 
 
 def score_batches(
@@ -67,16 +74,32 @@ def score_batches(
         for spec in dict.fromkeys(network.preprocessing for network in opened)
     }
     networks = {network.run.sha256: network for network in opened}
+    judge = open_judge(run)
     for batches in read_views(
-        paths, tuple(views.values()), batch_size=options.batch_size, workers=workers, start=start
+        paths,
+        tuple(views.values()),
+        batch_size=options.batch_size,
+        workers=workers,
+        start=start,
+        measured=judge is not None,
     ):
         readings = BatchReadings(paths, dict(zip(views, batches, strict=True)), networks)
-        yield with_notes(scorer, paths, readings)
+        yield judged(scorer, judge, paths, readings)
         del batches, readings  # not to be kept while the next batch is waited for
 
 
-def with_notes(scorer: Scorer, paths: Sequence[Path], readings: Readings) -> Reading:
-    """Calibrated probabilities of what ``readings`` are of, with the notes of the stain steps."""
+def judged(
+    scorer: Scorer, judge: Judge | None, paths: Sequence[Path], readings: Readings
+) -> Reading:
+    """Calibrated probabilities, with the notes of the stain steps and, of a judge, the looks."""
     found = scorer.probabilities(readings)
     notes = scorer.stain_notes(readings)
-    return replace(found, notes=tuple(notes.get(paths[place], "") for place in found.places))
+    found = replace(found, notes=tuple(notes.get(paths[place], "") for place in found.places))
+    if judge is None or not len(found.places):
+        return found
+
+    def rows(reading: Reading) -> Floats:
+        return reading.values[np.isin(reading.places, found.places)]
+
+    measures = rows(readings.measures(judge.leaves[0]))
+    return replace(found, looks=judge.looks(lambda run: rows(readings.features(run)), measures))

@@ -60,7 +60,7 @@ def predict_to_table(
     options, path = options or PredictOptions(), journal_path(out)
     inputs = [run.folder, *(() if isinstance(images, Manifest) else images)]
     require_table(out, PREDICTIONS, inputs=inputs, beside=(path, error_table_path(out)))
-    chosen = choose(run, images, options)
+    chosen = choose(run, images, options, progress=progress)
     head = head_of(run, chosen, options)
     with one_writer(out):
         if not resume and not overwrite:

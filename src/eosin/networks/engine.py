@@ -76,6 +76,10 @@ class Engine(Protocol):
         """Pooled features (n, channels)."""
         ...
 
+    def answers(self, batch: Pixels) -> tuple[Floats, Floats]:
+        """Logits and pooled features, from one pass."""
+        ...
+
     def maps(self, batch: Pixels) -> Maps:
         """Maps; NoMapError, with the reason, where the network has none."""
         ...

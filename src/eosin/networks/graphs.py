@@ -91,6 +91,11 @@ class GraphEngine:
         (features,) = self._run(batch, ("features",))
         return features.astype(np.float64)
 
+    def answers(self, batch: Pixels) -> tuple[Floats, Floats]:
+        """Logits and pooled features of prepared input, from one pass."""
+        logits, features = self._run(batch, ("logits", "features"))
+        return logits.astype(np.float64), features.astype(np.float64)
+
     def maps(self, batch: Pixels) -> GraphMaps:
         """Maps of prepared input (n, 3, size, size); NoMapError where the graph has none."""
         if "maps" not in self.outputs:

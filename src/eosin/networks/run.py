@@ -74,10 +74,9 @@ class Run:
 
     @property
     def files(self) -> Mapping[str, str]:
-        """SHA-256 of each file that its own network, or fusion head, is loaded from."""
-        if self.graph:
-            return self.graph.files
-        return {WEIGHTS_NAME: self.record.weights_sha256 or ""} if self.record.owns_weights else {}
+        """SHA-256 of each file of its own network, or fusion head, and of its reference."""
+        own = {WEIGHTS_NAME: self.record.weights_sha256 or ""} if self.record.owns_weights else {}
+        return {**(self.graph.files if self.graph else own), **self.record.reference_files}
 
     def __str__(self) -> str:
         known = self.record
@@ -221,6 +220,10 @@ class Network:
     def features(self, batch: Pixels) -> Floats:
         """Pooled features (n, channels) of prepared input (n, 3, size, size)."""
         return self.engine.features(batch)
+
+    def answers(self, batch: Pixels) -> tuple[Floats, Floats]:
+        """Logits and pooled features of prepared input, from one pass."""
+        return self.engine.answers(batch)
 
     def maps(self, batch: Pixels) -> Maps:
         """Grad-CAM maps and logits of prepared input; NoMapError where it has none."""

@@ -79,11 +79,17 @@ class TorchEngine:
 
     def logits(self, batch: Floats32) -> Floats:
         """Logits (n, classes) of prepared input (n, 3, size, size)."""
-        return self._apply(batch, features=False)
+        return self.answers(batch)[0]
 
     def features(self, batch: Floats32) -> Floats:
         """Pooled features (n, channels) of prepared input (n, 3, size, size)."""
-        return self._apply(batch, features=True)
+        (features,) = self._apply(batch, heads=False)
+        return features
+
+    def answers(self, batch: Floats32) -> tuple[Floats, Floats]:
+        """Logits and pooled features of prepared input, from one pass."""
+        features, logits = self._apply(batch, heads=True)
+        return logits, features
 
     def maps(self, batch: Floats32) -> TorchMaps:
         """Maps of prepared input; NoMapError where the network has no feature map of its own."""
@@ -116,7 +122,8 @@ class TorchEngine:
             if not name.startswith("head.")
         }
 
-    def _apply(self, batch: Floats32, *, features: bool) -> Floats:
+    def _apply(self, batch: Floats32, *, heads: bool) -> list[Floats]:
+        """Features and, where asked for, logits."""
         import torch
 
         from eosin.networks.classifier import require_finite, taking
@@ -128,7 +135,8 @@ class TorchEngine:
                 pixels = pixels.pin_memory().to(self._device, non_blocking=True)
             pixels = pixels.contiguous(memory_format=torch.channels_last)
             with taking(self.classifier, batch.shape[-1]):
-                values = self.classifier.features(pixels) if features else self.classifier(pixels)
-            require_finite(self.classifier, values)
-            result: Floats = values.double().cpu().numpy()
-        return result
+                values = [self.classifier.features(pixels)]
+                if heads:  # as the network's own forward pass has it; no dropout at prediction
+                    values.append(self.classifier.head(values[0]))
+            require_finite(self.classifier, *values)
+            return [value.double().cpu().numpy() for value in values]

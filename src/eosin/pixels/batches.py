@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from eosin.artefacts.preprocessing import Preprocessing
 from eosin.errors import DataError
+from eosin.pixels.acquisition import ACQUISITION, measure
 from eosin.pixels.preprocessing import normalise, view_with_note
 from eosin.pixels.read_ahead import read_ahead
 from eosin.pixels.reading import SkippedFile, image_in_turn
@@ -37,12 +38,15 @@ class Batch:
         pixels: network input, shape (n, 3, size, size).
         skipped: files met on the way that could not be read.
         notes: of each image, what its stain step had to say: a reason code, or nothing.
+        measures: of each image, how it was taken, shape (n, names), by ``acquisition.measure``;
+            no names where this was not asked for.
     """
 
     places: npt.NDArray[np.int64]
     pixels: Pixels
     skipped: tuple[SkippedFile, ...] = ()
     notes: tuple[str, ...] = ()
+    measures: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
 
     @property
     def files(self) -> int:
@@ -78,6 +82,7 @@ def read_batches(
     batch_size: int = 32,
     workers: int = 2,
     sources: Sequence[Source | None] | None = None,
+    measured: bool = False,
 ) -> Iterator[Batch]:
     """Yield prepared batches in order; an unreadable file is named in its batch, never raised.
 
@@ -87,10 +92,13 @@ def read_batches(
         batch_size: files a batch; a batch with skipped files is that much smaller, even empty.
         workers: reading threads; at most two batches are read ahead.
         sources: as in ``View``.
+        measured: whether to measure how each image was taken.
 
     """
     views = (View(spec, sources),)
-    for (batch,) in read_views(paths, views, batch_size=batch_size, workers=workers):
+    for (batch,) in read_views(
+        paths, views, batch_size=batch_size, workers=workers, measured=measured
+    ):
         yield batch
 
 
@@ -101,6 +109,7 @@ def read_views(
     batch_size: int = 32,
     workers: int = 2,
     start: int = 0,
+    measured: bool = False,
 ) -> Iterator[tuple[Batch, ...]]:
     """Yield batches in order, each as every one of ``views`` has it; a file is read once for all.
 
@@ -111,13 +120,14 @@ def read_views(
         workers: reading threads; at most two batches are read ahead, so memory does not grow with
             the number of files.
         start: position of the first file to read; those before it are left out.
+        measured: whether to measure how each image was taken.
 
     """
     begun: deque[_Draft] = deque()
 
     def rows() -> Iterator[tuple[_Draft, int]]:
         for first in range(start, len(paths), batch_size):
-            begun.append(_Draft(first, paths[first : first + batch_size], views))
+            begun.append(_Draft(first, paths[first : first + batch_size], views, measured))
             yield from ((begun[-1], row) for row in range(begun[-1].files))
 
     done = read_ahead(_load, rows(), workers=workers, ahead=_AHEAD * batch_size)
@@ -129,8 +139,11 @@ def read_views(
 class _Draft:
     """A batch, in every view, while threads are filling it."""
 
-    def __init__(self, first: int, paths: Sequence[Path], views: Sequence[View]) -> None:
+    def __init__(
+        self, first: int, paths: Sequence[Path], views: Sequence[View], measured: bool
+    ) -> None:
         self.first, self.paths, self.views = first, paths, views
+        self.measures = np.full((len(paths), len(ACQUISITION) if measured else 0), np.nan)
         sides = [view.spec.size for view in views]
         self.pixels = [np.empty((len(paths), 3, side, side), np.float32) for side in sides]
 
@@ -144,6 +157,8 @@ class _Draft:
         path = self.paths[row]
         try:
             with image_in_turn(path) as image:
+                if self.measures.size:
+                    self.measures[row] = measure(image, path)
                 return [self._write(number, image, row) for number in range(len(self.views))]
         except DataError as error:
             return [SkippedFile.from_error(path, error)] * len(self.views)
@@ -168,6 +183,7 @@ class _Draft:
             pixels=pixels if len(rows) == self.files else pixels[rows],
             skipped=tuple(word for word in said if isinstance(word, SkippedFile)),
             notes=tuple(word for word in said if isinstance(word, str)),
+            measures=self.measures[rows],
         )
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from eosin.arrays import Floats
+    from eosin.artefacts.estimate import Estimate
     from eosin.evaluation.curves import CurveBand
 
 _ROC = "False positive rate (1 − specificity)", "Sensitivity"
@@ -120,6 +121,43 @@ def learning_figure(
     axes.set(xlabel="Epoch", ylabel=title)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
     write_legend(figure, axes)
+    return figure
+
+
+def coverage_figure(promised: Sequence[float], found: Sequence[Estimate]) -> Figure:
+    """The share of sets that hold the truth against the share promised, with intervals."""
+    figure, (axes,) = new_figure(4.4, 3.6)
+    low = min([0.7, *promised, *(each.low or 1.0 for each in found)]) - 0.05
+    axes.plot([low, 1], [low, 1], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
+    for level, each in zip(promised, found, strict=True):
+        if each.low is not None and each.high is not None:
+            axes.plot([level, level], [each.low, each.high], color=EOSIN, linewidth=2, alpha=0.5)
+    axes.plot(promised, [each.value or 0.0 for each in found], "o", color=EOSIN, markersize=7)
+    axes.set(
+        xlim=(low, 1.02), ylim=(low, 1.02), xlabel="Promised", ylabel="Share that hold the truth"
+    )
+    return figure
+
+
+def risk_figure(answered: Floats, risk: Floats, *, allowed: float, at: float | None) -> Figure:
+    """The share wrong among the surest images, over the share of them that is answered.
+
+    Args:
+        answered: shares of the images, shape (points,).
+        risk: share wrong among these, shape (points,).
+        allowed: the risk that a confidence was chosen for, a dashed line.
+        at: the share answered at that confidence, marked by a ring; None where nothing is.
+    """
+    import numpy as np
+
+    figure, (axes,) = new_figure(4.4, 3.6)
+    axes.axhline(allowed, color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
+    axes.plot(answered, risk, color=EOSIN, linewidth=2.2, solid_joinstyle="round")
+    if at is not None:
+        height = float(np.interp(at, answered, risk))
+        axes.plot(at, height, "o", markersize=9, markerfacecolor="none", color=INK, clip_on=False)
+    axes.set(xlim=(0, 1.02), ylim=(0, max(float(risk.max()), allowed) * 1.1 + 0.01))
+    axes.set(xlabel="Share of the images answered, the surest first", ylabel="Share wrong")
     return figure
 
 

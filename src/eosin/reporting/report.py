@@ -24,6 +24,7 @@ from eosin.reporting.measures import (
 from eosin.reporting.ranking import calibration_section, ranking_section
 from eosin.reporting.record import limits_of, settings_of
 from eosin.reporting.tables import Table, dataset_table, fold_table, patient_table
+from eosin.reporting.trust import trust_section
 from eosin.reporting.verdict import Panel, banners, headline_panels, remarks, verdict_sentence
 from eosin.reporting.wording import counted
 
@@ -43,6 +44,7 @@ _CONTENTS = (
     ("confusion", "Confusion matrices"),
     ("curves", "ROC and precision-recall"),
     ("calibration", "Calibration"),
+    ("trust", "Trust"),
     ("measures", "Measures in detail"),
     ("patients", "Per patient"),
     ("settings", "Settings and fingerprints"),
@@ -135,6 +137,9 @@ def _page_facts(
         "confusion": _confusion(evaluation),
         "curves": ranking_section(predictions, evaluation),
         "calibration": calibration_section(predictions, evaluation),
+        "trust": trust_section(
+            run, predictions, resamples=evaluation.resamples, seed=evaluation.seed
+        ),
         "measures": _measures(evaluation, by_patient),
         "patients": patient_table(evaluation),
         "settings": settings_of(run, predictions),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, get_args
 
 from eosin.artefacts.manifest import COLUMNS, Manifest
 from eosin.artefacts.outputs import RUN_FILES, require_output_folder
-from eosin.artefacts.predictions import Predictions, read_predictions
+from eosin.artefacts.predictions import Predictions, make_predictions, read_predictions
 from eosin.artefacts.run import FoldsRun, Vote
 from eosin.data.splits import hold_out
 from eosin.errors import ConfigError, DataError, ModelError
@@ -36,6 +36,7 @@ from eosin.training.folds import gather_folds
 from eosin.training.fusion import FusionOptions
 from eosin.training.left_out import Trained
 from eosin.training.readings import SharedReadings
+from eosin.training.reference import answered_reference
 from eosin.training.voting import FittedVote, Validation, fit_vote, require_honest_validation
 
 if TYPE_CHECKING:
@@ -204,6 +205,13 @@ class _Maker:
         fused = fitted.head is not None
         if fitted.head is not None:
             save_fusion(fitted.head, folder / WEIGHTS_NAME)
+        sha256, known = weights_digest(folder) if fused else None, None
+        if validation is not None and fitted.voted is not None:
+            chances, places = fitted.voted
+            rows = validation.images.frame.iloc[places]
+            judged = make_predictions(rows, chances, task=members[0].record.task)
+            folder.mkdir(parents=True, exist_ok=True)
+            known = answered_reference(judged, folder, weights_sha256=sha256, out_of_fold=False)
         record = ensemble_record(
             members,
             vote,
@@ -212,7 +220,8 @@ class _Maker:
             members=take_in(folder, members),
             validated_on=validation.images.patients if validation else (),
             fusion=self.options.fusion if fused else None,
-            weights_sha256=weights_digest(folder) if fused else None,
+            weights_sha256=sha256,
+            known=known,
         )
         return write_run(folder, record)
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
+    from eosin.artefacts.reference import Reference
     from eosin.artefacts.run import Member, Vote
     from eosin.networks.run import Run
     from eosin.protocol import Protocol
@@ -54,6 +55,7 @@ def ensemble_record(
     validated_on: Iterable[str],
     fusion: FusionOptions | None,
     weights_sha256: str | None,
+    known: Reference | None,
 ) -> EnsembleRun:
     """The record of an ensemble.
 
@@ -69,6 +71,7 @@ def ensemble_record(
         validated_on: the patients that the vote learnt from.
         fusion: how a fusion head was fitted, and
         weights_sha256: of its file; None for every other vote.
+        known: what calibrates its sets, where it was validated.
     """
     records = [run.record for run in runs]
     sizes = [record.preprocessing.size for record in records]
@@ -94,6 +97,7 @@ def ensemble_record(
         versions=software_versions(),
         notes=tuple(dict.fromkeys(note for record in records for note in record.notes)),
         weights_sha256=weights_sha256,
+        reference=known,
         vote=vote,
         weights=fitted.weights,
         members=members,

@@ -9,7 +9,7 @@ import uuid
 import warnings
 import zipfile
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ import numpy as np
 from eosin.errors import DiskError, EosinWarning
 from eosin.files import replacing, sha256_of
 from eosin.networks.backbones import own_module
+from eosin.pixels.acquisition import ACQUISITION
 from eosin.pixels.batches import read_batches
 from eosin.pixels.stain_normalizer import source_key
 from eosin.progress import SILENT, Progress
@@ -27,7 +28,7 @@ from eosin.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from eosin.arrays import Floats32, Ints
+    from eosin.arrays import Floats, Floats32, Ints
     from eosin.artefacts.preprocessing import Preprocessing
     from eosin.networks.torch_engine import TorchEngine
     from eosin.pixels.reading import SkippedFile
@@ -46,13 +47,16 @@ class Features:
     skipped: tuple[SkippedFile, ...] = ()  # the files that could not be read
     computed: int = 0  # how many had to be computed; the others came from the cache
     notes: tuple[str, ...] = ()  # of each readable file, what the stain step noted, or nothing
+    # how each was taken, shape (n, names), by ``pixels.acquisition.measure``
+    measures: Floats = field(default_factory=lambda: np.empty((0, 0)))
 
 
 @dataclass(frozen=True)
 class Kept:
-    """The features of one image, shape (channels,), and what the stain step noted of it."""
+    """Of one image: features (channels,), how it was taken (names,), and its stain step's note."""
 
     row: Floats32
+    measures: Floats
     note: str = ""
 
 
@@ -102,11 +106,12 @@ class FeatureCache:
         for path in sorted(self.folder.glob("*.npz")):
             try:
                 with path.open("rb") as stream, np.load(stream, allow_pickle=False) as shard:
-                    notes = shard["notes"].tolist() if "notes" in shard else repeat("")
-                    rows = shard["features"]
+                    rows, measures = shard["features"], shard["measures"]
                     if rows.ndim != 2 or not np.isfinite(rows).all():
                         raise ValueError(f"{path}: want finite features (n, channels)")
-                    kept = map(Kept, rows, notes)
+                    if measures.shape != (len(rows), len(ACQUISITION)):
+                        raise ValueError(f"{path}: want {len(ACQUISITION)} measures of each image")
+                    kept = map(Kept, rows, measures, shard["notes"].tolist())
                     known.update(zip(shard["keys"].tolist(), kept, strict=True))
             except (OSError, ValueError, KeyError, zipfile.BadZipFile):
                 with suppress(OSError):  # it may not be ours to remove
@@ -122,6 +127,7 @@ class FeatureCache:
                 out,
                 keys=np.array(list(features)),
                 features=np.stack([kept.row for kept in features.values()]),
+                measures=np.stack([kept.measures for kept in features.values()]),
                 notes=np.array([kept.note for kept in features.values()]),
             )
 
@@ -162,11 +168,11 @@ def compute_features(
         fresh: dict[str, Kept] = {}
         files = [paths[place] for place in part]
         begun = [sources[place] for place in part] if sources else None
-        for batch in read_batches(files, spec, batch_size=batch_size, sources=begun):
+        for batch in read_batches(files, spec, batch_size=batch_size, sources=begun, measured=True):
             skipped.extend(batch.skipped)
             if len(batch.places):
                 rows = engine.features(batch.pixels).astype(np.float32)
-                kept = map(Kept, rows, batch.notes)
+                kept = map(Kept, rows, batch.measures, batch.notes)
                 fresh.update(zip((keys[part[k]] for k in batch.places), kept, strict=True))
             progress.advance(batch.files, errors=len(batch.skipped))
         if cache:
@@ -184,6 +190,7 @@ def compute_features(
         tuple(skipped),
         len(missing) - len(skipped),
         tuple(kept.note for kept in found),
+        np.array([kept.measures for kept in found]).reshape(-1, len(ACQUISITION)),
     )
 
 

@@ -31,7 +31,6 @@ from eosin.networks.run import (
     HISTORY_NAME,
     WEIGHTS_NAME,
     Run,
-    weights_digest,
     write_run,
 )
 from eosin.networks.weights import initialise
@@ -46,6 +45,7 @@ from eosin.training.learner import Learner
 from eosin.training.left_out import Trained, left_out_note
 from eosin.training.optimisation import fastest_convolutions, smallest_batch
 from eosin.training.probe import locked
+from eosin.training.reference import tuned_reference
 from eosin.training.resume import (
     STATE_NAME,
     Identity,
@@ -63,6 +63,7 @@ if TYPE_CHECKING:
 
     from eosin.artefacts.manifest import Manifest
     from eosin.artefacts.preprocessing import StainStep
+    from eosin.artefacts.reference import Reference
     from eosin.evaluation.calibration import LockedThreshold
     from eosin.training.config import TrainingConfig
 
@@ -256,7 +257,16 @@ class _Training:
         temperature, threshold = self._calibrated() if self.val else (1.0, None)
         save_classifier(self.learner.judged, self.folder / WEIGHTS_NAME)
         write_history(self.rows, self.folder / HISTORY_NAME)
-        run = write_run(self.folder, self._record(temperature, threshold))
+        views = self.epochs.train_views, self.epochs.val_views
+        known = tuned_reference(
+            self.learner.judged,
+            (self.train, self.val),
+            views,
+            self.folder,
+            device=str(self.learner.device),
+            temperature=temperature,
+        )
+        run = write_run(self.folder, self._record(temperature, threshold, known))
         _clear(self.folder)
         return run
 
@@ -271,7 +281,9 @@ class _Training:
         scores = apply_temperature(logits, temperature)[:, positive]
         return temperature, lock_threshold(scores, labels == positive, read.kept_whole)
 
-    def _record(self, temperature: float, threshold: LockedThreshold | None) -> TrainedRun:
+    def _record(
+        self, temperature: float, threshold: LockedThreshold | None, known: Reference
+    ) -> TrainedRun:
         return TrainedRun(
             task=self.train.task,
             dataset=self.train.dataset,
@@ -290,7 +302,8 @@ class _Training:
             choices={"epoch": self.best, **locked(threshold)},
             initial_weights=self.initial_weights,
             versions=software_versions(),
-            weights_sha256=weights_digest(self.folder),
+            weights_sha256=known.weights_sha256 or "",
+            reference=known,
             notes=(*self.train.notes, *self._notes()),
         )
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from eosin.artefacts.codec import with_changes
 from eosin.artefacts.predictions import Predictions, Provenance, unscored_note
 from eosin.artefacts.run import EnsembleRun, FoldsRun
 from eosin.networks.run import PREDICTIONS_NAME, Run, take_in, write_run
+from eosin.training.reference import answered_reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,6 +40,25 @@ def gather_folds(
         training: the settings to record.
     """
     first = runs[0].record
+    folder.mkdir(parents=True, exist_ok=True)
+    frame, trust = _in_order(parts, manifest), parts[0].trust
+    provenance = Provenance(
+        runs=(str(folder),),
+        dataset=manifest.dataset,
+        protocol=manifest.protocol,
+        split="out-of-fold",
+        model=first.backbone,
+        notes=(*manifest.notes, *unscored_note(len(manifest) - len(frame))),
+    )
+    if trust is not None:
+        told = [part.trust for part in parts if part.trust is not None]
+        trust = with_changes(
+            trust,
+            calibration_patients=min(each.calibration_patients for each in told),
+            familiar_patients=min(each.familiar_patients or 0 for each in told) or None,
+        )
+    predictions = Predictions(frame, manifest.task, provenance, trust)
+    known = answered_reference(predictions, folder, weights_sha256=None, out_of_fold=True)
     thresholds = [run.record.threshold for run in runs if run.record.threshold is not None]
     record = FoldsRun(
         task=first.task,
@@ -59,19 +80,10 @@ def gather_folds(
         versions=first.versions,
         notes=_notes(manifest, runs),
         weights_sha256=None,
+        reference=known,
         vote=first.vote if isinstance(first, EnsembleRun) else None,
         members=take_in(folder, runs),
     )
-    frame = _in_order(parts, manifest)
-    provenance = Provenance(
-        runs=(str(folder),),
-        dataset=manifest.dataset,
-        protocol=manifest.protocol,
-        split="out-of-fold",
-        model=record.backbone,
-        notes=(*manifest.notes, *unscored_note(len(manifest) - len(frame))),
-    )
-    predictions = Predictions(frame, manifest.task, provenance)
     predictions.write(folder / PREDICTIONS_NAME)
     return write_run(folder, record), predictions
 

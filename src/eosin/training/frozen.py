@@ -13,7 +13,7 @@ from eosin.errors import DataError, ModelError
 from eosin.inference.readings import noted
 from eosin.machine import software_versions
 from eosin.networks.classifier import Classifier, build_classifier, require_size, save_classifier
-from eosin.networks.run import WEIGHTS_NAME, Run, weights_digest, write_run
+from eosin.networks.run import WEIGHTS_NAME, Run, write_run
 from eosin.networks.tensors import read_tensors, require_sound
 from eosin.networks.torch_engine import TorchEngine
 from eosin.networks.weights import initialise
@@ -22,6 +22,7 @@ from eosin.training.embeddings import read_embeddings
 from eosin.training.features import cache_of, compute_features
 from eosin.training.left_out import left_out_note
 from eosin.training.probe import LinearHead, Probe, Weighing, fit_probe, locked
+from eosin.training.reference import probed_reference
 from eosin.training.stain_fitting import fallback_notes, fit_stain_step, split_sources
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from eosin.arrays import Floats
     from eosin.artefacts.manifest import Manifest
     from eosin.artefacts.preprocessing import Preprocessing
+    from eosin.artefacts.reference import Reference
     from eosin.pixels.reading import SkippedFile
     from eosin.pixels.stain_sources import ImageStains
     from eosin.training.config import TrainingConfig
@@ -43,6 +45,7 @@ class FrozenImages:
 
     manifest: Manifest  # the readable rows
     features: Floats  # shape (n, channels)
+    measures: Floats  # how each was taken, shape (n, names)
     classifier: Classifier  # the network, its head not yet fitted
     preprocessing: Preprocessing  # what the features were computed with
     initial_weights: str  # where the network's weights come from, in words
@@ -111,6 +114,7 @@ def freeze_images(
     return FrozenImages(
         manifest=manifest.where(readable),
         features=found.values.astype(np.float64),
+        measures=found.measures,
         classifier=classifier,
         preprocessing=spec,
         initial_weights=report.source,
@@ -167,8 +171,8 @@ def train_frozen(
     _install_head(images.classifier, probe.head)
     folder.mkdir(parents=True, exist_ok=True)
     save_classifier(images.classifier, folder / WEIGHTS_NAME)
-    sha256 = weights_digest(folder)
-    record = _record(images, split, config, whole=whole, probe=probe, fold=fold, sha256=sha256)
+    reference = probed_reference((images.features, images.measures), split, folder, probe)
+    record = _record(images, split, config, whole=whole, probe=probe, fold=fold, known=reference)
     return write_run(folder, record)
 
 
@@ -223,7 +227,7 @@ def _record(
     whole: Manifest,
     probe: Probe,
     fold: int | None,
-    sha256: str,
+    known: Reference,
 ) -> TrainedRun:
     def patients(name: str) -> tuple[str, ...]:
         return tuple(sorted(set(split.frame["patient"][split.frame["split"] == name])))
@@ -247,7 +251,8 @@ def _record(
         choices={"strength": probe.strength, "inner_log_loss": losses, **locked(probe.threshold)},
         initial_weights=images.initial_weights,
         versions=software_versions(),
-        weights_sha256=sha256,
+        weights_sha256=known.weights_sha256 or "",
+        reference=known,
         notes=(
             *split.notes,
             *images.notes,

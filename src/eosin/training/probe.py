@@ -54,6 +54,8 @@ class Probe:
     temperature: float  # of the logits
     threshold: LockedThreshold | None  # of the positive class, binary tasks only
     losses: dict[float, float]  # cross-validated log loss of each strength tried
+    judged: Ints  # which images decided: rows of the held ones, or of those fitted; shape (n,)
+    probabilities: Floats  # of these, by heads that had not met them, shape (n, classes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +174,13 @@ def fit_probe(
     logits = inner[best]
     if held is not None:
         logits, truth, own = head.logits(held[0]), held[1], held[2]
+        scored = np.arange(len(truth))
         share = np.ones(len(truth))
     temperature = fit_temperature(logits, truth, share)
-    threshold = None
+    threshold, chances = None, apply_temperature(logits, temperature)
     if positive is not None:
-        chances = apply_temperature(logits, temperature)[:, positive]
-        threshold = lock_threshold(chances, truth == positive, own, share)
-    return Probe(head, best, temperature, threshold, losses)
+        threshold = lock_threshold(chances[:, positive], truth == positive, own, share)
+    return Probe(head, best, temperature, threshold, losses, scored, chances)
 
 
 def locked(threshold: LockedThreshold | None) -> dict[str, JsonValue]:

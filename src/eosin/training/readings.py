@@ -35,12 +35,12 @@ class CachedReadings:
     batch_size: int = 32  # images a forward pass
     progress: Progress = SILENT  # told of files accounted for
     patients: Sequence[str] | None = None  # of each file; None where they are not known
-    _kept: dict[str, tuple[Reading, Reading]] = field(default_factory=dict)
+    _kept: dict[str, tuple[Reading, Reading, Reading]] = field(default_factory=dict)
 
     @property
     def skipped(self) -> tuple[SkippedFile, ...]:
         """The files that a network could not be given."""
-        return tuple(item for features, _ in self._kept.values() for item in features.skipped)
+        return tuple(item for features, *_ in self._kept.values() for item in features.skipped)
 
     def logits(self, run: Run) -> Reading:
         """Logits (n, classes)."""
@@ -55,12 +55,16 @@ class CachedReadings:
         found = self._once(run)[0]
         return noted(self.paths, found.places, found.notes)
 
-    def _once(self, run: Run) -> tuple[Reading, Reading]:
+    def measures(self, run: Run) -> Reading:
+        """How the images were taken (n, names), once the Run was asked for anything."""
+        return self._once(run)[2]
+
+    def _once(self, run: Run) -> tuple[Reading, Reading, Reading]:
         if run.sha256 not in self._kept:
             self._kept[run.sha256] = self._read(run)
         return self._kept[run.sha256]
 
-    def _read(self, run: Run) -> tuple[Reading, Reading]:
+    def _read(self, run: Run) -> tuple[Reading, Reading, Reading]:
         engine = TorchEngine(load_classifier(run), device=self.device)
         spec = run.record.preprocessing
         found = compute_features(
@@ -74,9 +78,11 @@ class CachedReadings:
         )
         values = found.values.astype(np.float64)
         features = Reading(found.places, values, found.skipped, found.notes)
+        measures = Reading(found.places, found.measures, found.skipped)
         if not len(found.places):
-            return features, features
-        return features, Reading(found.places, engine.head_logits(found.values), found.skipped)
+            return features, features, measures
+        logits = Reading(found.places, engine.head_logits(found.values), found.skipped)
+        return features, logits, measures
 
 
 @dataclass

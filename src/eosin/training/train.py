@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from eosin.artefacts.outputs import RUN_FILES, require_output_folder
 from eosin.artefacts.predictions import Predictions, read_predictions
+from eosin.artefacts.tables import SIDECAR, companion
 from eosin.errors import ConfigError, DataError, EosinWarning
 from eosin.inference.scoring import PredictOptions
 from eosin.locks import one_writer
@@ -93,7 +94,7 @@ def _score_test(
 ) -> tuple[Predictions | None, tuple[SkippedFile, ...]]:
     """What a finished Run says of its test images, kept beside it, and the files not read."""
     table = run.folder / PREDICTIONS_NAME
-    if table.is_file():
+    if table.is_file() and companion(table, SIDECAR).is_file():  # the sidecar is written last
         return read_predictions(table), ()
     if run.record.fold is None and not (manifest.frame["split"] == "test").any():
         return None, ()

@@ -15,6 +15,9 @@ from eosin.training.finetune import finetune
 from eosin.training.frozen import FrozenImages, freeze_images, read_head, train_frozen
 from eosin.training.resume import Identity, finished_run
 from eosin.training.stain_fitting import depends_on_split, image_stains
+from eosin.trust.columns import with_trust
+from eosin.trust.conformal import SetOptions
+from eosin.trust.judge import open_judge
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,6 +77,11 @@ class FrozenTrainer:
             task=run.record.task,
             threshold=run.record.threshold,
         )
+        if judge := open_judge(run):
+            features, measures = images.features[held], images.measures[held]
+            looks = judge.looks(lambda _: features, measures)
+            rows = images.manifest.frame[held]
+            predictions = with_trust(predictions, run, looks, SetOptions(), rows=rows)
         if images.preprocessing.stain is None:
             return predictions
         return predictions.with_stain_notes(images.stain_notes)

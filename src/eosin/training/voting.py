@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,6 +43,8 @@ class FittedVote:
     choices: dict[str, JsonValue] = field(default_factory=dict)
     weights: tuple[float, ...] = ()  # of each member in a weighted vote; else none
     head: FusionHead | None = None  # the fusion head, for that vote
+    # what the vote said of the validation images, and which these are; None without them
+    voted: tuple[Floats, Ints] | None = None
 
 
 @dataclass(frozen=True)
@@ -91,10 +93,9 @@ def fit_vote(
             there are too few.
         ModelError: a member is missing or changed, or has no features to fuse.
     """
-    task = members[0].record.task
-    if vote == "hard":
-        return FittedVote(0.5 if task.binary else None, choices={"threshold_from": "the majority"})
     if validation is None:
+        if vote == "hard":
+            return _by_majority(members)
         if vote != "soft":
             raise DataError(
                 f"a {vote} vote is fitted on validation patients: name their manifest, --manifest"
@@ -111,10 +112,20 @@ def fit_vote(
     if vote == "weighted":
         weights = fit_weights(probabilities, labels)
     voted = cast_votes(probabilities, vote, weights)
+    if vote == "hard":
+        return replace(_by_majority(members), voted=(voted, places))
     threshold = _threshold(validation.images, places, voted)
     return FittedVote(
-        threshold.value if threshold else None, choices=choices | locked(threshold), weights=weights
+        threshold.value if threshold else None,
+        choices=choices | locked(threshold),
+        weights=weights,
+        voted=(voted, places),
     )
+
+
+def _by_majority(members: Sequence[Run]) -> FittedVote:
+    binary = members[0].record.task.binary
+    return FittedVote(0.5 if binary else None, choices={"threshold_from": "the majority"})
 
 
 def _fit_fusion(
@@ -138,8 +149,9 @@ def _fit_fusion(
         "epoch_log_loss": list(fitted.losses),
     }
     threshold = _threshold(validation.images, found.places, chances)
-    value = threshold.value if threshold else None
-    return FittedVote(value, temperature, choices | locked(threshold), head=fitted.head)
+    value, voted = threshold.value if threshold else None, (chances, found.places)
+    choices |= locked(threshold)
+    return FittedVote(value, temperature, choices, head=fitted.head, voted=voted)
 
 
 def _inner_folds(images: Manifest, *, seed: int) -> Ints:

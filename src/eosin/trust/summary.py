@@ -1,0 +1,74 @@
+"""What the columns of trust say of a whole table, in sentences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from eosin.artefacts.reference import ABSTAIN
+from eosin.artefacts.trust_columns import JOIN
+
+if TYPE_CHECKING:
+    from eosin.artefacts.predictions import Predictions
+    from eosin.artefacts.reference import Flag, Trust
+
+_SAID: Final[dict[Flag, str]] = {
+    "unfamiliar": "look like nothing this Run was trained on",
+    "no-tissue": "show no tissue",
+    "blurred": "are less sharp than any this Run was trained on",
+    "stain": "are stained unlike those this Run was trained on",
+    "other-magnification": "state another magnification than the Run was trained at",
+    "other-size": "are of another size than those this Run was trained on",
+}
+
+
+def trust_lines(predictions: Predictions) -> tuple[str, ...]:
+    """How many images have which flag, what sets promise, and how often the answer is none."""
+    trust = predictions.trust
+    if trust is None:
+        return ()
+    flags, images = predictions.frame["flags"].str.split(), len(predictions)
+    counts = {name: int(flags.map(lambda row, name=name: name in row).sum()) for name in _SAID}
+    said = [f"{n} of {images} images {_SAID[name]} ({name})." for name, n in counts.items() if n]
+    if counts["unfamiliar"]:
+        usual = f"{100 * trust.unfamiliar_below:g} %"
+        said[0] = f"{said[0][:-2]}; {usual} of new patients' images of its own kind do)."
+    sizes = predictions.frame["set"].str.split(JOIN, regex=False).map(len)
+    abstained = int((predictions.frame["answer"] == ABSTAIN).sum())
+    mean = f"; a set holds {sizes.mean():.2f} classes on average"
+    return (
+        *said,
+        f"{promise(trust)}{mean if trust.calibration_patients >= trust.patients_needed else ''}.",
+        f"The answer is to abstain for {abstained} of {images} images: flagged, or more than one "
+        "class is left.",
+    )
+
+
+def promise(trust: Trust) -> str:
+    """What the sets promise and from how many patients, without a full stop."""
+    level = f"{100 * trust.coverage:g} %"
+    if trust.calibration_patients < trust.patients_needed:
+        return (
+            f"Sets: {trust.calibration_patients} patients calibrate them and {level} coverage "
+            f"needs {trust.patients_needed}, so every set holds every class"
+        )
+    of = "each class of new patients' images" if trust.by_class else "new patients' images"
+    return (
+        f"Sets ({trust.sets.upper()}): for {level} of {of} the set holds the truth, calibrated on "
+        f"{trust.calibration_patients} patients"
+    )
+
+
+def flagged_lines(predictions: Predictions, *, most: int) -> tuple[str, ...]:
+    """The flagged images, the least familiar first, each with its flags; at most ``most`` named."""
+    frame = predictions.frame[predictions.flagged]
+    if frame.empty:
+        return ()
+    ranked = frame.sort_values(["familiarity", "path"], kind="stable")
+    rows = [
+        f"{Path(row.path).name}: {row.flags.replace(' ', ', ')}"
+        + ("" if row.familiarity != row.familiarity else f" (familiarity {row.familiarity:.3f})")
+        for row in ranked.head(most).itertuples()
+    ]
+    rest = len(frame) - len(rows)
+    return (*rows, f"and {rest} more in the table") if rest else tuple(rows)
