@@ -76,7 +76,8 @@ class Embeddings:
         with _opened(self.path) as file:
             found, inverse = np.unique(order, return_inverse=True)  # h5py wants ascending rows
             values = file["X"][found][inverse] if len(found) else np.empty((0, 0))
-        return Features(places, np.asarray(values, np.float32), tuple(skipped))
+        none = np.empty((len(places), 0))  # how images were taken is not known of embeddings
+        return Features(places, np.asarray(values, np.float32), tuple(skipped), measures=none)
 
 
 _AGAIN = "embed these images again: eosin embed S.csv --backbone NAME -o E.h5ad"
