@@ -21,6 +21,8 @@ from eosin.cli import (
     data,
     demo,
     doctor,
+    embed,
+    encoders,
     ensemble,
     evaluate,
     explain,
@@ -80,6 +82,8 @@ app.command()(study.study)
 app.command()(ensemble.ensemble)
 app.command()(demo.demo)
 app.command()(doctor.doctor)
+app.command()(encoders.encoders)
+app.command()(embed.embed)
 
 
 def _print_version(asked: bool) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from eosin.errors import ConfigError, DataError
 from eosin.evaluation.calibration import apply_temperature
 from eosin.explanation.heatmap import Explanation, Heatmap, on_image_grid, require_method
-from eosin.explanation.mapping import draw, who_answers
+from eosin.explanation.mapping import draw, named, terms_of, who_answers
 from eosin.explanation.merge import merge_heatmaps
 from eosin.machine import reading_threads
 from eosin.pixels.preprocessing import prepare
@@ -63,7 +63,7 @@ class ExplainOptions:
         workers: reading threads; None for one a core.
     """
 
-    method: str = "gradcam"
+    method: str = "auto"
     target: str = PREDICTED
     merge: bool = False
     score: ScoreOptions | None = None
@@ -254,9 +254,11 @@ def _heatmap(
     item: _Loaded, target: str, said: _Said, place: int, raw: FloatMap, asked: _Asked
 ) -> Heatmap:
     network = asked.networks[said.network]
+    assert said.maps is not None
     chances = said.chances(asked)[place].tolist()
+    index = asked.images.task.classes.index(target)
     return Heatmap(
-        method=asked.method,
+        method=named(said.maps, asked.method),
         model=network.name,
         backbone=network.run.record.backbone,
         family=network.engine.family,
@@ -266,6 +268,7 @@ def _heatmap(
         raw=raw,
         seen=asked.met[said.network][item.row],
         source=asked.source(network.preprocessing, item.row),
+        exact=terms_of(said.maps, place, index, method=asked.method),
     )
 
 

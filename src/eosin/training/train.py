@@ -64,7 +64,7 @@ def train(
             ``folder``, or it cannot be written.
     """
     folder, progress = Path(folder), shown(progress)
-    inputs = [Path(file) for file in (config.weights, config.stain_target)]
+    inputs = [Path(file) for file in (config.weights, config.stain_target, config.embeddings)]
     require_output_folder(folder, RUN_FILES, inputs=inputs, run=True)
     manifest.require_honest_name()
     _require_fold(manifest, fold)
@@ -97,6 +97,8 @@ def _score_test(
     if table.is_file() and companion(table, SIDECAR).is_file():  # the sidecar is written last
         return read_predictions(table), ()
     if run.record.fold is None and not (manifest.frame["split"] == "test").any():
+        return None, ()
+    if config.embeddings:  # the images need not be here; `eosin predict` scores them where they are
         return None, ()
     options = PredictOptions(device=config.device, batch_size=config.batch_size)
     try:
