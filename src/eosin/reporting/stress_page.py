@@ -11,7 +11,7 @@ from eosin.pixels.shifts import OTHER_STAINS, SEVERITIES, SHIFTS, STAIN_RANKS
 from eosin.reporting.canvas import EOSIN, QUIET, VIOLET, as_drawing, dress, write_png
 from eosin.reporting.html import render
 from eosin.reporting.tables import Table
-from eosin.reporting.wording import cell, figure, number
+from eosin.reporting.wording import cell, figure, interval, number
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,7 +78,8 @@ def _sentence(card: StressCard) -> str:
 
 def _of_shift(card: StressCard, shift: str) -> str:
     first, last = card.lost_from(shift), card.of(shift)[-1]
-    change = f"{figure(last.change, space=' ')} at severity 5"
+    between = interval(last.change, signed=True, space=" ")
+    change = f"{number(last.change.value, signed=True)} {between} at severity {last.severity}"
     flagged = "" if last.flagged is None else f", {number(last.flagged.value)} flagged there"
     if first is None:
         return f"{_title(shift)}: not beyond chance ({change}{flagged})."
@@ -110,7 +111,7 @@ def _amount(shift: str, severity: int) -> str:
     if shift == OTHER_STAINS:
         return f"{100 * STAIN_RANKS[severity - 1]:g} % of the way to the most different patient"
     kind = SHIFTS[shift]
-    return f"{kind.unit} {kind.amounts[severity - 1]:g}"
+    return kind.unit.format(kind.amounts[severity - 1])
 
 
 def shift_table(card: StressCard, shift: str) -> Table:
