@@ -26,6 +26,7 @@ from eosin.cli import (
     export,
     predict,
     report,
+    sites,
     split,
     stain,
     study,
@@ -56,7 +57,14 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(stain.app, name="stain")
-for verb in (split.split, train.train, predict.predict, evaluate.evaluate, report.report):
+for verb in (
+    split.split,
+    train.train,
+    predict.predict,
+    evaluate.evaluate,
+    sites.sites,
+    report.report,
+):
     app.command()(verb)
 app.command()(explain.explain)
 app.command()(export.export)

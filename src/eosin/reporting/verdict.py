@@ -88,7 +88,7 @@ def verdict_sentence(run: Run, predictions: Predictions, accuracy: Estimate) -> 
     """The headline in one plain sentence, e.g. "On 23 patients it has not seen, it gets ..."."""
     protocol = predictions.provenance.protocol
     images = counted(len(predictions), "image")
-    patients = counted(accuracy.patients, "patient")
+    patients = counted(accuracy.patients, "pseudo-patient" if protocol.pseudo else "patient")
     if not protocol.patients_known:
         whom = f"On {images} whose patients are not known"
     elif protocol.leaky:
