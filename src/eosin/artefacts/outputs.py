@@ -72,6 +72,7 @@ MANIFEST: Final = table("manifest", *manifest.COLUMNS)
 PREDICTIONS: Final = table("predictions table", *predictions.COLUMNS)
 ERRORS: Final = table("table of skipped files", "file", "reason")
 PAGE: Final = _holding("page of eosin's", b'<meta name="generator" content="eosin ')
+CHECKLIST: Final = _holding("checklist or model card of eosin's", b"<!-- eosin -->")
 PICTURE: Final = _holding("PNG picture", b"\x89PNG\r\n\x1a\n", first=True)
 WEIGHTS: Final = _holding("weights file of eosin's", b'"backbone":"')
 RUN_FILES: Final = {

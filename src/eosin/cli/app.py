@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 
 from eosin.cli import (
     bench,
+    checklist,
     compare,
     data,
     demo,
@@ -24,6 +25,7 @@ from eosin.cli import (
     evaluate,
     explain,
     export,
+    power,
     predict,
     report,
     sites,
@@ -70,6 +72,8 @@ app.command()(explain.explain)
 app.command()(export.export)
 app.command()(bench.bench)
 app.command()(compare.compare)
+app.command()(power.power)
+app.command()(checklist.checklist)
 app.command()(study.study)
 app.command()(ensemble.ensemble)
 app.command()(demo.demo)
