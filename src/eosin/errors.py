@@ -32,6 +32,10 @@ class ModelError(EosinError):
     """A network, its weights or a Run cannot be used as it is."""
 
 
+class WeightsError(ModelError):
+    """The weights that a network should start from cannot be had."""
+
+
 class NoMapError(ModelError):
     """A network has no feature map that a heatmap could be drawn of."""
 

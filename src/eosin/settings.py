@@ -25,10 +25,12 @@ def read_flat_toml(path: Path) -> dict[str, object]:
         ConfigError: no such file, not TOML, or a table in it; the message names the file.
     """
     try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+        fields = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such settings file") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8; save the settings as UTF-8") from error
+    except (OSError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: not a readable TOML file ({error})") from error
     tables = [key for key, value in fields.items() if isinstance(value, dict)]
     if tables:

@@ -171,3 +171,74 @@ def test_no_damage_to_a_sidecar_of_0_1_0_hides_a_leak(
         assert found.task.classes == task.classes, mutation
         assert not mutation.field.startswith(("format_version", "kind", "images")), mutation
     assert still
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Manifest:
+    """Four images of two patients."""
+    names = [str(tmp_path / f"{number}.png") for number in range(4)]
+    labels, patients = ["benign", "malignant"] * 2, ["14-1", "14-1", "14-2", "14-2"]
+    task = Task("binary", ("benign", "malignant"))
+    return Manifest(rows(names, label=labels, patient=patients), task, "breakhis")
+
+
+def as_semicolons(text: str) -> bytes:
+    return b"\xef\xbb\xbf" + text.replace(",", ";").encode()
+
+
+def as_unicode_text(text: str) -> bytes:
+    return text.replace(",", "\t").encode("utf-16")
+
+
+def with_a_comma_after_each_row(text: str) -> bytes:
+    header, *rows = text.splitlines()
+    return "\n".join([header, *(f"{row}," for row in rows)]).encode()
+
+
+def with_a_comma_after_each_line(text: str) -> bytes:
+    return "\r\n".join(f"{line}," for line in text.splitlines()).encode()
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [
+        as_semicolons,
+        as_unicode_text,
+        with_a_comma_after_each_row,
+        with_a_comma_after_each_line,
+    ],
+)
+def test_a_manifest_saved_by_another_program_is_read_where_that_is_certain(
+    manifest: Manifest, tmp_path: Path, saved: Callable[[str], bytes]
+) -> None:
+    path = tmp_path / "bh.csv"
+    manifest.write(path)
+    path.write_bytes(saved(path.read_text()))
+    back = read_manifest(path)
+    assert back.frame.equals(manifest.frame)
+    assert back.notes == manifest.notes
+
+
+def test_a_table_that_no_program_reads_with_certainty_is_named_as_what_it_is(
+    manifest: Manifest, tmp_path: Path
+) -> None:
+    path = tmp_path / "bh.csv"
+    manifest.write(path)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:2], f"{lines[2]},", *lines[3:]]))
+    wanted = (
+        r"bh.csv, row 3: .* a cell with a comma in it needs quotes, and a comma at the end goes"
+    )
+    with pytest.raises(DataError, match=wanted):
+        read_manifest(path)
+    path.write_bytes("\n".join([*lines[:2], f"{lines[2]},"]).replace(",", ";").encode())
+    with pytest.raises(DataError, match=r"row 3: .* a cell with a semicolon in it needs quotes"):
+        read_manifest(path)
+    path.write_bytes(b"PK\x03\x04" + bytes(80))
+    with pytest.raises(
+        DataError, match=r"bh.csv: is a workbook, not a table; save it as CSV UTF-8"
+    ):
+        read_manifest(path)
+    path.write_text("path|label\n" * 2)
+    with pytest.raises(DataError, match=r"cells between commas, semicolons or tabs"):
+        read_manifest(path)

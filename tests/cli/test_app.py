@@ -134,3 +134,16 @@ def test_synthetic_her2_images_are_drawn_read_and_kept_in_their_splits(tmp_path:
     manifest = read_manifest(tmp_path / "her2" / "manifest.csv")
     assert manifest.task.classes == ("0", "1+", "2+", "3+")
     assert {"train", "test"} == set(manifest.frame["split"])
+
+
+def test_model_and_lr_are_other_words_for_backbone_and_learning_rate(
+    images: Path, tmp_path: Path
+) -> None:
+    run("data", "breakhis", images, "-o", tmp_path / "m.csv")
+    run("split", tmp_path / "m.csv", "-o", tmp_path / "s.csv", "--seed", 1)
+    words = ["--model", "test_efficientnet", "--lr", "0.003", *PROBE[:1], *PROBE[3:]]
+    said = run("train", tmp_path / "s.csv", "-o", tmp_path / "run", *words)
+    assert "its BatchNorm was never trained" in said
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["backbone"] == "test_efficientnet"
+    assert record["training"]["learning_rate"] == 0.003

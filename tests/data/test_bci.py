@@ -64,6 +64,19 @@ def test_the_he_folder_one_of_its_parts_and_a_bare_folder_read_alike(
     assert sorted(read_bci(bare).manifest.frame["split"]) == ["test", "train"]
 
 
+def test_folders_and_names_are_known_in_any_case(tree: Path) -> None:
+    (tree / "HE").rename(tree / "he")
+    (tree / "IHC").rename(tree / "ihc")
+    (tree / "he/train").rename(tree / "he/Train")
+    draw(tree / "he/Train/00015_TRAIN_1+.PNG")
+    read = read_bci(tree)
+    assert read.skipped == ()
+    assert {path.parent.parent.name for path in read.manifest.paths} == {"he"}
+    assert sorted(read.manifest.frame["split"]) == ["test", "train", "train", "train"]
+    with pytest.raises(DataError, match=r"holds IHC images; name the folder that holds HE"):
+        read_bci(tree / "ihc" / "test")
+
+
 def test_it_says_that_patients_are_unknown_and_that_labels_are_of_slides(tree: Path) -> None:
     manifest = read_bci(tree).manifest
     assert manifest.protocol.name == "official split (patients unknown), test folder"

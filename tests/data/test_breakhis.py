@@ -237,7 +237,10 @@ def test_folds_whose_tests_do_not_overlap_become_a_cross_validation(
     benign, malignant = NAMES[3], NAMES[6]
     rows = [(1, "train", benign), (1, "test", malignant)]
     rows += [(2, "test", benign), (2, "train", malignant)]
-    manifest = read_breakhis(tree, folds=folds_csv(tmp_path / "Folds.csv", rows)).manifest
+    folds = folds_csv(tmp_path / "Folds.csv", rows)
+    manifest = read_breakhis(tree, folds=folds).manifest
+    folds.write_text(folds.read_text().replace(",", ";"))  # another program saved it
+    assert read_breakhis(tree, folds=folds).manifest.frame.equals(manifest.frame)
     fold = {Path(path).name: fold for path, fold in manifest.frame[["path", "fold"]].values}
     assert (fold[benign], fold[malignant]) == ("2", "1")
     assert manifest.protocol.name == "official split, 2-fold"

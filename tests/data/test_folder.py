@@ -111,6 +111,63 @@ def test_classes_below_patient_folders_read_as_well(tmp_path: Path) -> None:
     assert manifest.patients == ("10253", "8863")
 
 
+@pytest.fixture
+def divided(tmp_path: Path) -> Path:
+    """Two classes under the folders of three splits, which are named as other tools name them."""
+    for name in ("Train/0/7_a.png", "Train/1/8_a.png", "valid/0/9_a.png", "TEST/1/8_b.png"):
+        draw(tmp_path / "idc" / name)
+    return tmp_path / "idc"
+
+
+def test_folders_named_as_splits_are_read_as_splits_not_as_classes(divided: Path) -> None:
+    read = read_folder(divided)
+    frame = read.manifest.frame
+    assert read.skipped == ()
+    assert read.manifest.task.classes == ("0", "1")
+    assert frame["split"].tolist() == ["test", "train", "train", "val"]  # in the order of paths
+    assert read.manifest.protocol.name == "image-level (patients unknown), train/val/test folders"
+    assert not read.manifest.protocol.patients_known
+
+
+def test_the_protocol_of_split_folders_is_named_by_what_is_known_of_patients(
+    divided: Path,
+) -> None:
+    crossing = read_folder(divided, patient=r"^(\d+)_").manifest
+    assert crossing.protocol.name == "image-level (leaky), train/val/test folders"
+    assert "1 patients stand in more than one of the folders train, val, test: 8." in crossing.notes
+    (divided / "TEST/1/8_b.png").rename(divided / "TEST/1/10_b.png")
+    apart = read_folder(divided, patient=r"^(\d+)_").manifest
+    assert apart.protocol.name == "patient-level, train/val/test folders"
+    assert not apart.protocol.leaky
+    apart.require_honest_name()
+
+
+def test_images_beside_the_split_folders_are_left_out_with_the_reason(divided: Path) -> None:
+    draw(divided / "more" / "0" / "11_a.png")
+    draw(divided / "Train" / "12_a.png")
+    read = read_folder(divided, patient=r"^(\d+)_")
+    assert len(read.manifest) == 4
+    assert {(bad.path.name, bad.reason.split(";")[0]) for bad in read.skipped} == {
+        ("11_a.png", "lies in no class folder of a split"),
+        ("12_a.png", "lies in no class folder of a split"),
+    }
+
+
+def test_a_lone_folder_named_test_and_a_patient_of_that_name_divide_nothing(tmp_path: Path) -> None:
+    for name in ("test/0/7_a.png", "test/1/8_a.png"):
+        draw(tmp_path / name)
+    manifest = read_folder(tmp_path, patient=r"^(\d+)_").manifest
+    assert set(manifest.frame["split"]) == {""}
+    assert manifest.protocol.name == "unsplit"
+
+
+def test_splits_inside_class_folders_are_refused_not_taken_for_classes(tmp_path: Path) -> None:
+    for name in ("benign/train/a.png", "benign/test/b.png", "malignant/train/c.png"):
+        draw(tmp_path / name)
+    with pytest.raises(DataError, match=r"named \['test', 'train'\], which are splits, no classes"):
+        read_folder(tmp_path)
+
+
 def test_a_class_folder_that_is_a_link_is_a_class(patches: Path, tmp_path: Path) -> None:
     draw(tmp_path / "elsewhere" / "7_a.png")
     (patches / "2").symlink_to(tmp_path / "elsewhere")

@@ -199,3 +199,27 @@ def test_fractions_that_are_no_division_are_refused(
 def test_a_fold_that_does_not_exist_is_an_error(twenty: Manifest) -> None:
     with pytest.raises(ConfigError, match=r"fold 9 does not exist.*\[1, 2, 3\]"):
         hold_out(split_into_folds(twenty, 3), 9)
+
+
+def test_a_share_of_zero_leaves_its_split_empty(twenty: Manifest) -> None:
+    divided = split_by_fractions(twenty, (0.85, 0.15, 0), seed=1)
+    assert set(divided.frame["split"]) == {"train", "val"}
+    assert divided.protocol.name == "patient-level, 85/15/0"
+    assert divided.crossing_patients() == ()
+    without_validation = split_by_fractions(twenty, (0.8, 0, 0.2), seed=1)
+    assert set(without_validation.frame["split"]) == {"train", "test"}
+
+
+@pytest.mark.parametrize(
+    ("shares", "words"),
+    [
+        ((0.85, 0.15, 0.1), r"must sum to 1, none below 0; got 0.85 \+ 0.15 \+ 0.1 = 1.1"),
+        ((1.1, -0.1, 0), r"got 1.1 \+ -0.1 \+ 0 = 1$"),
+        ((float("nan"), 0.5, 0.5), "got nan"),
+    ],
+)
+def test_shares_that_divide_nothing_are_shown_with_their_sum(
+    twenty: Manifest, shares: tuple[float, ...], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        split_by_fractions(twenty, shares)

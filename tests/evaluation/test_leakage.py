@@ -39,7 +39,7 @@ def test_the_meter_reads_the_difference_of_the_two_accuracies() -> None:
     assert (accuracy.leaky, accuracy.honest) == (1.0, 0.5)
     assert accuracy.added.value == 0.5
     assert area.added.metric == "roc_auc"
-    assert accuracy.sentence == "this protocol flatters by 0.50 accuracy"
+    assert accuracy.inflates
 
 
 def test_a_difference_alike_in_every_patient_has_an_interval_without_width() -> None:
@@ -56,15 +56,15 @@ def test_a_difference_that_comes_from_one_patient_is_none_beyond_chance() -> Non
     accuracy, _ = measure_leakage(leaky, honest, resamples=500)
     assert accuracy.added.value == pytest.approx(4 / 32)
     assert accuracy.added.low == 0.0
-    assert accuracy.sentence.startswith("no difference beyond chance")
+    assert not accuracy.inflates
 
 
 def test_a_protocol_that_takes_something_away_is_not_said_to_differ_by_chance() -> None:
     worse, better = table([[True, False, True, False]] * 8), table([[True] * 4] * 8)
     accuracy, _ = measure_leakage(worse, better, resamples=200)
     assert accuracy.added.excludes_zero
-    assert not accuracy.flatters
-    assert accuracy.sentence == "this protocol takes away 0.50 accuracy"
+    assert not accuracy.inflates
+    assert accuracy.added.value == -0.5
 
 
 def test_a_class_without_images_has_no_area_to_compare() -> None:
@@ -73,7 +73,7 @@ def test_a_class_without_images_has_no_area_to_compare() -> None:
     accuracy, area = measure_leakage(leaky, benign, resamples=200)
     assert (accuracy.leaky, accuracy.honest) == (1.0, 1.0)
     assert (area.leaky, area.honest, area.added.value) == (1.0, None, None)
-    assert area.sentence.startswith("no difference in ROC AUC: undefined in 100.0% of resamples")
+    assert area.added.note.startswith("undefined in 100.0% of resamples")
 
 
 def test_tables_of_other_classes_cannot_be_metered() -> None:

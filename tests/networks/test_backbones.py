@@ -3,7 +3,7 @@
 import pytest
 
 from eosin.errors import ConfigError, ModelError
-from eosin.networks.backbones import STUDY_BACKBONES, resolve_backbone
+from eosin.networks.backbones import STUDY_BACKBONES, family_note, resolve_backbone
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,14 @@ def test_a_transformer_of_fixed_size_refuses_another_one():
     assert spec.preprocessing().size == 160
     with pytest.raises(ConfigError, match="160 pixels only, not 64"):
         spec.preprocessing(size=64)
+
+
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [("EfficientNetV2", "tf_efficientnetv2_b0"), ("efficientnetv1", "efficientnet_b0")],
+)
+def test_a_family_by_its_name_is_its_b0_and_that_is_said(family, name):
+    assert resolve_backbone(family).name == name
+    assert family_note(family) == f"{family} is a family of networks; its b0 is taken: {name}."
+    assert family_note(f"{family}@stride8").endswith(f"{name}@stride8.")
+    assert family_note(name) == ""

@@ -46,7 +46,8 @@ def test_its_last_map_is_9_by_9_and_its_head_512_256_and_the_classes():
     network = build_classifier("inception_her2", classes=4, dropout=0.5).eval()
     linear = [(x.in_features, x.out_features) for x in network.head if isinstance(x, nn.Linear)]
     assert linear == [(1024, 512), (512, 256), (256, 4)]
-    assert [x.p for x in network.head if isinstance(x, nn.Dropout)] == [0.5, 0.5]
+    dropouts = [network.dropout, *network.head]  # one before each of the three
+    assert [x.p for x in dropouts if isinstance(x, nn.Dropout)] == [0.5, 0.5, 0.5]
     with torch.inference_mode():
         image = torch.rand(1, 3, 299, 299, generator=torch.Generator().manual_seed(0))
         last = network.feature_map(image)

@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from eosin.errors import ModelError
+from eosin.networks import weights
 from eosin.networks.classifier import build_classifier
 from eosin.networks.weights import initialise
 
@@ -61,6 +62,7 @@ def test_imagenet_without_a_hub_fails_with_the_fix_and_never_goes_on_at_random(m
 
     network = build_classifier(TINY, classes=2)
     monkeypatch.delenv("EOSIN_WEIGHTS", raising=False)
+    monkeypatch.setattr(weights, "_require_hub", lambda _: None)
     monkeypatch.setattr(timm, "create_model", offline)
     with pytest.raises(ModelError, match=r"huggingface\.co.*--weights PATH.*EOSIN_WEIGHTS"):
         initialise(network, "imagenet")
@@ -74,6 +76,7 @@ def test_imagenet_through_the_hub_names_the_tag(monkeypatch):
         return real(name, pretrained=False, **options)
 
     monkeypatch.delenv("EOSIN_WEIGHTS", raising=False)
+    monkeypatch.setattr(weights, "_require_hub", lambda _: None)
     monkeypatch.setattr(timm, "create_model", hub)
     report = initialise(build_classifier(TINY, classes=2), "imagenet")
     assert report.source == f"ImageNet weights, timm hub, {TINY}.r160_in1k"

@@ -31,6 +31,25 @@ def test_the_frozen_recipe_is_every_default_but_the_network_and_that_it_is_froze
     assert (recipe.probe_rule, recipe.patients_alike) == ("one-se", True)
 
 
+def test_the_published_her2_recipe_is_what_its_code_does():
+    recipe = read_config(CONFIGS / "bci-inception.toml")
+    assert (recipe.backbone, recipe.image_size, recipe.normalisation) == (
+        "inception_her2",
+        299,
+        "none",
+    )
+    assert (recipe.monitor, recipe.early_stopping_patience, recipe.dropout) == ("last", 0, 0.5)
+    drawn = ("horizontal_flip", "vertical_flip", "rotation_degrees", "translation", "scale")
+    drawn += ("brightness", "contrast", "saturation", "hue", "stain_jitter", "stain_exchange")
+    assert all(getattr(recipe, name) == 0 for name in drawn)
+    kept = read_config(CONFIGS / "bci-inception-flips.toml")
+    assert (kept.horizontal_flip, kept.normalisation, kept.monitor) == (
+        0.5,
+        "backbone",
+        "val_accuracy",
+    )
+
+
 def test_the_published_breakhis_recipe_is_the_published_one():
     recipe = read_config(CONFIGS / "breakhis-efficientnet.toml")
     assert (recipe.optimizer, recipe.learning_rate, recipe.head_learning_rate) == (
@@ -79,6 +98,15 @@ def test_a_wrong_value_is_named_with_its_file_and_what_is_wanted(tmp_path, text,
     with pytest.raises(ConfigError, match=message) as caught:
         read_config(path)
     assert str(path) in str(caught.value)
+
+
+def test_settings_saved_with_a_byte_order_mark_are_read_and_as_utf16_named(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_bytes("freeze = true\n".encode("utf-8-sig"))
+    assert read_config(path).freeze
+    path.write_bytes("freeze = true\n".encode("utf-16"))
+    with pytest.raises(ConfigError, match=r"recipe.toml: is not UTF-8; save the settings as UTF-8"):
+        read_config(path)
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -67,6 +67,35 @@ def test_the_weights_kept_are_those_of_the_best_epoch_and_calibrated_on_validati
     assert record.threshold == pytest.approx(choose_threshold(scores, labels == 1), abs=1e-3)
 
 
+def test_the_last_epoch_can_be_kept_whatever_validation_says_and_pixels_left_unnormalised(
+    tiny_manifest, tiny_config, tmp_path
+):
+    config = tiny_config.with_overrides({"monitor": "last", "normalisation": "none"})
+    run = finetune(tiny_manifest, tmp_path / "run", config).run
+    spec = run.record.preprocessing
+    assert (spec.mean, spec.std) == ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    (batch,) = read_batches(tiny_manifest.in_split("val").paths, spec)
+    assert 0 <= batch.pixels.min() < 0.3 < 0.9 < batch.pixels.max() <= 1
+    logits, labels = val_logits(run, tiny_manifest)
+    last = pd.read_csv(run.folder / HISTORY_NAME).iloc[-1]
+    assert judge(logits, labels)[0] == pytest.approx(last["val_loss"], rel=1e-4)
+
+
+def test_a_training_that_keeps_the_last_epoch_needs_no_validation_images(
+    tiny_manifest, tiny_config, tmp_path
+):
+    unvalidated = tiny_manifest.where(tiny_manifest.frame["split"] != "val")
+    config = tiny_config.with_overrides({"monitor": "last", "epochs": 2})
+    record = finetune(unvalidated, tmp_path / "run", config).run.record
+    assert (record.val_patients, record.temperature, record.threshold) == ((), 1.0, None)
+    assert record.notes == ("There were no validation images: probabilities are not calibrated.",)
+    history = pd.read_csv(tmp_path / "run" / HISTORY_NAME)
+    assert history["val_loss"].isna().all()
+    assert history["train_loss"].notna().all()
+    with pytest.raises(DataError, match="no image in split 'val'"):
+        finetune(unvalidated, tmp_path / "other", tiny_config)
+
+
 def test_the_test_split_is_never_read(tiny_manifest, tiny_config, tmp_path):
     for path in tiny_manifest.in_split("test").paths:
         path.unlink()

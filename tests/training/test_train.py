@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import save_file
 
 from eosin.artefacts.manifest import Manifest
 from eosin.artefacts.predictions import read_predictions
@@ -14,6 +15,7 @@ from eosin.data.splits import split_by_fractions, split_into_folds
 from eosin.errors import ConfigError, LeakageError, ModelError
 from eosin.inference.predict import predict
 from eosin.inference.scoring import PredictOptions
+from eosin.networks.classifier import build_classifier
 from eosin.networks.run import read_run
 from eosin.training import frozen
 from eosin.training.config import TrainingConfig
@@ -231,6 +233,34 @@ def test_a_size_that_the_network_cannot_take_is_refused_before_an_image_is_read(
     with pytest.raises(ConfigError, match=r"'inception_v3' cannot take images of 64 pixels"):
         train(dataclasses.replace(divided, frame=gone), tmp_path / "run", config)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_frozen_network_whose_batchnorm_was_never_trained_is_warned_of(
+    drawn_breakhis: Manifest, small_probe: TrainingConfig, tmp_path: Path, told
+) -> None:
+    divided = split_by_fractions(drawn_breakhis, (0.6, 0.2, 0.2), seed=1)
+    warning = "The network is frozen and its BatchNorm was never trained"
+    run = train(divided, tmp_path / "random", small_probe, progress=told).run
+    assert any(note.startswith(warning) for note in run.record.notes)
+    assert any(note.startswith(warning) for note in told.notes)
+    network = build_classifier("test_efficientnet", classes=2).backbone
+    for name, tensor in network.state_dict().items():
+        if name.endswith("running_mean"):
+            tensor += 0.1
+    save_file(network.state_dict(), tmp_path / "trained.safetensors")
+    config = small_probe.with_overrides({"weights": str(tmp_path / "trained.safetensors")})
+    run = train(divided, tmp_path / "trained", config).run
+    assert not any(warning in note for note in run.record.notes)
+
+
+def test_a_family_name_trains_its_b0_and_that_is_said(
+    drawn_breakhis: Manifest, small_probe: TrainingConfig, tmp_path: Path, told
+) -> None:
+    divided = split_by_fractions(drawn_breakhis, (0.6, 0.2, 0.2), seed=1)
+    config = small_probe.with_overrides({"backbone": "EfficientNetV1"})
+    run = train(divided, tmp_path / "run", config, progress=told).run
+    assert run.record.backbone == "efficientnet_b0"
+    assert "EfficientNetV1 is a family of networks; its b0 is taken: efficientnet_b0." in told.notes
 
 
 def test_a_head_that_is_not_finite_makes_no_run(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from eosin.artefacts import manifest, predictions
 from eosin.artefacts.codec import read_fields
 from eosin.artefacts.run import read_record
-from eosin.artefacts.tables import SIDECAR, companion
+from eosin.artefacts.tables import SIDECAR, companion, separator
 from eosin.errors import ConfigError, DiskError, EosinError
 from eosin.files import disk_errors, require_file, require_writable, valid_text
 
@@ -37,7 +37,8 @@ def table(name: str, *columns: str) -> Output:
     def known(path: Path) -> bool:
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
             try:
-                first = next(csv.reader([stream.readline(_HEAD)]), [])
+                head = stream.readline(_HEAD)
+                first = next(csv.reader([head], delimiter=separator(head, columns)), [])
             except csv.Error:
                 return False
         return set(columns) <= set(first)

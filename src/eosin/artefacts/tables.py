@@ -6,12 +6,14 @@ Whatever belongs to a table is named by the whole name of the table: ``p.csv`` h
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
 import io
 import itertools
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
@@ -34,6 +36,7 @@ SIDECAR, ERRORS, JOURNAL = ".meta.json", ".errors.csv", ".partial.jsonl"
 _RUN = re.compile(r"'*\s*[=+\-@＝＋－＠]")  # what a spreadsheet program takes for a formula
 _LOST = re.compile("[\ud800-\udfff]")  # stands for a byte that is not UTF-8
 _FOLD = re.compile(r"(0|[1-9][0-9]{0,5})?")
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # xlsx and ods; xls
 _FORMAT_1 = re.compile(rb'"format_version"\s*:\s*1\s*[,}]')
 
 
@@ -81,6 +84,17 @@ def relative_paths(paths: Iterable[str], folder: Path) -> list[str]:
     """Paths relative to ``folder`` where they can be, with forward slashes."""
     home = folder.resolve()
     return [_relative(path, home) for path in paths]
+
+
+def separator(text: str, columns: Iterable[str]) -> str:
+    """What stands between the cells of a table: of comma, semicolon and tab the one that finds all
+    of ``columns`` in its first line; the comma where none does.
+    """
+    for mark in ",;\t":
+        with suppress(csv.Error):
+            if {*columns} <= {*next(csv.reader(io.StringIO(text, newline=""), delimiter=mark), [])}:
+                return mark
+    return ","
 
 
 def write_csv(frame: pd.DataFrame, path: Path, *, float_format: str | None = None) -> None:
@@ -172,17 +186,25 @@ def require_folds(table: Path, frame: pd.DataFrame) -> None:
 
 
 def _parsed(data: bytes, path: Path, *, kind: str, fix: str) -> pd.DataFrame:
-    """The cells of a CSV as they stand."""
+    """The cells of a table, whether this or another program saved it."""
     import pandas as pd
 
-    text = data.decode("utf-8-sig", "surrogateescape")
+    if data.startswith(_WORKBOOKS):
+        raise DataError(f"{path}: is a workbook, not a table; save it as CSV UTF-8, or {fix}")
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # "Unicode text" of Excel
     try:
-        header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+        text = data.decode(*(("utf-16",) if wide else ("utf-8-sig", "surrogateescape")))
+        mark = separator(text, ["path"])
+        header, *rows = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
     except (csv.Error, ValueError) as fault:
         reason = fault if isinstance(fault, csv.Error) else "it is empty"
         raise DataError(f"{path}: not a readable {kind} table ({reason}); {fix}") from fault
     if "path" not in header:
-        raise DataError(f"{path}: not a {kind} table: it has no column 'path'; {fix}")
+        raise DataError(
+            f"{path}: not a {kind} table: it has no column 'path' "
+            f"(cells between commas, semicolons or tabs); {fix}"
+        )
+    header, rows = _without_empty_end(header, rows)
     names = [_as_meant(name) for name in header]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -190,14 +212,28 @@ def _parsed(data: bytes, path: Path, *, kind: str, fix: str) -> pd.DataFrame:
     numbered = {number: row for number, row in enumerate(rows, 2) if row}  # row 1 is the header
     for number, row in numbered.items():
         if len(row) != len(header):
+            name = {",": "comma", ";": "semicolon"}.get(mark, "tab")
+            extra = f"a cell with a {name} in it needs quotes, and a {name} at the end goes; "
             raise DataError(
-                f"{path}, row {number}: has {len(row)} cells, the header {len(header)}; correct it"
+                f"{path}, row {number}: has {len(row)} cells, the header {len(header)}; "
+                + (extra if len(row) > len(header) else "")
+                + "correct it"
             )
     frame = pd.DataFrame(list(numbered.values()), columns=header, index=list(numbered))
     for name in frame.columns.drop("path") if _LOST.search(text) else ():
         fine = [not _LOST.search(cell) for cell in frame[name]]
         require_cells(path, frame, fine, "is not UTF-8; save the table as UTF-8", columns=[name])
     return frame
+
+
+def _without_empty_end(
+    header: list[str], rows: list[list[str]]
+) -> tuple[list[str], list[list[str]]]:
+    """A table without the empty cell that every row ends in, which nothing names."""
+    width = len(header) - (header[-1] == "")
+    if rows and all(len(row) == width + 1 and not row[width] for row in rows if row):
+        return header[:width], [row[:width] for row in rows]
+    return header, rows
 
 
 def _with_paths(frame: pd.DataFrame, table: Path) -> pd.DataFrame:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
     from rich.console import Console
+    from rich.table import Table
 
     from eosin.artefacts.estimate import Estimate
     from eosin.artefacts.evaluation import Evaluation
@@ -96,17 +97,33 @@ def say(*parts: str | tuple[str, str], style: str = "") -> None:
 
 
 def print_frame(frame: pd.DataFrame, *, title: str = "") -> None:
-    """A small table; the first column is text, the others are right-aligned. No text is markup."""
+    """A small table; the first column is text, the others are right-aligned. No text is markup.
+
+    One whose words do not fit on the page is turned on its side; no word is cut even then.
+    """
+    from rich.measure import Measurement
+
+    out = console()
+    upright = [[*map(str, frame.columns)], *frame.astype(str).values.tolist()]
+    shapes = [_rich_table(rows, title) for rows in (upright, [*zip(*upright, strict=True)])]
+    widths = [Measurement.get(out, out.options.update(max_width=10**6), each) for each in shapes]
+    turned = widths[0].minimum > max(out.width, widths[1].minimum)
+    if widths[turned].minimum > out.width:
+        out.width = widths[turned].maximum
+    out.print(shapes[turned])
+
+
+def _rich_table(rows: Sequence[Sequence[str]], title: str) -> Table:
     from rich.table import Table
     from rich.text import Text
 
     caption = Text(title, style="bold") if title else None
     table = Table(title=caption, title_justify="left", box=None)
-    for place, name in enumerate(frame.columns):
-        table.add_column(Text(str(name)), justify="left" if place == 0 else "right")
-    for row in frame.itertuples(index=False, name=None):
-        table.add_row(*(Text(str(value)) for value in row))
-    console().print(table)
+    for place, name in enumerate(rows[0]):
+        table.add_column(Text(name), justify="left" if place == 0 else "right")
+    for row in rows[1:]:
+        table.add_row(*map(Text, row))
+    return table
 
 
 def print_evaluation(evaluation: Evaluation) -> None:

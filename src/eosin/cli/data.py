@@ -217,6 +217,28 @@ def audit(
     finish(found.unreadable, errors)
 
 
+@app.command()
+def show(
+    manifest: Annotated[Path, typer.Argument(metavar="M.csv", help="A manifest.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="GRID.png", help="The picture.")],
+    each: Annotated[int, typer.Option(min=1, max=20, help="Images a class.")] = 6,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw.")] = 0,
+) -> None:
+    """Draw a few images of every class, of different patients, before anything is trained."""
+    from eosin.artefacts.manifest import read_manifest
+    from eosin.artefacts.outputs import PICTURE, require_output
+    from eosin.cli.console import finish, say
+    from eosin.pixels.reading import error_table_path, write_error_table
+    from eosin.reporting.sample_sheet import write_sample_sheet
+
+    errors = error_table_path(out)
+    require_output(out, PICTURE, inputs=[manifest], beside=(errors,))
+    skipped = write_sample_sheet(read_manifest(manifest), out, each=each, seed=seed)
+    write_error_table(skipped, errors)
+    say(f"written: {out}")
+    finish(skipped, errors)
+
+
 def _pairs(found: Audit) -> pd.DataFrame:
     """The gravest pairs by file name; the page shows all, with pictures."""
     import pandas as pd
@@ -262,6 +284,7 @@ def _require(out: Path, *inputs: Path) -> None:
 
 def _write(found: ReadDataset, out: Path) -> None:
     """Write a manifest, say what is in it, and end with the skipped files."""
+    from eosin.artefacts.manifest import SPLITS
     from eosin.cli.console import finish, print_frame, print_protocol, say
     from eosin.data.scan import count_table
     from eosin.pixels.reading import error_table_path, write_error_table
@@ -271,6 +294,9 @@ def _write(found: ReadDataset, out: Path) -> None:
     write_error_table(found.skipped, error_table_path(out))
     say((manifest.dataset, "bold"), f": {len(manifest)} images, {_patients(manifest)}")
     print_frame(count_table(manifest).reset_index())
+    counts = manifest.frame["split"].value_counts()
+    if placed := [f"{counts[name]} in {name}" for name in SPLITS if name in counts]:
+        say(f"images by split: {', '.join(placed)}")
     print_protocol(manifest.protocol, manifest.notes)
     say(f"written: {out}")
     finish(found.skipped, error_table_path(out))

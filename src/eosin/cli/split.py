@@ -26,13 +26,26 @@ class By(StrEnum):
     scanner = "scanner"
 
 
+def _share(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is no number; give three shares, of train, val and test, e.g. 0.85 0.15 0"
+        ) from None
+
+
 def split(
     manifest: Annotated[Path, typer.Argument(metavar="M.csv", help="A manifest.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="S.csv", help="The split manifest.")],
     by: Annotated[By, typer.Option(help="What is never cut in two.")] = By.patient,
     fractions: Annotated[
         tuple[float, float, float] | None,
-        typer.Option(metavar="TRAIN VAL TEST", help="Shares that sum to 1 (0.70 0.15 0.15)."),
+        typer.Option(
+            metavar="TRAIN VAL TEST",
+            parser=_share,
+            help="Three shares that sum to 1 (0.70 0.15 0.15); one may be 0.",
+        ),
     ] = None,
     folds: Annotated[int | None, typer.Option(help="Folds instead of shares.")] = None,
     keep_test: Annotated[
@@ -72,8 +85,8 @@ def split(
     else:
         shares = fractions or (0.70, 0.15, 0.15)
         if keep_test:
-            train, val, _ = shares
-            shares_kept = (train / (train + val), val / (train + val))
+            whole = sum(shares[:2]) or 1.0
+            shares_kept = (shares[0] / whole, shares[1] / whole)
             divided = split_by_fractions(
                 images, shares_kept, by=by.value, seed=seed, keep_test=True
             )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from eosin.study.cells import StudyResult
     from eosin.study.config import StudyFile
 
 
@@ -43,6 +44,7 @@ def study(
     plan, kept = read_study(file, root=data), "what is finished is kept"
     with stoppable(kept=lambda: kept), one_writer(out), showing() as progress:
         found = run_study(plan, out, progress=progress)
+        _print_failures(found)
         page, table = write_study(found, out)
     say(f"table: {table}")
     say("page: ", (str(page), "bold"))
@@ -51,8 +53,19 @@ def study(
     for place in found.heatmaps:
         say(f"heatmaps: {place}")
     if found.failures:
-        say(f"{len(found.failures)} cells failed; they are named on the page", style="red")
         raise typer.Exit(1)
+
+
+def _print_failures(found: StudyResult) -> None:
+    """Each reason once, over the cells that it stopped."""
+    from eosin.cli.console import say
+
+    reasons: dict[str, list[str]] = {}
+    for cell, reason in found.failures:
+        reasons.setdefault(reason, []).append(cell.name)
+    for reason, names in reasons.items():
+        say(f"{len(names)} failed: {reason}", style="red")
+        say(f"  {', '.join(names)}", style="dim")
 
 
 def _print_plan(plan: StudyFile, out: Path) -> None:
@@ -60,9 +73,18 @@ def _print_plan(plan: StudyFile, out: Path) -> None:
     from eosin.study.estimate import estimate_study
 
     estimate = estimate_study(plan, out)
-    print_frame(estimate.frame)
+    for frame in (estimate.protocols, estimate.networks):
+        print_frame(frame.assign(hours=frame["hours"].map(_hours)))
     say(
         f"{estimate.cells} cells, {estimate.trainings} trainings, at least "
-        f"{estimate.seconds / 60:.0f} min here from nothing: that is what the passes through the "
-        "networks take, as measured; small heads, votes and pictures come on top"
+        f"{_hours(estimate.seconds / 3600)} hours here from nothing: that is what the passes "
+        "through the networks take, as measured; small heads, votes and pictures come on top"
     )
+    for backbone, fault in estimate.faults.items():
+        say(f"{backbone}: {fault}", style="red")
+    if estimate.faults:
+        raise typer.Exit(1)
+
+
+def _hours(count: float) -> str:
+    return f"{count:.1f}" if count >= 1 else f"{count:.2f}" if count >= 0.01 else "under 0.01"

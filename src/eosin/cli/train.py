@@ -15,13 +15,20 @@ def train(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of the Run.")],
     config: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Settings.")] = None,
     backbone: Annotated[
-        str | None, typer.Option(help="A timm name, a name of the study, or inception_her2.")
+        str | None,
+        typer.Option(
+            "--backbone", "--model", help="A timm name, a name of the study, or inception_her2."
+        ),
     ] = None,
     weights: Annotated[
         str | None, typer.Option(help="imagenet, none, or a safetensors file.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
     batch_size: Annotated[int | None, typer.Option(min=1)] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option("--learning-rate", "--lr", help="Of the backbone; the head has its own."),
+    ] = None,
     image_size: Annotated[int | None, typer.Option(help="Input side in pixels.")] = None,
     freeze: Annotated[
         bool | None,
@@ -70,6 +77,7 @@ def train(
             "weights": weights,
             "epochs": epochs,
             "batch_size": batch_size,
+            "learning_rate": learning_rate,
             "image_size": image_size,
             "freeze": freeze,
             "stain": stain,

@@ -21,6 +21,7 @@ from eosin.protocol import Protocol
 from eosin.tasks import Task
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 HER2 = Task("her2", ("0", "1+", "2+", "3+"), ordinal=True)
@@ -34,7 +35,9 @@ NOTES = (
     "its level.",
 )
 _EXPECTED = "BCI images, named e.g. 00013_train_2+.png, in HE/train and HE/test"
-_NAME = re.compile(r"\d+_(?P<split>train|test)_(?P<level>0|1\+|2\+|3\+)\.(?i:png|jpe?g|tiff?|bmp)")
+_NAME = re.compile(
+    r"\d+_(?P<split>train|test)_(?P<level>0|1\+|2\+|3\+)\.(?:png|jpe?g|tiff?|bmp)", re.IGNORECASE
+)
 _STAINED = "IHC"
 
 
@@ -43,6 +46,7 @@ def read_bci(root: Path) -> ReadDataset:
 
     The official test set stays the test split. Where ``root`` holds a folder ``HE`` only that is
     read: its neighbour ``IHC`` shows the same fields stained for HER2, which is the answer.
+    Folders are known in any case.
 
     Returns:
         The manifest (ordered classes 0, 1+, 2+, 3+; each image its own patient) and the files
@@ -51,9 +55,10 @@ def read_bci(root: Path) -> ReadDataset:
     Raises:
         DataError: the folder is missing or holds no BCI image of H&E.
     """
-    if _STAINED in (root.resolve().name, root.resolve().parent.name):
+    if _STAINED in _upper(root.resolve().parts[-2:]):
         raise DataError(f"{root}: holds {_STAINED} images; name the folder that holds HE")
-    top = root / "HE" if (root / "HE").is_dir() else root
+    inside = sorted(root.iterdir()) if root.is_dir() else []
+    top = next((each for each in inside if each.name.upper() == "HE" and each.is_dir()), root)
     found = find_images(top, expected=_EXPECTED)
     home = top.resolve()
     paths, skipped = first_of_each_name([path for path in found.images if _is_he(path, home)])
@@ -74,7 +79,7 @@ def read_bci(root: Path) -> ReadDataset:
             "path": str(path),
             "label": named[path]["level"],
             "patient": path.stem,
-            "split": named[path]["split"],
+            "split": named[path]["split"].lower(),
         }
         for path in whole
     ]
@@ -90,4 +95,8 @@ def read_bci(root: Path) -> ReadDataset:
 
 def _is_he(path: Path, home: Path) -> bool:
     """Whether a path below ``home`` lies in no folder of IHC images."""
-    return _STAINED not in path.relative_to(home).parts
+    return _STAINED not in _upper(path.relative_to(home).parts)
+
+
+def _upper(names: Iterable[str]) -> set[str]:
+    return {name.upper() for name in names}

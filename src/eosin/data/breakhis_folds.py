@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from eosin.artefacts.tables import separator
 from eosin.errors import ConfigError, DataError
 from eosin.protocol import Protocol
 
@@ -99,7 +100,7 @@ def _entries(file: Path) -> Iterator[tuple[int, str, str]]:
 
 
 def _csv_rows(file: Path, text: str) -> Iterator[tuple[int, tuple[str, str, str]]]:
-    table = csv.DictReader(text.splitlines())
+    table = csv.DictReader(text.splitlines(), delimiter=separator(text, _CSV_COLUMNS))
     missing = [name for name in _CSV_COLUMNS if name not in (table.fieldnames or ())]
     if missing:
         raise DataError(f"{file}: has no column {missing}; {_FIX}")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from eosin.artefacts.manifest import Manifest
+from eosin.artefacts.manifest import SPLITS, Manifest
 from eosin.artefacts.names import patient_pattern
 from eosin.data.identity import patient_by_pattern
 from eosin.data.scan import (
@@ -18,14 +19,19 @@ from eosin.data.scan import (
     require_images,
     sorted_by_path,
 )
-from eosin.errors import ConfigError, DataError
+from eosin.errors import ConfigError, DataError, first_ten
 from eosin.files import valid_text
 from eosin.pixels.image_files import ImageFiles, not_read
 from eosin.pixels.reading import SkippedFile, is_image_name
-from eosin.protocol import UNKNOWN, UNSPLIT
+from eosin.protocol import UNKNOWN, UNSPLIT, Protocol
 from eosin.tasks import Task
 
 _EXPECTED = "one folder of images (PNG, JPEG, TIFF, BMP) a class"
+_SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 _PLACE = re.compile(r"_x(\d+)_y(\d+)(?=[_.])")
 NO_PATIENTS = (
     "No patient pattern was given: each image counts as its own patient, a leak between training "
@@ -39,7 +45,9 @@ def read_folder(
     r"""Read a folder with one subfolder a class.
 
     The class of an image is the name of the folder it lies in, so ``ROOT/class/image`` and
-    ``ROOT/patient/class/image`` both work. Classes are ordered naturally (0, 1, 2, 10).
+    ``ROOT/patient/class/image`` both work. Classes are ordered naturally (0, 1, 2, 10). Folders
+    named train, val and test (two of them at least) above the class folders are read as splits, and
+    an image in none of them is left out; the protocol is named by what is known of patients.
 
     Args:
         root: the folder.
@@ -64,8 +72,14 @@ def read_folder(
         patient_pattern(patient)
     top = root.resolve()
     found = find_images(root, expected=_EXPECTED)
+    splits = _split_folders(found.images, top)
     folders = _class_folders(found, top)
+    folders -= {folder for folder in folders if splits and folder.name.casefold() in _SPLITS}
     patients, skipped = _name_patients(found.images, top, patient)
+    for path in [path for path in patients if splits and path not in splits]:
+        del patients[path]
+        reason = "lies in no class folder of a split; move it into one of train, val or test"
+        skipped.append(SkippedFile(path, reason))
     whole, unreadable = look_at(list(patients))
     skipped += [*found.skipped, *unreadable]
     skipped += [not_read(path) for path in found.others if path.parent in folders]
@@ -75,15 +89,49 @@ def read_folder(
     notes = [] if patient else [NO_PATIENTS]
     if task.positive is not None and positive is None:
         notes.append(f"The positive class is {task.positive!r}: the last in order.")
+    rows = [{**_row(path, patients[path]), "split": splits.get(path, "")} for path in whole]
     manifest = Manifest(
-        frame=image_rows([_row(path, patients[path]) for path in whole]),
+        frame=image_rows(rows),
         task=task,
         dataset=valid_text(top.name),
         protocol=UNSPLIT if patient else UNKNOWN,
         notes=tuple(notes),
         patient_pattern=patient or "",
     )
-    return ReadDataset(manifest, sorted_by_path(skipped))
+    return ReadDataset(_named(manifest) if splits else manifest, sorted_by_path(skipped))
+
+
+def _split_folders(images: Sequence[Path], top: Path) -> dict[Path, str]:
+    """The split of each image that lies in a class folder below a split's; none where fewer than
+    two splits have images.
+    """
+    placed = {}
+    for path in images:
+        above = [part.casefold() for part in path.relative_to(top).parts[:-2]]
+        split = next((_SPLITS[part] for part in above if part in _SPLITS), "")
+        if split:
+            placed[path] = split
+    return placed if len({*placed.values()}) > 1 else {}
+
+
+def _named(manifest: Manifest) -> Manifest:
+    """A manifest whose splits are those of folders, under the protocol that they come to."""
+    names = [name for name in SPLITS if (manifest.frame["split"] == name).any()]
+    crossing = manifest.crossing_patients()
+    known = manifest.protocol.patients_known
+    protocol = Protocol(
+        unit="patient" if known and not crossing else "image",
+        design=f"{'/'.join(names)} folders",
+        leaky=known and bool(crossing),
+        patients_known=known,
+    )
+    notes = manifest.notes
+    if protocol.leaky:
+        notes += (
+            f"{len(crossing)} patients stand in more than one of the folders "
+            f"{', '.join(names)}: {first_ten(crossing)}.",
+        )
+    return replace(manifest, protocol=protocol, notes=notes)
 
 
 def _class_folders(found: ImageFiles, top: Path) -> set[Path]:
@@ -138,6 +186,11 @@ def _name_patients(
 
 def _task(root: Path, paths: Sequence[Path], *, positive: str | None, ordinal: bool) -> Task:
     classes = tuple(sorted({_label(path) for path in paths}, key=_natural))
+    if all(name.casefold() in _SPLITS for name in classes):
+        raise DataError(
+            f"{root}: the folders that hold images are named {list(classes)}, which are splits, no "
+            "classes; put the class folders into them: train/CLASS/image, test/CLASS/image"
+        )
     if len(classes) < 2:
         raise DataError(
             f"{root}: holds images of one class only ({classes[0]!r}); want {_EXPECTED}: name "

@@ -35,8 +35,8 @@ def split_by_fractions(
 
     Args:
         manifest: the images.
-        fractions: shares of train, val and test; of train and val with ``keep_test``. Positive,
-            sum 1.
+        fractions: shares of train, val and test; of train and val with ``keep_test``. They sum to
+            1; a share of zero leaves its split empty.
         by: what is never cut in two.
         seed: of the draw.
         keep_test: leave the images already in split ``test`` there and divide the others.
@@ -61,12 +61,14 @@ def split_by_fractions(
             "dataset's training images as well"
         )
     free = ~kept.to_numpy()
-    places = _allocate(manifest.where(free), fractions, by=by, seed=seed)
+    filled = [name for name, share in zip(names, fractions, strict=True) if share]
+    shares = [share for share in fractions if share]
+    places = _allocate(manifest.where(free), shares, by=by, seed=seed)
     split = manifest.frame["split"].to_numpy(dtype=object).copy()
-    split[free] = [names[place] for place in places]
+    split[free] = [filled[place] for place in places]
     frame = manifest.frame.assign(split=split, fold="")
-    shares = "/".join(f"{100 * fraction:.3g}" for fraction in fractions)
-    design = f"{shares} of the training folder, test folder kept" if keep_test else shares
+    design = "/".join(f"{100 * fraction:.3g}" for fraction in fractions)
+    design += " of the training folder, test folder kept" if keep_test else ""
     return _named(replace(manifest, frame=frame), by=by, design=design, seed=seed)
 
 
@@ -191,8 +193,14 @@ def _named(manifest: Manifest, *, by: By, design: str, seed: int | None) -> Mani
 def _check_fractions(fractions: Sequence[float], names: Sequence[str]) -> None:
     if len(fractions) != len(names):
         raise ConfigError(f"want {len(names)} fractions ({', '.join(names)}), got {fractions}")
-    if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise ConfigError(f"fractions must be positive and sum to 1, got {list(fractions)}")
+    total = sum(fractions)
+    if not min(fractions) >= 0 or not abs(total - 1) <= 1e-6:
+        shown = " + ".join(f"{share:g}" for share in fractions)
+        raise ConfigError(
+            f"fractions ({', '.join(names)}) must sum to 1, none below 0; got {shown} = {total:g}"
+        )
+    if sum(share > 0 for share in fractions) < len(names) - 1:  # a kept test split is one more
+        raise ConfigError(f"fractions {list(fractions)} fill one split only; give two at least")
 
 
 def _units(manifest: Manifest, by: By) -> pd.Series:

@@ -1,4 +1,4 @@
-"""The leakage meter: how much a leaky protocol flatters the same model, with an interval."""
+"""How much a leaky protocol adds to the figures of the same model, with an interval."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eosin.artefacts.estimate import Estimate
-from eosin.artefacts.glossary import GLOSSARY
 from eosin.errors import DataError
 from eosin.evaluation.intervals import Bootstrap
 from eosin.evaluation.sample import image_sample
@@ -31,21 +30,9 @@ class Leakage:
     honest: float | None  # under the patient-level protocol; likewise
 
     @property
-    def flatters(self) -> bool:
+    def inflates(self) -> bool:
         """Whether the leak adds something beyond chance."""
         return self.added.excludes_zero and (self.added.value or 0) > 0
-
-    @property
-    def sentence(self) -> str:
-        """The difference in words, e.g. ``"this protocol flatters by 0.40 accuracy"``."""
-        name, value = GLOSSARY[self.added.metric].name, self.added.value
-        if value is None:
-            return f"no difference in {name}: {self.added.note}"
-        if self.flatters:
-            return f"this protocol flatters by {value:.2f} {name}"
-        if self.added.excludes_zero:
-            return f"this protocol takes away {-value:.2f} {name}"
-        return f"no difference beyond chance in {name} ({value:+.2f})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ STUDY_BACKBONES: dict[str, tuple[str, int]] = {
     "efficientnetv2-s": ("tf_efficientnetv2_s", 384),
 }
 _STUDY_SIZES = dict(STUDY_BACKBONES.values())
+_FAMILIES = {"efficientnetv1": "efficientnetv1-b0", "efficientnetv2": "efficientnetv2-b0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,12 @@ class BackboneSpec:
         """The name of the whole network, for timm and for files of weights."""
         return self.name.partition("@")[0]
 
-    def preprocessing(self, *, size: int | None = None, fit: Fit = "stretch") -> Preprocessing:
+    def preprocessing(
+        self, *, size: int | None = None, fit: Fit = "stretch", normalised: bool = True
+    ) -> Preprocessing:
         """How images become its input, at ``size`` pixels or (None) at its native size.
+
+        Without ``normalised`` pixels are scaled to [0, 1] and no further.
 
         Raises:
             ConfigError: the backbone takes its native size only, or the size is out of range.
@@ -64,13 +69,15 @@ class BackboneSpec:
                 f"backbone {self.name!r} takes images of {self.size} pixels only, not {size}; "
                 "leave the image size out"
             )
-        return Preprocessing(size=size or self.size, fit=fit, mean=self.mean, std=self.std)
+        mean, std = (self.mean, self.std) if normalised else ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+        return Preprocessing(size=size or self.size, fit=fit, mean=mean, std=std)
 
 
 def resolve_backbone(name: str) -> BackboneSpec:
     """Look a backbone up by alias (``"efficientnetv2-b0"``), timm name or ``"inception_her2"``.
 
-    Either of the first two may be cut off early: ``"efficientnetv2-b0@stride8"``. The ten of the
+    The name of a family alone, ``"EfficientNetV2"``, is its b0: ``family_note`` says so. Either of
+    the first two may be cut off early: ``"efficientnetv2-b0@stride8"``. The ten of the
     study have their published native sizes; any other timm name has the test size of its default
     weights.
 
@@ -84,11 +91,20 @@ def resolve_backbone(name: str) -> BackboneSpec:
             raise ModelError(f"backbone {name!r}: {INCEPTION_HER2} is trained whole, not cut off")
         stride = int(cut["stride"])
         return replace(whole, name=f"{whole.name}@stride{stride}", stride=stride)
-    wanted = name.strip().lower()
+    wanted = _FAMILIES.get(name.strip().lower(), name.strip().lower())
     if wanted == INCEPTION_HER2:
         return BackboneSpec(INCEPTION_HER2, 299, IMAGENET_MEAN, IMAGENET_STD, "InceptionHER2")
     timm_name, _ = STUDY_BACKBONES.get(wanted, (name.strip(), 0))
     return _from_timm(timm_name, asked=name)
+
+
+def family_note(name: str) -> str:
+    """A sentence on which network is meant where ``name`` is that of a family; else nothing."""
+    whole = name.strip().lower().partition("@")[0]
+    if whole not in _FAMILIES:
+        return ""
+    chosen = resolve_backbone(name)
+    return f"{name.strip()} is a family of networks; its b0 is taken: {chosen.name}."
 
 
 def _from_timm(name: str, *, asked: str) -> BackboneSpec:

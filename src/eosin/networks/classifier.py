@@ -36,12 +36,11 @@ class Classifier(nn.Module):
         self.head: nn.Module
         if spec.name == INCEPTION_HER2:
             self.backbone = InceptionHer2()
-            self.dropout: nn.Module = nn.Identity()  # its head has its own
             self.head = inception_head(classes, dropout=dropout)
         else:
             self.backbone = _create(spec)
-            self.dropout = nn.Dropout(dropout)
             self.head = nn.Linear(self.feature_count, classes)
+        self.dropout = nn.Dropout(dropout)
         self._channels_at_end = getattr(self.backbone, "output_fmt", "NCHW") == "NHWC"
         self._map_is_pooled = False  # seen once, with the first image
 

@@ -76,7 +76,10 @@ class InceptionHer2(nn.Module):
 
 
 def inception_head(classes: int, *, dropout: float) -> nn.Sequential:
-    """The study's head: 1024 features to 512, 256 and the classes, dropout after each ReLU."""
+    """The study's head: 1024 features to 512, 256 and the classes, dropout before the last two.
+
+    ``Classifier`` has the dropout before the first.
+    """
     return nn.Sequential(
         nn.Linear(InceptionHer2.num_features, 512),
         nn.ReLU(),

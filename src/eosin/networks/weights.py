@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from eosin.errors import ModelError
+from eosin.errors import ModelError, WeightsError
 from eosin.networks.backbones import INCEPTION_HER2
 from eosin.networks.engine import open_weights
 from eosin.networks.tensors import read_tensors, set_tensors
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from eosin.networks.run import Run
 
 WEIGHTS_SETTING = "EOSIN_WEIGHTS"
+_PATIENCE = 10.0  # seconds that the hub has for an answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,19 @@ def initialise(classifier: Classifier, source: str) -> WeightsReport:
     return _fill(classifier, _download(name), source=found, place=f"timm's hub ({name})")
 
 
+def require_weights(classifier: Classifier, source: str) -> str:
+    """Where ``initialise`` would take its weights from, in words; nothing is downloaded.
+
+    Raises:
+        ModelError: as ``initialise``; a hub that answers is taken to have them.
+    """
+    name = classifier.spec.timm_name
+    if source != "imagenet" or name == INCEPTION_HER2 or weights_file(classifier.spec, source):
+        return initialise(classifier, source).source
+    _download(name, only_ask=True)
+    return "timm's hub"
+
+
 def load_classifier(run: Run, *, device: str = "cpu") -> Classifier:
     """The PyTorch network of a Run, on ``device`` and ready to predict (``eval`` mode).
 
@@ -109,19 +123,41 @@ def _local_file(name: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _download(name: str) -> dict[str, torch.Tensor]:
+def _download(name: str, *, only_ask: bool = False) -> dict[str, torch.Tensor]:
     import timm
 
     try:
+        _require_hub(getattr(timm.models.get_pretrained_cfg(name), "hf_hub_id", None) or "")
+        if only_ask:
+            return {}
         with torch.random.fork_rng(devices=[]):
             network = timm.create_model(name, pretrained=True, num_classes=0)
     except Exception as error:  # the hub's client raises OSError, RuntimeError, httpx's own, ...
-        raise ModelError(
+        raise WeightsError(
             f"no ImageNet weights of {name!r} from timm's hub ({type(error).__name__}: {error}). "
             f"Give a file with --weights PATH, name a folder that holds {name}.safetensors in "
             f"{WEIGHTS_SETTING}, or start from random weights with --weights none."
         ) from error
     return dict(network.state_dict())
+
+
+def _require_hub(repository: str) -> None:
+    """ConnectionError, after one retry, where weights must come from a hub that does not answer:
+    left alone its client retries for a minute.
+    """
+    from huggingface_hub import constants, get_session, hf_hub_url, try_to_load_from_cache
+
+    files = ("model.safetensors", "pytorch_model.bin")
+    if not repository or any(isinstance(try_to_load_from_cache(repository, f), str) for f in files):
+        return
+    for last in (False, True):
+        try:
+            get_session().head(hf_hub_url(repository, files[0]), timeout=_PATIENCE)
+            return
+        except Exception as error:  # httpx's, or requests': each client's version has its own
+            if last:
+                reason = f"{constants.ENDPOINT} does not answer, {type(error).__name__}: {error}"
+                raise ConnectionError(reason) from error
 
 
 def _fill(

@@ -56,28 +56,20 @@ def draw_dots(
         axes.plot(value, row, "o", markersize=6.5, color=colour, markerfacecolor=face, zorder=3)
     low, high = within or limits_of(dots)
     axes.set(xlim=(low, high), ylim=(len(dots) - 0.4, -0.6))
-    axes.set_yticks(range(len(dots)), [dot.label for dot in dots])
+    label_rows(axes, [(dot.label, number(dot.figure.value)) for dot in dots])
+
+
+def label_rows(axes: Axes, rows: Sequence[tuple[str, str]]) -> None:
+    """Each row's name at its left, and at the right edge, outside the axes, its value."""
+    axes.set_yticks(range(len(rows)), [name for name, _ in rows])
     axes.tick_params(axis="y", colors=INK)
     for label in axes.get_yticklabels():
         label.set_parse_math(False)  # a model may be called "a$b$"
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
-    _write_values(axes, dots)
-
-
-def limits_of(dots: Sequence[Dot], *always: float) -> tuple[float, float]:
-    """Ends of an axis that holds every whisker and the values ``always``, with a little room."""
-    shown = [x for dot in dots for x in (dot.figure.value, dot.figure.low, dot.figure.high)]
-    ends = [x for x in (*shown, *always) if x is not None]
-    room = 0.04 * (max(ends) - min(ends)) or 0.05
-    return min(ends) - room, max(ends) + room
-
-
-def _write_values(axes: Axes, dots: Sequence[Dot]) -> None:
-    """Each value at the right edge, outside the axes."""
-    for row, dot in enumerate(dots):
+    for row, (_, value) in enumerate(rows):
         axes.annotate(
-            number(dot.figure.value),
+            value,
             (1.0, row),
             xycoords=("axes fraction", "data"),
             xytext=(6, 0),
@@ -86,3 +78,11 @@ def _write_values(axes: Axes, dots: Sequence[Dot]) -> None:
             fontsize=9,
             color=QUIET,
         )
+
+
+def limits_of(dots: Sequence[Dot], *always: float) -> tuple[float, float]:
+    """Ends of an axis that holds every whisker and the values ``always``, with a little room."""
+    shown = [x for dot in dots for x in (dot.figure.value, dot.figure.low, dot.figure.high)]
+    ends = [x for x in (*shown, *always) if x is not None]
+    room = 0.04 * (max(ends) - min(ends)) or 0.05
+    return min(ends) - room, max(ends) + room

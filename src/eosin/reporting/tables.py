@@ -25,6 +25,7 @@ class Table:
     numeric: frozenset[int] = frozenset()  # places of the columns that are set flush right
     total: bool = False  # whether the last row sums the others up
     prose: frozenset[int] = frozenset()  # places of the columns whose text may wrap
+    links: tuple[str, ...] = ()  # of each row, where its name leads; empty for nowhere
 
 
 def dataset_table(predictions: Predictions, *, patients: bool = True) -> Table:

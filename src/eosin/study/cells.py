@@ -12,6 +12,7 @@ from eosin.artefacts.evaluation import Evaluation, read_evaluation
 from eosin.artefacts.predictions import Predictions, read_predictions
 from eosin.artefacts.study import CellState, read_cell_state
 from eosin.data.splits import leave_one_out, split_by_fractions, split_into_folds
+from eosin.errors import DataError, WeightsError
 from eosin.evaluation.evaluate import evaluate_predictions
 from eosin.files import sha256_of
 from eosin.networks.backbones import resolve_backbone
@@ -85,6 +86,8 @@ class Workshop:
     manifest: Manifest
     folder: Path
     _digests: dict[Path, str] = field(default_factory=dict, init=False)  # many cells share a file
+    # backbones whose weights could not be had: they are not asked for again
+    _missing: dict[str, WeightsError] = field(default_factory=dict, init=False)
 
     def do(self, cell: Cell) -> Result:
         """Do a cell, or read it where it is done already; an interrupted one is continued.
@@ -123,15 +126,25 @@ class Workshop:
         return {name: self._digests[file] for name, file in found.items()}
 
     def _train(self, cell: Cell, images: Manifest, folder: Path) -> Predictions:
+        if cell.model in self._missing:
+            raise self._missing[cell.model]
         recipe = self.study.training.with_overrides({"backbone": cell.backbones[0]})
         config = Staining.parse(cell.stain).settings(recipe)
         fold: Literal["all"] | None = "all" if images.folds else None
-        trained = train(images, folder / "run", config, fold=fold, resume=True)
+        try:
+            trained = train(images, folder / "run", config, fold=fold, resume=True)
+        except WeightsError as error:
+            self._missing[cell.model] = error
+            raise
         return trained.predictions or _scored(trained.run, images)
 
     def _combine(self, cell: Cell, images: Manifest, folder: Path) -> Predictions:
         assert cell.vote is not None
-        members = [read_run(self.folder / "cells" / m.name / "run") for m in cell.members]
+        places = {member.model: self.folder / "cells" / member.name for member in cell.members}
+        undone = [name for name, place in places.items() if not _is_done(place)]
+        if undone:
+            raise DataError(f"not combined, since {', '.join(undone)} could not be done")
+        members = [read_run(place / "run") for place in places.values()]
         shutil.rmtree(folder / "run", ignore_errors=True)  # quick to make again
         run = make_ensemble(members, folder / "run", vote=cell.vote, manifest=images)
         table = folder / "run" / PREDICTIONS_NAME
@@ -160,6 +173,11 @@ class Workshop:
             patient=read_evaluation(patient) if patient.is_file() else None,
             seconds=seconds,
         )
+
+
+def _is_done(place: Path) -> bool:
+    state = read_cell_state(place / _STATE)
+    return state is not None and state.done
 
 
 def _agree(then: Mapping[str, str], weights: Mapping[str, str]) -> bool:

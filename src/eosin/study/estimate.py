@@ -1,11 +1,12 @@
-"""What a study would cost here: its plan, and a time measured on one forward pass a backbone."""
+"""What a study would cost here: its plan, its weights looked at, and a forward pass timed."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from eosin.errors import EosinError
 from eosin.study.plan import Cell, plan, trainings
 from eosin.study.stains import BASELINE
 from eosin.study.study import read_images
@@ -26,68 +27,103 @@ class Estimate:
     """A plan with its cost.
 
     Attributes:
-        frame: one row a cell: its name, trainings, minutes.
+        protocols: one row a protocol and stain step: its cells, trainings, hours.
+        networks: one row a backbone: its input's side, where its weights come from, hours.
+        faults: what would stop the cells of a backbone, by backbone.
         cells: how many.
         trainings: networks or heads to train.
         seconds: in all; reading of images, their stain steps and small heads left out.
     """
 
-    frame: pd.DataFrame
+    protocols: pd.DataFrame
+    networks: pd.DataFrame
+    faults: dict[str, str]
     cells: int
     trainings: int
     seconds: float
 
 
 def estimate_study(study: StudyFile, folder: Path) -> Estimate:
-    """Print nothing, train nothing: the plan and what it would cost on this machine."""
+    """The plan, what would stop it, and what it would cost on this machine; trains nothing."""
     import pandas as pd
 
     cells = plan(study)
     images = len(read_images(study, folder).manifest)
-    per_image = {name: _seconds_an_image(study, name) for name in study.config.backbones}
+    tried = {name: _try(study, name) for name in study.config.backbones}
     paid: set[str] = set()
-    costs = {
-        cell.name: 0.0 if cell.vote else _seconds(study, cell, images, per_image, paid)
-        for cell in cells
-    }
     rows = [
         {
-            "cell": cell.name,
+            "protocol": cell.design.text,
+            "stain": cell.stain,
+            "backbone": "" if cell.vote else cell.backbones[0],
+            "cells": 1,
             "trainings": 0 if cell.vote else cell.design.folds or 1,
-            "minutes": f"{costs[cell.name] / 60:.1f}",
+            "hours": 0.0
+            if cell.vote
+            else _seconds(study, cell, images, tried[cell.backbones[0]].seconds, paid) / 3600,
         }
         for cell in cells
     ]
-    return Estimate(pd.DataFrame(rows), len(cells), trainings(cells), sum(costs.values()))
+    frame = pd.DataFrame(rows)
+    cost = frame.groupby("backbone")["hours"].sum()
+    networks = pd.DataFrame(
+        {"backbone": name, "pixels": each.pixels, "weights": each.weights, "hours": cost[name]}
+        for name, each in tried.items()
+    )
+    return Estimate(
+        frame.drop(columns="backbone")
+        .groupby(["protocol", "stain"], sort=False)
+        .sum()
+        .reset_index(),
+        networks,
+        {name: each.fault for name, each in tried.items() if each.fault},
+        len(cells),
+        trainings(cells),
+        3600 * float(frame["hours"].sum()),
+    )
 
 
-def _seconds(
-    study: StudyFile, cell: Cell, images: int, per_image: dict[str, float], paid: set[str]
-) -> float:
+def _seconds(study: StudyFile, cell: Cell, images: int, per_image: float, paid: set[str]) -> float:
     """Frozen: each image once a backbone, or once a fold with a stain step. Else every epoch."""
     backbone, config = cell.backbones[0], study.training
     if config.freeze and cell.stain != BASELINE:  # each fold has a target of its own
-        return per_image[backbone] * images * (cell.design.folds or 1)
+        return per_image * images * (cell.design.folds or 1)
     if config.freeze:
         first = backbone not in paid
         paid.add(backbone)
-        return per_image[backbone] * images if first else 0.0
-    steps = images * config.epochs * (cell.design.folds or 1)
-    return per_image[backbone] * steps * _BACKWARD
+        return per_image * images if first else 0.0
+    return per_image * images * config.epochs * (cell.design.folds or 1) * _BACKWARD
 
 
-def _seconds_an_image(study: StudyFile, backbone: str) -> float:
-    """Seconds of one forward pass, measured on a random network of the same shape."""
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """A backbone as it would be used: seconds of one forward pass an image, and what is wrong."""
+
+    seconds: float = 0.0
+    pixels: str = ""
+    weights: str = "missing"
+    fault: str = ""
+
+
+def _try(study: StudyFile, backbone: str) -> _Tried:
+    """One forward pass at the study's size, timed, and a look at where the weights come from."""
     import numpy as np
 
-    from eosin.networks.classifier import build_classifier
+    from eosin.networks.classifier import build_classifier, require_size
     from eosin.networks.torch_engine import TorchEngine
+    from eosin.networks.weights import require_weights
 
-    classifier = build_classifier(backbone, classes=2)
-    spec = classifier.spec.preprocessing(size=study.training.image_size)
-    engine = TorchEngine(classifier, device=study.training.device)
-    batch = np.zeros((_IMAGES, 3, spec.size, spec.size), np.float32)
-    engine.logits(batch)
-    began = time.perf_counter()
-    engine.logits(batch)
-    return (time.perf_counter() - began) / _IMAGES
+    config = study.training
+    tried = _Tried()
+    try:
+        classifier = build_classifier(backbone, classes=2)
+        size = classifier.spec.preprocessing(size=config.image_size).size
+        engine = TorchEngine(classifier, device=config.device)
+        require_size(classifier, size)
+        batch = np.zeros((_IMAGES, 3, size, size), np.float32)
+        began = time.perf_counter()
+        engine.logits(batch)
+        tried = _Tried((time.perf_counter() - began) / _IMAGES, f"{size}")
+        return replace(tried, weights=require_weights(classifier, config.weights))
+    except EosinError as error:
+        return replace(tried, fault=str(error))

@@ -16,8 +16,10 @@ from eosin.inference.images import select_split
 from eosin.networks.run import PREDICTIONS_NAME
 from eosin.reporting.comparison_page import write_comparison
 from eosin.reporting.heatmap_folder import write_heatmaps
+from eosin.reporting.report import write_report
 from eosin.study.cells import divide
-from eosin.study.table import title_of
+from eosin.study.table import REPORT_NAME, title_of
+from eosin.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -54,6 +56,21 @@ def make_once(folder: Path, facts: Mapping[str, object], make: Callable[[], obje
     make()
     write_artefact(made_from, stamp)
     return True
+
+
+def report_cell(result: Result, folder: Path) -> Path:
+    """Write the report of a finished cell beside its predictions, once; the path of the page.
+
+    ``folder`` is that of the study.
+    """
+    home = folder / "cells" / result.cell.name
+    page, table = home / REPORT_NAME, sha256_of(home / PREDICTIONS_NAME)
+    make_once(
+        home,
+        {"predictions": table, "eosin": __version__},
+        lambda: write_report(result.run, result.predictions, page, evaluation=result.image),
+    )
+    return page
 
 
 def comparison_groups(results: Sequence[Result]) -> list[list[Result]]:

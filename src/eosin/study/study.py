@@ -19,7 +19,13 @@ from eosin.locks import one_writer
 from eosin.progress import SILENT, Progress
 from eosin.reporting.wording import figure
 from eosin.study.cells import Result, StudyResult, Workshop
-from eosin.study.kept import compare_group, comparison_groups, draw_heatmaps, heatmap_groups
+from eosin.study.kept import (
+    compare_group,
+    comparison_groups,
+    draw_heatmaps,
+    heatmap_groups,
+    report_cell,
+)
 from eosin.study.plan import Cell, plan
 
 if TYPE_CHECKING:
@@ -126,11 +132,16 @@ def _run(study: StudyFile, folder: Path, progress: Progress) -> StudyResult:
         try:
             result = workshop.do(cell)
         except _FAULTS as error:
-            failures.append((cell, f"{type(error).__name__}: {error}"))
+            failures.append((cell, _reason(error)))
             progress.note(f"{begun} failed: {failures[-1][1]}")
             continue
         results.append(result)
         progress.note(f"{begun}: {_found(result)}")
+    _, unreported = _for_each(
+        [[result] for result in results],
+        lambda cell: report_cell(cell[0], folder),
+        what="report",
+    )
     asked, resamples = study.config.heatmaps, study.config.resamples
     drawn, undrawn = _for_each(
         heatmap_groups(results) if asked else [],
@@ -142,7 +153,7 @@ def _run(study: StudyFile, folder: Path, progress: Progress) -> StudyResult:
         lambda group: compare_group(group, folder, resamples=resamples),
         what="comparison",
     )
-    failures += [*undrawn, *uncompared]
+    failures += [*unreported, *undrawn, *uncompared]
     known = manifest.protocol.patients_known
     patients = len(manifest.patients) if known else 0
     return StudyResult(
@@ -165,5 +176,10 @@ def _for_each(
         try:
             made.append(make(group))
         except _FAULTS as error:
-            failures.append((group[0].cell, f"{what}: {type(error).__name__}: {error}"))
+            failures.append((group[0].cell, f"{what}: {_reason(error)}"))
     return tuple(made), failures
+
+
+def _reason(error: Exception) -> str:
+    """Our own sentence as it stands; what a library says after the kind of its error."""
+    return str(error) if isinstance(error, EosinError) else f"{type(error).__name__}: {error}"

@@ -1,18 +1,23 @@
-"""What a study found: table and page, the leakage meter, and what each stain step changes."""
+"""What a study found: table and page, what leakage adds, and what each stain step changes."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from eosin.artefacts.tables import write_csv
+from eosin.errors import EosinError
 from eosin.evaluation.draws import score_draws
 from eosin.evaluation.effects import measure_effects
 from eosin.evaluation.leakage import MeterRow, measure_leakage
+from eosin.reporting.comparison_page import PAGE_NAME
 from eosin.reporting.draws_section import DrawsRow, draws_frame
 from eosin.reporting.stain_effects import StainRow, stain_frame
 from eosin.reporting.study_page import ResultRow, StudyFacts, headline_figures, write_study_page
 from eosin.study.stains import BASELINE, Staining
+
+REPORT_NAME = "report.html"  # of a cell, beside its Run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,17 +43,40 @@ def result_frame(results: Sequence[Result]) -> pd.DataFrame:
     )
 
 
-def result_rows(results: Sequence[Result]) -> list[ResultRow]:
-    """The same rows for the page."""
+def result_rows(results: Sequence[Result], folder: Path) -> list[ResultRow]:
+    """The same rows for the page of the study in ``folder``."""
     return [
-        ResultRow(_lines(result.cell), evaluation, result.seconds)
+        ResultRow(
+            _lines(result.cell),
+            evaluation,
+            result.seconds,
+            _link(result.run.folder.with_name(REPORT_NAME), folder),
+        )
         for result in results
         for evaluation in result.evaluations
     ]
 
 
+def _link(page: Path, folder: Path) -> str:
+    """The way from a page in ``folder`` to another one; empty where there is none."""
+    return quote(page.relative_to(folder).as_posix()) if page.exists() else ""
+
+
+def _pages(found: StudyResult, folder: Path) -> tuple[tuple[str, str], ...]:
+    """Title and link of every comparison, then of every folder of heatmaps."""
+    pages = [("Comparison", place, place / PAGE_NAME) for place in found.comparisons]
+    pages += [("Heatmaps", place, place / "index.html") for place in found.heatmaps]
+    return tuple(
+        (
+            f"{kind}: {' '.join(place.relative_to(folder).parts[1:])}",
+            _link(page, folder) or _link(place, folder),
+        )
+        for kind, place, page in pages
+    )
+
+
 def leakage_rows(results: Sequence[Result], *, resamples: int = 2000) -> tuple[MeterRow, ...]:
-    """The leakage meter: each model under each leaky protocol against its patient-level figure.
+    """What leakage adds: each model under each leaky protocol against its patient-level figure.
 
     Models whose protocol has no patient-level twin with the same seed and stain are left out.
     """
@@ -57,7 +85,7 @@ def leakage_rows(results: Sequence[Result], *, resamples: int = 2000) -> tuple[M
         for r in reversed(results)
         if r.predictions.provenance.protocol.unit == "patient"
     }
-    rows = []
+    rows, several = [], len({result.cell.seed for result in results}) > 1
     for result in results:
         cell, protocol = result.cell, result.predictions.provenance.protocol
         twin = honest.get((cell.model, cell.seed, cell.stain))
@@ -65,7 +93,7 @@ def leakage_rows(results: Sequence[Result], *, resamples: int = 2000) -> tuple[M
             continue
         rows.append(
             MeterRow(
-                model=title_of(result),
+                model=title_of(result) + (f", seed {cell.seed}" if several else ""),
                 leaky_protocol=protocol.name,
                 honest_protocol=twin.predictions.provenance.protocol.name,
                 leaks=measure_leakage(result.predictions, twin.predictions, resamples=resamples),
@@ -176,8 +204,16 @@ def write_study(found: StudyResult, folder: Path) -> tuple[Path, Path]:
 
     A study of stain steps has a ``stain-effects.csv`` beside them, one of several seeds a
     ``draws.csv``.
+
+    Raises:
+        EosinError: no cell could be done; the sentence has the first reason.
     """
     config = found.study.config
+    if not found.results:
+        raise EosinError(
+            f"none of the {len(found.failures)} cells of this study could be done: "
+            f"{found.failures[0][1]}; correct that and run the same command again"
+        )
     table = folder / "study.csv"
     write_csv(result_frame(found.results), table)
     stains = stain_rows(found.results, resamples=config.resamples)
@@ -198,9 +234,8 @@ def write_study(found: StudyResult, folder: Path) -> tuple[Path, Path]:
         patients=found.patients,
         settings=tuple((name, str(value)) for name, value in settings.items()),
         failures=tuple((cell.name, reason) for cell, reason in found.failures),
+        pages=_pages(found, folder),
     )
     meter = leakage_rows(found.results, resamples=config.resamples)
-    page = write_study_page(
-        facts, meter, result_rows(found.results), folder / "study.html", stains=stains, draws=draws
-    )
-    return page, table
+    rows, page = result_rows(found.results, folder), folder / "study.html"
+    return write_study_page(facts, meter, rows, page, stains=stains, draws=draws), table

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
-Monitor = Literal["val_loss", "val_accuracy", "val_balanced_accuracy"]
+Monitor = Literal["val_loss", "val_accuracy", "val_balanced_accuracy", "last"]
 
 
 class TrainingConfig(BaseModel):
@@ -31,6 +31,8 @@ class TrainingConfig(BaseModel):
     freeze: bool = False  # fit a linear head on frozen features instead of fine-tuning
     image_size: Annotated[int, Field(ge=16, le=4096)] | None = None  # None: the backbone's own
     fit: Literal["stretch", "crop"] = "stretch"
+    # "none" scales pixels to [0, 1] and no further; else the backbone's own mean and deviation
+    normalisation: Literal["backbone", "none"] = "backbone"
     dropout: Share = 0.3
     freeze_batchnorm: bool = False  # keep statistics and scales of the backbone's BatchNorm
 
@@ -51,7 +53,7 @@ class TrainingConfig(BaseModel):
     ema: Share = 0.99  # decay of the averaged weights per step; 0 turns them off
     label_smoothing: Share = 0.1
     class_weights: Literal["balanced", "none"] = "balanced"
-    monitor: Monitor = "val_loss"  # chooses the epoch that is kept
+    monitor: Monitor = "val_loss"  # chooses the epoch that is kept; "last" needs no validation
     early_stopping_patience: Annotated[int, Field(ge=0)] = 8  # epochs without gain; 0: never
 
     # What is drawn anew for each image and epoch.

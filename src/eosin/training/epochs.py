@@ -37,9 +37,9 @@ class Epochs:
     """The images of a training and the learner that goes through them."""
 
     train: Manifest  # the training images
-    val: Manifest  # the validation images
+    val: Manifest | None  # the validation images, where there are any
     train_views: Views  # what the network sees of the training images, before augmentation
-    val_views: Views  # what it sees of the validation images
+    val_views: Views | None  # what it sees of the validation images
     config: TrainingConfig = field(kw_only=True)  # the settings
     learner: Learner = field(kw_only=True)  # what learns and is judged
     least: int = field(kw_only=True)  # images that a step needs
@@ -61,7 +61,9 @@ class Epochs:
         loss, accuracy, rate = self._learn(epoch, progress)
         if not math.isfinite(loss):
             raise self._diverged(f"the loss of epoch {epoch} is {loss}")
-        log_loss, correct, balanced = judge(*self.validate())
+        log_loss, correct, balanced = (
+            judge(*self.validate()) if self.val else (math.nan, math.nan, math.nan)
+        )
         return EpochRow(
             epoch=epoch,
             train_loss=loss,
@@ -75,6 +77,8 @@ class Epochs:
 
     def validate(self) -> tuple[Floats, Ints]:
         """Finite logits (n, classes) and labels (n,) of the readable validation images."""
+        if self.val is None or self.val_views is None:
+            raise DataError("there are no validation images")
         logits, places = [], []
         for batch in view_batches(
             self.val_views,

@@ -77,7 +77,8 @@ def finetune(
     """Train on the train split, choose and calibrate on the val split, never read the test split.
 
     Args:
-        manifest: rows in splits ``train`` and ``val``; a fold is already turned into splits.
+        manifest: rows in splits ``train`` and ``val``; a fold is already turned into splits. Where
+            the last epoch is kept there may be no ``val``: then nothing is calibrated either.
         folder: where the Run goes. While training it also holds ``resume.pt`` and the best
             epoch's weights; both go when the Run is finished.
         config: the settings.
@@ -103,7 +104,9 @@ def finetune(
         raise ConfigError("freeze = true fits a linear head; fine-tuning needs freeze = false")
     manifest.require_honest_name()
     identity = Identity.of(manifest, config, fold)
-    train, val = _by_path(manifest.in_split("train")), _by_path(manifest.in_split("val"))
+    train, val = _by_path(manifest.in_split("train")), None
+    if config.monitor != "last" or (manifest.frame["split"] == "val").any():
+        val = _by_path(manifest.in_split("val"))
     finished = finished_run(folder, identity, resume=resume)
     if finished is not None:
         _clear(folder)
@@ -118,7 +121,7 @@ class _Training:
     """One training on its way from the first epoch to the Run."""
 
     train: Manifest
-    val: Manifest
+    val: Manifest | None
     folder: Path
     config: TrainingConfig
     fit_stain: Callable[[], StainStep | None]
@@ -136,7 +139,9 @@ class _Training:
             seed=config.seed,
         )
         least = _smallest_step(network, config)
-        spec = network.spec.preprocessing(size=config.image_size, fit=config.fit)
+        spec = network.spec.preprocessing(
+            size=config.image_size, fit=config.fit, normalised=config.normalisation == "backbone"
+        )
         before = read_progress(self.folder, self.identity)
         if before is None:
             self.initial_weights = initialise(network, config.weights).source
@@ -150,7 +155,7 @@ class _Training:
             self.train,
             self.val,
             Views(tuple(self.train.paths), spec, self.stains.train),
-            Views(tuple(self.val.paths), spec, self.stains.val),
+            Views(tuple(self.val.paths), spec, self.stains.val) if self.val else None,
             config=config,
             learner=self.learner,
             least=least,
@@ -172,7 +177,8 @@ class _Training:
                     row = self.epochs.run(len(self.rows) + 1, progress)
                     self._keep(row)
                     tracker.epoch(row)
-                    progress.note(epoch_line(row, self.config.epochs, best=self.best == row.epoch))
+                    best = self.config.monitor != "last" and self.best == row.epoch
+                    progress.note(epoch_line(row, self.config.epochs, best=best))
             return self._finish()
         except EosinError as error:
             raise type(error)(f"{self.folder}: {error}") from error
@@ -184,18 +190,18 @@ class _Training:
         """Decode ahead what epochs would decode again and again."""
         if not self.config.cache:
             return
-        views = self.epochs.train_views, self.epochs.val_views
+        views = [each for each in (self.epochs.train_views, self.epochs.val_views) if each]
         cache = PixelCache.of(views[0].spec, root=cache_folder())
         try:
             with working(progress, "decoding, once", total=sum(map(len, views))):
-                train, val = (
+                train, *val = (
                     cache.pack(each, workers=self.config.workers, progress=progress)
                     for each in views
                 )
         except CacheError as error:  # a training without it learns the same, only slower
             progress.note(f"no cache, images are decoded in every epoch: {error}")
             return
-        self.epochs = replace(self.epochs, train_views=train, val_views=val)
+        self.epochs = replace(self.epochs, train_views=train, val_views=val[0] if val else None)
 
     @property
     def best(self) -> int:
@@ -245,18 +251,22 @@ class _Training:
     def _finish(self) -> Run:
         """Calibrate the best epoch on the validation images and write the Run."""
         read_weights(self.learner.judged, self._best_path)
-        logits, labels = self.epochs.validate()
-        temperature = fit_temperature(logits, labels)
-        task, threshold = self.train.task, None
-        if task.binary:
-            positive = task.positive_index
-            scores = apply_temperature(logits, temperature)[:, positive]
-            threshold = choose_threshold(scores, labels == positive)
+        temperature, threshold = self._calibrated() if self.val else (1.0, None)
         save_classifier(self.learner.judged, self.folder / WEIGHTS_NAME)
         write_history(self.rows, self.folder / HISTORY_NAME)
         run = write_run(self.folder, self._record(temperature, threshold))
         _clear(self.folder)
         return run
+
+    def _calibrated(self) -> tuple[float, float | None]:
+        """Temperature, and threshold of a binary task, on the validation images."""
+        logits, labels = self.epochs.validate()
+        temperature = fit_temperature(logits, labels)
+        if not self.train.task.binary:
+            return temperature, None
+        positive = self.train.task.positive_index
+        scores = apply_temperature(logits, temperature)[:, positive]
+        return temperature, choose_threshold(scores, labels == positive)
 
     def _record(self, temperature: float, threshold: float | None) -> TrainedRun:
         return TrainedRun(
@@ -268,7 +278,7 @@ class _Training:
             fingerprint=self.identity.fingerprint,
             fold=self.identity.fold,
             train_patients=self.train.patients,
-            val_patients=self.val.patients,
+            val_patients=self.val.patients if self.val else (),
             patient_pattern=self.train.patient_pattern,
             temperature=temperature,
             threshold=threshold,
@@ -284,8 +294,11 @@ class _Training:
     def _notes(self) -> Iterable[str]:
         yield from left_out_note(len(self.skipped))
         yield from fallback_notes(self.train, self.stains.train)
+        if self.val is None:
+            yield "There were no validation images: probabilities are not calibrated."
         for name, split in (("training", self.train), ("validation", self.val)):
-            absent = sorted(set(split.task.classes) - set(split.frame["label"]))
+            shown = split.frame["label"] if split else self.train.task.classes
+            absent = sorted(set(self.train.task.classes) - set(shown))
             if absent:
                 yield f"No {name} image shows {', '.join(absent)}."
 

@@ -83,7 +83,12 @@ def freeze_images(
         seed=config.seed,
     )
     report = initialise(classifier, config.weights)
-    spec = classifier.spec.preprocessing(size=config.image_size, fit=config.fit)
+    untrained = _untrained_note(classifier)
+    for sentence in untrained:
+        progress.note(sentence)
+    spec = classifier.spec.preprocessing(
+        size=config.image_size, fit=config.fit, normalised=config.normalisation == "backbone"
+    )
     engine = TorchEngine(classifier, device=config.device)
     require_size(classifier, spec.size)
     spec = replace(spec, stain=fit_stain_step(manifest, config, stains=stains))
@@ -110,7 +115,7 @@ def freeze_images(
         skipped=found.skipped,
         computed=found.computed,
         stain_notes=noted(manifest.paths, found.places, found.notes),
-        notes=tuple(fallback_notes(manifest, sources)),
+        notes=(*untrained, *fallback_notes(manifest, sources)),
     )
 
 
@@ -175,6 +180,20 @@ def read_head(run: Run) -> LinearHead:
     except KeyError as error:
         raise ModelError(f"{run.weights_path}: {error} missing; train the Run again") from error
     return LinearHead(weight, bias)
+
+
+def _untrained_note(classifier: Classifier) -> tuple[str, ...]:
+    """A sentence on a network whose BatchNorm stands as it was made; none where it has learned."""
+    from torch.nn import BatchNorm2d
+
+    norms = [each for each in classifier.backbone.modules() if isinstance(each, BatchNorm2d)]
+    means = [each.running_mean for each in norms if each.running_mean is not None]
+    if not means or any(bool(mean.any()) for mean in means):
+        return ()
+    return (
+        "The network is frozen and its BatchNorm was never trained: what it sees is drawn at "
+        "random. Take trained weights (--weights), or fine-tune it (--no-freeze).",
+    )
 
 
 def _learned_from(split: Manifest) -> int:

@@ -24,7 +24,7 @@ class EpochRow:
     # dropout), in nats
     train_loss: float
     train_accuracy: float  # on the same augmented images, in [0, 1]
-    val_loss: float  # plain log loss on the validation images, in nats
+    val_loss: float  # plain log loss on the validation images, in nats; NaN where there are none
     val_accuracy: float  # in [0, 1]
     val_balanced_accuracy: float  # mean recall of the classes present, in [0, 1]
     learning_rate: float  # of the backbone at the last step
@@ -32,6 +32,8 @@ class EpochRow:
 
     def score(self, monitor: Monitor) -> tuple[float, float]:
         """More is better; of equally accurate epochs the one with the lower loss wins."""
+        if monitor == "last":
+            return float(self.epoch), 0.0
         if monitor == "val_loss":
             return -self.val_loss, self.val_accuracy
         accuracy = self.val_accuracy if monitor == "val_accuracy" else self.val_balanced_accuracy

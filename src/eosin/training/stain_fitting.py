@@ -111,7 +111,7 @@ class TrainingStains:
 
 
 def training_stains(
-    train: Manifest, val: Manifest, spec: Preprocessing, config: TrainingConfig
+    train: Manifest, val: Manifest | None, spec: Preprocessing, config: TrainingConfig
 ) -> TrainingStains:
     """What fine-tuning needs to know of its images' stains, estimated once.
 
@@ -121,7 +121,7 @@ def training_stains(
     """
     return TrainingStains(
         train=split_sources(train, spec),
-        val=split_sources(val, spec),
+        val=split_sources(val, spec) if val else None,
         augmentation=_augmentation(train, spec, config),
     )
 

@@ -9,6 +9,7 @@ from eosin.artefacts.outputs import RUN_FILES, require_output_folder
 from eosin.artefacts.predictions import read_predictions
 from eosin.errors import ConfigError
 from eosin.locks import one_writer
+from eosin.networks.backbones import family_note
 from eosin.networks.run import ERRORS_NAME, PREDICTIONS_NAME
 from eosin.pixels.reading import write_error_table
 from eosin.progress import SILENT, Progress
@@ -58,6 +59,8 @@ def train(
     require_output_folder(folder, RUN_FILES, inputs=inputs, run=True)
     manifest.require_honest_name()
     _require_fold(manifest, fold)
+    if meant := family_note(config.backbone):
+        progress.note(meant)
     kind: type[FrozenTrainer | FineTuneTrainer] = (
         FrozenTrainer if config.freeze else FineTuneTrainer
     )
