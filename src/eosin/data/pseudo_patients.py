@@ -18,9 +18,10 @@ import numpy as np
 from eosin.data import bci
 from eosin.data.breakhis import PATIENT_NOTES
 from eosin.data.field_overlap import field_overlap
+from eosin.data.fingerprints import read_each
 from eosin.data.folder import NO_PATIENTS
 from eosin.data.near_duplicates import SAME_DETAIL, find_near_duplicates
-from eosin.data.signatures import Signature, read_signatures, slide_coordinates
+from eosin.data.signatures import Signature, signature, slide_coordinates
 from eosin.errors import DataError
 from eosin.machine import reading_threads
 from eosin.pixels.reading import SkippedFile, read_image
@@ -76,7 +77,7 @@ def find_pseudo_patients(
     Raises:
         DataError: fewer than three images can be read.
     """
-    results = read_signatures(manifest.paths, workers=workers, progress=progress)
+    results = read_each(manifest.paths, signature, workers=workers, progress=progress)
     skipped = tuple(item for item in results if isinstance(item, SkippedFile))
     found = [(row, item) for row, item in enumerate(results) if isinstance(item, Signature)]
     if len(found) < 3:
@@ -98,15 +99,19 @@ def find_pseudo_patients(
     return PseudoPatients(grouped, len(links), skipped, agreement)
 
 
-def nearest(values: Floats, count: int) -> Ints:
-    """The nearest others of each row, nearest first, shape (n, at most count), in blocks."""
+def nearest(values: Floats, count: int, *, apart: Ints | None = None) -> Ints:
+    """The nearest rows of each row, nearest first, shape (n, at most count), in blocks.
+
+    Rows with the same number in ``apart`` (shape (n,)) come last; None: each row itself does.
+    """
     count = min(count, len(values) - 1)
+    apart = np.arange(len(values)) if apart is None else apart
     squares = np.square(values).sum(axis=1)
     found = np.empty((len(values), count), dtype=np.int64)
     for top in range(0, len(values), _BLOCK):
         part = values[top : top + _BLOCK]
         far = squares[top : top + _BLOCK, None] + squares - 2 * part @ values.T
-        far[np.arange(len(part)), top + np.arange(len(part))] = np.inf
+        far[apart[top : top + _BLOCK, None] == apart] = np.inf
         found[top : top + _BLOCK] = np.argsort(far, axis=1, kind="stable")[:, :count]
     return found
 

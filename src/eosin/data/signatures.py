@@ -7,7 +7,6 @@ for much, the number of nuclei for little. No label, name or patient is needed t
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,16 +14,9 @@ import numpy as np
 
 from eosin.data.field_overlap import LONG_SIDE
 from eosin.data.fingerprints import Fingerprint, fingerprint
-from eosin.errors import DataError
-from eosin.machine import reading_threads
 from eosin.pixels.optical_density import TISSUE_DENSITY, optical_density
-from eosin.pixels.reading import SkippedFile, read_image
-from eosin.progress import SILENT, Progress, working
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
     import numpy.typing as npt
 
     from eosin.arrays import Floats, Floats32
@@ -65,19 +57,6 @@ def signature(image: UInt8Image) -> Signature:
     return Signature(np.stack(quarters), np.asarray(grey, np.uint8), fingerprint(image))
 
 
-def read_signatures(
-    paths: Sequence[Path], *, workers: int | None = None, progress: Progress = SILENT
-) -> list[Signature | SkippedFile]:
-    """Read every image in threads; a file that cannot be read gives its reason instead."""
-    found: list[Signature | SkippedFile] = []
-    work = working(progress, "looking", total=len(paths))
-    with work, ThreadPoolExecutor(reading_threads(workers)) as pool:
-        for result in pool.map(_read, paths):
-            found.append(result)
-            progress.advance(errors=isinstance(result, SkippedFile))
-    return found
-
-
 def slide_coordinates(quarters: Floats32) -> Floats:
     """Images (n, 4, values) in coordinates whose distances count what marks a slide, (n, values).
 
@@ -96,13 +75,6 @@ def slide_coordinates(quarters: Floats32) -> Floats:
     covariance = (1 - _RIDGE) * covariance + _RIDGE * level * np.eye(len(covariance))
     whitened: Floats = means @ np.linalg.cholesky(np.linalg.inv(covariance))
     return whitened
-
-
-def _read(path: Path) -> Signature | SkippedFile:
-    try:
-        return signature(read_image(path))
-    except DataError as error:
-        return SkippedFile.from_error(path, error)
 
 
 def _at_most(image: UInt8Image, side: int) -> UInt8Image:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eosin.artefacts.estimate import ALL, Estimate
+from eosin.data.pseudo_patients import nearest
 from eosin.errors import DataError, first_ten
 from eosin.evaluation.evaluate import evaluate_predictions
 from eosin.evaluation.intervals import Bootstrap, patient_columns
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from eosin.artefacts.predictions import Predictions
 
 NEIGHBOURHOODS = (5, 11, 21)
-_BLOCK = 1024
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,9 @@ def robustness_index(
         resamples: draws of patients; neighbours stay those among all images.
         seed: of the draws.
     """
-    near, usable = _neighbours(values, images.patient)
+    units = values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
+    near = nearest(units, max(NEIGHBOURHOODS), apart=images.patient)
+    usable = images.patient[near] != images.patient[:, None]
     _, site = np.unique(np.array(images.sites), return_inverse=True)
     fits = [n for n in NEIGHBOURHOODS if n <= near.shape[1]] or [near.shape[1]]
     count = max(fits, key=lambda n: _recall(images.labels, near[:, :n], usable[:, :n]))
@@ -117,21 +119,6 @@ def robustness_index(
         notes += about_interval(interval, value)
     ends = (interval.low, interval.high) if value is not None else (None, None)
     return Estimate(value, *ends, len(site), people, "robustness_index", note="; ".join(notes))
-
-
-def _neighbours(values: Floats, patient: Ints) -> tuple[Ints, Bools]:
-    """The nearest rows by cosine, nearest first, and which of them are of other patients."""
-    units = values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
-    most = min(max(NEIGHBOURHOODS), len(units) - 1)
-    near = np.empty((len(units), most), dtype=np.int64)
-    usable = np.empty(near.shape, dtype=bool)
-    for top in range(0, len(units), _BLOCK):
-        part = slice(top, top + _BLOCK)
-        far = 1 - units[part] @ units.T
-        far[patient[part, None] == patient] = np.inf
-        near[part] = np.argsort(far, axis=1, kind="stable")[:, :most]
-        usable[part] = np.isfinite(np.take_along_axis(far, near[part], axis=1))
-    return near, usable
 
 
 def _by_chance(images: SiteImages, site: Ints) -> float:
