@@ -17,16 +17,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from protocols import eosin
 
-from eosin.artefacts.evaluation import read_evaluation
-from eosin.artefacts.manifest import COLUMNS, Manifest, read_manifest
+from eosin.artefacts.manifest import COLUMNS, Manifest
 from eosin.data.breakhis import read_breakhis
+from eosin.data.folder import read_folder
 from eosin.data.pseudo_patients import find_pseudo_patients, pair_agreement
+from eosin.data.splits import split_into_folds
+from eosin.evaluation.evaluate import evaluate_predictions
 from eosin.pixels.reading import read_image
 from eosin.tasks import Task
 from eosin.training.config import TrainingConfig
 from eosin.training.frozen import freeze_images
+from eosin.training.train import train
 
 SIDE, PATCH, MOST = 3, 50, 40  # patches a side, pixels of one, fields a patient
 LEAST = (0.05, 0.10, 0.15, 0.20, 0.25)
@@ -83,7 +85,8 @@ def stitch(idc: Path, out: Path) -> Manifest:
 
 def choose(fields: Manifest, weights: Path) -> None:
     """Print pair precision and recall on the fields by the likeness that a group needs."""
-    features = features_of(fields, weights)
+    settings = TrainingConfig(backbone="tf_efficientnetv2_b0", weights=str(weights), freeze=True)
+    features = freeze_images(fields, settings).features
     print(f"\nIDC: {len(fields)} fields of {len(fields.patients)} patients\n")
     print(
         "| least likeness | pixels: precision | recall | groups | with features: precision |",
@@ -100,40 +103,36 @@ def choose(fields: Manifest, weights: Path) -> None:
         print(f"| {least:.2f} | {' | '.join(cells)} |", flush=True)
 
 
-def features_of(images: Manifest, weights: Path) -> np.ndarray:
-    """Pooled features of EfficientNetV2-B0."""
-    settings = TrainingConfig(backbone="tf_efficientnetv2_b0", weights=str(weights), freeze=True)
-    return freeze_images(images, settings).features
-
-
 def check(breakhis: Path, weights: Path, out: Path) -> None:
     """Hide the names of BreakHis, group, and compare with the accession numbers."""
     truth = read_breakhis(breakhis).manifest
     patient = hide(truth, out / "hidden")
-    network = ("--backbone", "tf_efficientnetv2_b0", "--weights", weights)
-    hidden = out / "hidden.csv"
-    eosin("data", "folder", out / "hidden", "-o", hidden, "--positive", "malignant")
-    eosin("data", "pseudo-patients", hidden, "-o", out / "pixels.csv")
-    eosin("data", "pseudo-patients", hidden, "-o", out / "features.csv", *network)
-    truth.write(out / "truth.csv")
+    images = read_folder(out / "hidden", positive="malignant").manifest
+    settings = TrainingConfig(backbone="tf_efficientnetv2_b0", weights=str(weights), freeze=True)
     print(f"\nBreakHis: {len(truth)} images of {len(truth.patients)} accession numbers\n")
-    print("| split by | groups | pair precision | pair recall | AUC |\n" + "| --- " * 5 + "|")
-    for name, table, by in (
-        ("image", hidden, "image"),
-        ("pseudo-patient, pixels", out / "pixels.csv", "patient"),
-        ("pseudo-patient, with features", out / "features.csv", "patient"),
-        ("accession number", out / "truth.csv", "patient"),
+    heads = (f"AUC, seed {seed}" for seed in SEEDS)
+    print(f"| split by | groups | pair precision | pair recall | {' | '.join(heads)} |")
+    print("| --- " * (4 + len(SEEDS)) + "|", flush=True)
+    pixels = find_pseudo_patients(images).manifest
+    both = find_pseudo_patients(images, features=freeze_images(images, settings).features).manifest
+    for name, grouped, by in (
+        ("image", images, "image"),
+        ("pseudo-patient, pixels", pixels, "patient"),
+        ("pseudo-patient, with features", both, "patient"),
+        ("accession number", truth, "patient"),
     ):
-        frame = read_manifest(table).frame
         shown = ["", "", ""]
-        if name.startswith("pseudo"):
-            named = [patient[Path(path).name] for path in frame["path"]]
-            shares = pair_agreement(frame["patient"].tolist(), named)
-            shown = [str(frame["patient"].nunique()), *(f"{share:.3f}" for share in shares)]
-        areas = [auc(table, by, seed, network, out) for seed in SEEDS]
-        print(
-            f"| {name} | {' | '.join(shown)} | {', '.join(f'{a:.3f}' for a in areas)} |", flush=True
-        )
+        if grouped.protocol.pseudo:
+            named = [patient[path.name] for path in grouped.paths]
+            shares = pair_agreement(list(grouped.frame["patient"]), named)
+            shown = [str(len(grouped.patients)), *(f"{share:.3f}" for share in shares)]
+        for seed in SEEDS:
+            folds = split_into_folds(grouped, FOLDS, by=by, seed=seed)
+            run = out / "runs" / f"{name}-{seed}"
+            table = train(folds, run, settings, fold="all").predictions
+            assert table is not None
+            shown.append(f"{evaluate_predictions(table, resamples=100).value('roc_auc').value:.3f}")
+        print(f"| {name} | {' | '.join(shown)} |", flush=True)
 
 
 def hide(images: Manifest, folder: Path) -> dict[str, str]:
@@ -147,18 +146,6 @@ def hide(images: Manifest, folder: Path) -> dict[str, str]:
         shutil.copy(row["path"], target)
         found[target.name] = row["patient"]
     return found
-
-
-def auc(table: Path, by: str, seed: int, network: tuple[object, ...], out: Path) -> float:
-    """AUC of a linear head on the frozen network, five folds."""
-    split, run = out / "split.csv", out / "run"
-    eosin("split", table, "-o", split, "--by", by, "--folds", FOLDS, "--seed", seed)
-    shutil.rmtree(run, ignore_errors=True)
-    eosin("train", split, "-o", run, *network, "--freeze", "--fold", "all")
-    eosin("evaluate", run / "predictions.csv", "-o", out / "evaluation.json", "--resamples", 100)
-    value = read_evaluation(out / "evaluation.json").value("roc_auc").value
-    assert value is not None
-    return value
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.sparse import csr_array
 from scipy.spatial.distance import pdist, squareform
+from tests.conftest import RecordMaker
 from typer.testing import CliRunner
 
 from eosin.artefacts.manifest import Manifest, read_manifest
@@ -33,6 +34,8 @@ from eosin.data.pseudo_patients import (
 from eosin.data.signatures import slide_coordinates
 from eosin.data.splits import split_into_folds
 from eosin.errors import DataError
+from eosin.inference.seen import identity_of
+from eosin.networks.run import Run
 from eosin.protocol import Protocol
 
 ON_DISK: TypeAdapter[Protocol] = TypeAdapter(NamedProtocol)
@@ -190,3 +193,16 @@ def test_half_the_pairs_of_breakhis_are_found_with_few_false(real_data: Path) ->
     assert precision > 0.75
     assert recall > 0.45
     assert found.overlapping > 50
+
+
+def test_a_run_of_pseudo_patients_does_not_claim_to_know_whom_a_bare_file_shows(
+    make_record: RecordMaker, tmp_path: Path
+) -> None:
+    record = make_record(
+        dataset="breakhis",
+        protocol=Protocol("patient", "5-fold", pseudo=True),
+        train_patients=("pseudo-0123456789",),
+    )
+    identity = identity_of(Run(tmp_path, record, "0" * 64))
+    assert identity.patient_of(Path("SOB_M_DC-14-2523-100-001.png")) is None
+    assert identity.met(["pseudo-0123456789", "14-2523"]) == {"pseudo-0123456789"}

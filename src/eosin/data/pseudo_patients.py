@@ -39,7 +39,7 @@ NEIGHBOURS = 12
 # Least mean likeness inside a group, without features and with them. Chosen on fields stitched of
 # IDC patches, as the loosest at which 80 % of joined pairs are of one patient;
 # benchmarks/pseudo_patients.py shows it.
-LIKENESS, LIKENESS_WITH_FEATURES = 0.15, 0.10
+LIKENESS, LIKENESS_WITH_FEATURES = 0.20, 0.15
 NAMED = "named_patient"  # the column that keeps the patients whom a manifest names
 _BLOCK = 1024
 
@@ -237,16 +237,17 @@ def _same_tissue(
         - links
     )
 
-    def overlap(pair: tuple[int, int]) -> bool:
-        progress.advance()
-        one, other = pair
-        found = field_overlap(looks[one].thumbnail, looks[other].thumbnail)
-        return found.agreement >= SAME_DETAIL
+    def agreement(pair: tuple[int, int]) -> float:
+        one, other = (looks[index].thumbnail for index in pair)
+        return field_overlap(one, other).agreement
 
     work = working(progress, "overlaps", total=len(pairs))
     with work, ThreadPoolExecutor(reading_threads(workers)) as pool:
-        same = pool.map(overlap, pairs)
-        return sorted(links.union(p for p, yes in zip(pairs, same, strict=True) if yes))
+        for pair, found in zip(pairs, pool.map(agreement, pairs), strict=True):
+            progress.advance()
+            if found >= SAME_DETAIL:
+                links.add(pair)
+    return sorted(links)
 
 
 def _grouped(

@@ -16,7 +16,7 @@ def identity_of(run: Run) -> Identity:
     """The patients that ``run`` was trained or validated on, and how they are known again."""
     record = run.record
     return Identity(
-        dataset=record.dataset,
+        dataset="pseudo-patients" if record.protocol.pseudo else record.dataset,
         pattern=record.patient_pattern,
         patients_known=record.protocol.patients_known,
         seen=record.seen_patients,
@@ -58,7 +58,12 @@ def seen_note(run: Run, images: Manifest) -> tuple[str, ...]:
 
 
 def sibling_note(run: Run, images: Manifest) -> tuple[str, ...]:
-    """A sentence on patients in ``images`` of whom ``run`` has met another slide."""
+    """A sentence on patients in ``images`` of whom ``run`` may have met other images."""
+    if run.record.protocol.pseudo and not images.protocol.pseudo:
+        return (
+            "The model was trained on pseudo-patients: whether it has met these patients cannot "
+            "be told, and figures on them may not speak of new ones.",
+        )
     met = identity_of(run).siblings(images.patients)
     if not met:
         return ()
