@@ -190,7 +190,7 @@ def test_half_the_pairs_of_breakhis_are_found_with_few_false(real_data: Path) ->
     found = find_pseudo_patients(read_breakhis(real_data / "breakhis100x").manifest)
     assert found.agreement is not None
     precision, recall = found.agreement
-    assert precision > 0.75
+    assert precision > 0.8
     assert recall > 0.45
     assert found.overlapping > 50
 

@@ -132,10 +132,11 @@ def _inflation(protocol: str, honest: str, leaks: Sequence[Leakage]) -> str:
 def _cover(facts: StudyFacts, results: Sequence[ResultRow]) -> list[tuple[str, str]]:
     patients = f"{facts.patients:,}" if facts.patients else "not known"
     protocols = {row.evaluation.provenance.protocol.name for row in results}
+    pseudo = any(row.evaluation.provenance.protocol.pseudo for row in results)
     return [
         ("Dataset", facts.dataset),
         ("Images", f"{facts.images:,}"),
-        ("Patients", patients),
+        ("Pseudo-patients" if pseudo else "Patients", patients),
         ("Models and ensembles", f"{facts.models}"),
         ("Protocols", f"{len(protocols)}"),
     ]
