@@ -5,10 +5,16 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 ENGINE ?= onnx
 DEPLOY := .venv-deploy/$(ENGINE)
+# One test file a library, and the main job from images to a report.
+LOWEST := tests/test_imports.py tests/test_demo.py tests/test_locks.py tests/artefacts tests/cli/test_app.py \
+          tests/data/test_breakhis.py tests/data/test_folder.py tests/evaluation tests/explanation/test_cam.py \
+          tests/export/test_export.py tests/networks tests/pixels/test_reading.py tests/pixels/test_stain.py \
+          tests/reporting/test_report.py tests/training/test_estimator.py tests/training/test_train.py \
+          tests/training/test_tracking.py
 LOCK   := uv pip compile pyproject.toml --universal --python-version 3.11 --no-emit-index-url \
           --generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help install demo test lint check format bench deploy-check lock clean
+.PHONY: help install demo test lint check format bench deploy-check lowest lock clean
 
 help:            ## List these commands
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort
@@ -53,10 +59,20 @@ $(DEPLOY)/.ready: requirements-$(ENGINE).lock
 deploy-check: $(READY) $(DEPLOY)/.ready  ## Use exported Runs where PyTorch is not (ENGINE=onnx or openvino)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/deploy/check_without_torch.py --engine $(ENGINE) --venv $(DEPLOY)
 
+.venv-lowest/.ready: pyproject.toml
+	uv venv --quiet --clear --python 3.11 .venv-lowest
+	@echo "Installing the lowest versions that pyproject.toml allows (once; PyTorch is large) ..."
+	uv pip install --quiet --python .venv-lowest --resolution lowest-direct -r pyproject.toml --all-extras --group dev
+	@touch $@
+
+lowest: .venv-lowest/.ready  ## The lower bounds are true: tests with the lowest versions (needs uv)
+	OMP_NUM_THREADS=1 PYTHONPATH=src .venv-lowest/bin/python -m pytest -p no:cacheprovider \
+	    -W default::DeprecationWarning -m "not slow" $(LOWEST)
+
 lock:            ## Resolve exact versions again (needs uv)
 	$(LOCK) --all-extras --group dev -o requirements.lock
 	$(LOCK) --extra onnx --constraint requirements.lock -o requirements-onnx.lock
 	$(LOCK) --extra openvino --constraint requirements.lock -o requirements-openvino.lock
 
 clean:           ## Remove the virtual environment and tool caches
-	rm -rf $(VENV) .venv-deploy .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-deploy .venv-lowest .pytest_cache .mypy_cache .ruff_cache .hypothesis

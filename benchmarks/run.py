@@ -26,6 +26,7 @@ _HERE = Path(__file__).resolve().parent
 _ALONE = (
     ("startup.py",),
     ("metrics.py", "--loop-resamples", "2", "--rounds", "1"),
+    ("evaluate_growth.py",),
     ("synthetic.py",),
     ("train.py",),
 )

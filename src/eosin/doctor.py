@@ -19,6 +19,8 @@ _BASE = {
     "pandas": "pandas",
     "cv2": "opencv-python-headless",
     "PIL": "pillow",
+    "pyvips": "pyvips",
+    "_libvips": "pyvips-binary",
     "scipy": "scipy",
     "matplotlib": "matplotlib",
 }

@@ -44,6 +44,25 @@ class EosinWarning(UserWarning):
     """Something that the user should know; the work goes on all the same."""
 
 
+# Of a module that is not in the base install: the extra that brings it.
+_EXTRAS = {
+    **dict.fromkeys(("torch", "torchvision", "timm", "sklearn"), "train"),
+    "pytorch_grad_cam": "explain",
+    **dict.fromkeys(("onnx", "onnxscript", "nncf"), "export"),
+    "onnxruntime": "onnx",
+    "openvino": "openvino",
+    **dict.fromkeys(("tensorboard", "mlflow"), "track"),
+}
+
+
+def missing_extra(error: ModuleNotFoundError) -> str | None:
+    """What to install where a module of an extra is missing; None where it is of none."""
+    module = (error.name or "").partition(".")[0]
+    if module not in _EXTRAS:
+        return None
+    return f'needs {module}, which is not installed: pip install "eosin[{_EXTRAS[module]}]"'
+
+
 def first_ten(names: Collection[str]) -> str:
     """The names in order, for a message: ten at most, and that there are more."""
     return ", ".join(sorted(names)[:10]) + (", ..." if len(names) > 10 else "")

@@ -18,13 +18,14 @@ import stat
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from eosin.errors import DiskError, EosinError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+StrPath: TypeAlias = str | os.PathLike[str]  # what the public names take for a path
 LOCK_SUFFIX: Final = ".eosin.lock"
 _DRAFT = re.compile(r"\..*\.[0-9a-f]{16}\.part", re.DOTALL)
 _LONGEST = 180  # bytes of a draft's or lock's name that are those of its target
@@ -43,6 +44,13 @@ _FIXES: Final = {
     errno.ELOOP: "its links lead in a circle: name another place",
 }
 _OTHERS: Final = ((stat.S_ISDIR, "folder"), (stat.S_ISFIFO, "pipe"), (stat.S_ISSOCK, "socket"))
+
+
+def as_paths(places: StrPath | Iterable[StrPath]) -> list[Path]:
+    """One path or several as a list; a lone text is a path, not its letters."""
+    if isinstance(places, str | os.PathLike):
+        return [Path(places)]
+    return [Path(place) for place in places]
 
 
 @dataclass(frozen=True, slots=True)

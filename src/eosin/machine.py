@@ -54,7 +54,10 @@ def engine_versions() -> dict[str, str]:
     return installed_versions(_ENGINES)
 
 
-_LIBRARIES = ("torch", "torchvision", "timm", "numpy", "opencv-python-headless", "scikit-learn")
+_LIBRARIES = (
+    *("torch", "torchvision", "timm", "numpy", "opencv-python-headless", "pyvips-binary"),
+    "scikit-learn",
+)
 
 
 def software_versions() -> dict[str, str]:

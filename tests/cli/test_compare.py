@@ -67,6 +67,7 @@ def test_two_tables_become_a_folder_and_a_verdict(pair, tmp_path: Path):
         (2, "vgg16 (b)"),
     ]
     assert "0.950" in said
+    assert "Next: confirm vgg16 (a) on patients that took no part in this comparison" in said
     assert "protocol: patient-level, 5-fold" in said
 
 

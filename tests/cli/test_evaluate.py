@@ -68,8 +68,14 @@ def test_a_figure_without_value_or_interval_is_followed_by_its_reason(tmp_path: 
 def test_the_locked_threshold_stands_below_the_figures_it_decides(tmp_path: Path) -> None:
     rows = [(f"14-{n}", TASK.classes[n % 2], 0.1 + 0.1 * (n % 8)) for n in range(40)]
     said = evaluated(tmp_path, rows)
-    assert "sensitivity, specificity: at the locked threshold 0.3" in said
+    assert (
+        "sensitivity, specificity, decided_balanced_accuracy, decided_accuracy: at the locked "
+        "threshold 0.3"
+    ) in said
     assert said.count("Drawn, not seen.") == 1
+    decided = {line.split()[0]: line for line in said if "locked threshold" in line[30:]}
+    assert set(decided) >= {"sensitivity", "specificity", "decided_balanced_accuracy"}
+    assert not any(name in decided for name in ("accuracy", "balanced_accuracy", "roc_auc"))
 
 
 def test_patients_are_counted_where_they_are_known_and_only_there(tmp_path: Path) -> None:
@@ -77,5 +83,5 @@ def test_patients_are_counted_where_they_are_known_and_only_there(tmp_path: Path
     columns = "metric value 95 % interval images"
     known = evaluated(tmp_path, rows)
     unknown = evaluated(tmp_path, rows, patients_known=False)
-    assert [" ".join(line.split()) for line in known].count(f"{columns} patients") == 3
-    assert [" ".join(line.split()) for line in unknown].count(columns) == 3
+    assert [" ".join(line.split()) for line in known].count(f"{columns} patients decided by") == 3
+    assert [" ".join(line.split()) for line in unknown].count(f"{columns} decided by") == 3

@@ -147,3 +147,33 @@ def test_a_report_shows_heatmaps_when_asked(home: Path, tmp_path: Path) -> None:
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "What the model looked at" in page
     assert "evidence for malignant" in page
+
+
+def test_a_limit_and_the_mistakes_a_colour_map_and_an_opacity_can_be_asked_for(
+    home: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "cams"
+    said = explain(home / "small", home / "s.csv", "-o", out, "--limit", 2, "--split", "train")
+    assert f"2 images explained, written: {out}; open {out / 'index.html'}" in said.replace(
+        "\n", ""
+    )
+    plain = [path.read_bytes() for path in sorted((out / "overlays").iterdir())]
+    assert len(plain) == 2
+    words = ["--limit", 2, "--split", "train", "--colormap", "viridis", "--opacity", 0.4]
+    explain(home / "small", home / "s.csv", "-o", out, *words, "--no-original")
+    other = [path.read_bytes() for path in sorted((out / "overlays").iterdir())]
+    assert len(other) == 2
+    assert not set(plain) & set(other)
+    explain(home / "small", home / "s.csv", "-o", tmp_path / "wrong", "--mistakes", "--limit", 1)
+    index = pd.read_csv(tmp_path / "wrong" / "explanations.csv", dtype=str)
+    assert len(index) == 1
+    assert (index["label"] != index["predicted"]).all()
+
+
+def test_a_colour_map_that_misleads_is_refused_before_anything_is_read(
+    home: Path, tmp_path: Path
+) -> None:
+    problem = refusal(home / "small", home / "s.csv", "-o", tmp_path / "cams", "--colormap", "jet")
+    assert isinstance(problem, ConfigError)
+    assert "'jet' does not run one way" in str(problem)
+    assert not (tmp_path / "cams").exists()

@@ -7,7 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from eosin.cli.console import Shown, showing
+from eosin.cli.console import showing
+from eosin.progress import Shown
 
 
 def shown(*, terminal: bool) -> tuple[Shown, io.StringIO]:

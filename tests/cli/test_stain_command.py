@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from eosin.artefacts.manifest import Manifest, read_manifest
@@ -51,6 +53,20 @@ def test_an_unreadable_image_ends_in_exit_code_3_and_a_table(table: Path, tmp_pa
     assert "1 files were skipped" in said
     assert str(broken) in (tmp_path / "v" / "errors.csv").read_text()
     assert len(read_manifest(tmp_path / "v" / "manifest.csv")) == len(manifest) - 1
+
+
+def test_images_one_pixel_wide_or_high_are_drawn(drawn_breakhis: Manifest, tmp_path: Path) -> None:
+    rows = [read_image(path)[:1] for path in drawn_breakhis.paths]
+    wide = np.concatenate(rows * 3, axis=1)[:, :5000]
+    folder = tmp_path / "thin"
+    folder.mkdir()
+    for name, image in (("wide.png", wide), ("tall.png", wide.transpose(1, 0, 2))):
+        Image.fromarray(np.ascontiguousarray(image)).save(folder / name)
+    run("stain", "show", folder, "-o", tmp_path / "sheet.png")
+    sheet = read_image(tmp_path / "sheet.png")
+    pink = (sheet[:, :, 0].astype(int) - sheet[:, :, 1]) > 40
+    assert pink.any(axis=1).sum() > 200  # the tall one is seen, from its top to its foot
+    assert pink.any(axis=0).sum() > 500  # and the wide one, in several tiles
 
 
 def test_the_sheet_is_drawn(drawn_breakhis: Manifest, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_a_clean_manifest_is_ok_and_says_so(folder: Path, told) -> None:
     audit = audit_manifest(manifest_of(folder, ROWS), progress=told)
     assert audit.ok
     assert audit.verdict == (
-        "No leak was found: no patient and no picture crosses; 0 duplicate pairs in 4 images."
+        "No leak was found: no patient and no picture crosses; no duplicate pair in 4 images."
     )
     assert (told.works, told.done) == ([("looking", 4, 0)], 4)
     assert list(audit.frame().columns) == list(PAIR_COLUMNS)

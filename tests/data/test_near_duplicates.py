@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from eosin.data.field_overlap import field_overlap
+from eosin.data.field_overlap import close_up, field_overlap
 from eosin.data.fingerprints import Fingerprint, fingerprint, read_each
 from eosin.data.near_duplicates import (
     NAMES,
@@ -94,7 +94,7 @@ def test_a_field_taken_again_darker_and_shifted_is_found() -> None:
     wide = tissue(3, height=240, width=360)
     first, again = wide[10:230, 10:340], (wide[16:236, 16:346] * 0.8).astype(np.uint8)
     assert search(tissue(4), first, again) == [(1, 2, 0)]
-    overlap = field_overlap(first, again)
+    overlap = field_overlap(close_up(first), close_up(again))
     assert overlap.agreement > 0.95
     assert overlap.share == pytest.approx((324 / 330) * (214 / 220), abs=0.02)
 

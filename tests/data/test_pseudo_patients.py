@@ -22,8 +22,9 @@ from eosin.artefacts.manifest import Manifest, read_manifest
 from eosin.artefacts.values import NamedProtocol
 from eosin.cli.app import app
 from eosin.data.breakhis import read_breakhis
-from eosin.data.field_overlap import field_overlap
+from eosin.data.field_overlap import close_up, field_overlap
 from eosin.data.folder import read_folder
+from eosin.data.identity import Identity
 from eosin.data.pseudo_patients import (
     find_pseudo_patients,
     group_images,
@@ -34,8 +35,6 @@ from eosin.data.pseudo_patients import (
 from eosin.data.signatures import slide_coordinates
 from eosin.data.splits import split_into_folds
 from eosin.errors import DataError
-from eosin.inference.seen import identity_of
-from eosin.networks.run import Run
 from eosin.protocol import Protocol
 
 ON_DISK: TypeAdapter[Protocol] = TypeAdapter(NamedProtocol)
@@ -97,10 +96,10 @@ def test_a_field_that_overlaps_by_a_quarter_is_found(right: int, down: int) -> N
     tissue = np.random.default_rng(1).integers(0, 255, (160, 160, 3), np.uint8)
     slide = np.asarray(cv2.resize(tissue, (320, 320), interpolation=cv2.INTER_LINEAR), np.uint8)
     first, second = slide[:100, :120], slide[down : down + 100, right : right + 120]
-    found = field_overlap(first, second)
+    found = field_overlap(close_up(first), close_up(second))
     assert found.agreement > 0.75
     assert found.share == pytest.approx((120 - right) * (100 - down) / 12000, abs=0.03)
-    assert field_overlap(first, slide[160:260, 160:280]).agreement < 0.6
+    assert field_overlap(close_up(first), close_up(slide[160:260, 160:280])).agreement < 0.6
 
 
 def hidden(source: Manifest, folder: Path) -> dict[str, Path]:
@@ -196,13 +195,13 @@ def test_half_the_pairs_of_breakhis_are_found_with_few_false(real_data: Path) ->
 
 
 def test_a_run_of_pseudo_patients_does_not_claim_to_know_whom_a_bare_file_shows(
-    make_record: RecordMaker, tmp_path: Path
+    make_record: RecordMaker,
 ) -> None:
     record = make_record(
         dataset="breakhis",
         protocol=Protocol("patient", "5-fold", pseudo=True),
         train_patients=("pseudo-0123456789",),
     )
-    identity = identity_of(Run(tmp_path, record, "0" * 64))
+    identity = Identity.of(record)
     assert identity.patient_of(Path("SOB_M_DC-14-2523-100-001.png")) is None
     assert identity.met(["pseudo-0123456789", "14-2523"]) == {"pseudo-0123456789"}

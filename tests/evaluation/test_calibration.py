@@ -14,6 +14,7 @@ from eosin.evaluation.calibration import (
     choose_threshold,
     expected_calibration_error,
     fit_temperature,
+    lock_threshold,
     reliability,
 )
 from eosin.evaluation.weights import Weights
@@ -98,6 +99,50 @@ def test_weights_move_the_threshold_as_repeating_the_image_would():
 def test_with_one_class_only_the_threshold_is_one_half():
     assert choose_threshold([0.1, 0.7], [1, 1]) == 0.5
     assert choose_threshold([], []) == 0.5
+
+
+def patients_scored(shift: float, seed: int, patients: int = 24):
+    """Ten images of each of several patients, whose scores have a tint a patient and a shift."""
+    draw = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(patients) % 2, 10)
+    tint = np.repeat(draw.normal(size=patients), 10)
+    margin = 2.0 * labels - 1.0 + tint + 0.5 * draw.normal(size=len(labels)) + shift
+    names = [f"14-{index // 10}" for index in range(len(labels))]
+    return 1 / (1 + np.exp(-margin)), labels, names
+
+
+def test_a_threshold_that_only_fits_its_own_patients_is_given_up_for_one_half():
+    found = lock_threshold(*patients_scored(shift=0.0, seed=1))
+    assert found.candidate != 0.5
+    assert found.gain <= found.standard_error
+    assert found.value == 0.5
+    assert found.groups == 24
+
+
+def test_a_threshold_that_all_patients_agree_on_is_locked():
+    found = lock_threshold(*patients_scored(shift=-3.0, seed=1))
+    assert found.value == found.candidate < 0.3
+    assert found.gain > found.standard_error > 0
+
+
+def test_over_many_draws_a_locked_threshold_never_costs_new_patients_more_than_chance():
+    losses = []
+    for seed in range(20):
+        found = lock_threshold(*patients_scored(shift=0.0, seed=seed))
+        scores, labels, _ = patients_scored(shift=0.0, seed=1000 + seed, patients=200)
+        at = [
+            sk.balanced_accuracy_score(labels, scores >= threshold)
+            for threshold in (found.value, found.candidate, 0.5)
+        ]
+        losses.append([at[2] - at[0], at[2] - at[1]])
+    locked, greedy = np.mean(losses, axis=0)
+    assert locked < 0.5 * greedy
+    assert locked < 0.01
+
+
+def test_one_patient_or_one_class_locks_one_half():
+    assert lock_threshold([0.2, 0.4], [0, 1], ["14-1", "14-1"]).value == 0.5
+    assert lock_threshold([0.2, 0.4], [1, 1], ["14-1", "14-2"]).value == 0.5
 
 
 def test_calibration_error_of_a_worked_example():

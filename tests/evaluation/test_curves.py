@@ -7,7 +7,7 @@ import pytest
 from sklearn import metrics as sk
 
 from eosin.errors import DataError
-from eosin.evaluation.curves import precision_recall_band, roc_band
+from eosin.evaluation.curves import macro_curve, micro_curve, precision_recall_band, roc_band
 
 
 def test_the_roc_curve_is_scikit_learns(drawn_table):
@@ -16,7 +16,7 @@ def test_the_roc_curve_is_scikit_learns(drawn_table):
     labels, scores = predictions.label_index, predictions.probabilities[:, 1]
     fpr, tpr, _ = sk.roc_curve(labels, scores, drop_intermediate=False)
     np.testing.assert_allclose(band.y, np.interp(band.x, fpr, tpr), atol=1e-12)
-    area = np.trapezoid(band.y, band.x)
+    area = sk.auc(band.x, band.y)
     assert area == pytest.approx(sk.roc_auc_score(labels, scores), abs=0.01)
 
 
@@ -54,3 +54,15 @@ def test_a_class_of_one_patient_has_a_curve_and_no_band(small_table):
 def test_a_curve_of_one_class_only_is_refused(small_table):
     with pytest.raises(DataError, match="'benign' needs images"):
         roc_band(small_table([("14-1", "malignant", 0.8)]), 0)
+
+
+def test_the_micro_curve_pools_pairs_and_the_macro_curve_is_the_mean_of_the_classes(
+    drawn_table, subtype
+):
+    predictions = drawn_table(subtype)
+    truth = np.eye(8)[predictions.label_index].ravel()
+    alarms, found, _ = sk.roc_curve(truth, predictions.probabilities.ravel())
+    micro = micro_curve(predictions)
+    np.testing.assert_allclose(micro.y, np.interp(micro.x, alarms, found), atol=1e-9)
+    bands = [roc_band(predictions, index, resamples=40) for index in range(8)]
+    np.testing.assert_allclose(macro_curve(bands).y, sum(band.y for band in bands) / 8)

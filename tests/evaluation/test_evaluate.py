@@ -11,6 +11,8 @@ from eosin.artefacts.estimate import ALL, Scope
 from eosin.artefacts.evaluation import read_evaluation
 from eosin.errors import ConfigError, DataError
 from eosin.evaluation.evaluate import evaluate_predictions
+from eosin.evaluation.intervals import Interval
+from eosin.evaluation.sentences import about_interval
 from eosin.protocol import UNKNOWN
 
 FOUR_PATIENTS = [
@@ -137,7 +139,7 @@ def test_a_class_never_predicted_has_precision_zero_with_a_note(small_table):
     rows = [(patient, label, 0.2) for patient, label, _, _ in FOUR_PATIENTS]
     precision = evaluate_predictions(small_table(rows)).value("precision", Scope("malignant"))
     assert precision.value == 0.0
-    assert "no image was called malignant" in precision.note
+    assert "no image was predicted as malignant" in precision.note
 
 
 def test_intervals_hold_their_value_and_repeat_with_the_seed(drawn_table):
@@ -197,3 +199,18 @@ def test_wrong_settings_and_unlabelled_images_are_refused(small_table):
         evaluate_predictions(table, resamples=10)
     with pytest.raises(DataError, match="has no label"):
         evaluate_predictions(small_table([("14-1", "", 0.3)]))
+
+
+def test_a_figure_that_few_resamples_leave_undefined_is_not_said_to_miss_none_of_them():
+    found = about_interval(Interval(0.2, 0.8, 1 - 1 / 5000), 0.5)
+    assert found == [
+        "undefined in fewer than 0.1% of resamples (a class is absent there), left out"
+    ]
+
+
+def test_sensitivity_stands_on_the_positives_and_specificity_on_the_others(small_table):
+    rows = [*FOUR_PATIENTS, ("14-9146", "malignant", 0.5, "100")]
+    evaluation = evaluate_predictions(small_table(rows))
+    sensitivity, specificity = (evaluation.value(m) for m in ("sensitivity", "specificity"))
+    assert (sensitivity.images, specificity.images) == (5, 4)
+    assert specificity.patients == evaluation.value("recall", Scope("benign")).patients

@@ -59,11 +59,26 @@ def test_both_ways_of_counting_agree(monkeypatch):
     scores, positive = scored(400, decimals=1)
     patient = np.random.default_rng(2).integers(0, 20, 400)
     weights = Weights(patient, resample_weights([str(p) for p in range(20)], resamples=50))
-    by_matrix = roc_auc(scores, positive, weights), average_precision(scores, positive, weights)
+    by_pairs = roc_auc(scores, positive, weights)
     monkeypatch.setattr(ranking, "_FEW_PATIENTS", 0)
-    monkeypatch.setattr(ranking, "_FEW_COUNTS", 0)
-    by_sums = roc_auc(scores, positive, weights), average_precision(scores, positive, weights)
-    np.testing.assert_allclose(by_matrix, by_sums, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(by_pairs, roc_auc(scores, positive, weights), rtol=0, atol=1e-12)
+
+
+def test_grouped_levels_are_exact_for_the_sample_and_hardly_move_its_resamples(
+    monkeypatch,
+):
+    scores, positive = scored(3000, decimals=12)
+    patient = np.random.default_rng(2).integers(0, 300, 3000)
+    rows = np.r_[np.ones((1, 300)), resample_weights([str(p) for p in range(300)], resamples=200)]
+    ranks = ranking.Ranks(scores, positive, patient)
+    exact = ranks.areas(rows)
+    monkeypatch.setattr(ranking, "LEVELS", 1000)
+    for full, coarse in zip(
+        exact, ranking.Ranks(scores, positive, patient).areas(rows), strict=True
+    ):
+        assert coarse[0] == pytest.approx(full[0], abs=1e-13)
+        gaps = np.abs(coarse[1:] - full[1:])
+        assert 0 < gaps.max() < 0.1 * full[1:].std()
 
 
 def test_equal_scores_rank_like_a_coin():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,19 +16,21 @@ from PIL import Image
 
 from eosin.artefacts.codec import with_changes
 from eosin.artefacts.manifest import Manifest
+from eosin.artefacts.predictions import read_predictions
 from eosin.artefacts.preprocessing import Preprocessing
 from eosin.artefacts.run import TrainedRun
 from eosin.data.splits import split_by_fractions, split_into_folds
 from eosin.errors import ConfigError, DataError
+from eosin.explanation.examples import explain_examples
 from eosin.explanation.explain import ExplainOptions, explain
 from eosin.explanation.heatmap import Explanation
+from eosin.explanation.mapping import open_to_explain
 from eosin.explanation.perturbation import PerturbationOptions
 from eosin.inference.predict import predict
-from eosin.inference.scoring import PredictOptions
 from eosin.networks.classifier import build_classifier, save_classifier
-from eosin.networks.run import WEIGHTS_NAME, Run, weights_digest, write_run
+from eosin.networks.run import PREDICTIONS_NAME, WEIGHTS_NAME, Run, weights_digest, write_run
 from eosin.pixels.batches import read_batches
-from eosin.pixels.reading import SkippedFile, read_image
+from eosin.pixels.reading import SkippedFile, image_in_turn, read_image
 from eosin.pixels.stain import create_normalizer
 from eosin.training.config import TrainingConfig
 from eosin.training.train import train
@@ -98,17 +101,95 @@ def test_a_class_that_does_not_exist_is_refused_before_anything_is_read(
         explain([run], divided.paths[:1], ExplainOptions(target="true"))
 
 
-def test_a_run_of_folds_answers_with_all_its_members_merged(
-    run_of_folds: Run, folds: Manifest
+@pytest.fixture
+def new_patient(folds: Manifest, tmp_path: Path) -> Path:
+    """An image of a patient that no Run has met."""
+    path = tmp_path / "SOB_M_DC-14-99999-100-001.png"
+    path.write_bytes(folds.paths[0].read_bytes())
+    return path
+
+
+def test_a_run_of_folds_answers_for_a_new_patient_with_all_its_members_merged(
+    run_of_folds: Run, new_patient: Path
 ) -> None:
-    (item,) = explanations(explain([run_of_folds], folds.paths[:1]))
+    (item,) = explanations(explain([run_of_folds], [new_patient]))
     assert [heatmap.model for heatmap in item.members] == ["bh/fold-1", "bh/fold-2"]
     assert item.merged is not None
     assert item.disagreement is not None
-    whole = predict(run_of_folds, folds.paths[:1], PredictOptions(allow_seen=True)).predictions
+    whole = predict(run_of_folds, [new_patient]).predictions
     assert list(item.merged.probabilities.values()) == pytest.approx(
         whole.probabilities[0].tolist(), abs=1e-5
     )
+
+
+def test_an_image_of_a_fold_is_explained_by_the_network_that_held_it_out(
+    run_of_folds: Run, folds: Manifest
+) -> None:
+    scored = read_predictions(run_of_folds.folder / PREDICTIONS_NAME)
+    said = dict(zip(scored.frame["path"], scored.probabilities.tolist(), strict=True))
+    found = explanations(explain([run_of_folds], folds))
+    assert len(found) == len(folds)
+    for item, fold in zip(found, folds.frame["fold"], strict=True):
+        (heatmap,) = item.members
+        assert (heatmap.model, item.merged, item.seen) == (f"bh/fold-{fold}", None, False)
+        assert list(heatmap.probabilities.values()) == pytest.approx(said[str(item.path)], abs=1e-5)
+
+
+def test_folds_of_images_too_are_explained_by_the_network_that_held_each_image_out(
+    drawn_breakhis: Manifest, probe: TrainingConfig, tmp_path: Path
+) -> None:
+    leaky = split_into_folds(drawn_breakhis, 2, by="image", seed=0)
+    run = train(leaky, tmp_path / "leaky", probe, fold="all").run
+    found = explanations(explain([run], leaky, ExplainOptions(limit=6)))
+    fold_of = dict(zip(leaky.frame["path"], leaky.frame["fold"], strict=True))
+    assert len(found) == 6
+    for item in found:
+        assert [heatmap.model for heatmap in item.members] == [
+            f"leaky/fold-{fold_of[str(item.path)]}"
+        ]
+
+
+def test_the_reports_examples_are_explained_with_the_probabilities_it_prints(
+    run_of_folds: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored = read_predictions(run_of_folds.folder / PREDICTIONS_NAME)
+    opened: list[object] = []
+
+    def kept(*given: object, **options: object) -> object:
+        opened.append(given)
+        return open_to_explain(*given, **options)  # type: ignore[arg-type]  # as it was called
+
+    monkeypatch.setattr("eosin.explanation.examples.open_to_explain", kept)
+    wanted = [
+        (Path(path), name) for path in scored.frame["path"][:4] for name in scored.task.classes
+    ]
+    found = explain_examples(run_of_folds, scored, wanted)
+    assert len(opened) == 1
+    assert set(found) == set(wanted)
+    for row, path in enumerate(scored.frame["path"][:4]):
+        (heatmap,) = found[Path(path), "benign"].members
+        assert list(heatmap.probabilities.values()) == pytest.approx(
+            scored.probabilities[row].tolist(), abs=1e-5
+        )
+
+
+def test_a_limit_takes_images_evenly_and_mistakes_come_most_confident_first(
+    run: Run, divided: Manifest
+) -> None:
+    scored = predict(run, divided).predictions
+    paths = scored.frame["path"].tolist()
+    few = explanations(explain([run], divided, ExplainOptions(limit=2)))
+    assert [str(item.path) for item in few] == [paths[0], paths[-1]]
+    wrong = scored.label_index != scored.predicted_index
+    frame = scored.frame.assign(confidence=scored.probabilities.max(axis=1))[wrong]
+    expected = frame.sort_values("confidence", ascending=False)["path"].tolist()
+    assert len(expected) > 1
+    found = explanations(explain([run], divided, ExplainOptions(mistakes=True)))
+    assert [str(item.path) for item in found] == expected
+    first = explanations(explain([run], divided, ExplainOptions(mistakes=True, limit=1)))
+    assert [str(item.path) for item in first] == expected[:1]
+    with pytest.raises(ConfigError, match="needs labels"):
+        explain([run], divided.paths[:1], ExplainOptions(mistakes=True))
 
 
 def test_runs_side_by_side_explain_one_class_and_merge_when_asked(
@@ -129,8 +210,8 @@ def test_training_images_are_explained_and_said_to_be_such(
     tested = explanations(explain([run], divided, ExplainOptions(split="test")))
     assert {item.seen for item in trained} == {True}
     assert {item.seen for item in tested} == {False}
-    (item,) = explanations(explain([run_of_folds], folds.paths[:1]))
-    assert sorted(str(heatmap.seen) for heatmap in item.members) == ["False", "True"]
+    (item,) = explanations(explain([run_of_folds.open_members()[0]], folds.paths[:1]))
+    assert item.seen == (folds.frame["fold"].iloc[0] != "1")
 
 
 def test_files_of_unknown_name_have_unknown_patients(run: Run, tmp_path: Path) -> None:
@@ -171,12 +252,13 @@ def test_explanations_are_handed_over_and_forgotten(
     """However many images there are, no more than two batches of them are alive."""
     alive: list[weakref.ref[np.ndarray]] = []
 
-    def read(path: Path) -> np.ndarray:
-        image = read_image(path)
-        alive.append(weakref.ref(image))
-        return image
+    @contextmanager
+    def read(path: Path) -> Iterator[np.ndarray]:
+        with image_in_turn(path) as image:
+            alive.append(weakref.ref(image))
+            yield image
 
-    monkeypatch.setattr("eosin.explanation.explain.read_image", read)
+    monkeypatch.setattr("eosin.explanation.rows.image_in_turn", read)
     paths = divided.paths[:16]
     stream = explain([run], paths, ExplainOptions(batch_size=2, workers=1))
     most = 0

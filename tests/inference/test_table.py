@@ -10,6 +10,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from eosin.inference.table import predict_to_table
 from eosin.networks.run import Run
 from eosin.networks.torch_engine import TorchEngine
 from eosin.pixels import batches as batches_room
-from eosin.pixels.reading import error_table_path, read_image
+from eosin.pixels.reading import error_table_path, image_in_turn
 from eosin.progress import Silent
 from eosin.training.config import TrainingConfig
 from eosin.training.ensemble import make_ensemble
@@ -318,11 +319,11 @@ def test_an_ensemble_reads_each_file_once(
     both = make_ensemble([run, second], tmp_path / vote, vote=vote, manifest=divided)
     read: list[Path] = []
 
-    def counted(path: Path) -> object:
+    def counted(path: Path) -> AbstractContextManager[object]:
         read.append(path)
-        return read_image(path)
+        return image_in_turn(path)
 
-    monkeypatch.setattr(batches_room, "read_image", counted)
+    monkeypatch.setattr(batches_room, "image_in_turn", counted)
     files = divided.in_split("test").paths
     predict_to_table(both, files, tmp_path / "p.csv", SMALL)
     assert sorted(read) == sorted(files)

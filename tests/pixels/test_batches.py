@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,7 @@ from eosin.artefacts.preprocessing import Preprocessing
 from eosin.pixels import batches as room
 from eosin.pixels.batches import View, read_batches, read_views
 from eosin.pixels.preprocessing import normalise, prepare
-from eosin.pixels.reading import read_image
+from eosin.pixels.reading import image_in_turn, read_image
 
 LARGE, SMALL = Preprocessing(size=32), Preprocessing(size=16, fit="crop")
 
@@ -33,11 +34,11 @@ def test_a_file_is_read_once_for_two_views_and_each_is_its_own_preprocessing(
 ) -> None:
     read: list[Path] = []
 
-    def counted(path: Path) -> object:
+    def counted(path: Path) -> AbstractContextManager[object]:
         read.append(path)
-        return read_image(path)
+        return image_in_turn(path)
 
-    monkeypatch.setattr(room, "read_image", counted)
+    monkeypatch.setattr(room, "image_in_turn", counted)
     found = list(read_views(files, [View(LARGE), View(SMALL)], batch_size=4))
     assert sorted(read) == files
     assert [pair[0].places.tolist() for pair in found] == [[0, 1, 2], [4, 5, 6, 7], [8, 9]]
@@ -64,11 +65,11 @@ def test_only_two_batches_are_read_ahead(
 ) -> None:
     read: list[Path] = []
 
-    def counted(path: Path) -> object:
+    def counted(path: Path) -> AbstractContextManager[object]:
         read.append(path)
-        return read_image(path)
+        return image_in_turn(path)
 
-    monkeypatch.setattr(room, "read_image", counted)
+    monkeypatch.setattr(room, "image_in_turn", counted)
     coming = read_batches(files, LARGE, batch_size=2, workers=1)
     next(coming)
     assert len(read) <= 6

@@ -25,7 +25,7 @@ from eosin.pixels import views as views_module
 from eosin.pixels.cache import CacheError, PixelCache
 from eosin.pixels.pixel_store import INDEX_NAME, PIXELS_NAME
 from eosin.pixels.preprocessing import view
-from eosin.pixels.reading import read_image
+from eosin.pixels.reading import image_in_turn, read_image
 from eosin.pixels.stain import create_normalizer
 from eosin.pixels.views import Views, view_batches
 
@@ -38,7 +38,7 @@ from pathlib import Path
 from eosin.pixels import views
 from eosin.pixels.cache import PixelCache
 from eosin.artefacts.preprocessing import Preprocessing
-from eosin.pixels.reading import read_image
+from eosin.pixels.reading import image_in_turn, read_image
 def slowly(path):
     time.sleep(0.005)
     return read_image(path)
@@ -74,7 +74,7 @@ def no_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: Path) -> None:
         raise AssertionError(f"{path} was decoded")
 
-    monkeypatch.setattr(views_module, "read_image", refuse)
+    monkeypatch.setattr(views_module, "image_in_turn", refuse)
 
 
 def require_true(packed: Views) -> None:
@@ -111,7 +111,7 @@ def test_what_is_served_is_what_decoding_gives_and_the_second_time_nothing_is_de
     tissue = draw(10)
     require_true(tissue.cache.pack(tissue.views))
     with monkeypatch.context() as patch:
-        patch.setattr(views_module, "read_image", lambda path: pytest.fail(f"{path} decoded"))
+        patch.setattr(views_module, "image_in_turn", lambda path: pytest.fail(f"{path} decoded"))
         again = tissue.cache.pack(tissue.views, progress=told)
     require_true(again)
     assert told.done == 10
@@ -151,7 +151,7 @@ def test_a_dataset_that_was_moved_is_known_by_its_content(draw, tmp_path, monkey
     (tmp_path / "moved").mkdir()
     moved = tuple(path.rename(tmp_path / "moved" / path.name) for path in tissue.views.paths)
     with monkeypatch.context() as patch:
-        patch.setattr(views_module, "read_image", lambda path: pytest.fail(f"{path} decoded"))
+        patch.setattr(views_module, "image_in_turn", lambda path: pytest.fail(f"{path} decoded"))
         packed = tissue.cache.pack(replace(tissue.views, paths=moved))
     require_true(packed)
 
@@ -209,10 +209,10 @@ def test_a_building_killed_in_the_middle_goes_on_from_there_and_serves_nothing_w
     with (tissue.cache.folder / PIXELS_NAME).open("ab") as stream:
         stream.write(b"half a row")  # as a kill between bytes and line leaves it
     decoded = []
-    reading = views_module.read_image
+    reading = views_module.image_in_turn
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            views_module, "read_image", lambda path: decoded.append(path) or reading(path)
+            views_module, "image_in_turn", lambda path: decoded.append(path) or reading(path)
         )
         packed = tissue.cache.pack(tissue.views)
     assert len(decoded) == 300 - kept
@@ -256,7 +256,7 @@ def test_a_disk_that_fills_up_ends_in_a_sentence_and_what_was_packed_stays(draw,
         tissue.cache.pack(tissue.views)
     decoded = []
     monkeypatch.setattr(
-        views_module, "read_image", lambda path: decoded.append(path) or read_image(path)
+        views_module, "image_in_turn", lambda path: decoded.append(path) or image_in_turn(path)
     )
     packed = tissue.cache.pack(tissue.views)
     assert len(decoded) == 36  # the first 64 were kept

@@ -233,7 +233,7 @@ def test_a_png_with_one_flipped_byte_is_refused_for_its_checksum(
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0xFF
     path.write_bytes(data)
-    with pytest.raises(DataError, match=rf"{NAME}: damaged PNG \(the checksum of a chunk b'IDAT'"):
+    with pytest.raises(DataError, match=rf"{NAME}: truncated or damaged PNG.*download it again"):
         read_image(path)
 
 
@@ -290,7 +290,9 @@ def test_empty_missing_and_foreign_files_are_named_with_the_fix(tmp_path: Path) 
 
 def test_float_pixels_are_refused_because_their_white_is_unknown(tmp_path: Path) -> None:
     path = saved(Image.new("F", (8, 8), 0.5), tmp_path / "density.tif", "TIFF")
-    with pytest.raises(DataError, match=r"density.tif: pixels of mode F.*convert the file"):
+    with pytest.raises(
+        DataError, match=r"density.tif: .*not supported \(sample format \[3\].*convert it"
+    ):
         read_image(path)
 
 
@@ -306,7 +308,9 @@ def test_limits_hold_before_a_pixel_is_decoded(tmp_path: Path) -> None:
         + b"\x00\x00\x00\x00IEND\xaeB`\x82"
     )
     for read in (read_image, inspect_image):
-        with pytest.raises(DataError, match=r"bomb.png: is 60000 x 60000.*120,000,000 pixels"):
+        with pytest.raises(
+            DataError, match=r"bomb.png: is 60000 x 60000.*40 megapixels.*--max-megapixels"
+        ):
             read(path)
         with pytest.raises(DataError, match=r"bomb.png: has 57 bytes.*limit of 56"):
             read(path, limits=ReadLimits(max_bytes=56))

@@ -12,6 +12,7 @@ from matplotlib.colors import to_hex
 from eosin.evaluation.curves import CurveBand
 from eosin.reporting.canvas import EOSIN, VIOLET, as_svg, new_figure
 from eosin.reporting.curves import (
+    joint_figure,
     learning_figure,
     precision_recall_figure,
     reliability_figure,
@@ -117,6 +118,25 @@ def test_ids_inside_a_figure_carry_its_name(name: str) -> None:
     ids = [element.get("id") for element in root.iter() if element.get("id")]
     assert ids
     assert all(str(each).startswith(f"{name}-") for each in ids)
+
+
+def test_a_joint_figure_has_every_class_the_averages_axis_titles_and_a_legend() -> None:
+    classes = {"A$b$ (0.812)": BAND, "F (0.700)": BAND}
+    averages = {"micro average (0.750)": BAND, "macro average (0.756)": BAND}
+    for precision, across in ((False, "False positive rate (1 − specificity)"), (True, "Recall")):
+        figure = joint_figure(classes, averages, precision=precision)
+        (axes,) = figure.axes
+        assert axes.get_xlabel().startswith(across)
+        assert axes.get_ylabel() in ("Sensitivity", "Precision")
+        (legend,) = figure.legends
+        assert [text.get_text() for text in legend.get_texts()] == [*classes, *averages]
+        as_svg(figure, name="joint", title="", description="")  # a class is no formula
+
+
+def test_small_panels_have_axis_titles_too() -> None:
+    (axes,) = roc_figure(BAND, small=True).axes
+    assert axes.get_xlabel() == "False positive rate (1 − specificity)"
+    assert axes.get_ylabel() == "Sensitivity"
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 30])

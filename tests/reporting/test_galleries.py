@@ -29,7 +29,7 @@ def test_mistakes_come_with_the_most_confident_wrong_answer_first(experiment: Ex
     said = [float(tile.caption.title.rpartition(" ")[2]) for tile in tiles]
     assert said == sorted(said, reverse=True)
     assert said[0] == 0.898  # the 30th image, at 0.55 + 0.012 x 29
-    assert tiles[0].caption.title == "Said benign, 0.898"
+    assert tiles[0].caption.title == "Predicted benign, 0.898"
     assert tiles[0].caption.lines == ("Truth: malignant", "Patient 14-11951, 400×")
     assert tiles[0].caption.name == "SOB_M_DC-14-11951-400-003.png"
     assert len(tiles) == 6
@@ -95,7 +95,7 @@ def test_a_file_that_is_no_image_becomes_a_tile_with_the_reason(tmp_path: Path) 
 def test_a_tile_tells_a_reader_who_cannot_see_it_what_it_shows(experiment: Experiment) -> None:
     ((_, tiles),) = mistakes_gallery(experiment.predictions(), most=1).groups
     assert tiles[0].alt == (
-        "Said benign, 0.898, Truth: malignant, Patient 14-11951, 400×, "
+        "Predicted benign, 0.898, Truth: malignant, Patient 14-11951, 400×, "
         "SOB_M_DC-14-11951-400-003.png"
     )
     data = base64.b64decode(tiles[0].source.partition(",")[2])

@@ -127,7 +127,81 @@ def test_patients_that_the_run_was_validated_on_are_named_in_a_banner(
     path = write_report(run, predictions, tmp_path / "report.html", resamples=QUICK)
     words = words_of(path.read_text(encoding="utf-8"))
     assert "1 patient trained or validated this Run: 14-2523." in words
-    assert "of 12 patients, of whom it has already seen some, it gets 83 %" in words
+    assert "of 12 patients, 1 of whom it has already seen, it gets 83 %" in words
+
+
+TRAINED_ON = ("14-22549", "14-9133", "14-29960", "14-21978", "14-3909", "14-23060")
+TRAINED_ON += ("14-2523", "14-5287", "14-10926", "14-11951", "14-14926", "14-16716")
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        Protocol("patient", "5-fold"),
+        Protocol("image", "70/15/15", leaky=True),
+        Protocol("image", "70/15/15", patients_known=False),
+        Protocol("external"),
+    ],
+    ids=lambda protocol: protocol.name,
+)
+def test_training_images_look_like_it_under_every_protocol(
+    experiment: Experiment, tmp_path: Path, protocol: Protocol
+) -> None:
+    run = experiment.run_with(train_patients=TRAINED_ON, val_patients=())
+    chances = [0.9 if label == "malignant" else 0.1 for label in experiment.rows["label"]]
+    predictions = experiment.predictions(chances, protocol=protocol, split="train")
+    path = write_report(run, predictions, tmp_path / "report.html", resamples=QUICK)
+    page = path.read_text(encoding="utf-8")
+    title = "Scored on the images that trained the model"
+    assert f'<div class="ribbon">{title}</div>' in page
+    words = words_of(page)
+    assert "On 36 images that it was trained on, it gets 100 % of images right" in words
+    assert "other images" not in words[: words.index("Always answering")]
+    better = words[words.index("better than guessing (0.500)") :].split(". ")[0]
+    assert "these very images trained the model: it says nothing of new ones" in better
+
+
+def test_seen_patients_in_bare_files_raise_the_alarm_and_qualify_the_verdict(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    run = experiment.run_with(train_patients=TRAINED_ON[:4])
+    chances = [0.9 if label == "malignant" else 0.1 for label in experiment.rows["label"]]
+    unknown = Protocol("external", patients_known=False)
+    predictions = experiment.predictions(chances, protocol=unknown, split="files")
+    path = write_report(run, predictions, tmp_path / "report.html", resamples=QUICK)
+    page = path.read_text(encoding="utf-8")
+    assert '<div class="ribbon">Scored on patients that the model has seen</div>' in page
+    words = words_of(page)
+    assert "12 of which it has already seen, it gets 100 % of images right" in words
+    assert "(0.500), but it has already seen some of these patients" in words
+
+
+def test_each_headline_table_has_one_rule_of_deciding(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    one = page_of(experiment, experiment.predictions(), tmp_path)
+    assert "<h3>By image</h3>" in one
+    chances = experiment.predictions().probabilities
+    moved = make_predictions(
+        experiment.rows,
+        chances,
+        task=experiment.run.record.task,
+        threshold=0.7,
+        provenance=replace(experiment.predictions().provenance, threshold=0.7),
+    )
+    page = page_of(experiment, moved, tmp_path)
+    probable, locked = (
+        page[page.index(f"<h3>By image, {rule}</h3>") :].split("</table>")[0]
+        for rule in ("most probable class", "locked threshold")
+    )
+    evaluation = evaluate_predictions(moved, resamples=QUICK)
+    for name in ("Accuracy", "Balanced accuracy", "Recall", "Specificity"):
+        assert f'<th scope="row">{name}' in probable
+    for name in ("Sensitivity", "Specificity", "Balanced accuracy of the decision"):
+        assert f'<th scope="row">{name}' in locked
+    assert "Sensitivity" not in probable
+    for metric in ("sensitivity", "specificity", "decided_balanced_accuracy"):
+        assert f"<b>{evaluation.value(metric).value:.3f}</b>" in locked
 
 
 def test_unknown_patients_are_said_to_be_unknown_and_get_no_patient_level(
@@ -222,7 +296,7 @@ def test_a_single_class_and_a_single_patient_still_make_a_plain_page(
     one = predictions.where(predictions.frame["patient"] == "14-2523")
     words = words_of(page_of(experiment, one, tmp_path))
     assert "On 1 patient it has not seen, it gets" in words
-    assert "(too few for an interval)" in words
+    assert "of images right (no interval: there is one patient)" in words
     assert "All images are of one class, so there is nothing to rank." in words
     assert "nan" not in words.lower().split()
 

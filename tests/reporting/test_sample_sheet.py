@@ -37,9 +37,9 @@ def cells(monkeypatch: pytest.MonkeyPatch) -> list[Cell]:
     drawn: list[Cell] = []
     draw = sample_sheet.draw_panel
 
-    def keeping(cells: list[Cell], **options: object) -> object:
+    def keeping(cells: list[Cell], *rest: object, **options: object) -> object:
         drawn.extend(cells)
-        return draw(cells, **options)  # type: ignore[arg-type]
+        return draw(cells, *rest, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(sample_sheet, "draw_panel", keeping)
     return drawn

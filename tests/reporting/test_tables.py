@@ -75,13 +75,18 @@ def test_class_and_magnification_tables_give_value_interval_and_n(experiment: Ex
     recall = evaluation.value("recall", Scope("malignant"))
     row = dict(zip(table.columns, table.rows[1], strict=True))
     assert row["Recall"].replace("\xa0", " ") == (
-        f"{recall.value:.3f}\n[{recall.low:.3f}, {recall.high:.3f}]"
+        f"{recall.value:.3f}\n[{recall.low:.3f}, {recall.high:.3f}]\nof 18 images, 6 patients"
     )
-    assert (row["Images"], row["Patients"]) == ("18", "6")
+    others = evaluation.value("specificity", Scope("malignant"))
+    assert (others.images, others.patients) == (18, 6)
+    chosen = evaluation.value("precision", Scope("malignant"))
+    frame = experiment.predictions().frame
+    assert chosen.images == (frame["predicted"] == "malignant").sum()
+    assert evaluation.value("roc_auc", Scope("malignant")).images == 36
     steps = magnification_table(evaluation)
     assert steps is not None
     assert [row[0] for row in steps.rows] == ["100×", "400×"]
-    assert [row[-2:] for row in steps.rows] == [("24", "12"), ("12", "12")]
+    assert [row[-1] for row in steps.rows] == ["24 images, 12 patients", "12 images, 12 patients"]
 
 
 def test_every_measure_of_the_evaluation_stands_in_the_overall_table(
@@ -108,6 +113,25 @@ def test_a_run_that_was_fine_tuned_shows_its_curves(experiment: Experiment, tmp_
     assert learning.drawings[1].caption == "Pink: validation patients."
 
 
+WHY = (
+    "0.410 gains +0.012 balanced accuracy, cross-validated over 18 patients: not more than one "
+    "standard error (0.034), so 0.5"
+)
+
+
+def test_the_epoch_kept_is_marked_and_named(experiment: Experiment, tmp_path: Path) -> None:
+    record = with_changes(experiment.run.record, choices={"epoch": 2})
+    run = write_run(tmp_path, record)
+    columns = {"epoch": [1, 2, 3], "train_loss": [0.7, 0.4, 0.3], "val_loss": [0.6, 0.5, 0.7]}
+    history = pd.DataFrame({**columns, "val_balanced_accuracy": [0.5, 0.7, 0.6]})
+    history.to_csv(tmp_path / "history.csv", index=False)
+    learning = describe_learning(run)
+    assert "A ring marks the epoch whose weights were kept (Model 1: epoch 2)." in learning.lead
+    assert [drawing.title for drawing in learning.drawings] == ["Loss", "Balanced accuracy"]
+    for word in ("training", "validation", "epoch kept", "Epoch", "Loss"):
+        assert f">{word}</text>" in learning.drawings[0].svg
+
+
 def test_a_run_of_frozen_folds_shows_what_each_probe_chose(
     experiment: Experiment, tmp_path: Path, folds_of: Callable[..., FoldsRun]
 ) -> None:
@@ -116,7 +140,17 @@ def test_a_run_of_frozen_folds_shows_what_each_probe_chose(
         record = with_changes(
             experiment.run.record,
             fold=fold,
-            choices={"strength": 0.01, "inner_log_loss": {"0.01": 0.512, "1": 0.6}},
+            choices={
+                "strength": 0.01,
+                "inner_log_loss": {"0.01": 0.512, "1": 0.6},
+                "threshold": {
+                    "value": 0.5,
+                    "candidate": 0.41,
+                    "gain": 0.012,
+                    "standard_error": 0.034,
+                    "groups": 18,
+                },
+            },
         )
         members.append(write_run(tmp_path / f"fold-{fold}", record))
     outer = folds_of(tmp_path, members)
@@ -124,9 +158,11 @@ def test_a_run_of_frozen_folds_shows_what_each_probe_chose(
     assert learning.drawings == ()
     assert learning.table is not None
     assert learning.table.rows == (
-        ("Fold 1", "0.01", "0.01: 0.512, 1: 0.600", "1.250", "0.500"),
-        ("Fold 2", "0.01", "0.01: 0.512, 1: 0.600", "1.250", "0.500"),
+        ("Fold 1", "0.01", "0.512", "0.01: 0.512, 1: 0.600", "1.250", "0.500", WHY),
+        ("Fold 2", "0.01", "0.512", "0.01: 0.512, 1: 0.600", "1.250", "0.500", WHY),
     )
+    assert "mean inner log loss of 0.512; guessing has 0.693." in learning.lead
+    assert "next, try stronger or weaker ones (`probe_c`)" in learning.lead
 
 
 def test_a_run_without_history_says_so(experiment: Experiment) -> None:

@@ -13,10 +13,9 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from eosin.cli.console import Shown
 from eosin.networks.run import HISTORY_NAME
 from eosin.pixels import views as views_module
-from eosin.progress import Silent
+from eosin.progress import Shown, Silent
 from eosin.training.finetune import finetune
 
 
@@ -30,9 +29,9 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files decoded so far."""
     paths: list[Path] = []
-    reading = views_module.read_image
+    reading = views_module.image_in_turn
     monkeypatch.setattr(
-        views_module, "read_image", lambda path: paths.append(path) or reading(path)
+        views_module, "image_in_turn", lambda path: paths.append(path) or reading(path)
     )
     return paths
 

@@ -8,8 +8,8 @@ import sys
 import pytest
 from rich.console import Console
 
-from eosin.cli.console import Shown
 from eosin.errors import ConfigError
+from eosin.progress import Shown
 from eosin.training.finetune import finetune
 from eosin.training.tracking import open_tracker
 

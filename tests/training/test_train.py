@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from eosin.artefacts.manifest import Manifest
 from eosin.artefacts.predictions import read_predictions
 from eosin.data.splits import split_by_fractions, split_into_folds
-from eosin.errors import ConfigError, LeakageError, ModelError
+from eosin.errors import ConfigError, EosinWarning, LeakageError, ModelError
 from eosin.inference.predict import predict
 from eosin.inference.scoring import PredictOptions
 from eosin.networks.classifier import build_classifier
@@ -318,3 +318,50 @@ def test_real_images_by_image_look_learnable_and_by_patient_do_not(
     assert figures["patient"] is not None
     assert figures["image"] > 0.85
     assert figures["patient"] < 0.70
+
+
+@pytest.mark.parametrize("freeze", [True, False], ids=["frozen", "fine-tuned"])
+def test_the_test_split_is_scored_once_the_run_is_finished_and_kept_beside_it(
+    freeze: bool, drawn_breakhis: Manifest, small_probe: TrainingConfig, tmp_path: Path
+) -> None:
+    divided = split_by_fractions(drawn_breakhis, (0.5, 0.25, 0.25), seed=0)
+    config = small_probe.with_overrides({"freeze": freeze, "epochs": 1, "cache": False})
+    trained = train(divided, tmp_path / "run", config)
+    scored = predict(trained.run, divided).predictions
+    assert trained.predictions is not None
+    assert trained.predictions.frame["path"].tolist() == scored.frame["path"].tolist()
+    assert trained.predictions.provenance == scored.provenance
+    np.testing.assert_allclose(trained.predictions.probabilities, scored.probabilities, atol=1e-5)
+    (tmp_path / "run" / "predictions.csv").unlink()  # as if killed before it was written
+    again = train(divided, tmp_path / "run", config, resume=True).predictions
+    assert again is not None
+    np.testing.assert_array_equal(again.probabilities, trained.predictions.probabilities)
+
+
+def test_the_fold_held_out_is_scored_and_without_a_test_split_nothing_is(
+    drawn_breakhis: Manifest, small_probe: TrainingConfig, tmp_path: Path
+) -> None:
+    folds = split_into_folds(drawn_breakhis, 3, seed=0)
+    held = train(folds, tmp_path / "held", small_probe, fold=2).predictions
+    assert held is not None
+    expected = folds.frame["path"][folds.frame["fold"] == "2"]
+    assert sorted(held.frame["path"]) == sorted(expected)
+    whole = folds.where(folds.frame["fold"] != "2")
+    whole = dataclasses.replace(whole, frame=whole.frame.assign(split="train", fold=""))
+    assert train(whole, tmp_path / "whole", small_probe).predictions is None
+    with pytest.raises(ConfigError, match="fold 'al' does not exist; want one of"):
+        train(folds, tmp_path / "typo", small_probe, fold="al")  # type: ignore[arg-type]
+
+
+def test_test_images_that_cannot_be_read_are_told_and_the_run_is_finished(
+    drawn_breakhis: Manifest, small_probe: TrainingConfig, tmp_path: Path
+) -> None:
+    divided = split_by_fractions(drawn_breakhis, (0.5, 0.25, 0.25), seed=0)
+    rows = [f"/gone/{row}.png" for row in range(len(divided))]
+    gone = divided.frame["path"].mask(divided.frame["split"] == "test", rows)
+    absent = dataclasses.replace(divided, frame=divided.frame.assign(path=gone))
+    with pytest.warns(EosinWarning, match="no test image is scored: none of the 12 images"):
+        trained = train(absent, tmp_path / "run", small_probe)
+    assert trained.predictions is None
+    assert len(trained.skipped) == 12
+    assert read_run(tmp_path / "run").record == trained.run.record

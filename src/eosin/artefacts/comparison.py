@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import PrivateAttr, model_validator
@@ -22,9 +23,11 @@ from eosin.tasks import Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     import pandas as pd
+    from matplotlib.axes import Axes
+
+    from eosin.files import StrPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,9 +252,31 @@ class Comparison(Artefact):
 
         return pd.DataFrame([asdict(test) for test in self.tests])
 
-    def write(self, path: Path) -> None:
+    def __str__(self) -> str:
+        return f"{' against '.join(self.models)} on {self.images} images, {self.patients} patients"
+
+    def _repr_html_(self) -> str:
+        from eosin.artefacts.looks import as_html, figure_rows
+
+        return as_html(self, figure_rows(self._headline()), most=99)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """The difference of each pair in accuracy and the primary metric, with its interval."""
+        from eosin.artefacts.looks import draw_estimates
+
+        return draw_estimates(self._headline(), ax, title=str(self), at=0.0)
+
+    def _headline(self) -> list[tuple[str, Estimate]]:
+        return [
+            (f"{each.first} − {each.second}, {GLOSSARY[metric].name}", each.estimate)
+            for metric in dict.fromkeys(("accuracy", self.primary_metric))
+            for each in self.differences
+            if (each.estimate.metric, each.estimate.scope) == (metric, ALL)
+        ]
+
+    def write(self, path: StrPath) -> None:
         """Write the comparison as JSON; of its mistakes the counts."""
-        write_artefact(self, path)
+        write_artefact(self, Path(path))
 
     @model_validator(mode="after")
     def _hold_together(self) -> Self:

@@ -49,7 +49,8 @@ class Estimate:
     Attributes:
         value: in the metric's unit; None where it has no meaning.
         low, high: its patient-clustered interval; None where there is none.
-        images, patients: the n behind it; for a class, those of that class.
+        images, patients: the n behind it; for a class, those it stands on:
+            of recall and sensitivity the class, of specificity the others, of precision the chosen.
         metric: its name in the glossary.
         scope: what it is about.
         level: whether images or patients were scored.
@@ -82,6 +83,15 @@ class Estimate:
             raise DataError(f"{said}: low lies above high")
         if ends[0] is None and not self.note:
             raise DataError(f"{said}: note = '' does not say what is missing")
+
+    def __str__(self) -> str:
+        name = GLOSSARY[self.metric].title
+        about = "" if self.scope == ALL else f" of {self.scope}"
+        if self.value is None:
+            return f"{name}{about}: {self.note}"
+        ends = "no interval" if self.low is None else f"[{self.low:.3f}, {self.high:.3f}]"
+        n = f"{self.images} images, {self.patients} patients"
+        return f"{name}{about} {self.value:.3f} {ends} ({n})"
 
     @property
     def excludes_zero(self) -> bool:

@@ -15,12 +15,14 @@ from eosin.artefacts.glossary import GLOSSARY
 from eosin.artefacts.predictions import Provenance
 from eosin.artefacts.values import Count, Share
 from eosin.errors import DataError
+from eosin.files import StrPath
 from eosin.tasks import Task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pandas as pd
+    from matplotlib.axes import Axes
 
 Counts = tuple[tuple[Count, ...], ...]
 Resamples = Annotated[int, Field(gt=0)]
@@ -83,6 +85,12 @@ class Evaluation(Artefact):
         """The scopes, in reading order."""
         return tuple(dict.fromkeys(estimate.scope for estimate in self.estimates))
 
+    @property
+    def one_rule(self) -> bool:
+        """Whether the most probable class and the locked threshold decide alike here."""
+        found = self.counts()
+        return found.decided is None or found.decided == found.predicted
+
     @cached_property
     def _by_key(self) -> Mapping[tuple[str, Scope], Estimate]:
         return {(estimate.metric, estimate.scope): estimate for estimate in self.estimates}
@@ -114,9 +122,30 @@ class Evaluation(Artefact):
         """
         return figure_frame(({}, each) for each in self.estimates)
 
-    def write(self, path: Path) -> None:
+    def __str__(self) -> str:
+        area = "roc_auc" if self.has("roc_auc") else "macro_roc_auc"
+        found = "; ".join(str(self.value(name)) for name in (area, "accuracy") if self.has(name))
+        return f"{self.level} level, {self.provenance.protocol.name}: {found}"
+
+    def _repr_html_(self) -> str:
+        from eosin.artefacts.looks import as_html, figure_rows
+
+        return as_html(self, figure_rows(self._overall()), most=99)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Every overall figure that lies within -1 and 1, with its interval; a bar marks chance."""
+        from eosin.artefacts.looks import draw_estimates
+
+        rows = [(name, each) for name, each in self._overall() if GLOSSARY[each.metric].most <= 1]
+        title = f"{self.level} level, {self.provenance.protocol.name}"
+        return draw_estimates(rows, ax, title=title)
+
+    def _overall(self) -> list[tuple[str, Estimate]]:
+        return [(GLOSSARY[e.metric].title, e) for e in self.estimates if e.scope == ALL]
+
+    def write(self, path: StrPath) -> None:
         """Write the evaluation as JSON."""
-        write_artefact(self, path)
+        write_artefact(self, Path(path))
 
     @model_validator(mode="after")
     def _hold_together(self) -> Self:
@@ -171,9 +200,9 @@ def _require_classes(row: PatientRow, task: Task) -> None:
         raise DataError(f"patient_table, {row.patient}: probabilities = {list(chances)}")
 
 
-def read_evaluation(path: Path) -> Evaluation:
+def read_evaluation(path: StrPath) -> Evaluation:
     """Read what ``Evaluation.write`` wrote; DataError naming the file where it cannot be."""
-    return read_artefact(Evaluation, path, fix=_FIX, upgrade=_from_format_1)
+    return read_artefact(Evaluation, Path(path), fix=_FIX, upgrade=_from_format_1)
 
 
 def _from_format_1(fields: dict[str, Any]) -> Fields:

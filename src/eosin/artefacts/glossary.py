@@ -17,6 +17,7 @@ class Meaning:
         better: which way is better.
         chance: what a classifier that knows nothing gets, where that is one number.
         least, most: the range of its values.
+        rule: how the class was chosen that it judges: empty where it judges probabilities.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Meaning:
     chance: float | None = None
     least: float = 0.0
     most: float = 1.0
+    rule: Literal["", "most probable class", "locked threshold"] = ""
 
     @property
     def title(self) -> str:
@@ -32,10 +34,16 @@ class Meaning:
         return self.name[:1].upper() + self.name[1:]
 
 
+_PROBABLE: Literal["most probable class"] = "most probable class"
+_LOCKED: Literal["locked threshold"] = "locked threshold"
 GLOSSARY: dict[str, Meaning] = {
-    "accuracy": Meaning("accuracy", "Share classified right by the most probable class."),
+    "accuracy": Meaning(
+        "accuracy", "Share classified right by the most probable class.", rule=_PROBABLE
+    ),
     "balanced_accuracy": Meaning(
-        "balanced accuracy", "Mean over classes of the share of each that was found."
+        "balanced accuracy",
+        "Mean over classes of the share of each that was found.",
+        rule=_PROBABLE,
     ),
     "roc_auc": Meaning(
         "ROC AUC",
@@ -46,15 +54,31 @@ GLOSSARY: dict[str, Meaning] = {
         "average precision", "Mean over the class' images of the precision at their own score."
     ),
     "sensitivity": Meaning(
-        "sensitivity", "Share of positives called positive at the locked threshold."
+        "sensitivity", "Share of positives called positive at the locked threshold.", rule=_LOCKED
     ),
-    "specificity": Meaning("specificity", "Share of the others not taken for the class."),
-    "precision": Meaning("precision", "Share of choices of the class that were right."),
-    "recall": Meaning("recall", "Share of the class that was found."),
-    "f1": Meaning("F1", "Harmonic mean of precision and recall."),
-    "macro_precision": Meaning("macro precision", "Unweighted mean of the classes' precision."),
-    "macro_recall": Meaning("macro recall", "Unweighted mean of the classes' recall."),
-    "macro_f1": Meaning("macro F1", "Unweighted mean of the classes' F1."),
+    "specificity": Meaning(
+        "specificity", "Share of the others not taken for the class.", rule=_LOCKED
+    ),
+    "decided_balanced_accuracy": Meaning(
+        "balanced accuracy of the decision",
+        "Mean of sensitivity and specificity, at the locked threshold.",
+        rule=_LOCKED,
+    ),
+    "decided_accuracy": Meaning(
+        "accuracy of the decision", "Share decided right at the locked threshold.", rule=_LOCKED
+    ),
+    "precision": Meaning(
+        "precision", "Share of choices of the class that were right.", rule=_PROBABLE
+    ),
+    "recall": Meaning("recall", "Share of the class that was found.", rule=_PROBABLE),
+    "f1": Meaning("F1", "Harmonic mean of precision and recall.", rule=_PROBABLE),
+    "macro_precision": Meaning(
+        "macro precision", "Unweighted mean of the classes' precision.", rule=_PROBABLE
+    ),
+    "macro_recall": Meaning(
+        "macro recall", "Unweighted mean of the classes' recall.", rule=_PROBABLE
+    ),
+    "macro_f1": Meaning("macro F1", "Unweighted mean of the classes' F1.", rule=_PROBABLE),
     "macro_roc_auc": Meaning(
         "macro ROC AUC",
         "Unweighted mean of the classes' ROC AUC, each against the rest.",
@@ -101,5 +125,6 @@ GLOSSARY: dict[str, Meaning] = {
     "patient_recognition_rate": Meaning(
         "patient recognition rate",
         "Mean over patients of the share of their images classified right (Spanhol et al. 2016).",
+        rule=_PROBABLE,
     ),
 }

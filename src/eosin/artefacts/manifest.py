@@ -19,7 +19,7 @@ from eosin.artefacts.tables import (
 )
 from eosin.artefacts.values import Count, NamedProtocol, Sha256
 from eosin.errors import DataError, EosinError, LeakageError, first_ten
-from eosin.files import valid_text
+from eosin.files import StrPath, valid_text
 from eosin.protocol import UNSPLIT, Protocol
 from eosin.tasks import Task
 
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
+    from matplotlib.axes import Axes
 
-    from eosin.arrays import Bools, Ints
+    from eosin.arrays import Bools, Ints, Texts
 
 COLUMNS = ("path", "label", "patient", "magnification", "split", "fold")
 SPLITS = ("train", "val", "test")
@@ -57,7 +58,7 @@ class Manifest:
         frame: one row an image, all columns text: ``path`` (absolute), ``label`` (or empty),
             ``patient``, ``magnification`` (``"100"``, or empty), ``split`` (train, val, test or
             empty), ``fold`` (``"1"``... or empty), then whatever the reader knew. Never changed in
-            place.
+            place. ``frame()`` gives the same.
         task: the classes.
         dataset: the reader's name, e.g. ``"breakhis"``.
         protocol: how images were divided.
@@ -74,6 +75,9 @@ class Manifest:
     patient_pattern: str = ""
 
     def __post_init__(self) -> None:
+        from eosin.artefacts.looks import callable_table
+
+        object.__setattr__(self, "frame", callable_table(self.frame))
         require_columns(self.frame, COLUMNS, what="a manifest")
         if self.frame.empty:
             raise DataError("a manifest needs at least one image; this one has none")
@@ -92,6 +96,37 @@ class Manifest:
     def __len__(self) -> int:
         return len(self.frame)
 
+    def __str__(self) -> str:
+        who = (
+            f"{len(self.patients)} patients" if self.protocol.patients_known else "unknown patients"
+        )
+        return f"Manifest of {self.dataset}: {len(self)} images of {who}; {self.protocol.name}"
+
+    def _repr_html_(self) -> str:
+        from eosin.artefacts.looks import as_html
+
+        return as_html(self, self.counts().reset_index())
+
+    def counts(self) -> pd.DataFrame:
+        """Images by class (rows) and by fold or split (columns, with ``all`` where undivided)."""
+        import pandas as pd
+
+        column = "fold" if self.folds else "split"
+        parts = self.frame[column].mask(self.frame[column] == "", "all").rename(column)
+        labels = self.frame["label"].mask(self.frame["label"] == "", "unlabelled")
+        order = [name for name in (*self.task.classes, "unlabelled") if name in set(labels)]
+        found = pd.crosstab(labels, parts).reindex(order)
+        places = ("all", *SPLITS, *map(str, self.folds))
+        return found[[name for name in places if name in found.columns]]
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Bars of the images of each class, by fold or split; into ``ax``, or new axes."""
+        from eosin.artefacts.looks import draw_bars
+
+        return draw_bars(
+            self.counts().T, ax, title=str(self), across=str(self.counts().columns.name)
+        )
+
     @property
     def paths(self) -> list[Path]:
         """Absolute image paths, in row order."""
@@ -108,6 +143,14 @@ class Manifest:
 
         place = {name: index for index, name in enumerate(self.task.classes)}
         return np.array([place[label] for label in self.frame["label"]], dtype=np.int64)
+
+    @property
+    def kept_whole(self) -> Texts:
+        """What the protocol keeps in one piece, of each row: its patient, slide or image."""
+        import numpy as np
+
+        column = {"slide": "slide", "image": "path"}.get(self.protocol.unit, "patient")
+        return np.asarray(self.frame[column], dtype=np.str_)
 
     @property
     def patients(self) -> tuple[str, ...]:
@@ -176,7 +219,7 @@ class Manifest:
                 "with `--by image` to have the leak in the name."
             )
 
-    def write(self, path: Path) -> None:
+    def write(self, path: StrPath) -> None:
         """Write the CSV (paths relative to its folder where they can be) and its sidecar."""
         fields = {
             "dataset": valid_text(self.dataset),
@@ -188,7 +231,7 @@ class Manifest:
             "fingerprint": self.fingerprint,
             "patient_pattern": self.patient_pattern,
         }
-        write_table(self.frame, path, ManifestSidecar, fields)
+        write_table(self.frame, Path(path), ManifestSidecar, fields)
 
 
 def digested(task: Task) -> dict[str, object]:
@@ -207,7 +250,7 @@ def _how_to_make(split: str, present: Sequence[str]) -> str:
     return "make one with `eosin split`"
 
 
-def read_manifest(path: Path) -> Manifest:
+def read_manifest(path: StrPath) -> Manifest:
     """Read a manifest and its sidecar.
 
     Rows may be edited by hand, also dropped, and columns added. The protocol stays that of the
@@ -216,6 +259,7 @@ def read_manifest(path: Path) -> Manifest:
     Raises:
         DataError: the table or its sidecar is wrong; names the file, the row and the fix.
     """
+    path = Path(path)
     table = read_table(path, ManifestSidecar, fix=_FIX)
     known = table.sidecar
     require_columns(table.frame, COLUMNS, what=f"{path}: a manifest")

@@ -18,7 +18,7 @@ from eosin.artefacts.tables import (
 )
 from eosin.artefacts.values import Count, NamedProtocol, Share
 from eosin.errors import DataError
-from eosin.files import valid_text
+from eosin.files import StrPath, valid_text
 from eosin.protocol import UNKNOWN
 from eosin.tasks import Task
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
     import pandas as pd
+    from matplotlib.axes import Axes
 
     from eosin.arrays import Bools, Floats, Ints
 
@@ -87,6 +88,7 @@ class Predictions:
             ``decision`` (the class chosen at the locked threshold; equal to ``predicted`` for
             more than two classes), all text, then ``p_<class>`` as floats in [0, 1] that sum
             to 1. Where a stain step was applied also ``stain_note``. Never changed in place.
+            ``frame()`` gives the same.
         task: the classes.
         provenance: where the table comes from.
     """
@@ -96,6 +98,9 @@ class Predictions:
     provenance: Provenance = Provenance()
 
     def __post_init__(self) -> None:
+        from eosin.artefacts.looks import callable_table
+
+        object.__setattr__(self, "frame", callable_table(self.frame))
         wanted = [*COLUMNS, *self.probability_columns]
         require_columns(self.frame, wanted, what="a predictions table")
         if self.frame.empty:
@@ -107,6 +112,34 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.frame)
+
+    def __str__(self) -> str:
+        known = self.provenance
+        return (
+            f"Predictions of {known.model or 'a model'} for {len(self)} images "
+            f"({known.split}); {known.protocol.name}"
+        )
+
+    def _repr_html_(self) -> str:
+        from eosin.artefacts.looks import as_html
+
+        shown = self.frame[["path", "patient", "label", "decision", *self.probability_columns]]
+        return as_html(self, shown.assign(path=[Path(path).name for path in shown["path"]]))
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Histograms of a probability, one a true class; into ``ax``, or new axes.
+
+        It is that of the positive class of two, else that of the class predicted.
+        """
+        from eosin.artefacts.looks import draw_scores
+
+        values, what = self.frame[self.probability_columns].max(axis=1), "the class predicted"
+        if self.task.positive is not None:
+            values, what = self.frame[f"p_{self.task.positive}"], self.task.positive
+        labels = self.frame["label"]
+        names = [name for name in (*self.task.classes, "") if (labels == name).any()]
+        scores = {name or "unknown": values[labels == name] for name in names}
+        return draw_scores(scores, ax, title=str(self), of=what)
 
     @property
     def probability_columns(self) -> list[str]:
@@ -157,18 +190,21 @@ class Predictions:
         said = [notes.get(Path(path), "") for path in self.frame["path"]]
         return replace(self, frame=self.frame.assign(stain_note=said))
 
-    def write(self, path: Path) -> None:
+    def write(self, path: StrPath) -> None:
         """Write the CSV (paths relative to its folder where they can be) and its sidecar."""
         known = self.provenance.in_valid_text()
         fields = {name: getattr(known, name) for name in _PROVENANCE}
         fields |= {"task": self.task, "images": len(self)}
-        write_table(self.frame, path, PredictionsSidecar, fields)
+        write_table(self.frame, Path(path), PredictionsSidecar, fields)
 
     def _index_of(self, column: str) -> Ints:
         import numpy as np
 
-        place = {name: index for index, name in enumerate(self.task.classes)}
-        return np.array([place[name] for name in self.frame[column]], dtype=np.int64)
+        cells = self.frame[column].to_numpy(dtype=object)
+        index = np.full(len(cells), -1, dtype=np.int64)
+        for number, name in enumerate(self.task.classes):
+            index[cells == name] = number
+        return index
 
 
 def make_predictions(
@@ -213,13 +249,14 @@ def unscored_note(images: int) -> tuple[str, ...]:
     return (f"{images} images could not be read and are not scored.",)
 
 
-def read_predictions(path: Path) -> Predictions:
+def read_predictions(path: StrPath) -> Predictions:
     """Read predictions and their sidecar.
 
     Raises:
         DataError: the table was changed, a row of it contradicts itself, the task or the
             threshold, or the sidecar is wrong; names the file, the row and the fix.
     """
+    path = Path(path)
     table = read_table(path, PredictionsSidecar, fix=_FIX)
     task, known = table.sidecar.task, table.sidecar
     columns = [f"p_{name}" for name in task.classes]

@@ -24,7 +24,7 @@ from eosin.errors import DataError
 from eosin.files import replacing, sha256_of, valid_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import numpy.typing as npt
     import pandas as pd
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 SIDECAR, ERRORS, JOURNAL = ".meta.json", ".errors.csv", ".partial.jsonl"
 _RUN = re.compile(r"'*\s*[=+\-@＝＋－＠]")  # what a spreadsheet program takes for a formula
 _LOST = re.compile("[\ud800-\udfff]")  # stands for a byte that is not UTF-8
+_SHARED = 1 << 17  # cells that are kept to be shared: many of a table's classes, patients and folds
 _FOLD = re.compile(r"(0|[1-9][0-9]{0,5})?")
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # xlsx and ods; xls
 _FORMAT_1 = re.compile(rb'"format_version"\s*:\s*1\s*[,}]')
@@ -192,10 +193,13 @@ def _parsed(data: bytes, path: Path, *, kind: str, fix: str) -> pd.DataFrame:
     if data.startswith(_WORKBOOKS):
         raise DataError(f"{path}: is a workbook, not a table; save it as CSV UTF-8, or {fix}")
     wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # "Unicode text" of Excel
+    coding = ("utf-16", "strict") if wide else ("utf-8-sig", "surrogateescape")
     try:
-        text = data.decode(*(("utf-16",) if wide else ("utf-8-sig", "surrogateescape")))
-        mark = separator(text, ["path"])
-        header, *rows = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
+        text = data.decode(*coding)
+        mark, lost = separator(text, ["path"]), _LOST.search(text) is not None
+        del text  # a million rows stand in memory once
+        lines = io.TextIOWrapper(io.BytesIO(data), *coding, newline="")
+        header, *rows = _sharing(csv.reader(lines, delimiter=mark, strict=True))
     except (csv.Error, ValueError) as fault:
         reason = fault if isinstance(fault, csv.Error) else "it is empty"
         raise DataError(f"{path}: not a readable {kind} table ({reason}); {fix}") from fault
@@ -220,10 +224,18 @@ def _parsed(data: bytes, path: Path, *, kind: str, fix: str) -> pd.DataFrame:
                 + "correct it"
             )
     frame = pd.DataFrame(list(numbered.values()), columns=header, index=list(numbered))
-    for name in frame.columns.drop("path") if _LOST.search(text) else ():
+    for name in frame.columns.drop("path") if lost else ():
         fine = [not _LOST.search(cell) for cell in frame[name]]
         require_cells(path, frame, fine, "is not UTF-8; save the table as UTF-8", columns=[name])
     return frame
+
+
+def _sharing(rows: Iterable[list[str]]) -> Iterator[list[str]]:
+    """The rows, equal cells one object: a million rows name few classes, patients and folds."""
+    met: dict[str, str] = {}
+    for row in rows:
+        share = met.setdefault if len(met) < _SHARED else met.get
+        yield [share(cell, cell) for cell in row]
 
 
 def _without_empty_end(
@@ -241,10 +253,16 @@ def _with_paths(frame: pd.DataFrame, table: Path) -> pd.DataFrame:
     home = table.parent.resolve()
     fine = [bool(path) and "\0" not in path for path in frame["path"]]
     require_cells(table, frame, fine, "names no file; correct it or drop the row", columns=["path"])
-    frame = frame.assign(path=[os.path.normpath(home / path) for path in frame["path"]])
+    frame = frame.assign(path=[os.path.normpath(_joined(home, path)) for path in frame["path"]])
     once, why = ~frame["path"].duplicated(), "stands in an earlier row too; keep one of the two"
     require_cells(table, frame, once, why, columns=["path"])
     return frame
+
+
+def _joined(home: Path, path: str) -> str | Path:
+    """``home / path``, much sooner where it is plainly relative: tables have a million rows."""
+    plain = path[0].isalnum() and ":" not in path
+    return f"{home}{os.sep}{path}" if plain else home / path
 
 
 def _read_sidecar(

@@ -25,6 +25,7 @@ from eosin.cli import (
     evaluate,
     explain,
     export,
+    init,
     power,
     predict,
     report,
@@ -35,7 +36,7 @@ from eosin.cli import (
     train,
 )
 from eosin.cli.console import Terminated, exit_code, show_everything, stoppable
-from eosin.errors import EosinError, EosinWarning
+from eosin.errors import ConfigError, EosinError, EosinWarning, missing_extra
 from eosin.files import disk_errors
 from eosin.version import __version__
 
@@ -44,9 +45,15 @@ class _Verbs(TyperGroup):
     """What the disk refuses a verb becomes an EosinError, and what stops one a sentence."""
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]  # typer's own click
-        """Do what the command line says."""
-        with stoppable(), disk_errors("a file", doing="read or written"):
-            return super().invoke(ctx)
+        """Do what the command line says; ConfigError naming the extra that it lacks."""
+        try:
+            with stoppable(), disk_errors("a file", doing="read or written"):
+                return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            said = missing_extra(error)
+            if said is None:
+                raise
+            raise ConfigError(f"eosin {ctx.invoked_subcommand} {said}") from error
 
 
 app = typer.Typer(
@@ -68,6 +75,7 @@ for verb in (
     report.report,
 ):
     app.command()(verb)
+app.command()(init.init)
 app.command()(explain.explain)
 app.command()(export.export)
 app.command()(bench.bench)

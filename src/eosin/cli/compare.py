@@ -79,6 +79,7 @@ def _print(comparison: Comparison) -> None:
     import pandas as pd
 
     from eosin.cli.console import print_frame, print_protocol, say
+    from eosin.reporting.comparison_page import next_steps
     from eosin.reporting.comparison_tables import pair_table, ranking_table
 
     metrics = ("accuracy", comparison.primary_metric)
@@ -91,3 +92,5 @@ def _print(comparison: Comparison) -> None:
         print_protocol(protocol)
     for note in comparison.notes:
         say(note, style="dim")
+    for step in next_steps(comparison):
+        say(step)

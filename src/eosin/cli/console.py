@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from eosin.progress import Shown, console
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     import pandas as pd
-    from rich.console import Console
     from rich.table import Table
 
     from eosin.artefacts.estimate import Estimate
@@ -76,14 +77,6 @@ def exit_code(stop: KeyboardInterrupt) -> int:
     return EXIT_TERMINATED if isinstance(stop, Terminated) else EXIT_STOPPED
 
 
-def console() -> Console:
-    """Standard output, as wide as the terminal, or 120 columns where it is none."""
-    from rich.console import Console
-
-    plain = Console(highlight=False)
-    return plain if plain.is_terminal else Console(highlight=False, width=120)
-
-
 def say(*parts: str | tuple[str, str], style: str = "") -> None:
     """One line to standard output, as it stands: brackets in a user's names are no markup.
 
@@ -133,6 +126,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
     """
     import pandas as pd
 
+    from eosin.artefacts.glossary import GLOSSARY
     from eosin.reporting.wording import interval, number
 
     for scope in evaluation.scopes:
@@ -146,6 +140,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
                 "95 % interval": interval(each, space=" ") or "none",
                 "images": each.images,
                 **({"patients": each.patients} if evaluation.patient_table else {}),
+                "decided by": GLOSSARY[each.metric].rule or "-",
             }
             for each in estimates
         ]
@@ -171,64 +166,6 @@ def print_protocol(protocol: Protocol, notes: Sequence[str] = ()) -> None:
     for sentence in (protocol.warning, *notes):
         if sentence:
             say(sentence, style=colour if sentence == protocol.warning else "dim")
-
-
-class Shown:
-    """A bar with count, images/s, errors, time left and what is said of the work; notes above it.
-
-    What was done before the work began counts for the bar, not for the speed. Where output is no
-    terminal only notes are printed, and none twice, such as fold after fold.
-
-    Attributes:
-        done: steps done of the work under way.
-        total: how many it takes, where that is known.
-    """
-
-    def __init__(self, out: Console | None = None) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        out = out or console()
-        self.done, self.total, self._errors = 0, None, 0  # type: int, int | None, int
-        self._noted: set[str] = set()
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.fields[figures]}", markup=False),
-            TextColumn("[yellow]{task.fields[errors]}"),  # our own words, with a colour
-            TimeRemainingColumn(compact=True),
-            console=out,
-            disable=not out.is_terminal,
-            transient=True,
-            speed_estimate_period=120,
-        )
-
-    def begin(self, work: str, *, total: int | None = None, done: int = 0) -> None:
-        """Show a bar over this work in place of the one before."""
-        self.done, self.total, self._errors = done, total, 0
-        for before in self._bar.task_ids:
-            self._bar.remove_task(before)
-        self._bar.add_task(work, total=total, completed=done, figures="", errors="")
-        self._bar.start()
-
-    def advance(self, steps: int = 1, *, errors: int = 0, said: str = "") -> None:
-        """Move the bar."""
-        self.done, self._errors = self.done + steps, self._errors + errors
-        for task in self._bar.tasks:
-            count = f"{self.done:,}" if self.total is None else f"{self.done:,}/{self.total:,}"
-            rate = f"{task.speed:.0f} images/s" if task.speed else ""
-            wrong = f"{self._errors} errors" if self._errors else ""
-            figures = "  ".join(filter(None, (count, said, rate)))
-            self._bar.update(task.id, advance=steps, figures=figures, errors=wrong)
-
-    def note(self, sentence: str) -> None:
-        """Print the sentence, above the bar where there is one."""
-        if sentence not in self._noted:
-            self._noted.add(sentence)
-            self._bar.console.print(sentence, highlight=False, markup=False, soft_wrap=True)
-
-    def end(self) -> None:
-        """Take the bar away."""
-        self._bar.stop()
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels
 from eosin.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def breakhis(
     official_fold: Annotated[
         int | None, typer.Option(help="Which of the official folds to take as the split.")
     ] = None,
+    _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """BreakHis: the official tree, or any folder of BreakHis-named files."""
     from eosin.data.breakhis import read_breakhis
@@ -82,7 +84,7 @@ def breakhis(
 
 
 @app.command()
-def bci(root: Root, out: Out) -> None:
+def bci(root: Root, out: Out, _megapixels: MaxMegapixels = MOST_MEGAPIXELS) -> None:
     """BCI: H&E images with HER2 levels in their names; the official test set stays apart."""
     from eosin.data.bci import read_bci
 
@@ -102,6 +104,7 @@ def folder(
     ] = None,
     positive: Annotated[str | None, typer.Option(help="The positive one of two classes.")] = None,
     ordinal: Annotated[bool, typer.Option("--ordinal", help="Classes are grades.")] = False,
+    _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Any dataset with one sub-folder a class."""
     from eosin.data.folder import read_folder
@@ -188,6 +191,7 @@ def audit(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="audit.html", help="A page to write.")
     ] = None,
+    _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Look for duplicates, leaks, label conflicts, imbalance and unreadable files.
 

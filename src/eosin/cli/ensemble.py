@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels
+
 
 def ensemble(
     runs: Annotated[
@@ -33,6 +35,7 @@ def ensemble(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
     seed: Annotated[int, typer.Option(min=0, help="Of the fusion head.")] = 0,
+    _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Combine Runs by a vote into a Run that predict, evaluate and report take like any other.
 

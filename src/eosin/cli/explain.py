@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels
 from eosin.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -43,11 +44,26 @@ def explain(
     split: Annotated[
         str | None, typer.Option(help="The manifest's split to explain (test, val or train).")
     ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most this many images, taken evenly.")
+    ] = None,
+    mistakes: Annotated[
+        bool,
+        typer.Option("--mistakes", help="Misclassified images only, the most confident first."),
+    ] = False,
+    opacity: Annotated[
+        float, typer.Option(min=0.05, max=1, help="Of the strongest evidence's colour.")
+    ] = 0.75,
+    colormap: Annotated[
+        str, typer.Option(help="A matplotlib colour map that runs one way in lightness.")
+    ] = "YlOrRd",
+    original: Annotated[bool, typer.Option(help="Draw the image beside its map.")] = True,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     engine: Annotated[
         str, typer.Option(help="auto, torch, or for exported Runs onnxruntime or openvino.")
     ] = "auto",
     batch_size: Annotated[int, typer.Option(min=1)] = 16,
+    _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Draw where a model found its evidence; several Runs stand side by side."""
     from eosin.artefacts.outputs import require_output_folder
@@ -59,7 +75,10 @@ def explain(
     from eosin.networks.run import read_run
     from eosin.pixels.reading import write_error_table
     from eosin.reporting.heatmap_folder import HEATMAP_FILES, write_heatmaps
+    from eosin.reporting.heatmap_page import PAGE_NAME
+    from eosin.reporting.overlay import HeatmapStyle
 
+    style = HeatmapStyle(colormap=colormap, opacity=opacity, original=original)
     folders, images = _told_apart(places)
     require_output_folder(out, HEATMAP_FILES, inputs=places)
     options = ExplainOptions(
@@ -68,6 +87,8 @@ def explain(
         merge=merge,
         score=_checks() if score else None,
         split=split,
+        limit=limit,
+        mistakes=mistakes,
         device=device,
         engine=engine,
         batch_size=batch_size,
@@ -75,7 +96,7 @@ def explain(
     with one_writer(out), showing() as progress:
         runs = [read_run(folder) for folder in folders]
         explanations = explain_images(runs, read_source(images), options)
-        written = write_heatmaps(explanations, out, progress=progress)
+        written = write_heatmaps(explanations, out, style=style, progress=progress)
         write_error_table(written.skipped, out / "errors.csv")
         if score and written.scores:
             _conclude(written)
@@ -85,7 +106,7 @@ def explain(
             "was trained or validated on: what it does there says little of new patients",
             style="yellow",
         )
-    say(f"{written.explained} images explained, written: {out}")
+    say(f"{written.explained} images explained, written: {out}; open {out / PAGE_NAME}")
     finish(written.skipped, out / "errors.csv")
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -40,15 +42,17 @@ def export(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier export of the same Run.")
     ] = False,
+    _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Write a Run as graphs for ONNX Runtime or OpenVINO, checked against PyTorch on images."""
     from eosin.artefacts.manifest import read_manifest
     from eosin.artefacts.outputs import require_output_folder
-    from eosin.cli.console import Shown, say
+    from eosin.cli.console import say
     from eosin.cli.int8 import print_trial
     from eosin.cli.sources import read_source
     from eosin.export.export import ExportOptions, export_run
     from eosin.networks.run import read_run
+    from eosin.progress import Shown
 
     inputs = [run, *(check or ()), *([int8] if int8 else ())]
     require_output_folder(out, {}, inputs=inputs, whole=True, run=True)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels
 from eosin.errors import ConfigError
 
 if TYPE_CHECKING:
-    from eosin.cli.console import Shown
+    from eosin.progress import Shown
 
 
 def predict(
@@ -43,6 +44,7 @@ def predict(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Reading threads (one a core).")
     ] = None,
+    _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Score images; refuses patients that the Run was trained or validated on.
 
@@ -50,13 +52,14 @@ def predict(
     --resume.
     """
     from eosin.artefacts.outputs import PREDICTIONS, require_table
-    from eosin.cli.console import Shown, finish, print_protocol, say, showing, stoppable
+    from eosin.cli.console import finish, print_protocol, say, showing, stoppable
     from eosin.cli.sources import read_source
     from eosin.inference.journal import journal_path
     from eosin.inference.scoring import PredictOptions
     from eosin.inference.table import predict_to_table
     from eosin.networks.run import read_run
     from eosin.pixels.reading import error_table_path
+    from eosin.progress import Shown
 
     if resume and overwrite:
         raise ConfigError("--resume goes on and --overwrite starts anew; give one of them")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels
+
 if TYPE_CHECKING:
     from eosin.artefacts.predictions import Predictions
     from eosin.networks.run import Run
@@ -26,6 +28,7 @@ def report(
             help="Of the heatmaps: auto, torch, or for exported Runs onnxruntime or openvino."
         ),
     ] = "auto",
+    _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Write a self-contained HTML report: verdict, intervals, curves, mistakes, limits."""
     from eosin.artefacts.outputs import PAGE, require_output

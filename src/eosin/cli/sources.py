@@ -1,8 +1,10 @@
-"""What a command scores or explains: a manifest, or image files and folders."""
+"""What a command reads: a manifest, or image files and folders, of how many pixels at most."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
 
 from eosin.errors import ConfigError
 
@@ -11,6 +13,25 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from eosin.artefacts.manifest import Manifest
+
+
+def _limit(most: float) -> float:
+    from eosin.pixels.reading import limit_megapixels
+
+    limit_megapixels(most)
+    return most
+
+
+MOST_MEGAPIXELS: Final = 40.0
+MaxMegapixels = Annotated[
+    float,
+    typer.Option(
+        "--max-megapixels",
+        min=0.001,
+        callback=_limit,
+        help="Larger images are left out; memory grows with it.",
+    ),
+]
 
 
 def read_source(places: Sequence[Path], *, option: str = "") -> Manifest | Sequence[Path]:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels
+
 app = typer.Typer(no_args_is_help=True, help="Normalise stains; show what each method does.")
 
 
@@ -41,6 +43,7 @@ def normalize(
         PerUnit, typer.Option(help="Estimate the stain of each image, or of each patient.")
     ] = PerUnit.image,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads (one a core).")] = None,
+    _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Write copies in one stain, as PNG under their old names, and DIR/manifest.csv.
 
@@ -84,6 +87,7 @@ def show(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="SHEET.png", help="The sheet.")],
     target: Target = None,
     most: Annotated[int, typer.Option(min=1, help="Images shown, spread over those given.")] = 6,
+    _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Draw images before and after each method, with their haematoxylin and eosin.
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels
+
 if TYPE_CHECKING:
     from eosin.study.cells import StudyResult
     from eosin.study.config import StudyFile
@@ -24,6 +26,7 @@ def study(
     resume: Annotated[  # noqa: ARG001 - a study always goes on; the option says so to a reader
         bool, typer.Option("--resume", help="Go on where it was (the default).")
     ] = True,
+    _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Every model and ensemble under every protocol, and what the leaky ones add.
 
@@ -32,9 +35,11 @@ def study(
     from eosin.artefacts.outputs import require_output_folder
     from eosin.cli.console import say, showing, stoppable
     from eosin.locks import one_writer
+    from eosin.settings import settings_file
     from eosin.study.config import read_study
     from eosin.study.study import STUDY_FILES, run_study
 
+    file = settings_file(file)
     if dry_run:
         _print_plan(read_study(file, root=data), out)
         return

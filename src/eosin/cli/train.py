@@ -7,13 +7,16 @@ from typing import Annotated, Literal
 
 import typer
 
+from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels
 from eosin.errors import ConfigError
 
 
 def train(
     manifest: Annotated[Path, typer.Argument(metavar="S.csv", help="A split manifest.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of the Run.")],
-    config: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Settings.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE.toml|NAME", help="Settings, or by name: frozen.")
+    ] = None,
     backbone: Annotated[
         str | None,
         typer.Option(
@@ -56,6 +59,7 @@ def train(
     ] = False,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
     track: Annotated[str | None, typer.Option(help="none, tensorboard or mlflow.")] = None,
+    _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Train a Run; options given here override the settings file.
 
@@ -65,9 +69,11 @@ def train(
     from eosin.artefacts.outputs import RUN_FILES, require_output_folder
     from eosin.cli.console import finish, print_protocol, say, showing, stoppable
     from eosin.networks.run import ERRORS_NAME
+    from eosin.settings import settings_file
     from eosin.training.config import TrainingConfig, read_config
     from eosin.training.train import train as train_run
 
+    config = settings_file(config) if config else None
     inputs = [manifest, *([config] if config else [])]
     require_output_folder(out, RUN_FILES, inputs=inputs, run=True)
     images = read_manifest(manifest)
@@ -96,7 +102,8 @@ def train(
         trained = train_run(images, out, settings, fold=held, resume=resume, progress=progress)
     say(f"run written: {out}")
     if trained.predictions is not None:
-        say(f"out-of-fold predictions: {out / 'predictions.csv'}")
+        kind = "out-of-fold" if held == "all" else "test"
+        say(f"{kind} predictions: {out / 'predictions.csv'}")
     finish(trained.skipped, out / ERRORS_NAME)
 
 

@@ -11,7 +11,7 @@ from eosin.data.fingerprints import Fingerprint, fingerprint, read_each
 from eosin.data.near_duplicates import Match, equal_pictures, find_near_duplicates
 from eosin.files import sha256_of
 from eosin.pixels.reading import SkippedFile, read_image
-from eosin.progress import SILENT, Progress
+from eosin.progress import SILENT, Progress, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -158,7 +158,8 @@ class Audit:
             start = "Figures from this manifest cannot be trusted as they are: "
             return start + "; ".join(self.faults) + "."
         if not self.divided:
-            return f"Nothing wrong was found, and nothing is divided yet: {self._pairs_in_words}."
+            found = f"{self._pairs_in_words[:1].upper()}{self._pairs_in_words[1:]}"
+            return f"{found}; the images are in no splits yet, so nothing can cross them."
         if self.patients is None:
             return (
                 "No picture crosses the splits, but patients are not known, so whether patients "
@@ -169,7 +170,12 @@ class Audit:
     @property
     def _pairs_in_words(self) -> str:
         count = len(self.duplicates)
-        return f"{count:,} duplicate {'pair' if count == 1 else 'pairs'} in {self.images:,} images"
+        pairs = (
+            f"{count:,} duplicate {'pair' if count == 1 else 'pairs'}"
+            if count
+            else "no duplicate pair"
+        )
+        return f"{pairs} in {self.images:,} images"
 
     def frame(self) -> pd.DataFrame:
         """The duplicate pairs, one row each, gravest first; columns as in ``PAIR_COLUMNS``."""
@@ -201,7 +207,7 @@ class Audit:
 
 
 def audit_manifest(
-    manifest: Manifest, *, workers: int | None = None, progress: Progress = SILENT
+    manifest: Manifest, *, workers: int | None = None, progress: Progress | bool = SILENT
 ) -> Audit:
     """Read every image of a manifest and report what would make its figures wrong.
 
@@ -210,7 +216,7 @@ def audit_manifest(
         workers: threads that decode images.
         progress: told of images read.
     """
-    results = read_each(manifest.paths, fingerprint, workers=workers, progress=progress)
+    results = read_each(manifest.paths, fingerprint, workers=workers, progress=shown(progress))
     readable = [
         (row, item) for row, item in enumerate(results) if not isinstance(item, SkippedFile)
     ]
@@ -220,7 +226,7 @@ def audit_manifest(
         patients=len(manifest.patients) if known else None,
         dataset=manifest.dataset,
         protocol=manifest.protocol,
-        duplicates=_duplicates(_audited_images(manifest), readable),
+        duplicates=_duplicates(_audited_images(manifest), readable, workers),
         crossing_patients=manifest.crossing_patients() if known else (),
         patients_with_several_labels=_several_labels(manifest) if known else (),
         balance=balance_of(manifest),
@@ -230,12 +236,16 @@ def audit_manifest(
 
 
 def _duplicates(
-    images: Sequence[AuditedImage], readable: Sequence[tuple[int, Fingerprint]]
+    images: Sequence[AuditedImage],
+    readable: Sequence[tuple[int, Fingerprint]],
+    workers: int | None,
 ) -> tuple[DuplicatePair, ...]:
     rows = [images[row] for row, _ in readable]
     prints = [item for _, item in readable]
     pairs = [_equal_pair(rows[first], rows[second]) for first, second in equal_pictures(prints)]
-    matches = find_near_duplicates(prints, lambda index: read_image(Path(rows[index].path)))
+    matches = find_near_duplicates(
+        prints, lambda index: read_image(Path(rows[index].path)), workers=workers
+    )
     pairs.extend(
         DuplicatePair(
             a=rows[match.first],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.manifest import Manifest
@@ -22,7 +23,8 @@ from eosin.tasks import Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
+
+    from eosin.files import StrPath
 
 HER2 = Task("her2", ("0", "1+", "2+", "3+"), ordinal=True)
 NO_PATIENTS = (
@@ -41,7 +43,7 @@ _NAME = re.compile(
 _STAINED = "IHC"
 
 
-def read_bci(root: Path) -> ReadDataset:
+def read_bci(root: StrPath) -> ReadDataset:
     """Read ``HE/train`` and ``HE/test``, the folder above them, or a bare folder of BCI images.
 
     The official test set stays the test split. Where ``root`` holds a folder ``HE`` only that is
@@ -55,6 +57,7 @@ def read_bci(root: Path) -> ReadDataset:
     Raises:
         DataError: the folder is missing or holds no BCI image of H&E.
     """
+    root = Path(root)
     if _STAINED in _upper(root.resolve().parts[-2:]):
         raise DataError(f"{root}: holds {_STAINED} images; name the folder that holds HE")
     inside = sorted(root.iterdir()) if root.is_dir() else []

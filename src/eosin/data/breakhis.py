@@ -26,6 +26,8 @@ from eosin.tasks import Task
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from eosin.files import StrPath
+
 TaskName = Literal["binary", "subtype"]
 PatientUnit = Literal["accession", "slide"]
 
@@ -108,12 +110,12 @@ class _Image:
 
 
 def read_breakhis(
-    root: Path,
+    root: StrPath,
     *,
     task: TaskName = "binary",
     magnifications: Sequence[int] = (),
     patient: PatientUnit = "accession",
-    folds: Path | None = None,
+    folds: StrPath | None = None,
     official_fold: int | None = None,
 ) -> ReadDataset:
     """Read the official ``BreaKHis_v1`` tree or any folder of BreakHis-named files.
@@ -139,6 +141,7 @@ def read_breakhis(
     strange = sorted(set(magnifications) - set(MAGNIFICATIONS))
     if strange:
         raise ConfigError(f"magnifications {strange} are unknown; want some of {MAGNIFICATIONS}")
+    root = Path(root)
     found = find_images(root, expected=_EXPECTED)
     paths, skipped = first_of_each_name(found.images)
     named, misnamed = _parse_names(paths)
@@ -160,7 +163,7 @@ def read_breakhis(
         notes=(PATIENT_NOTES[patient],),
     )
     if folds is not None:
-        manifest = place_images(manifest, OfficialFold(folds, official_fold))
+        manifest = place_images(manifest, OfficialFold(Path(folds), official_fold))
     elif official_fold is not None:
         raise ConfigError(
             f"official fold {official_fold} needs the official fold file as well: --folds FILE"

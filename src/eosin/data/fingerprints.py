@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from eosin.errors import DataError
 from eosin.machine import reading_threads
-from eosin.pixels.reading import SkippedFile, UInt8Image, read_image
+from eosin.pixels.reading import SkippedFile, UInt8Image, image_in_turn
 from eosin.progress import SILENT, Progress, working
 
 if TYPE_CHECKING:
@@ -96,7 +96,8 @@ def read_each(
 
     def read(path: Path) -> T | SkippedFile:
         try:
-            return look(read_image(path))
+            with image_in_turn(path) as image:
+                return look(image)
         except DataError as error:
             return SkippedFile.from_error(path, error)
 

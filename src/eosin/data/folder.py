@@ -20,7 +20,7 @@ from eosin.data.scan import (
     sorted_by_path,
 )
 from eosin.errors import ConfigError, DataError, first_ten
-from eosin.files import valid_text
+from eosin.files import StrPath, valid_text
 from eosin.pixels.image_files import ImageFiles, not_read
 from eosin.pixels.reading import SkippedFile, is_image_name
 from eosin.protocol import UNKNOWN, UNSPLIT, Protocol
@@ -40,7 +40,7 @@ NO_PATIENTS = (
 
 
 def read_folder(
-    root: Path, *, patient: str | None = None, positive: str | None = None, ordinal: bool = False
+    root: StrPath, *, patient: str | None = None, positive: str | None = None, ordinal: bool = False
 ) -> ReadDataset:
     r"""Read a folder with one subfolder a class.
 
@@ -70,6 +70,7 @@ def read_folder(
     """
     if patient is not None:
         patient_pattern(patient)
+    root = Path(root)
     top = root.resolve()
     found = find_images(root, expected=_EXPECTED)
     splits = _split_folders(found.images, top)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from pathlib import Path
 
+    from eosin.artefacts.run import RunRecord
+
 _ENDINGS = (*SUFFIXES, *(ending.upper() for ending in SUFFIXES))
 
 
@@ -30,6 +32,16 @@ class Identity:
     pattern: str  # that found the patients in the names of files; empty where none did
     patients_known: bool  # whether patients are more than single images
     seen: frozenset[str]  # the patients, as the manifest called them
+
+    @classmethod
+    def of(cls, record: RunRecord) -> Identity:
+        """The patients that a Run was trained or validated on, and how they are known again."""
+        return cls(
+            dataset="pseudo-patients" if record.protocol.pseudo else record.dataset,
+            pattern=record.patient_pattern,
+            patients_known=record.protocol.patients_known,
+            seen=record.seen_patients,
+        )
 
     def patient_of(self, file: Path) -> str | None:
         """Whom a file shows, by its name; None where the name does not say.

@@ -9,14 +9,17 @@ in their fine detail.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from eosin.data.field_overlap import FieldOverlap, field_overlap
+from eosin.data.field_overlap import FieldOverlap, close_up, field_overlap
 from eosin.data.fingerprints import Fingerprint, frequency
+from eosin.machine import reading_threads
+from eosin.pixels.read_ahead import read_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +37,7 @@ _MEAN_TOLERANCE = 3.0  # grey levels that JPEG and rescaling move a mean
 _WAVE_TOLERANCE = 1.5  # grey levels that they move a slow wave
 _NEIGHBOURS = 32
 _BLOCK = 2048
+_REMEMBERED = 8192  # close-ups of at most 25 kB
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,10 @@ def equal_pictures(prints: Sequence[Fingerprint]) -> list[tuple[int, int]]:
 
 
 def find_near_duplicates(
-    prints: Sequence[Fingerprint], read: Callable[[int], UInt8Image]
+    prints: Sequence[Fingerprint],
+    read: Callable[[int], UInt8Image],
+    *,
+    workers: int | None = None,
 ) -> list[Match]:
     """Matches among pictures with different pixels, best first.
 
@@ -78,6 +85,7 @@ def find_near_duplicates(
     Args:
         prints: one fingerprint an image.
         read: gives the RGB image of an index, for the pairs that need a second look.
+        workers: threads that look.
     """
     distinct = {item.pixels: index for index, item in reversed(list(enumerate(prints)))}
     chosen = np.array(sorted(i for i in distinct.values() if not prints[i].blank), dtype=np.int64)
@@ -85,11 +93,15 @@ def find_near_duplicates(
         return []
     groups = _Groups(len(prints))
     found = []
-    for candidate in sorted(_candidates(prints, chosen), key=lambda item: -item.similarity):
-        if groups.joined(candidate.first, candidate.second):
-            continue
-        match = candidate if candidate.similarity >= SURE else _look_again(candidate, read)
-        if match is not None:
+    candidates = sorted(_candidates(prints, chosen), key=lambda item: -item.similarity)
+    apart = (item for item in candidates if not groups.joined(item.first, item.second))
+    # A picture may be looked at beside many others: it is read once.
+    close = lru_cache(_REMEMBERED)(lambda index: close_up(read(index)))
+    threads = reading_threads(workers)
+    for match in read_ahead(
+        lambda item: _confirmed(item, close), apart, workers=threads, ahead=2 * threads
+    ):
+        if match is not None and not groups.joined(match.first, match.second):
             groups.join(match.first, match.second)
             found.append(match)
     return sorted(found, key=lambda item: -item.similarity)
@@ -182,14 +194,15 @@ def _best_orientation(units: Floats32, pairs: Ints) -> tuple[Ints, Floats32]:
     return orientation, likeness
 
 
-def _look_again(candidate: Match, read: Callable[[int], UInt8Image]) -> Match | None:
-    first = turn_image(read(candidate.first), candidate.orientation)
-    overlap = field_overlap(first, read(candidate.second))
+def _confirmed(candidate: Match, close: Callable[[int], UInt8Image]) -> Match | None:
+    """The candidate as a match, after a second look where it is not sure; None: another picture."""
+    if candidate.similarity >= SURE:
+        return candidate
+    first = turn_image(close(candidate.first), candidate.orientation)
+    overlap = field_overlap(first, close(candidate.second), least_share=_SAME_FIELD)
     if overlap.agreement < SAME_DETAIL or overlap.share < _SAME_FIELD:
         return None
-    return Match(
-        candidate.first, candidate.second, candidate.orientation, overlap.agreement, overlap
-    )
+    return replace(candidate, similarity=overlap.agreement, overlap=overlap)
 
 
 class _Groups:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from eosin.artefacts.manifest import COLUMNS
 from eosin.errors import DataError
 from eosin.pixels.image_files import ImageFiles, find_image_files
-from eosin.pixels.reading import DEFAULT_LIMITS, ReadLimits, SkippedFile, inspect_image
+from eosin.pixels.reading import SkippedFile, inspect_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -53,14 +53,12 @@ def find_images(root: Path, *, expected: str) -> ImageFiles:
     return found
 
 
-def look_at(
-    paths: Sequence[Path], *, limits: ReadLimits = DEFAULT_LIMITS
-) -> tuple[list[Path], list[SkippedFile]]:
+def look_at(paths: Sequence[Path]) -> tuple[list[Path], list[SkippedFile]]:
     """Read every header: the paths of whole images, in order, and the rest with their reasons."""
 
     def fault(path: Path) -> SkippedFile | None:
         try:
-            inspect_image(path, limits=limits)
+            inspect_image(path)
         except DataError as error:
             return SkippedFile.from_error(path, error)
         return None

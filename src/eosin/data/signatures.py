@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eosin.data.field_overlap import LONG_SIDE
+from eosin.data.field_overlap import close_up
 from eosin.data.fingerprints import Fingerprint, fingerprint
 from eosin.pixels.optical_density import TISSUE_DENSITY, optical_density
 
@@ -46,15 +46,12 @@ class Signature:
 
 def signature(image: UInt8Image) -> Signature:
     """The signature of an RGB image (height, width, 3)."""
-    import cv2
-
     small = _at_most(image, _LONGEST)
     middle, centre = (max(1, side // 2) for side in small.shape[:2])
     halves = (slice(None, middle), slice(-middle, None))
     sides = (slice(None, centre), slice(-centre, None))
     quarters = [_describe(small[rows, columns]) for rows in halves for columns in sides]
-    grey = cv2.cvtColor(_at_most(image, LONG_SIDE), cv2.COLOR_RGB2GRAY)
-    return Signature(np.stack(quarters), np.asarray(grey, np.uint8), fingerprint(image))
+    return Signature(np.stack(quarters), close_up(image), fingerprint(image))
 
 
 def slide_coordinates(quarters: Floats32) -> Floats:

@@ -17,10 +17,11 @@ from eosin.artefacts.outputs import require_output_folder
 from eosin.data.nuclei import Nuclei
 from eosin.data.tissue import Stain, Stroma, Tissue, draw
 from eosin.errors import ConfigError, DataError
-from eosin.files import replacing
+from eosin.files import StrPath, replacing
 from eosin.locks import one_writer
 from eosin.machine import reading_threads
-from eosin.progress import SILENT, Progress, working
+from eosin.progress import SILENT, Progress, shown, working
+from eosin.settings import checked_options
 
 Kind = Literal["breakhis", "her2"]
 
@@ -33,6 +34,7 @@ _TEST_SHARE = 0.2
 _MASKS = "masks"
 
 
+@checked_options
 @dataclass(frozen=True, slots=True)
 class SyntheticOptions:
     """How much to draw: ``images`` in all, ``size`` in pixels a side, over ``patients`` slides.
@@ -227,8 +229,9 @@ def _relative_path(
     return Path("images", name)
 
 
-def mask_path(image_path: Path) -> Path:
+def mask_path(image_path: StrPath) -> Path:
     """Where ``write_synthetic`` put the mask of one of its images (PNG, 255 on epithelium)."""
+    image_path = Path(image_path)
     if image_path.parent.name == "images":
         return image_path.parent.parent / _MASKS / image_path.name
     if image_path.parent.parent.name == "HE":
@@ -241,11 +244,11 @@ def mask_path(image_path: Path) -> Path:
 
 
 def write_synthetic(
-    out: Path,
+    out: StrPath,
     options: SyntheticOptions | None = None,
     *,
     workers: int | None = None,
-    progress: Progress = SILENT,
+    progress: Progress | bool = SILENT,
 ) -> list[Path]:
     """Draw a dataset into ``out`` and return the paths of its images, in order.
 
@@ -255,6 +258,7 @@ def write_synthetic(
     already holds images of another dataset, or another process is drawing there.
     """
     options = options or SyntheticOptions()
+    out, progress = Path(out), shown(progress)
     jobs = list(_jobs(options))
     require_output_folder(out, dict.fromkeys(("images", "HE", _MASKS)))
     _refuse_strangers(out, {job.path for job in jobs})

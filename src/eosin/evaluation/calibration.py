@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,13 +12,16 @@ from eosin.errors import DataError
 from eosin.evaluation.weights import Weights, ratio
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
-    from eosin.arrays import Bools, Floats, Ints
+    from eosin.arrays import Bools, Floats, Ints, Texts
 
 BINS = 15
 # Down to 0.005: a strongly regularised head gives logits of a few hundredths.
 TEMPERATURES = (0.005, 10.0)
+_PARTS = 20  # of the groups, each left out in its turn
 _STEPS = 60  # halvings of the bracket: beyond a float's precision
 
 
@@ -96,6 +100,60 @@ def choose_threshold(
     return float(best[np.argmin(np.abs(best - 0.5))])
 
 
+@dataclass(frozen=True, slots=True)
+class LockedThreshold:
+    """The probability from which to call positive, and what spoke for it."""
+
+    value: float  # the candidate where it earned its place, else 0.5
+    candidate: float  # where balanced accuracy is highest, from ``choose_threshold``
+    # balanced accuracy at candidates chosen on the other groups, minus that at 0.5
+    gain: float
+    standard_error: float  # of the gain, groups drawn independently
+    groups: int  # patients, or what else the protocol keeps whole
+
+
+def lock_threshold(
+    p_positive: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    groups: Sequence[str] | Texts,
+    weights: npt.ArrayLike | None = None,
+) -> LockedThreshold:
+    """A threshold other than 0.5 only where its cross-validated gain exceeds one standard error.
+
+    Groups are left out in turn, up to 20 of them or else in 20 parts, the classes spread alike:
+    those left out are judged at the threshold that the others choose. A threshold that rests on
+    few patients does not carry over to others: the same rule as for the probe's strength.
+
+    Args:
+        p_positive: probability of the positive class, shape (n,).
+        labels: true or 1 where positive, shape (n,).
+        groups: what must not be cut in two, shape (n,).
+        weights: non-negative, shape (n,); each image counts once without them.
+    """
+    scores, positive = np.asarray(p_positive, np.float64), np.asarray(labels).astype(bool)
+    weight = np.ones(len(scores)) if weights is None else np.asarray(weights, dtype=np.float64)
+    names, group = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    candidate, count = choose_threshold(scores, positive, weight), len(names)
+    totals = (weight * positive).sum(), (weight * ~positive).sum()
+    if count < 2 or min(totals) <= 0:
+        return LockedThreshold(0.5, candidate, 0.0, 0.0, count)
+    share = weight / (2 * np.where(positive, *totals))  # of balanced accuracy
+    order = np.argsort(np.bincount(group, positive) / np.bincount(group), kind="stable")
+    part = np.argsort(order)[group] % min(count, _PARTS)
+    chosen = np.empty(len(scores), dtype=bool)
+    for held in (part == number for number in range(min(count, _PARTS))):
+        chosen[held] = scores[held] >= choose_threshold(
+            scores[~held], positive[~held], weight[~held]
+        )
+    more = (chosen == positive).astype(np.float64) - ((scores >= 0.5) == positive)
+    gains = np.bincount(group, share * more)
+    error = float(np.sqrt(count / (count - 1) * np.square(gains - gains.mean()).sum()))
+    earned = gains.sum() > error
+    return LockedThreshold(
+        candidate if earned else 0.5, candidate, float(gains.sum()), error, count
+    )
+
+
 def expected_calibration_error(
     probabilities: Floats, labels: Ints, weights: Weights | None = None, *, bins: int = BINS
 ) -> Floats:
@@ -106,9 +164,9 @@ def expected_calibration_error(
     """
     weights = weights or Weights.plain(len(labels))
     confidence, right, place = _binned(probabilities, labels, bins)
-    gap = np.zeros((len(labels), bins))
-    gap[np.arange(len(labels)), place] = right - confidence
-    return ratio(np.abs(weights.sums(gap)).sum(axis=1), weights.sums(np.ones(len(labels))))
+    cells, patients = weights.patient * bins + place, weights.rows.shape[1]
+    gaps = np.bincount(cells, right - confidence, patients * bins).reshape(patients, bins)
+    return ratio(np.abs(weights.rows @ gaps).sum(axis=1), weights.sums(np.ones(len(labels))))
 
 
 def reliability(probabilities: Floats, labels: Ints, bins: int = BINS) -> pd.DataFrame:

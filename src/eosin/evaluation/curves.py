@@ -13,7 +13,7 @@ from eosin.evaluation.sample import image_sample
 from eosin.evaluation.weights import Weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from eosin.arrays import Bools, Floats
     from eosin.artefacts.predictions import Predictions
@@ -81,6 +81,24 @@ def precision_recall_band(
     """
     bootstrap = Bootstrap(resamples, seed, confidence)
     return _band(predictions, class_index, _precision, bootstrap=bootstrap, points=points)
+
+
+def micro_curve(
+    predictions: Predictions, *, precision: bool = False, points: int = 201
+) -> CurveBand:
+    """The ROC or precision-recall curve of all (image, class) pairs pooled, without a band."""
+    sample = image_sample(predictions)
+    classes = sample.probabilities.shape[1]
+    truth = (sample.labels[:, None] == np.arange(classes)).ravel()
+    scores, grid = sample.probabilities.ravel(), np.linspace(0, 1, points)
+    height = _precision if precision else _sensitivity
+    (y,) = _heights(scores, truth, Weights.plain(len(truth)), height=height, grid=grid)
+    return CurveBand(grid, y, None, None)
+
+
+def macro_curve(curves: Sequence[CurveBand]) -> CurveBand:
+    """The mean of the classes' curves at each point of their grid, without a band."""
+    return CurveBand(curves[0].x, np.mean([curve.y for curve in curves], axis=0), None, None)
 
 
 def _band(

@@ -14,7 +14,7 @@ from eosin.evaluation import sentences
 from eosin.evaluation.intervals import Bootstrap
 from eosin.evaluation.metrics import confusion_counts
 from eosin.evaluation.sample import Sample, image_sample, mixed_patients, patient_sample
-from eosin.evaluation.scoring import MetricKey, score_sample
+from eosin.evaluation.scoring import MetricKey, score_parts
 from eosin.evaluation.weights import Weights
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from eosin.artefacts.predictions import Predictions
     from eosin.tasks import Task
 
-AT_THRESHOLD = (MetricKey("sensitivity"), MetricKey("specificity"))
+AT_THRESHOLD = tuple(
+    map(MetricKey, ("sensitivity", "specificity", "decided_balanced_accuracy", "decided_accuracy"))
+)
 
 
 def evaluate_predictions(
@@ -64,8 +66,8 @@ def evaluate_predictions(
     estimates: list[Estimate] = []
     with one_blas_thread():
         for step, sample in parts.items():
-            weights = Weights(sample.patient, bootstrap.rows(sample.patients))
-            scores = score_sample(sample, task, weights, recognition=recognition)
+            rows = bootstrap.parts(sample.patients)
+            scores = score_parts(sample, task, rows, recognition=recognition)
             estimates += Resampled(sample, task, bootstrap, step, at).estimates(scores)
     return Evaluation(
         task=task,
@@ -139,7 +141,8 @@ class Resampled:
 
     def estimate(self, key: MetricKey, rows: Floats) -> Estimate:
         """One figure, or a difference."""
-        sample, index = self.sample, key.class_index
+        sample = self.sample
+        units = sample.behind(key.metric, sentences.class_of(key, self.task))
         value = float(rows[0]) if np.isfinite(rows[0]) else None
         notes = [self.at] if self.at and key in AT_THRESHOLD else []
         low = high = None
@@ -157,10 +160,13 @@ class Resampled:
             value,
             low,
             high,
-            images=int(sample.images.sum() if index is None else sample.class_images[index]),
-            patients=len(sample.patients) if index is None else int(sample.class_patients[index]),
+            images=int(sample.images[units].sum()),
+            patients=len(np.unique(sample.patient[units])),
             metric=key.metric,
-            scope=Scope(None if index is None else self.task.classes[index], self.magnification),
+            scope=Scope(
+                None if key.class_index is None else self.task.classes[key.class_index],
+                self.magnification,
+            ),
             level=sample.level,
             note="; ".join(notes),
         )

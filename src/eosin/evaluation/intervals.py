@@ -18,9 +18,11 @@ from eosin.errors import ConfigError, DataError
 from eosin.files import valid_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from eosin.arrays import Floats, Ints
+
+_AT_ONCE = 1 << 24  # weights in flight: an eighth of a gigabyte
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,17 @@ class Bootstrap:
         """Every patient once, then the draws, shape (1 + resamples, patients)."""
         return np.concatenate([np.ones((1, len(patients))), self.weights(patients)])
 
+    def parts(self, patients: Sequence[str]) -> Iterator[Floats]:
+        """``rows`` some at a time, so that a million patients fit in memory."""
+        yield np.ones((1, len(patients)))
+        step = max(1, _AT_ONCE // len(patients))
+        draws = _draws(len(patients), seed=self.seed)
+        for start in range(0, self.resamples, step):
+            rows = np.empty((min(step, self.resamples - start), len(patients)), order="F")
+            for row, drawn in zip(rows, draws, strict=False):
+                row[:] = drawn
+            yield rows
+
     def interval(self, values: Floats) -> Interval:
         """The percentile interval of one value a draw."""
         return percentile_interval(values, confidence=self.confidence)
@@ -83,16 +96,18 @@ class Interval:
 
 
 def patient_columns(patients: Sequence[str], images: Sequence[str]) -> tuple[tuple[str, ...], Ints]:
-    """The distinct patients, sorted, and the place of each image's patient among them.
+    """The distinct patients, sorted, and the index of each image's patient among them.
 
     An image without a patient (an empty name) is a patient of its own, named by ``images``.
     """
+    from pandas import factorize
+
     names = [
         patient or f"image {valid_text(image)}"
         for patient, image in zip(patients, images, strict=True)
     ]
-    distinct, place = np.unique(np.array(names, dtype=object), return_inverse=True)
-    return tuple(str(name) for name in distinct), place.astype(np.int64)
+    index, distinct = factorize(np.array(names, dtype=object), sort=True)
+    return tuple(distinct.tolist()), index.astype(np.int64)
 
 
 def resample_weights(patients: Sequence[str], *, resamples: int = 2000, seed: int = 0) -> Floats:
@@ -116,11 +131,17 @@ def resample_weights(patients: Sequence[str], *, resamples: int = 2000, seed: in
         raise DataError(f"resampling needs distinct patients, got {count} of {len(set(patients))}")
     if resamples < 1:
         raise ConfigError(f"resamples must be at least 1, got {resamples}")
-    draw = np.random.default_rng(seed)
     weights = np.empty((resamples, count))
-    for row in weights:  # a row at a time stays in the cache: thousands of patients are possible
-        row[:] = np.bincount(draw.integers(0, count, count), minlength=count)
+    for row, drawn in zip(weights, _draws(count, seed=seed), strict=False):
+        row[:] = drawn
     return weights
+
+
+def _draws(count: int, *, seed: int) -> Iterator[Ints]:
+    """How often each of ``count`` patients is drawn, resample after resample, without an end."""
+    draw = np.random.default_rng(seed)
+    while True:
+        yield np.bincount(draw.integers(0, count, count), minlength=count)
 
 
 def percentile_interval(values: Floats, *, confidence: float = 0.95) -> Interval:

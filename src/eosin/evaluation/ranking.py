@@ -1,13 +1,14 @@
-"""How well scores rank positives before negatives: ROC AUC and average precision, exact with ties.
+"""How well scores rank positives before negatives: ROC AUC and average precision, ties included.
 
-Both need, for each positive image, the weight of what is ranked before it. That is linear in the
-weights, so with few patients it is counted once per patient and every resample is a matrix
-product; with many patients each resample is one cumulative sum.
+Both need only how much weight of positives and of negatives stands at each level of score. That is
+linear in the weights of patients, so images are counted once, by level and patient, and every
+resample is a column of a matrix product.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,14 +16,15 @@ import numpy as np
 from eosin.evaluation.weights import Weights, ratio
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from scipy.sparse import csr_matrix
 
     from eosin.arrays import Bools, Floats, Ints
 
-# Where a matrix product costs less than cumulative sums, by measurement on one core:
-_FEW_PATIENTS = 256  # for pairs of patients
-_FEW_COUNTS = 40  # for counts per patient and positive, in multiples of the images
-_CHUNK = 1 << 18  # floats in flight at once: two megabytes, about what a core's cache holds
+# Resamples see no more levels than this, of equal size; it moves an area by some millionths, a
+# thousandth of what the draw of the resamples does. Weights of one are always exact.
+LEVELS = 1 << 12
+_FEW_PATIENTS = 256  # pairs of patients cost less than levels up to here, measured on one core
+_CHUNK = 1 << 17  # floats in flight at once: one megabyte, which a core's cache holds
 
 
 def roc_auc(scores: Floats, positive: Bools, weights: Weights | None = None) -> Floats:
@@ -36,21 +38,13 @@ def roc_auc(scores: Floats, positive: Bools, weights: Weights | None = None) -> 
         weights: R rows over the n images; each counts once without them.
     """
     weights = weights or Weights.plain(len(scores))
-    ranks = _Ranks.of(scores, positive)
-    if weights.rows.shape[1] <= _FEW_PATIENTS:
-        lost = _pairs_lost_between_patients(ranks, weights)
-    else:
-        lost = np.concatenate([_pairs_lost(ranks, part) for part in _parts(weights, len(scores))])
-    pairs = weights.sums(positive.astype(np.float64)) * weights.sums((~positive).astype(np.float64))
-    return 1.0 - ratio(lost, pairs)
+    return Ranks(scores, positive, weights.patient).roc_auc(weights.rows)
 
 
 def micro_roc_auc(probabilities: Floats, labels: Ints, weights: Weights | None = None) -> Floats:
     """ROC AUC over all (image, class) pairs pooled, shape (R,)."""
     weights = weights or Weights.plain(len(labels))
-    classes = probabilities.shape[1]
-    truth = labels[:, None] == np.arange(classes)
-    return roc_auc(probabilities.ravel(), truth.ravel(), weights.repeated(classes))
+    return pooled_ranks(probabilities, labels, weights.patient).roc_auc(weights.rows)
 
 
 def average_precision(scores: Floats, positive: Bools, weights: Weights | None = None) -> Floats:
@@ -60,102 +54,93 @@ def average_precision(scores: Floats, positive: Bools, weights: Weights | None =
     together. NaN where a row of weights has no positive. Arguments as in ``roc_auc``.
     """
     weights = weights or Weights.plain(len(scores))
-    ranks = _Ranks.of(scores, positive)
-    parts, patients = _parts(weights, len(scores)), weights.rows.shape[1]
-    if patients * len(ranks.positives) <= _FEW_COUNTS * len(scores):
-        alarms = _counts_before(ranks, ranks.negatives, ranks.tied, weights)
-        sums = [_precision_sum(ranks, part, part.rows @ alarms) for part in parts]
-    else:
-        reaches = (ranks.reach,)
-        sums = [
-            _precision_sum(ranks, part, *_weight_before(part, ranks.negatives, reaches))
-            for part in parts
-        ]
-    return ratio(np.concatenate(sums), weights.sums(positive.astype(np.float64)))
+    return Ranks(scores, positive, weights.patient).areas(weights.rows)[1]
+
+
+def pooled_ranks(probabilities: Floats, labels: Ints, patient: Ints) -> Ranks:
+    """The ranks of all (image, class) pairs together."""
+    classes = probabilities.shape[1]
+    truth = labels[:, None] == np.arange(classes)
+    return Ranks(probabilities.ravel(), truth.ravel(), np.repeat(patient, classes))
 
 
 @dataclass(frozen=True)
-class _Ranks:
-    """Where positives and negatives stand to each other, both sorted from the highest score.
+class Ranks:
+    """Images by score, counted once for any weights of their patients."""
 
-    Attributes:
-        positives, negatives: image indices, best first.
-        ahead: for each positive, how many negatives score strictly higher.
-        reach: for each positive, how many negatives score at least as high.
-        own_reach: for each positive, how many positives score at least as high, itself included.
-        beaten: for each negative, the first positive that it is strictly ahead of.
-        tied: for each negative, the first positive that it is ahead of or tied with.
-    """
+    scores: Floats  # shape (n,), higher is more positive
+    positive: Bools  # shape (n,)
+    patient: Ints  # the column of the weights that each image follows, shape (n,)
 
-    positives: Ints
-    negatives: Ints
-    ahead: Ints
-    reach: Ints
-    own_reach: Ints
-    beaten: Ints
-    tied: Ints
+    def roc_auc(self, rows: Floats) -> Floats:
+        """The area for each row of weights over patients, shape (R, patients)."""
+        if rows.shape[1] > _FEW_PATIENTS or len(rows) == 1:
+            return self.areas(rows)[0]
+        if self._exact_first(rows):
+            return np.concatenate([self.areas(rows[:1])[0], self.roc_auc(rows[1:])])
+        found, alarms = (part.toarray() for part in self._counted)
+        found, alarms = (_widened(part, rows.shape[1]) for part in (found, alarms))
+        lost = found.T @ (alarms.cumsum(axis=0) - alarms / 2)  # between pairs of patients
+        pairs = (rows @ found.sum(axis=0)) * (rows @ alarms.sum(axis=0))
+        return 1.0 - ratio(np.einsum("rp,rp->r", rows @ lost, rows), pairs)
 
-    @classmethod
-    def of(cls, scores: Floats, positive: Bools) -> _Ranks:
-        order = np.argsort(-scores, kind="stable")
-        positives, negatives = order[positive[order]], order[~positive[order]]
-        up, down = -scores[positives], -scores[negatives]  # ascending
-        return cls(
-            positives=positives,
-            negatives=negatives,
-            ahead=np.searchsorted(down, up, "left"),
-            reach=np.searchsorted(down, up, "right"),
-            own_reach=np.searchsorted(up, up, "right"),
-            beaten=np.searchsorted(up, down, "right"),
-            tied=np.searchsorted(up, down, "left"),
-        )
+    def areas(self, rows: Floats) -> tuple[Floats, Floats]:
+        """ROC AUC and average precision for each row of weights over patients."""
+        if len(rows) > 1 and self._exact_first(rows):
+            first, others = self.areas(rows[:1]), self.areas(rows[1:])
+            return np.r_[first[0], others[0]], np.r_[first[1], others[1]]
+        counted = self._counted if len(rows) > 1 else _count(self, self._level)
+        step = max(1, _CHUNK // counted[0].shape[0])
+        parts = []
+        for start in range(0, len(rows), step):
+            columns = np.ascontiguousarray(rows.T[: counted[0].shape[1], start : start + step])
+            parts.append(_areas(*(part @ columns for part in counted)))
+        return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
 
+    def _exact_first(self, rows: Floats) -> bool:
+        """Whether the first row is the sample itself, and resamples see fewer levels than it."""
+        return self._level.max(initial=0) >= LEVELS and bool((rows[0] == 1).all())
 
-def _pairs_lost_between_patients(ranks: _Ranks, weights: Weights) -> Floats:
-    """Weighted (negative, positive) pairs in the wrong order: a quadratic form in each row."""
-    counts = _counts_before(ranks, ranks.negatives, ranks.beaten, weights)
-    counts += _counts_before(ranks, ranks.negatives, ranks.tied, weights)
-    own = Weights(weights.patient[ranks.positives], weights.rows)
-    lost = own.per_patient(counts.T / 2)  # (patients of positives, patients of negatives)
-    return _row_dots(weights.rows @ lost, weights.rows)
+    @cached_property
+    def _level(self) -> Ints:
+        """The place of each image's score among the distinct ones, the highest 0."""
+        order = np.argsort(-self.scores, kind="stable")
+        level = np.zeros(len(self.scores), dtype=np.int64)
+        level[order[1:]] = np.cumsum(np.diff(self.scores[order]) != 0)
+        return level
 
-
-def _pairs_lost(ranks: _Ranks, weights: Weights) -> Floats:
-    """The same for a few rows, by cumulative sums."""
-    before = _weight_before(weights, ranks.negatives, (ranks.ahead, ranks.reach))
-    return _row_dots(weights.of(ranks.positives), (before[0] + before[1]) / 2)
-
-
-def _precision_sum(ranks: _Ranks, weights: Weights, alarms: Floats) -> Floats:
-    """Weighted sum over positives of the precision at each, given the negatives before it."""
-    (found,) = _weight_before(weights, ranks.positives, (ranks.own_reach,))
-    return _row_dots(weights.of(ranks.positives), ratio(found, found + alarms, empty=0.0))
+    @cached_property
+    def _counted(self) -> tuple[csr_matrix, csr_matrix]:
+        level = self._level
+        if level.max(initial=0) >= LEVELS:  # images of one score stay together
+            ahead = np.cumsum(np.bincount(level)) - np.bincount(level)
+            level = ahead[level] * LEVELS // len(level)
+        return _count(self, level)
 
 
-def _counts_before(ranks: _Ranks, images: Ints, first: Ints, weights: Weights) -> Floats:
-    """Per patient, how many of ``images`` come before each positive, (patients, positives).
+def _count(ranks: Ranks, level: Ints) -> tuple[csr_matrix, csr_matrix]:
+    """Positives and negatives by level and patient, shape (levels, patients) each."""
+    from scipy.sparse import csr_matrix
 
-    Image i comes before the positives from ``first[i]`` on.
-    """
-    patients, slots = weights.rows.shape[1], len(ranks.positives) + 1
-    cells = weights.patient[images] * slots + first
-    counts = np.bincount(cells, minlength=patients * slots).reshape(patients, slots)
-    return counts[:, :-1].astype(np.float64).cumsum(axis=1)
-
-
-def _weight_before(weights: Weights, images: Ints, reaches: tuple[Ints, ...]) -> list[Floats]:
-    """Total weight of the first ``reach`` of ``images``, (R, positives) for each of ``reaches``."""
-    total = np.zeros((len(weights), len(images) + 1))
-    np.cumsum(weights.of(images), axis=1, out=total[:, 1:])
-    return [np.take(total, reach, axis=1) for reach in reaches]
+    shape = int(level.max(initial=0)) + 1, int(ranks.patient.max(initial=0)) + 1
+    found, alarms = (
+        csr_matrix((np.ones(int(own.sum())), (level[own], ranks.patient[own])), shape=shape)
+        for own in (ranks.positive, ~ranks.positive)
+    )
+    return found, alarms
 
 
-def _parts(weights: Weights, width: int) -> Iterator[Weights]:
-    """The rows of ``weights`` a few at a time, ``width`` floats each, to stay in the cache."""
-    step = max(1, _CHUNK // max(width, 1))
-    for start in range(0, len(weights), step):
-        yield Weights(weights.patient, weights.rows[start : start + step])
+def _widened(counts: Floats, patients: int) -> Floats:
+    """With columns of zeros for patients that come last and have no image."""
+    return np.pad(counts, ((0, 0), (0, patients - counts.shape[1])))
 
 
-def _row_dots(left: Floats, right: Floats) -> Floats:
-    return np.asarray(np.einsum("rp,rp->r", left, right))
+def _areas(found: Floats, alarms: Floats) -> tuple[Floats, Floats]:
+    """ROC AUC and average precision from the weight at each level, shape (levels, R)."""
+    before, alarmed = found.cumsum(axis=0), alarms.cumsum(axis=0)
+    precision = ratio(before, before + alarmed, empty=0.0)
+    lost = (found * (alarmed - alarms / 2)).sum(axis=0)
+    return (
+        1.0 - ratio(lost, before[-1] * alarmed[-1]),
+        ratio((found * precision).sum(axis=0), before[-1]),
+    )

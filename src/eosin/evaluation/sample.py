@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from eosin.errors import DataError
 from eosin.evaluation.intervals import patient_columns
+from eosin.evaluation.ranking import Ranks, pooled_ranks
 from eosin.evaluation.weights import Weights
 
 if TYPE_CHECKING:
@@ -64,6 +66,30 @@ class Sample:
         """Which classes have an image, shape (C,)."""
         return self.class_images > 0
 
+    @cached_property
+    def ranks(self) -> tuple[Ranks, ...]:
+        """Each class' units ranked before all others by its probability."""
+        return tuple(
+            Ranks(chances, self.labels == index, self.patient)
+            for index, chances in enumerate(self.probabilities.T)
+        )
+
+    @cached_property
+    def pooled_ranks(self) -> Ranks:
+        """All pairs of a unit and a class ranked together."""
+        return pooled_ranks(self.probabilities, self.labels, self.patient)
+
+    def behind(self, metric: str, index: int | None) -> Bools:
+        """The units that a figure of the class ``index`` stands on, shape (n,)."""
+        if index is None:
+            return np.ones(len(self), dtype=bool)
+        own: Bools = self.labels == index
+        chosen: Bools = self.predicted == index
+        behind = {"recall": own, "sensitivity": own, "specificity": ~own, "precision": chosen}
+        behind["f1"] = own | chosen
+        every: Bools = np.ones(len(self), dtype=bool)
+        return behind.get(metric, every)
+
     def where(self, mask: Bools) -> Sample:
         """The units where ``mask`` is true, and their patients only."""
         kept, patient = np.unique(self.patient[mask], return_inverse=True)
@@ -83,7 +109,7 @@ class Sample:
 
     def magnified(self, magnification: str) -> Sample:
         """The units of one magnification."""
-        return self.where(np.array([own == magnification for own in self.magnification]))
+        return self.where(np.asarray(self.magnification, dtype=object) == magnification)
 
     def magnifications(self) -> tuple[str, ...]:
         """The known magnifications, from low to high; none where all units share one."""
@@ -94,10 +120,11 @@ class Sample:
 
     def labels_of_patients(self) -> list[list[int]]:
         """The distinct labels of each patient, sorted, in the order of ``patients``."""
-        found: list[set[int]] = [set() for _ in self.patients]
-        for patient, label in zip(self.patient, self.labels, strict=True):
-            found[patient].add(int(label))
-        return [sorted(labels) for labels in found]
+        classes = self.probabilities.shape[1]
+        found: list[list[int]] = [[] for _ in self.patients]
+        for pair in np.unique(self.patient * classes + self.labels).tolist():
+            found[pair // classes].append(pair % classes)
+        return found
 
 
 def image_sample(predictions: Predictions) -> Sample:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -9,12 +10,13 @@ import numpy as np
 from eosin.artefacts.glossary import GLOSSARY
 from eosin.evaluation import metrics
 from eosin.evaluation.calibration import expected_calibration_error
-from eosin.evaluation.ranking import average_precision, micro_roc_auc, roc_auc
+from eosin.evaluation.weights import Weights
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from eosin.arrays import Floats
     from eosin.evaluation.sample import Sample
-    from eosin.evaluation.weights import Weights
     from eosin.tasks import Task
 
 _ROUNDING = 1e-12
@@ -38,6 +40,7 @@ def score_sample(
         weights: R rows over the sample's units.
         recognition: whether patients are known, so that their recognition rate has a meaning.
     """
+    sample = _following(sample, weights)
     counts = metrics.confusion_counts(
         sample.labels, sample.predicted, classes=len(task.classes), weights=weights
     )
@@ -57,24 +60,40 @@ def score_sample(
     return dict(sorted(values.items(), key=lambda item: order[item[0].metric]))
 
 
+def score_parts(
+    sample: Sample, task: Task, parts: Iterable[Floats], *, recognition: bool = True
+) -> dict[MetricKey, Floats]:
+    """``score_sample`` for rows of weights that come a part at a time: ``Bootstrap.parts``."""
+    found = [
+        score_sample(sample, task, Weights(sample.patient, rows), recognition=recognition)
+        for rows in parts
+    ]
+    return {key: np.concatenate([scores[key] for scores in found]) for key in found[0]}
+
+
 def score_headlines(sample: Sample, task: Task, weights: Weights) -> dict[MetricKey, Floats]:
     """Accuracy and the area under the ROC, macro-averaged beyond two classes, shape (R,) each.
 
     What ``score_sample`` gives for them, without the cost of every other metric.
     """
+    sample = _following(sample, weights)
     counts = metrics.confusion_counts(
         sample.labels, sample.predicted, classes=len(task.classes), weights=weights
     )
     accuracy = {MetricKey("accuracy"): metrics.accuracy(counts)}
     places = [task.positive_index] if task.binary else range(len(task.classes))
-    areas = [
-        roc_auc(sample.probabilities[:, place], sample.labels == place, weights) for place in places
-    ]
+    areas = [sample.ranks[place].roc_auc(weights.rows) for place in places]
     if task.binary:
         return accuracy | {MetricKey("roc_auc"): areas[0]}
     return accuracy | {
         MetricKey("macro_roc_auc"): metrics.macro(np.stack(areas, 1), sample.present)
     }
+
+
+def _following(sample: Sample, weights: Weights) -> Sample:
+    """The sample in the columns of the weights, which may be those of more patients."""
+    same = weights.patient is sample.patient
+    return sample if same else replace(sample, patient=weights.patient)
 
 
 def less(one: Floats, other: Floats) -> Floats:
@@ -104,16 +123,16 @@ def _per_class(sample: Sample, counts: Floats, weights: Weights) -> dict[MetricK
     for place in range(sample.probabilities.shape[1]):
         for name, column in columns.items():
             values[MetricKey(name, place)] = column[:, place]
-        scores, own = sample.probabilities[:, place], sample.labels == place
-        values[MetricKey("roc_auc", place)] = roc_auc(scores, own, weights)
-        values[MetricKey("average_precision", place)] = average_precision(scores, own, weights)
+        area, precision = sample.ranks[place].areas(weights.rows)
+        values[MetricKey("roc_auc", place)] = area
+        values[MetricKey("average_precision", place)] = precision
     return values
 
 
 def _of_probabilities(sample: Sample, weights: Weights) -> dict[MetricKey, Floats]:
     probabilities, labels = sample.probabilities, sample.labels
     return {
-        MetricKey("micro_roc_auc"): micro_roc_auc(probabilities, labels, weights),
+        MetricKey("micro_roc_auc"): sample.pooled_ranks.roc_auc(weights.rows),
         MetricKey("log_loss"): metrics.log_loss(probabilities, labels, weights),
         MetricKey("brier"): metrics.brier_score(probabilities, labels, weights),
         MetricKey("ece"): expected_calibration_error(probabilities, labels, weights),
@@ -132,13 +151,15 @@ def _averages(values: dict[MetricKey, Floats], sample: Sample) -> dict[MetricKey
 def _of_positive(
     sample: Sample, task: Task, weights: Weights, values: dict[MetricKey, Floats]
 ) -> dict[MetricKey, Floats]:
-    """Sensitivity and specificity at the locked threshold; ranking of the positive class."""
+    """What was decided at the locked threshold; ranking of the positive class."""
     positive = task.positive_index
     counts = metrics.confusion_counts(sample.labels, sample.decided, classes=2, weights=weights)
     recall = metrics.recall(counts)
     return {
         MetricKey("sensitivity"): recall[:, positive],
         MetricKey("specificity"): recall[:, 1 - positive],
+        MetricKey("decided_balanced_accuracy"): recall.mean(axis=1),
+        MetricKey("decided_accuracy"): metrics.accuracy(counts),
         MetricKey("roc_auc"): values[MetricKey("roc_auc", positive)],
         MetricKey("average_precision"): values[MetricKey("average_precision", positive)],
     }

@@ -21,7 +21,7 @@ NEEDS_OTHERS = ("roc_auc", "specificity")
 def undefined_because(key: MetricKey, sample: Sample, task: Task) -> str:
     """Why a figure has no value on this sample."""
     present = [name for name, has in zip(task.classes, sample.present, strict=True) if has]
-    place = _class_of(key, task)
+    place = class_of(key, task)
     if place is not None and not sample.present[place] and key.metric != "specificity":
         return f"undefined: no image of class {task.classes[place]} here"
     if len(present) == 1:
@@ -34,7 +34,7 @@ def caveats(key: MetricKey, sample: Sample, task: Task) -> list[str]:
     found = []
     place = key.class_index
     if key.metric == "precision" and place is not None and place not in sample.predicted:
-        found.append(f"no image was called {task.classes[place]}: counts as 0")
+        found.append(f"no image was predicted as {task.classes[place]}: counts as 0")
     if key.metric.startswith(NEEDS_EVERY_CLASS) and not sample.present.all():
         absent = [c for c, has in zip(task.classes, sample.present, strict=True) if not has]
         found.append(f"mean over the classes that have images here; without {', '.join(absent)}")
@@ -52,7 +52,7 @@ def no_interval_because(key: MetricKey, sample: Sample, task: Task) -> str | Non
     """Why resampling patients says nothing about a figure, or None where it does."""
     if len(sample.patients) == 1:
         return "one patient: no interval"
-    place = _class_of(key, task)
+    place = class_of(key, task)
     if place is None:
         return None
     if key.metric != "specificity" and sample.class_patients[place] == 1:
@@ -66,7 +66,7 @@ def about_interval(interval: Interval, value: float) -> list[str]:
     """What a reader must know of the interval from resamples around ``value``."""
     found = []
     if interval.defined < 1:
-        share = f"{1 - interval.defined:.1%} of resamples"
+        share = f"{_share(1 - interval.defined)} of resamples"
         if interval.low is None:
             found.append(f"undefined in {share} (a class is absent there): no interval")
         else:
@@ -76,7 +76,7 @@ def about_interval(interval: Interval, value: float) -> list[str]:
     if interval.low == interval.high:
         found.append("every resample gives the same value: the interval shows no uncertainty")
     if not interval.low <= value <= interval.high:
-        found.append("resampling biases this metric, so that its value lies off its interval")
+        found.append("resampling biases this metric, so that its value lies outside its interval")
     return found
 
 
@@ -104,7 +104,7 @@ def on_patients(predictions: Predictions, sample: Sample, *, known: bool) -> lis
     if len(sample.patients) < FEW_PATIENTS:
         found.append(
             f"With {len(sample.patients)} patients, percentile intervals are somewhat too narrow: "
-            "read them as the least uncertainty there is."
+            "the true uncertainty is larger than they show."
         )
     return found
 
@@ -117,7 +117,12 @@ def on_left_out(names: tuple[str, ...]) -> str:
     )
 
 
-def _class_of(key: MetricKey, task: Task) -> int | None:
+def _share(share: float) -> str:
+    """A share above 0 in per cent, never rounded to none."""
+    return f"{share:.1%}" if share >= 0.0005 else "fewer than 0.1%"
+
+
+def class_of(key: MetricKey, task: Task) -> int | None:
     """The class whose images a figure is about, or None where it is about all."""
     if key.class_index is not None:
         return key.class_index

@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.manifest import COLUMNS, Manifest
-from eosin.explanation.explain import ExplainOptions, explain
-from eosin.explanation.heatmap import Explanation
+from eosin.explanation.heatmap import Explanation, require_method
+from eosin.explanation.mapping import open_to_explain
+from eosin.explanation.rows import ExplainOptions, explain_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,11 +24,10 @@ def explain_examples(
     wanted: Sequence[tuple[Path, str]],
     options: ExplainOptions | None = None,
 ) -> dict[tuple[Path, str], Explanation]:
-    """Explain some images of a predictions table, each for a class.
+    """Explain some images of a predictions table, each for a class; networks are opened once.
 
-    Of a Run with many networks one answers for an image: the first that neither trained nor
-    validated on its patient. Out-of-fold predictions are so explained by the network that made
-    them.
+    As ``explain`` has it, an out-of-fold prediction is explained by the network that made it, and
+    of many networks that answer the maps are merged.
 
     Args:
         run: the Run that scored them.
@@ -43,31 +43,25 @@ def explain_examples(
         ConfigError: the stain step goes by patient, and patients are not known.
     """
     options = options or ExplainOptions()
-    patients = dict(zip(predictions.frame["path"], predictions.frame["patient"], strict=True))
-    networks = run.leaves()
-    groups: dict[tuple[int, str], set[str]] = {}
-    for path, target in dict.fromkeys(wanted):
-        speaker = _first_stranger(networks, patients[str(path)])
-        groups.setdefault((speaker, target), set()).add(str(path))
+    method = require_method(options.method)
+    networks, _ = open_to_explain([run], method, device=options.device, engine=options.engine)
+    own = predictions.provenance.split == "out-of-fold"
     found: dict[tuple[Path, str], Explanation] = {}
-    for (speaker, target), paths in groups.items():
-        rows = _manifest(predictions, paths)
-        for item in explain([networks[speaker]], rows, replace(options, target=target)):
+    for target in dict.fromkeys(target for _, target in wanted):
+        rows = _manifest(predictions, {str(path) for path, name in wanted if name == target})
+        patients, folds = rows.frame["patient"], rows.frame["fold"] if own else [""] * len(rows)
+        met = [patients.isin(network.run.record.seen_patients).tolist() for network in networks]
+        asked = replace(options, target=target)
+        for item in explain_rows([run], networks, rows, asked, met=met, folds=list(folds)):
             if isinstance(item, Explanation):
                 found[item.path, target] = item
     return found
 
 
-def _first_stranger(networks: Sequence[Run], patient: str) -> int:
-    """The place of the first network that never met ``patient``, or else of the first."""
-    strangers = (n for n, run in enumerate(networks) if patient not in run.record.seen_patients)
-    return next(strangers, 0)
-
-
 def _manifest(predictions: Predictions, paths: set[str]) -> Manifest:
     """The rows of some images, of no split, so that all of them are explained."""
     chosen = predictions.frame[predictions.frame["path"].isin(paths)]
-    frame = chosen.reindex(columns=list(COLUMNS), fill_value="").assign(split="", fold="")
+    frame = chosen.reindex(columns=list(COLUMNS), fill_value="").assign(split="")
     provenance = predictions.provenance
     return Manifest(
         frame.reset_index(drop=True), predictions.task, provenance.dataset, provenance.protocol

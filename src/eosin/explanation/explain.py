@@ -1,112 +1,46 @@
-"""From Runs and images to explanations, one image after the other."""
+"""From Runs and images to explanations: what is asked is checked, and networks are opened."""
 
 from __future__ import annotations
 
-from contextlib import closing
-from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import chain
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from eosin.artefacts.manifest import Manifest
 from eosin.errors import ConfigError, DataError
-from eosin.evaluation.calibration import apply_temperature
-from eosin.explanation.heatmap import Explanation, Heatmap, on_image_grid, require_method
-from eosin.explanation.mapping import draw, open_to_explain
-from eosin.explanation.merge import merge_heatmaps
-from eosin.inference.images import external_images, patients_of, select_split
-from eosin.inference.votes import soft_vote
-from eosin.machine import reading_threads
-from eosin.pixels.preprocessing import prepare
-from eosin.pixels.read_ahead import read_ahead
-from eosin.pixels.reading import SkippedFile, read_image
-from eosin.pixels.stain_sources import patient_sources
+from eosin.explanation.heatmap import require_method
+from eosin.explanation.mapping import open_to_explain
+from eosin.explanation.rows import PREDICTED, TRUE, explain_rows, require_labels
+from eosin.explanation.rows import ExplainOptions as ExplainOptions
+from eosin.inference.images import (
+    ImagesLike,
+    as_source,
+    external_images,
+    patients_of,
+    select_split,
+)
+from eosin.pixels.reading import SkippedFile
+from eosin.progress import SILENT, Progress, shown, working
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from eosin.arrays import FloatMap, Floats, Ints
-    from eosin.artefacts.preprocessing import Preprocessing
-    from eosin.explanation.heatmap import Method
-    from eosin.explanation.scoring import ScoreOptions
-    from eosin.networks.engine import Maps
-    from eosin.networks.run import Network, Run
-    from eosin.pixels.reading import UInt8Image
-    from eosin.pixels.stain_normalizer import Source
-    from eosin.pixels.stain_sources import Sources
+    from eosin.explanation.heatmap import Explanation
+    from eosin.networks.run import Run
     from eosin.tasks import Task
-
-PREDICTED, TRUE = "predicted", "true"
-
-
-@dataclass(frozen=True, slots=True)
-class ExplainOptions:
-    """What to explain and how.
-
-    Attributes:
-        method: one of ``heatmap.METHODS``.
-        target: ``"predicted"`` (by the mean probability of all networks), ``"true"`` (the label),
-            or the name of a class.
-        merge: merge the maps of several Runs; the members of one Run always are.
-        score: check how faithful each network's map is, and how; None for not at all.
-        split: of a manifest; None for the test split, or every row of one without splits.
-        device: auto, cpu or cuda.
-        engine: auto, torch, onnxruntime or openvino; exported Runs know no torch.
-        batch_size: images a forward pass; that many are in memory twice.
-        workers: reading threads; None for one a core.
-    """
-
-    method: str = "gradcam"
-    target: str = PREDICTED
-    merge: bool = False
-    score: ScoreOptions | None = None
-    split: str | None = None
-    device: str = "auto"
-    engine: str = "auto"
-    batch_size: int = 16
-    workers: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What is to be explained.
-
-    Attributes:
-        images: their rows.
-        method: how maps are made.
-        met: for each network, for each row, whether it was trained on the patient.
-        sources: for each preprocessing, the stain of each row's patient where it asks for it.
-        options: how.
-    """
-
-    images: Manifest
-    method: Method
-    met: Sequence[Sequence[bool | None]]
-    sources: Mapping[Preprocessing, Sources | None]
-    options: ExplainOptions
-
-    def source(self, spec: Preprocessing, row: int) -> Source | None:
-        """The stain of a row's patient, where the preprocessing goes by patient."""
-        known = self.sources[spec]
-        return known[row] if known else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    """An image that could be read, and its row among those asked for."""
-
-    row: int
-    image: UInt8Image
 
 
 def explain(
     runs: Sequence[Run],
-    images: Manifest | Sequence[Path],
+    images: ImagesLike,
     options: ExplainOptions | None = None,
+    *,
+    progress: Progress | bool = SILENT,
 ) -> Iterator[Explanation | SkippedFile]:
     """Explain images with one Run or several; a Run made of members answers with all of them.
+
+    Of a Run of folds, the networks that did not see an image answer for it: its predictions came
+    from them. All of them answer for a new patient, and where all have met the patient.
 
     Images are read, explained and handed over a batch at a time, so memory stays flat however many
     there are. Images of patients that a network was trained on are explained as well, to inspect
@@ -117,6 +51,7 @@ def explain(
         runs: finished Runs of the same classes.
         images: a manifest, of which one split is taken, or image files and folders.
         options: what and how.
+        progress: told of each image.
 
     Returns:
         An iterator: the folders of Runs that were left out and what is no image, then for each
@@ -128,7 +63,7 @@ def explain(
         DataError: no image at all, or Runs or manifest of different classes.
         ModelError: weights that are missing or changed, or no network has a usable feature map.
     """
-    options = options or ExplainOptions()
+    options, images = options or ExplainOptions(), as_source(images)
     method = require_method(options.method)
     if not runs:
         raise ConfigError("give at least one Run to explain with")
@@ -136,139 +71,28 @@ def explain(
     chosen, strange = _choose(runs[0], images, options.split)
     _require_target(options.target, task, chosen)
     networks, refused = open_to_explain(runs, method, device=options.device, engine=options.engine)
-    several = options.merge or any(run.open_members() for run in runs)
     met = [_met(network.run, images, chosen) for network in networks]
-    asked = _Asked(chosen, method, met, _sources(networks, chosen, options.workers), options)
-    merging = several and len(networks) > 1
-    explanations = chain(refused, strange, _stream(networks, asked, merging=merging))
-    if options.score is None:
-        return explanations
-    from eosin.explanation.judging import judged
-
-    return judged(networks, explanations, method, options.score)
+    folds = _folds(runs, images, chosen)
+    done = explain_rows(runs, networks, chosen, options, met=met, folds=folds)
+    total = len(chosen) + len(strange) + len(refused)
+    return _counted(chain(refused, strange, done), shown(progress), total=total)
 
 
-def _stream(
-    networks: Sequence[Network], asked: _Asked, *, merging: bool
+def _counted(
+    found: Iterator[Explanation | SkippedFile], progress: Progress, *, total: int
 ) -> Iterator[Explanation | SkippedFile]:
-    options = asked.options
-    for batch in _read_ahead(asked.images.paths, options.batch_size, options.workers):
-        loaded = [item for item in batch if isinstance(item, _Loaded)]
-        explained = _explain_batch(networks, loaded, asked)
-        for item in batch:
-            done = item if isinstance(item, SkippedFile) else next(explained)
-            yield _merged(done) if merging and isinstance(done, Explanation) else done
+    with working(progress, "explaining", total=total):
+        for item in found:
+            progress.advance(errors=isinstance(item, SkippedFile))
+            yield item
 
 
-def _explain_batch(
-    networks: Sequence[Network], loaded: Sequence[_Loaded], asked: _Asked
-) -> Iterator[Explanation | SkippedFile]:
-    """The explanations of some images; maps are brought to full size one image at a time."""
-    answers = _answers(networks, loaded, asked)
-    labels = [str(asked.images.frame["label"].iloc[item.row]) for item in loaded]
-    chances = [
-        apply_temperature(answer.logits, network.run.record.temperature)
-        for network, answer in zip(networks, answers, strict=True)
-    ]
-    classes = asked.images.task.classes
-    targets = _targets(asked.options.target, soft_vote(np.stack(chances)), labels, classes)
-    maps = [draw(answer, targets, method=asked.method) for answer in answers]
-    stride = max(answer.stride for answer in answers)
-    for place, item in enumerate(loaded):
-        path = asked.images.paths[item.row]
-        if min(item.image.shape[:2]) < stride:
-            yield _too_small(path, item.image, stride)
-            continue
-        members = tuple(
-            Heatmap(
-                method=asked.method,
-                model=network.name,
-                backbone=network.run.record.backbone,
-                family=network.engine.family,
-                target=classes[targets[place]],
-                probabilities=dict(zip(classes, said[place].tolist(), strict=True)),
-                values=_full_size(network, raw[place], item.image),
-                raw=raw[place],
-                seen=met[item.row],
-                source=asked.source(network.preprocessing, item.row),
-            )
-            for network, said, raw, met in zip(networks, chances, maps, asked.met, strict=True)
-        )
-        yield Explanation(
-            path,
-            item.image,
-            labels[place],
-            members[0].target,
-            members,
-            patient=str(asked.images.frame["patient"].iloc[item.row]),
-        )
-
-
-def _answers(networks: Sequence[Network], loaded: Sequence[_Loaded], asked: _Asked) -> list[Maps]:
-    """Each network's answer; images are prepared once for all that want them alike."""
-    prepared = {
-        spec: np.stack(
-            [prepare(item.image, spec, source=asked.source(spec, item.row)) for item in loaded]
-        )
-        for spec in asked.sources
-    }
-    return [network.maps(prepared[network.preprocessing]) for network in networks]
-
-
-def _sources(
-    networks: Sequence[Network], images: Manifest, workers: int | None
-) -> dict[Preprocessing, Sources | None]:
-    specs = dict.fromkeys(network.preprocessing for network in networks)
-    patients = images.known_patients
-    return {spec: patient_sources(images.paths, patients, spec, workers=workers) for spec in specs}
-
-
-def _full_size(network: Network, raw: FloatMap, image: UInt8Image) -> FloatMap:
-    return on_image_grid(raw, (image.shape[0], image.shape[1]), fit=network.preprocessing.fit)
-
-
-def _merged(explanation: Explanation) -> Explanation:
-    merged, disagreement = merge_heatmaps(explanation.members)
-    return replace(explanation, merged=merged, disagreement=disagreement)
-
-
-def _targets(
-    target: str,
-    probabilities: Floats,
-    labels: Sequence[str],
-    classes: tuple[str, ...],
-) -> Ints:
-    """The class index to explain, for each image (N,)."""
-    if target == PREDICTED:
-        return np.asarray(probabilities.argmax(axis=1), np.int64)
-    names = labels if target == TRUE else [target] * len(labels)
-    return np.array([classes.index(name) for name in names], np.int64)
-
-
-def _read_ahead(
-    paths: Sequence[Path], batch_size: int, workers: int | None
-) -> Iterator[list[_Loaded | SkippedFile]]:
-    """Whole images in order, the next batch read while this one is used."""
-    with closing(
-        read_ahead(_load, enumerate(paths), workers=reading_threads(workers), ahead=batch_size)
-    ) as coming:
-        while batch := list(islice(coming, batch_size)):
-            yield batch
-
-
-def _load(item: tuple[int, Path]) -> _Loaded | SkippedFile:
-    row, path = item
-    try:
-        return _Loaded(row, read_image(path))
-    except DataError as error:
-        return SkippedFile.from_error(path, error)
-
-
-def _too_small(path: Path, image: UInt8Image, stride: int) -> SkippedFile:
-    height, width = image.shape[:2]
-    return SkippedFile(
-        path, f"is {width} x {height}, smaller than the network's stride of {stride} pixels"
+def _folds(runs: Sequence[Run], images: Manifest | Sequence[Path], chosen: Manifest) -> list[str]:
+    """The fold of each row, where ``images`` are the manifest that divided the Runs' training."""
+    own = isinstance(images, Manifest) and all(
+        images.fingerprint == run.record.fingerprint for run in runs
     )
+    return chosen.frame["fold"].tolist() if own else [""] * len(chosen)
 
 
 def _shared_task(runs: Sequence[Run]) -> Task:
@@ -293,12 +117,7 @@ def _choose(
 def _require_target(target: str, task: Task, images: Manifest) -> None:
     """ConfigError where the class to explain does not exist or is not known."""
     if target == TRUE:
-        unknown = images.frame["path"][images.frame["label"] == ""]
-        if len(unknown):
-            raise ConfigError(
-                f"target 'true' needs labels, and {unknown.iloc[0]} has none; give a manifest "
-                "with labels, or the name of a class"
-            )
+        require_labels("target 'true'", images.frame)
     elif target != PREDICTED and target not in task.classes:
         raise ConfigError(
             f"target {target!r} is not a class; want 'predicted', 'true' or one of "

@@ -118,7 +118,7 @@ def _no_better_than_blind(result: PerturbationResult, thresholds: Thresholds) ->
     if result.random_as_good > thresholds.as_good:
         total = len(result.random_gaps)
         lucky = round(result.random_as_good * total)
-        said = f"no better than {lucky} of {total} random maps ({_figures(result)})"
+        said = f"{lucky} of {total} random maps did as well or better ({_figures(result)})"
         return Finding.RANDOM, said
     if gap <= result.centre.gap:
         return (

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    import pandas as pd
+    from matplotlib.axes import Axes
+
     from eosin.arrays import FloatMap
     from eosin.artefacts.preprocessing import Fit
     from eosin.explanation.faithfulness_table import FaithfulnessRow
@@ -83,6 +86,17 @@ class Heatmap:
         """The network's most probable class."""
         return max(self.probabilities, key=lambda name: self.probabilities[name])
 
+    @property
+    def why_empty(self) -> str:
+        """Why there is nothing on the map; empty where there is something."""
+        if self.values.any():
+            return ""
+        method = METHOD_NAMES.get(self.method, self.method)
+        return (
+            f"Empty map: {method} shows only what raises the score of {self.target}, and no place "
+            "of this image does. Explain another class to see what speaks against it."
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
@@ -90,7 +104,7 @@ class Explanation:
 
     Attributes:
         path: of the image.
-        image: its RGB bytes (H, W, 3).
+        image: its RGB bytes (H, W, 3), at most 3.2 megapixels: a larger one is reduced.
         label: its true class; empty where unknown.
         target: the class explained.
         members: one map a network.
@@ -109,6 +123,59 @@ class Explanation:
     disagreement: FloatMap | None = None
     scores: tuple[FaithfulnessRow, ...] = ()
     patient: str = ""
+
+    def __str__(self) -> str:
+        maps = self.members[0].method if len(self.members) == 1 else f"{len(self.members)} maps"
+        return f"{self.path.name}: what speaks for {self.target} ({maps})"
+
+    def _repr_html_(self) -> str:
+        from eosin.artefacts.looks import as_html, as_picture
+
+        return as_html(self, self.frame()) + as_picture(self.plot)
+
+    def frame(self) -> pd.DataFrame:
+        """A row a network: what it says of the image, and how faithful its map is where asked."""
+        import pandas as pd
+
+        judged = {row.model: row for row in self.scores}
+        return pd.DataFrame(
+            {
+                "model": each.model,
+                "backbone": each.backbone,
+                "method": each.method,
+                "target": each.target,
+                "probability": each.probability,
+                "predicted": each.predicted,
+                "seen": each.seen,
+                "faithful": judged[each.model].faithful if each.model in judged else None,
+            }
+            for each in self.members
+        )
+
+    def plot(self, ax: Axes | None = None, *, model: str | None = None) -> Axes:
+        """The map over its image: of ``model``, else the merged one, else the first network's."""
+        from eosin.artefacts.looks import draw_map
+
+        maps = {each.model: each for each in self.members}
+        if model is not None and model not in maps:
+            raise ConfigError(f"model {model!r} has no map here; want one of {list(maps)}")
+        drawn = maps[model] if model is not None else self.merged or self.members[0]
+        title = f"{self.path.name}: {drawn.target}, p = {drawn.probability:.2f}, {drawn.model}"
+        return draw_map(self.image, drawn.values, ax, title=title)
+
+    @property
+    def shown(self) -> tuple[Heatmap, ...]:
+        """The map that stands for the image: the merged one, or those of all networks."""
+        return self.members if self.merged is None else (self.merged,)
+
+    @property
+    def probabilities(self) -> dict[str, float]:
+        """The mean of what the networks give each class."""
+        names = self.members[0].probabilities
+        return {
+            name: float(np.mean([member.probabilities[name] for member in self.members]))
+            for name in names
+        }
 
     @property
     def seen(self) -> bool | None:

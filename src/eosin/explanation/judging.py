@@ -16,7 +16,7 @@ from eosin.networks.cam import respond
 from eosin.pixels.preprocessing import prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from eosin.arrays import FloatMap
     from eosin.artefacts.preprocessing import Preprocessing
@@ -34,19 +34,22 @@ def judged(
     method: Method,
     options: ScoreOptions,
 ) -> Iterator[Explanation | SkippedFile]:
-    """Pass explanations on with the scores of their members, as many as there are ``networks``.
+    """Pass explanations on with the scores of their members, each by its network's judge.
 
     Raises:
         ConfigError: at once, where a network is a graph.
     """
-    judges = [_Judge(network, method, options) for network in networks]
+    judges = {network.name: _Judge(network, method, options) for network in networks}
     return (_scored(item, judges) for item in explanations)
 
 
-def _scored(item: Explanation | SkippedFile, judges: Sequence[_Judge]) -> Explanation | SkippedFile:
+def _scored(
+    item: Explanation | SkippedFile, judges: Mapping[str, _Judge]
+) -> Explanation | SkippedFile:
     if not isinstance(item, Explanation):
         return item
-    return replace(item, scores=tuple(judge.score(item, n) for n, judge in enumerate(judges)))
+    scores = (judges[member.model].score(item, n) for n, member in enumerate(item.members))
+    return replace(item, scores=tuple(scores))
 
 
 class _Judge:

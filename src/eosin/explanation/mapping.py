@@ -1,16 +1,17 @@
-"""Networks opened to be explained, and the maps that they are explained by."""
+"""Networks opened to be explained, which of them answer for an image, and their maps."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from eosin.artefacts.run import FoldsRun
 from eosin.errors import ConfigError, NoMapError
 from eosin.networks.run import open_networks
 from eosin.networks.torch_engine import TorchEngine, TorchMaps
 from eosin.pixels.reading import SkippedFile
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from eosin.arrays import FloatMap, Ints
     from eosin.explanation.heatmap import Method
@@ -46,6 +47,52 @@ def open_to_explain(
     if not usable:
         raise NoMapError(f"{refused[0].path}: {refused[0].reason}")
     return usable, refused
+
+
+def who_answers(
+    runs: Sequence[Run],
+    networks: Sequence[Network],
+    met: Sequence[Sequence[bool | None]],
+    folds: Sequence[str],
+) -> list[tuple[int, ...]]:
+    """For each image the places of the networks that answer for it.
+
+    Every member of an ensemble does, and of a Run of folds those that held the image out; where
+    the fold is not known, those that never met the patient; where there is none, all.
+
+    Args:
+        runs: of any kind.
+        networks: those in them that have maps.
+        met: for each network, for each image, whether it was trained on the patient.
+        folds: of each image, the fold of the Runs' own training; empty where it is not known.
+    """
+    places = {network.run.sha256: n for n, network in enumerate(networks)}
+    known: dict[tuple[str, tuple[bool, ...]], tuple[int, ...]] = {}
+    found = []
+    for fold, *seen in zip(folds, *met, strict=True):
+        key = (fold, tuple(answer is True for answer in seen))
+        if key not in known:
+            leaves = {leaf.sha256 for run in runs for leaf in _answering(run, *key, places)}
+            usable = tuple(sorted(places[leaf] for leaf in leaves if leaf in places))
+            known[key] = usable or tuple(places.values())
+        found.append(known[key])
+    return found
+
+
+def _answering(run: Run, fold: str, met: tuple[bool, ...], places: Mapping[str, int]) -> list[Run]:
+    """The Runs in ``run`` with a network of their own that answer for an image of that fold."""
+    inside = run.open_members()
+    if not inside:
+        return [run]
+    if isinstance(run.record, FoldsRun):
+        held = [each for each in inside if fold and str(each.record.fold) == fold]
+        new = [each for each in inside if not any(_met(each, met, places))]
+        inside = tuple(held or new or inside)
+    return [leaf for each in inside for leaf in _answering(each, fold, met, places)]
+
+
+def _met(run: Run, met: tuple[bool, ...], places: Mapping[str, int]) -> list[bool]:
+    return [met[places[leaf.sha256]] for leaf in run.leaves() if leaf.sha256 in places]
 
 
 def draw(maps: Maps, targets: Ints, *, method: Method) -> FloatMap:

@@ -21,6 +21,7 @@ from eosin.errors import ConfigError, DataError
 from eosin.pixels.foreign import foreign_pixels
 from eosin.pixels.optical_density import LIGHT, TISSUE_DENSITY, as_bytes, optical_density
 from eosin.pixels.reading import UInt8Image
+from eosin.settings import checked_options
 
 Fill = Literal["tissue", "blur"]
 Chance: TypeAlias = Callable[[Sequence[UInt8Image]], Floats]
@@ -28,6 +29,7 @@ Chance: TypeAlias = Callable[[Sequence[UInt8Image]], Floats]
 _BLUR: Final = 0.1  # standard deviation, of the shorter side: no nucleus survives
 
 
+@checked_options
 @dataclass(frozen=True, slots=True)
 class PerturbationOptions:
     """How finely tissue is removed.

@@ -33,6 +33,7 @@ from eosin.explanation.randomisation import (
 from eosin.networks.torch_engine import TorchEngine
 from eosin.pixels.preprocessing import normalise, resize, view
 from eosin.pixels.reading import UInt8Image, read_image
+from eosin.settings import checked_options
 
 if TYPE_CHECKING:
     from eosin.networks.classifier import Classifier
@@ -55,6 +56,7 @@ Remap: TypeAlias = Callable[
 ]
 
 
+@checked_options
 @dataclass(frozen=True, slots=True)
 class ScoreOptions:
     """What to check, and how thoroughly.

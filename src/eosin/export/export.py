@@ -6,6 +6,7 @@ import re
 import shutil
 from dataclasses import dataclass, field
 from os.path import normpath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.codec import with_changes
@@ -19,24 +20,27 @@ from eosin.export.int8_gate import try_int8
 from eosin.export.int8_images import choose_int8_images
 from eosin.export.quantise import require_quantiser
 from eosin.files import sha256_of
+from eosin.inference.images import as_source
 from eosin.locks import one_writer
 from eosin.networks.engine import require_torch
 from eosin.networks.graphs import GraphEngine, choose_runtime, open_session
 from eosin.networks.run import HISTORY_NAME, WEIGHTS_NAME, read_run, take_in, write_run
-from eosin.progress import SILENT, Progress
+from eosin.progress import SILENT, Progress, shown
+from eosin.settings import checked_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from eosin.artefacts.graph import Parity
     from eosin.artefacts.int8 import Int8Trial
     from eosin.artefacts.manifest import Manifest
     from eosin.export.check_images import CheckImages
     from eosin.export.graph_module import GraphModule
+    from eosin.files import StrPath
     from eosin.networks.run import Run
 
 
+@checked_options
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
     """How to export.
@@ -51,13 +55,17 @@ class ExportOptions:
     """
 
     format: GraphFormat = "onnx"
-    check: Manifest | Sequence[Path] | None = None
+    check: Manifest | StrPath | Sequence[StrPath] | None = None
     overwrite: bool = False
     int8: Manifest | None = None
 
 
 def export_run(
-    run: Run, folder: Path, options: ExportOptions | None = None, *, progress: Progress = SILENT
+    run: Run,
+    folder: StrPath,
+    options: ExportOptions | None = None,
+    *,
+    progress: Progress | bool = SILENT,
 ) -> Run:
     """Write a Run whose networks are graphs, for engines that need no PyTorch.
 
@@ -82,7 +90,7 @@ def export_run(
         ModelError: weights are missing or changed, the backbone has no graph, the graph is not
             what PyTorch computes.
     """
-    options = options or ExportOptions()
+    options, folder = options or ExportOptions(), Path(folder)
     if options.format not in GRAPH_NAMES:
         raise ConfigError(f"format {options.format!r} is unknown; want one of {list(GRAPH_NAMES)}")
     require_output_folder(folder, {}, inputs=[run.folder], whole=True, run=True)
@@ -92,9 +100,10 @@ def export_run(
         if options.int8 is not None:
             require_quantiser(options.format)
             _require_judgeable(run, options.int8)
-        images = choose_images(run, options.check)
+        check = None if options.check is None else as_source(options.check)
+        images = choose_images(run, check)
         with drafting(folder) as draft:
-            _Exporter(options.format, images, progress, options.int8).export(run, draft)
+            _Exporter(options.format, images, shown(progress), options.int8).export(run, draft)
         return read_run(folder)
 
 

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from eosin.artefacts.manifest import COLUMNS, Manifest
+from eosin.data.identity import Identity
 from eosin.data.splits import hold_out
 from eosin.errors import DataError
-from eosin.files import valid_text
-from eosin.inference.seen import identity_of
+from eosin.files import StrPath, as_paths, valid_text
 from eosin.pixels.image_files import find_image_files
 from eosin.protocol import Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from eosin.networks.run import Run
     from eosin.pixels.reading import SkippedFile
+
+
+# What the public names score or explain: a manifest, or image files and folders.
+ImagesLike: TypeAlias = Manifest | StrPath | Sequence[StrPath]
+
+
+def as_source(images: ImagesLike) -> Manifest | list[Path]:
+    """A manifest as it is; image files and folders as paths."""
+    return images if isinstance(images, Manifest) else as_paths(images)
 
 
 def select_split(run: Run, manifest: Manifest, split: str | None) -> tuple[Manifest, str, bool]:
@@ -84,7 +93,7 @@ def external_images(run: Run, places: Sequence[Path]) -> tuple[Manifest, tuple[S
 
 def patients_of(run: Run, files: Sequence[Path]) -> list[str | None]:
     """Whom each file shows, by its name and the Run's dataset; None where the name does not say."""
-    identity = identity_of(run)
+    identity = Identity.of(run.record)
     return [identity.patient_of(file) for file in files]
 
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from eosin.artefacts.manifest import Manifest
 from eosin.artefacts.predictions import Predictions, Provenance, make_predictions, unscored_note
 from eosin.errors import DataError
-from eosin.inference.images import external_images, select_split
+from eosin.inference.images import ImagesLike, as_source, external_images, select_split
 from eosin.inference.members import open_scorer
 from eosin.inference.readings import gathered
 from eosin.inference.scoring import PredictOptions, score_batches, with_notes
 from eosin.inference.seen import require_unseen, seen_note, sibling_note
-from eosin.progress import SILENT, Progress, working
+from eosin.progress import SILENT, Progress, shown, working
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -43,10 +43,10 @@ class Chosen:
 
 def predict(
     run: Run,
-    images: Manifest | Sequence[Path],
+    images: ImagesLike,
     options: PredictOptions | None = None,
     *,
-    progress: Progress = SILENT,
+    progress: Progress | bool = SILENT,
     read: Callable[[Manifest], Readings] | None = None,
 ) -> Scored:
     """Score images with a Run: folds answer with their mean, an ensemble with its vote.
@@ -66,8 +66,8 @@ def predict(
             does not suit the Run.
         ModelError: the Run's weights are missing or changed.
     """
-    options = options or PredictOptions()
-    chosen = choose(run, images, options)
+    options, progress = options or PredictOptions(), shown(progress)
+    chosen = choose(run, as_source(images), options)
     if read is not None:
         scorer, paths = open_scorer(run), chosen.images.paths
         return make_scored(run, chosen, options, with_notes(scorer, paths, read(chosen.images)))

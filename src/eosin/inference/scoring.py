@@ -13,6 +13,7 @@ from eosin.inference.readings import BatchReadings
 from eosin.machine import reading_threads
 from eosin.pixels.batches import View, read_views
 from eosin.pixels.stain_sources import patient_sources
+from eosin.settings import checked_options
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from eosin.networks.run import Run
 
 
+@checked_options
 @dataclass(frozen=True, slots=True)
 class PredictOptions:
     """How to score."""

@@ -12,17 +12,6 @@ if TYPE_CHECKING:
     from eosin.networks.run import Run
 
 
-def identity_of(run: Run) -> Identity:
-    """The patients that ``run`` was trained or validated on, and how they are known again."""
-    record = run.record
-    return Identity(
-        dataset="pseudo-patients" if record.protocol.pseudo else record.dataset,
-        pattern=record.patient_pattern,
-        patients_known=record.protocol.patients_known,
-        seen=record.seen_patients,
-    )
-
-
 def require_unseen(run: Run, images: Manifest, *, own_test_split: bool) -> None:
     """LeakageError, naming them, where ``run`` trained or validated on patients in ``images``.
 
@@ -64,7 +53,7 @@ def sibling_note(run: Run, images: Manifest) -> tuple[str, ...]:
             "The model was trained on pseudo-patients: whether it has met these patients cannot "
             "be told, and figures on them may not speak of new ones.",
         )
-    met = identity_of(run).siblings(images.patients)
+    met = Identity.of(run.record).siblings(images.patients)
     if not met:
         return ()
     count = int(images.frame["patient"].isin(met).sum())
@@ -84,6 +73,6 @@ def _met(run: Run, images: Manifest, *, other_units: bool) -> tuple[list[str], i
         other_units: whether to know patients again that ``images`` call otherwise, as where one
             side counts slides and the other accession numbers.
     """
-    identity = identity_of(run)
+    identity = Identity.of(run.record)
     met = sorted((identity.met if other_units else identity.seen.intersection)(images.patients))
     return met, int(images.frame["patient"].isin(met).sum())

@@ -10,9 +10,13 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from eosin.artefacts.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Fit, Preprocessing
 from eosin.errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 INCEPTION_HER2 = "inception_her2"
 _CUT = re.compile(r"(?P<whole>.+)@stride(?P<stride>\d+)", re.IGNORECASE)
@@ -73,6 +77,46 @@ class BackboneSpec:
         return Preprocessing(size=size or self.size, fit=fit, mean=mean, std=std)
 
 
+_OWN: dict[str, tuple[BackboneSpec, nn.Module]] = {}
+
+
+def register_backbone(
+    name: str,
+    module: nn.Module,
+    *,
+    size: int = 224,
+    mean: tuple[float, float, float] = IMAGENET_MEAN,
+    std: tuple[float, float, float] = IMAGENET_STD,
+) -> None:
+    """Make a torch module of your own a backbone of this name, for this process.
+
+    Each training starts from a copy of it as it is now, its weights included: say
+    ``weights="own"``. A Run keeps the name and the weights, not the design: register a module of
+    the same design before such a Run is used elsewhere.
+
+    Args:
+        name: what ``backbone`` is then called; an earlier module of this name is replaced.
+        module: images (N, 3, size, size) to features (N, C), or to a map (N, C, h, w), whose
+            average is the features and which heatmaps can be drawn of.
+        size: side of its input, in pixels.
+        mean: of each RGB channel in [0, 1] that it expects.
+        std: the same for the standard deviation.
+
+    Raises:
+        ConfigError: the name is one of timm's or of the study's.
+    """
+    import timm
+
+    if name.lower() in (*STUDY_BACKBONES, INCEPTION_HER2) or "@" in name or timm.is_model(name):
+        raise ConfigError(f"backbone {name!r}: the name is taken, or has an @; use another")
+    _OWN[name] = BackboneSpec(name, size, mean, std, family=type(module).__name__), module
+
+
+def own_module(name: str) -> nn.Module | None:
+    """The module that was registered under this name."""
+    return _OWN[name][1] if name in _OWN else None
+
+
 def resolve_backbone(name: str) -> BackboneSpec:
     """Look a backbone up by alias (``"efficientnetv2-b0"``), timm name or ``"inception_her2"``.
 
@@ -84,6 +128,8 @@ def resolve_backbone(name: str) -> BackboneSpec:
     Raises:
         ModelError: no such backbone; the message names the nearest ones.
     """
+    if name in _OWN:
+        return _OWN[name][0]
     cut = _CUT.fullmatch(name.strip())
     if cut is not None:
         whole = resolve_backbone(cut["whole"])
@@ -115,7 +161,8 @@ def _from_timm(name: str, *, asked: str) -> BackboneSpec:
     except RuntimeError as error:  # timm's word for an unknown tag after the dot
         raise ModelError(f"backbone {asked!r}: {error} Leave the tag out.") from error
     if not known:
-        raise ModelError(f"unknown backbone {asked!r}; {_nearest(asked)}")
+        own = "one of your own is registered first: eosin.register_backbone"
+        raise ModelError(f"unknown backbone {asked!r}; {_nearest(asked)}; {own}")
     architecture = name.partition(".")[0]
     native = (known.test_input_size or known.input_size)[-1]
     return BackboneSpec(

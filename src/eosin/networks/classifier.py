@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from copy import deepcopy
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from eosin.errors import ConfigError, EosinError, ModelError, NoMapError
-from eosin.networks.backbones import INCEPTION_HER2, BackboneSpec, resolve_backbone
+from eosin.networks.backbones import (
+    INCEPTION_HER2,
+    BackboneSpec,
+    own_module,
+    resolve_backbone,
+)
 from eosin.networks.inception import InceptionHer2, inception_head
 from eosin.networks.tensors import read_tensors, set_tensors, write_tensors
 
@@ -101,6 +107,42 @@ class Classifier(nn.Module):
         return logits
 
 
+class OwnBackbone(nn.Module):
+    """A module of the user's own, which answers as timm's do; its map or features as they come.
+
+    Raises:
+        ModelError: it cannot take images of its size, or answers with something else.
+    """
+
+    def __init__(self, module: nn.Module, spec: BackboneSpec) -> None:
+        super().__init__()
+        self.module = module.eval()
+        try:
+            with torch.no_grad():
+                found = self(torch.zeros(1, 3, spec.size, spec.size))
+            if found.ndim != 2:
+                raise ValueError(f"answers with shape {tuple(found.shape)}")
+        except Exception as error:  # each design its own
+            raise ModelError(
+                f"backbone {spec.name!r}: {error}; want images (N, 3, {spec.size}, {spec.size}) to "
+                "features (N, C) or a map (N, C, h, w)"
+            ) from error
+        self.num_features = int(found.shape[1])
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """What the module answers."""
+        found: Tensor = self.module(x)
+        return found
+
+    def forward_head(self, found: Tensor, *, pre_logits: bool = True) -> Tensor:  # noqa: ARG002
+        """Features (N, C): the average of a map over space."""
+        return found.mean(dim=(2, 3)) if found.ndim == 4 else found
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features (N, C)."""
+        return self.forward_head(self.forward_features(x))
+
+
 def _noise(x: Tensor) -> Tensor:
     """One image in the place of ``x``, the same in every call: a blank one could hide a fault."""
     noise = torch.randn((1, *x.shape[1:]), generator=torch.Generator().manual_seed(0))
@@ -109,6 +151,9 @@ def _noise(x: Tensor) -> Tensor:
 
 def _create(spec: BackboneSpec) -> nn.Module:
     """The network from timm without its classifier; ModelError where it cannot be cut as asked."""
+    own = own_module(spec.name)
+    if own is not None:
+        return OwnBackbone(deepcopy(own), spec)
     import timm
 
     network: nn.Module = timm.create_model(spec.timm_name, pretrained=False, num_classes=0)

@@ -25,9 +25,13 @@ from eosin.networks.engine import ENGINES, open_engine
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    import pandas as pd
+    from matplotlib.axes import Axes
+
     from eosin.arrays import Floats, Pixels
     from eosin.artefacts.graph import Graph
     from eosin.artefacts.preprocessing import Preprocessing
+    from eosin.files import StrPath
     from eosin.networks.engine import Engine, Maps
 
 
@@ -74,6 +78,48 @@ class Run:
         if self.graph:
             return self.graph.files
         return {WEIGHTS_NAME: self.record.weights_sha256 or ""} if self.record.owns_weights else {}
+
+    def __str__(self) -> str:
+        known = self.record
+        kind = known.kind.removeprefix("run/")
+        return f"Run {self.folder} ({kind}): {known.backbone}; {known.protocol.name}"
+
+    def _repr_html_(self) -> str:
+        from eosin.artefacts.looks import as_html
+
+        return as_html(self, self.frame())
+
+    def frame(self) -> pd.DataFrame:
+        """A row a network; ModelError where a member is missing or changed."""
+        import pandas as pd
+
+        own = ("backbone", "fold", "temperature", "threshold", "initial_weights")
+        return pd.DataFrame(
+            {
+                "model": name,
+                **{field: getattr(run.record, field) for field in own},
+                "size": run.record.preprocessing.size,
+                "train_patients": len(run.record.train_patients),
+                "val_patients": len(run.record.val_patients),
+            }
+            for name, run in self._named().items()
+        )
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """How each network learned: the loss on validation images over epochs, or of a frozen one
+        the inner log loss at each strength C. ModelError where neither was kept.
+        """
+        from eosin.artefacts.looks import draw_learning
+
+        kept = {
+            name: (run.folder / HISTORY_NAME, run.record.choices.get("inner_log_loss"))
+            for name, run in self._named().items()
+        }
+        return draw_learning(kept, ax, title=str(self))
+
+    def _named(self) -> dict[str, Run]:
+        leaves = self.leaves()
+        return dict(zip(_names([(self, leaf) for leaf in leaves]), leaves, strict=True))
 
     def networks(
         self, *, engine: str = "auto", device: str = "auto", threads: int | None = None
@@ -233,8 +279,9 @@ def _names(inside: Sequence[tuple[Run, Run]]) -> list[str]:
     return names
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: StrPath) -> Run:
     """Open a Run folder; ModelError naming the folder where it is not a finished Run."""
+    folder = Path(folder)
     path = folder / RECORD_NAME
     if not folder.is_dir():
         raise ModelError(f"{folder}: no such Run folder; make one with `eosin train`")

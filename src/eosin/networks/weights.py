@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from eosin.errors import ModelError, WeightsError
-from eosin.networks.backbones import INCEPTION_HER2
+from eosin.networks.backbones import INCEPTION_HER2, own_module
 from eosin.networks.engine import open_weights
 from eosin.networks.tensors import read_tensors, set_tensors
 
@@ -45,16 +45,24 @@ def initialise(classifier: Classifier, source: str) -> WeightsReport:
     Args:
         classifier: the network, as ``build_classifier`` made it.
         source: ``"none"`` leaves it random; ``"imagenet"`` takes ``<timm name>.safetensors`` from
-            the folder that EOSIN_WEIGHTS names, or else downloads through timm; anything else is
-            the path of a safetensors file in timm's key layout.
+            the folder that EOSIN_WEIGHTS names, or else downloads through timm; ``"own"`` keeps
+            what a registered module came with; anything else is the path of a safetensors file in
+            timm's key layout.
 
     Raises:
         ModelError: the source cannot be had, or does not fill the whole backbone. Random weights
             are never left standing in for it.
     """
+    name = classifier.spec.timm_name
+    if (source == "own") != (own_module(name) is not None):
+        raise ModelError(
+            f"weights = {source!r} of backbone {name!r}: 'own' belongs to a module of your own, "
+            "and nothing else does"
+        )
+    if source == "own":
+        return WeightsReport("weights that the module came with", loaded=0)
     if source == "none":
         return WeightsReport("random weights", loaded=0)
-    name = classifier.spec.timm_name
     if source == "imagenet" and name == INCEPTION_HER2:
         raise ModelError(f"{name!r} has no ImageNet weights; train it from scratch: --weights none")
     path = weights_file(classifier.spec, source)
@@ -108,7 +116,7 @@ def weights_file(spec: BackboneSpec, source: str) -> Path | None:
     Raises:
         ModelError: EOSIN_WEIGHTS names no folder.
     """
-    if source == "none":
+    if source in ("none", "own"):
         return None
     return _local_file(spec.timm_name) if source == "imagenet" else Path(source).expanduser()
 

@@ -12,7 +12,7 @@ from eosin.artefacts.preprocessing import Preprocessing
 from eosin.errors import DataError
 from eosin.pixels.preprocessing import normalise, view_with_note
 from eosin.pixels.read_ahead import read_ahead
-from eosin.pixels.reading import SkippedFile, read_image
+from eosin.pixels.reading import SkippedFile, image_in_turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -143,10 +143,10 @@ class _Draft:
         """Read a file into its row of every view; of each, the note, or why there is none."""
         path = self.paths[row]
         try:
-            image = read_image(path)
+            with image_in_turn(path) as image:
+                return [self._write(number, image, row) for number in range(len(self.views))]
         except DataError as error:
             return [SkippedFile.from_error(path, error)] * len(self.views)
-        return [self._write(number, image, row) for number in range(len(self.views))]
 
     def finish(self, said: Sequence[list[_Said]]) -> tuple[Batch, ...]:
         """The batch as each view has it, from what ``load`` said of each row."""

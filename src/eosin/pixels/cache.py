@@ -238,7 +238,8 @@ def _decoders() -> dict[str, str]:
     import numpy as np
     import PIL
 
+    from eosin.pixels.decoding import libvips_version
     from eosin.version import __version__
 
-    versions = {"eosin": __version__, "opencv": cv2.__version__}
+    versions = {"eosin": __version__, "opencv": cv2.__version__, "libvips": libvips_version()}
     return {**versions, "pillow": PIL.__version__, "numpy": np.__version__, "layout": _LAYOUT}

@@ -30,6 +30,7 @@ _RUN: Final = 32  # lines of black are no shorter than the image's shorter side 
 _REACH: Final = 100  # an edge has run into what is nearer than the shorter side over this
 _EDGE_VALUE: Final = 56  # what compression and scaling leave in black beside tissue
 _ASKEW: Final = 0.1  # of a side
+_ROWS: Final = 512  # looked at together
 
 
 def foreign_pixels(image: UInt8Image) -> Bools | None:
@@ -50,8 +51,12 @@ def foreign_pixels(image: UInt8Image) -> Bools | None:
     top = brightest(look)
     if not ((top < DARK_VALUE) | _like_ink(look)).any() or np.percentile(top, 99) < LIGHT / 2:
         return None
-    pixels = as_bytes(np.stack(cv2.split(image)))
-    foreign = _black(brightest(pixels)) | _ink(_like_ink(pixels))
+    top, inky = np.empty(image.shape[:2], np.uint8), np.empty(image.shape[:2], np.bool_)
+    for start in range(0, len(image), _ROWS):  # of a large image a whole plane takes much memory
+        rows = slice(start, start + _ROWS)
+        pixels = as_bytes(np.stack(cv2.split(image[rows])))
+        top[rows], inky[rows] = brightest(pixels), _like_ink(pixels)
+    foreign = _black(top) | _ink(inky)
     return foreign if foreign.any() else None
 
 

@@ -2,80 +2,52 @@
 
 from __future__ import annotations
 
-import io
 import os
 import stat
-import struct
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Self, TypeAlias
+from threading import Condition
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image
-from PIL.BmpImagePlugin import BmpImageFile
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
 
+from eosin.arrays import UInt8Image as UInt8Image
 from eosin.artefacts.tables import ERRORS, companion, write_csv
 from eosin.errors import DataError
 from eosin.files import disk_errors
-from eosin.pixels.completeness import (
-    IncompleteError,
-    png_chunks,
-    require_bmp_pixels,
-    require_jpeg_end,
-    require_png_end,
-    require_tiff_directory,
-    require_tiff_strips,
-)
+from eosin.pixels.completeness import IncompleteError, UnsupportedError
+from eosin.pixels.decoding import Encoded, format_of, open_encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from PIL.ImageFile import ImageFile
-
-UInt8Image: TypeAlias = npt.NDArray[np.uint8]
+    from collections.abc import Iterator, Sequence
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-_MAGIC = (
-    (b"\x89PNG\r\n\x1a\n", "PNG"),
-    (b"\xff\xd8\xff", "JPEG"),
-    (b"II*\x00", "TIFF"),
-    (b"MM\x00*", "TIFF"),
-    (b"II+\x00", "TIFF"),
-    (b"MM\x00+", "TIFF"),
-    (b"BM", "BMP"),
-)
-_ORIENTATION = 0x0112
-_BITS_PER_SAMPLE, _SAMPLE_FORMAT, _UNSIGNED = 258, 339, 1
 _COPY_AGAIN = "copy or download it again, or remove it"
-_DECODE_FAULTS = (
-    Image.DecompressionBombError,
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    OverflowError,
-    struct.error,
-)
 
 
 @dataclass(frozen=True, slots=True)
 class ReadLimits:
-    """What a file may cost; both are looked at before a pixel is decoded.
+    """What a file may cost; all are looked at before a pixel is decoded.
 
     Attributes:
         max_bytes: size of the file.
         max_pixels: width times height.
+        max_side: width, and height, pixels.
     """
 
     max_bytes: int = 256 * 2**20
-    max_pixels: int = 120_000_000
+    max_pixels: int = 40_000_000
+    max_side: int = 65_500
 
 
-DEFAULT_LIMITS = ReadLimits()
+_limits = ReadLimits()
+
+
+def limit_megapixels(most: float) -> None:
+    """Let this process read images of up to ``most`` million pixels, instead of 40 million."""
+    global _limits
+    _limits = ReadLimits(max_pixels=round(most * 1_000_000))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,46 +78,83 @@ def is_image_name(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
-def inspect_image(path: Path, *, limits: ReadLimits = DEFAULT_LIMITS) -> ImageFacts:
+def inspect_image(path: Path, *, limits: ReadLimits | None = None) -> ImageFacts:
     """Read the header only.
+
+    Args:
+        path: a file.
+        limits: what it may cost; None for those of this process.
 
     Raises:
         DataError: the file is missing, empty, no PNG, JPEG, TIFF or BMP, evidently truncated,
             or larger than ``limits``; names the file, the reason and the fix.
     """
-    size = _size(path, limits)
-    try:
-        with path.open("rb") as stream:
-            image = _open(path, stream, size, limits)
-            _require_whole(image, stream, size)
-            return ImageFacts(image.width, image.height, str(image.format), size)
-    except IncompleteError as fault:
-        raise DataError(f"{path}: {fault}; {_COPY_AGAIN}") from fault
-    except OSError as fault:
-        raise DataError(f"{path}: cannot be read ({fault}); {_COPY_AGAIN}") from fault
+    with _opened(path, limits or _limits) as (image, size):
+        image.require_sound_header()
+        return ImageFacts(image.width, image.height, image.format, size)
 
 
-def read_image(path: Path, *, limits: ReadLimits = DEFAULT_LIMITS) -> UInt8Image:
+def read_image(path: Path, *, limits: ReadLimits | None = None) -> UInt8Image:
     """An image as RGB bytes, shape (height, width, 3), contiguous, 0 to 255, upright.
 
     PNG, JPEG, TIFF (its first page) and BMP, told apart by content. 16-bit values are divided by
-    257 and rounded, grey and palettes become RGB, alpha is laid on white, CMYK is converted, and
-    the EXIF orientation is applied.
+    257 and rounded, grey and palettes become RGB, alpha is laid on white, CMYK is converted
+    without a colour profile, and the EXIF orientation is applied.
 
     Raises:
-        DataError: as ``inspect_image``, and where the pixels are damaged.
+        DataError: as ``inspect_image``, and where pixels are damaged, missing, or of a kind that
+            is not read.
     """
-    size = _size(path, limits)
-    try:
-        data = path.read_bytes()
-        stream = io.BytesIO(data)
-        image = _open(path, stream, size, limits)
-        _require_whole(image, stream, size)
-        return np.ascontiguousarray(_decode(path, image, data))
-    except IncompleteError as fault:
-        raise DataError(f"{path}: {fault}; {_COPY_AGAIN}") from fault
-    except _DECODE_FAULTS as fault:
-        raise DataError(f"{path}: cannot be decoded ({fault}); {_COPY_AGAIN}") from fault
+    with _opened(path, limits or _limits) as (image, _):
+        return image.decode()
+
+
+@contextmanager
+def image_in_turn(path: Path) -> Iterator[UInt8Image]:
+    """``read_image`` for threads: large images wait until others are let go of.
+
+    Whoever holds one must not ask for another.
+    """
+    with ExitStack() as room:
+        with _opened(path, _limits) as (image, _):
+            room.enter_context(_ROOM.held(image.width * image.height))
+            pixels = image.decode()
+        yield pixels
+
+
+def reduced(image: UInt8Image, *, most: int) -> UInt8Image:
+    """The image, averaged to about ``most`` pixels where it has more."""
+    import cv2
+
+    height, width = image.shape[:2]
+    scale = (most / (height * width)) ** 0.5
+    if scale >= 1:
+        return image
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+class _Room:
+    """How many pixels all threads together may hold decoded; one image always may be."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._held, self._changed = most, 0, Condition()
+
+    @contextmanager
+    def held(self, pixels: int) -> Iterator[None]:
+        """Wait for room for an image, and keep it."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._held or self._held + pixels <= self._most)
+            self._held += pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held -= pixels
+                self._changed.notify_all()
+
+
+_ROOM = _Room(40_000_000)
 
 
 def error_table_path(table: Path) -> Path:
@@ -188,152 +197,44 @@ def _size(path: Path, limits: ReadLimits) -> int:
     if size > limits.max_bytes:
         raise DataError(
             f"{path}: has {size:,} bytes, more than the limit of {limits.max_bytes:,}; "
-            "cut it into smaller images or raise max_bytes"
+            "cut it into smaller images"
         )
     return size
 
 
-def _open(path: Path, stream: BinaryIO, size: int, limits: ReadLimits) -> ImageFile:
-    """The image with its header read and no pixel decoded."""
-    head = stream.read(16)
-    kind = next((name for magic, name in _MAGIC if head.startswith(magic)), None)
-    if kind is None:
-        raise DataError(
-            f"{path}: is not an image that eosin reads (it starts with {head[:8]!r}); "
-            "convert it to PNG, JPEG, TIFF or BMP, or remove it"
-        )
-    if kind == "TIFF":  # Pillow only warns where a directory is cut
-        require_tiff_directory(stream, size)
-    stream.seek(0)
+@contextmanager
+def _opened(path: Path, limits: ReadLimits) -> Iterator[tuple[Encoded, int]]:
+    """An image with its sides known and no pixel decoded, and the size of its file.
+
+    What is wrong with the file, here or where its pixels are asked for, becomes a DataError.
+    """
+    size = _size(path, limits)
     try:
-        image = _plugin(kind, stream)
-    except _DECODE_FAULTS as fault:
-        raise IncompleteError(f"truncated or damaged {kind} ({fault})") from fault
+        with path.open("rb") as stream:
+            head = stream.read(16)
+            form = format_of(head)
+            if form is None:
+                raise DataError(
+                    f"{path}: is not an image that eosin reads (it starts with {head[:8]!r}); "
+                    "convert it to PNG, JPEG, TIFF or BMP, or remove it"
+                )
+            image = open_encoded(stream, size, form)
+            _require_within(path, image, limits)
+            yield image, size
+    except UnsupportedError as fault:
+        raise DataError(f"{path}: {fault}; convert it to 8-bit RGB, or remove it") from fault
+    except IncompleteError as fault:
+        raise DataError(f"{path}: {fault}; {_COPY_AGAIN}") from fault
+    except OSError as fault:
+        raise DataError(f"{path}: cannot be read ({fault}); {_COPY_AGAIN}") from fault
+
+
+def _require_within(path: Path, image: Encoded, limits: ReadLimits) -> None:
+    said = f"{path}: is {image.width} x {image.height}, more than the limit of"
+    if max(image.width, image.height) > limits.max_side:
+        raise DataError(f"{said} {limits.max_side:,} pixels a side; cut it into smaller images")
     if image.width * image.height > limits.max_pixels:
         raise DataError(
-            f"{path}: is {image.width} x {image.height}, more than the limit of "
-            f"{limits.max_pixels:,} pixels; cut it into smaller images or raise max_pixels"
+            f"{said} {limits.max_pixels / 1e6:g} megapixels; cut it into smaller images or raise "
+            "--max-megapixels"
         )
-    return image
-
-
-def _plugin(kind: str, stream: BinaryIO) -> ImageFile:
-    """Pillow's reader of one format.
-
-    Called by its class: ``Image.open`` would guess the format again and warn of large images at
-    a limit of its own.
-    """
-    readers: dict[str, Callable[[BinaryIO], ImageFile]] = {
-        "PNG": PngImageFile,
-        "JPEG": JpegImageFile,
-        "TIFF": TiffImageFile,
-        "BMP": BmpImageFile,
-    }
-    return readers[kind](stream)
-
-
-def _require_whole(image: ImageFile, stream: BinaryIO, size: int) -> None:
-    """IncompleteError where the file is evidently cut; leaves ``image`` as it was."""
-    place = stream.tell()
-    if isinstance(image, TiffImageFile):
-        require_tiff_strips(image.tag_v2, size)
-    elif image.format == "PNG":
-        require_png_end(stream, size)
-    elif image.format == "JPEG":
-        require_jpeg_end(stream, size)
-    else:
-        require_bmp_pixels(stream, size)
-    stream.seek(place)
-
-
-def _decode(path: Path, image: ImageFile, data: bytes) -> UInt8Image:
-    chunks = png_chunks(data) if image.format == "PNG" else set()
-    turn = _orientation(image, chunks)
-    if _is_deep(image, data):
-        return _upright(_decode_stored(data), turn)
-    if image.mode == "RGB" and image.format in ("PNG", "JPEG") and b"tRNS" not in chunks:
-        return _upright(_decode_fast(data), turn)
-    if image.format == "TIFF" and image.mode in ("L", "RGB") and _is_large(image):
-        return _decode_stored(data)
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        raise DataError(
-            f"{path}: pixels of mode {image.mode} are neither 8- nor 16-bit unsigned, so their "
-            "white is unknown; convert the file to 8 bits"
-        )
-    return _upright(_decode_any(image), turn)
-
-
-def _orientation(image: ImageFile, chunks: set[bytes]) -> object:
-    """The EXIF orientation that is still to be applied; 1 is upright."""
-    if image.format == "TIFF":  # both decoders turn a TIFF themselves
-        return 1
-    if image.format == "PNG" and b"eXIf" not in chunks:  # Pillow would decode it to find out
-        return 1
-    return image.getexif().get(_ORIENTATION, 1)
-
-
-def _is_large(image: ImageFile) -> bool:
-    """Whether an image is beyond the limit from which Pillow warns when it loads a TIFF."""
-    return (
-        Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS
-    )
-
-
-def _is_deep(image: ImageFile, data: bytes) -> bool:
-    """Whether the image has 16 bits a channel, which Pillow would cut to 8 without rounding."""
-    if image.format == "PNG":
-        return data[24] == 16
-    if not isinstance(image, TiffImageFile):
-        return False
-    samples = image.tag_v2.get(_SAMPLE_FORMAT, (_UNSIGNED,))
-    return 16 in image.tag_v2.get(_BITS_PER_SAMPLE, ()) and set(samples) == {_UNSIGNED}
-
-
-def _decode_fast(data: bytes) -> UInt8Image:
-    import cv2
-
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    if image is None:
-        raise IncompleteError("damaged pixels")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
-
-
-def _decode_stored(data: bytes) -> UInt8Image:
-    """Grey, RGB or RGBA as stored; of 16 bits 65535 is white, so value / 257, rounded."""
-    import cv2
-
-    stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if stored is None or stored.dtype not in (np.uint8, np.uint16):
-        raise IncompleteError("damaged pixels")
-    if stored.dtype == np.uint16:
-        stored = (stored.astype(np.uint32) + 128) // 257
-    image = stored.astype(np.uint8, copy=False)
-    if image.ndim == 2:
-        return np.repeat(image[:, :, None], 3, axis=2)
-    rgb = image[:, :, 2::-1]
-    return _on_white(rgb, image[:, :, 3]) if image.shape[2] == 4 else rgb
-
-
-def _decode_any(image: ImageFile) -> UInt8Image:
-    image.load()
-    if image.has_transparency_data:
-        layers = np.asarray(image.convert("RGBA"))
-        return _on_white(layers[:, :, :3], layers[:, :, 3])
-    return np.asarray(image.convert("RGB"))
-
-
-def _on_white(rgb: UInt8Image, alpha: UInt8Image) -> UInt8Image:
-    opaque = alpha.astype(np.uint32)[:, :, None]
-    mixed = rgb * opaque + 255 * (255 - opaque)
-    return ((mixed + 127) // 255).astype(np.uint8)
-
-
-def _upright(image: UInt8Image, orientation: object) -> UInt8Image:
-    """Turn by the EXIF orientation 1 to 8 (mirror, then quarter turns)."""
-    turned = image.transpose(1, 0, 2) if orientation in (5, 6, 7, 8) else image
-    if orientation in (3, 4, 7, 8):
-        turned = turned[::-1]
-    if orientation in (2, 3, 6, 7):
-        turned = turned[:, ::-1]
-    return turned

@@ -16,7 +16,7 @@ from eosin.artefacts.preprocessing import StainStep
 from eosin.errors import ConfigError, DataError
 from eosin.files import contents, replacing
 from eosin.machine import reading_threads
-from eosin.pixels.reading import SkippedFile, UInt8Image, read_image
+from eosin.pixels.reading import SkippedFile, UInt8Image, image_in_turn
 from eosin.pixels.stain_normalizer import Source
 from eosin.pixels.stain_step import apply_stain, stain_note
 from eosin.progress import SILENT, Progress, working
@@ -146,11 +146,12 @@ def _copy(
     if before is not None:
         return before, True
     try:
-        result = apply_stain(step, read_image(path), source=source)
+        with image_in_turn(path) as image:
+            result = apply_stain(step, image, source=source)
+            note = stain_note(step, result, source=source)
+            _write_png(result.image, copy, note)
     except DataError as error:
         return SkippedFile.from_error(path, error), False
-    note = stain_note(step, result, source=source)
-    _write_png(result.image, copy, note)
     return note, False
 
 

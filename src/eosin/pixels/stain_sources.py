@@ -10,7 +10,7 @@ from typing import TypeAlias
 from eosin.artefacts.preprocessing import Preprocessing
 from eosin.errors import ConfigError, DataError
 from eosin.machine import reading_threads
-from eosin.pixels.reading import UInt8Image, read_image
+from eosin.pixels.reading import UInt8Image, image_in_turn, read_image
 from eosin.pixels.stain_normalizer import Source, StainNormalizer
 from eosin.pixels.stain_step import normalizer_of
 
@@ -38,7 +38,8 @@ class ImageStains:
 
     def _estimate(self, path: Path) -> Source | None:
         try:
-            return self._normalizer.estimate(read_image(path))
+            with image_in_turn(path) as image:
+                return self._normalizer.estimate(image)
         except DataError:  # it has no vote; whoever reads it for its pixels names it
             return None
 
@@ -132,7 +133,7 @@ def patient_sources(
 def _readable(paths: Sequence[Path]) -> Iterator[UInt8Image]:
     for path in paths:
         try:
-            image = read_image(path)
+            with image_in_turn(path) as image:
+                yield image
         except DataError:  # whoever reads it for its pixels names it
             continue
-        yield image

@@ -14,7 +14,7 @@ from eosin.errors import DataError
 from eosin.machine import reading_threads
 from eosin.pixels.preprocessing import view
 from eosin.pixels.read_ahead import read_ahead
-from eosin.pixels.reading import SkippedFile, UInt8Image, read_image
+from eosin.pixels.reading import SkippedFile, UInt8Image, image_in_turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -55,7 +55,8 @@ class Views:
             image: UInt8Image = self.packed[self.rows[place]]
             return image
         source = self.sources[place] if self.sources else None
-        return view(read_image(self.paths[place]), self.spec, source=source)
+        with image_in_turn(self.paths[place]) as whole:
+            return view(whole, self.spec, source=source)
 
 
 @dataclass(frozen=True)

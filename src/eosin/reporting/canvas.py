@@ -61,6 +61,22 @@ def keep_square(axes: Axes) -> None:
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
 
 
+def write_legend(figure: Figure, axes: Axes) -> None:
+    """A legend below the axes, over nothing that is drawn; names are no markup."""
+    handles, names = axes.get_legend_handles_labels()
+    wide = max(map(len, names), default=0) > 24
+    legend = figure.legend(
+        handles,
+        names,
+        loc="outside lower center",
+        ncols=1 if wide else 3,
+        frameon=False,
+        fontsize=8.5,
+    )
+    for text in legend.get_texts():
+        text.set(parse_math=False, color=INK)
+
+
 def write_png(figure: Figure, path: Path) -> None:
     """Write the figure as a PNG on the colour of a card, 200 dots an inch, in one step."""
     with replacing(path) as draft:

@@ -9,7 +9,7 @@ from eosin.artefacts.glossary import GLOSSARY
 from eosin.artefacts.outputs import PAGE, PICTURE, document, require_output_folder, table
 from eosin.artefacts.tables import relative_paths, write_csv
 from eosin.errors import EosinError
-from eosin.files import write_text
+from eosin.files import StrPath, as_paths, write_text
 from eosin.locks import one_writer
 from eosin.networks.run import read_run
 from eosin.reporting.comparison_figures import (
@@ -28,7 +28,7 @@ from eosin.reporting.comparison_tables import (
 )
 from eosin.reporting.galleries import Caption, Tile, tiles_of
 from eosin.reporting.html import render
-from eosin.reporting.learning import histories_of
+from eosin.reporting.learning import describe_choices, histories_of
 from eosin.reporting.verdict import Banner
 from eosin.reporting.wording import counted, figure
 
@@ -77,7 +77,10 @@ _READING = (
 
 
 def write_comparison(
-    comparison: Comparison, folder: Path, *, runs: Mapping[str, Sequence[Path]] | None = None
+    comparison: Comparison,
+    folder: StrPath,
+    *,
+    runs: Mapping[str, Sequence[StrPath]] | None = None,
 ) -> Path:
     """Write ``comparison.html``, its tables (JSON, CSV) and its pictures (PNG) into ``folder``.
 
@@ -94,14 +97,18 @@ def write_comparison(
         ConfigError: ``folder`` holds a Run, or files under these names that are none of these.
         DataError: another process is writing there, or the disk will not take it.
     """
+    folder = Path(folder)
     require_output_folder(folder, COMPARISON_FILES)
     with one_writer(folder):
         return _write(comparison, folder, runs)
 
 
-def _write(comparison: Comparison, folder: Path, runs: Mapping[str, Sequence[Path]] | None) -> Path:
-    named = {name: [Path(run) for run in p.runs] for name, p in comparison.provenance.items()}
-    histories, without = _histories(named if runs is None else runs)
+def _write(
+    comparison: Comparison, folder: Path, runs: Mapping[str, Sequence[StrPath]] | None
+) -> Path:
+    named = runs or {name: p.runs for name, p in comparison.provenance.items()}
+    places = {name: as_paths(folders) for name, folders in named.items()}
+    histories, without = _histories(places)
     pictures = [*measure_pictures(comparison), overlap_picture(comparison)]
     facts = _page_facts(comparison, pictures)
     facts |= {"learning": learning_drawings(histories), "without_history": without}
@@ -230,15 +237,43 @@ def _remarks(comparison: Comparison) -> list[str]:
             f"By {unit}, {apart} of {counted(len(tests), 'pair')} differ in accuracy with a "
             "corrected p below 0.05."
         )
-    return found
+    return [*found, *next_steps(comparison)]
+
+
+def next_steps(comparison: Comparison) -> tuple[str, ...]:
+    """What the comparison suggests to do."""
+    ranking = comparison.ranking(comparison.primary_metric)
+    ties = [place.model for place in ranking[1:] if place.rank == 1]
+    if comparison.warnings:
+        return ("Next: score all models under one protocol; across protocols no figure compares.",)
+    if any(p.protocol.leaky for p in comparison.provenance.values()):
+        return (
+            "Next: split by patient (`eosin split --by patient`) and train again; under a leaky "
+            "protocol the best model may be the one that remembers most.",
+        )
+    if not comparison.patients_known:
+        return (
+            "Next: name the patients (`eosin data folder --patient PATTERN`); without them these "
+            "intervals are too narrow to choose by.",
+        )
+    if ties:
+        return (
+            f"Next: choose among {_list([ranking[0].model, *ties])} by cost or calibration, or "
+            "score more patients; these cannot tell them apart. `eosin ensemble` may gain where "
+            "their mistakes differ.",
+        )
+    return (
+        f"Next: confirm {ranking[0].model} on patients that took no part in this comparison: the "
+        "best of several looks better here than it will there.",
+    )
 
 
 def _mistakes_lead(comparison: Comparison) -> str:
     mistakes = comparison.mistakes
     wrong, shared = mistakes.images_any_gets_wrong, mistakes.images_all_get_wrong
     return (
-        f"{counted(wrong, 'image')} of {comparison.images:,} are got wrong by at least one model, "
-        f"{shared:,} by all. Models that make the same mistakes have little to add to each other "
+        f"{counted(wrong, 'image')} of {comparison.images:,} are wrong for at least one model, "
+        f"{shared:,} for all. Models that make the same mistakes have little to add to each other "
         "in an ensemble."
     )
 
@@ -255,7 +290,7 @@ def _hard_images(comparison: Comparison) -> tuple[Tile, ...]:
         lines = [f"Truth: {row['label']}"]
         if row["patient"]:
             lines.append(f"Patient {row['patient']}")
-        caption = Caption(title=f"Said {' or '.join(said)}", lines=tuple(lines))
+        caption = Caption(title=f"Predicted {' or '.join(said)}", lines=tuple(lines))
         pictures.append((Path(str(row["path"])), caption))
     return tiles_of(pictures)
 
@@ -271,15 +306,18 @@ def _histories(
         reasons = [] if folders else ["its predictions name no Run"]
         for folder in folders:
             try:
-                own = histories_of(read_run(folder))
+                run = read_run(folder)
+                own = histories_of(run)
             except EosinError as error:
                 reasons.append(str(error))
                 continue
+            if not own and (chosen := describe_choices(run)):
+                reasons.append(chosen)
             prefix = f"{folder.name}, " if len(folders) > 1 else ""
             histories |= {f"{prefix}{part}": history for part, history in own.items()}
         if histories:
             found[model] = histories
         else:
-            reasons = reasons or ["its Run holds no history.csv (a frozen probe has no epochs)"]
+            reasons = reasons or ["its Run holds no history.csv"]
             without.append(f"{model}: {'; '.join(reasons)}.")
     return found, without

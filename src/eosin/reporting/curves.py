@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eosin.reporting.canvas import EOSIN, INK, QUIET, VIOLET, keep_square, new_figure
+import numpy as np
+
+from eosin.reporting.canvas import (
+    EOSIN,
+    INK,
+    QUIET,
+    VIOLET,
+    keep_square,
+    new_figure,
+    write_legend,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,6 +26,20 @@ if TYPE_CHECKING:
     from eosin.arrays import Floats
     from eosin.evaluation.curves import CurveBand
 
+_ROC = "False positive rate (1 − specificity)", "Sensitivity"
+_PRECISION = "Recall (sensitivity)", "Precision"
+# Told apart by most colour-blind readers, on paper and on a dark page (after Okabe & Ito 2008).
+_CLASS_COLOURS = (
+    "#2f7fc1",
+    "#d9822b",
+    "#1f9e77",
+    "#c2599b",
+    "#8a6d3b",
+    "#5ab4e5",
+    "#d1495b",
+    "#8c8c8c",
+)
+
 
 def roc_figure(
     band: CurveBand, *, at: tuple[float, float] | None = None, small: bool = False
@@ -25,14 +49,14 @@ def roc_figure(
     Args:
         band: the curve.
         at: false positive rate and sensitivity at the locked threshold, marked by a ring.
-        small: one of many panels: a smaller figure without axis titles.
+        small: one of many panels: a smaller figure.
     """
     figure, (axes,) = new_figure(*_size(small))
     axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
     _draw_band(axes, band)
     if at is not None:
         axes.plot(*at, "o", markersize=9, markerfacecolor="none", color=INK, markeredgewidth=1.8)
-    _name_axes(axes, "False positive rate (1 − specificity)", "Sensitivity", small=small)
+    _name_axes(axes, *_ROC, small=small)
     return figure
 
 
@@ -41,39 +65,61 @@ def precision_recall_figure(band: CurveBand, *, prevalence: float, small: bool =
     figure, (axes,) = new_figure(*_size(small))
     axes.plot([0, 1], [prevalence] * 2, color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
     _draw_band(axes, band)
-    _name_axes(axes, "Recall (sensitivity)", "Precision", small=small)
+    _name_axes(axes, *_PRECISION, small=small)
     return figure
 
 
 def learning_figure(
-    histories: Mapping[str, Mapping[str, Floats]], *, columns: Sequence[str], title: str
+    histories: Mapping[str, Mapping[str, Floats]],
+    *,
+    columns: Sequence[str],
+    title: str,
+    kept: Mapping[str, int] | None = None,
 ) -> Figure:
     """Training and validation of every history over its epochs.
 
     Args:
         histories: name of a Run to its columns; ``epoch`` and those in ``columns``.
-        columns: one or two columns: training (violet) first, then validation (pink).
+        columns: what to draw: training (``train_...``, violet), validation (``val_...``, pink).
         title: of the vertical axis.
+        kept: the epoch whose weights were kept, by name of the Run, marked where it is known.
     """
     from matplotlib.ticker import MaxNLocator
 
     figure, (axes,) = new_figure(4.6, 3.1)
-    colours = (VIOLET, EOSIN)
     alpha = 1.0 if len(histories) == 1 else 0.55
-    for history in histories.values():
-        for column, colour in zip(columns, colours, strict=False):
-            if column in history:
+    named = set[str]()  # each kind of line stands once in the legend
+    for name, history in histories.items():
+        for column in filter(history.__contains__, columns):
+            training = column.startswith("train_")
+            said = "training" if training else "validation"
+            axes.plot(
+                history["epoch"],
+                history[column],
+                color=VIOLET if training else EOSIN,
+                linewidth=1.8 if len(histories) == 1 else 1.3,
+                alpha=alpha,
+                marker="o",
+                markersize=3,
+                label="" if said in named else said,
+            )
+            named.add(said)
+            at = np.flatnonzero(history["epoch"] == (kept or {}).get(name, -1))
+            if len(at) and not training:
                 axes.plot(
-                    history["epoch"],
-                    history[column],
-                    color=colour,
-                    linewidth=1.8 if len(histories) == 1 else 1.3,
-                    alpha=alpha,
-                    marker="o",
-                    markersize=3,
+                    history["epoch"][at],
+                    history[column][at],
+                    "o",
+                    markersize=9,
+                    markerfacecolor="none",
+                    color=INK,
+                    markeredgewidth=1.6,
+                    label="" if "kept" in named else "epoch kept",
                 )
+                named.add("kept")
     axes.set(xlabel="Epoch", ylabel=title)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+    write_legend(figure, axes)
     return figure
 
 
@@ -89,8 +135,33 @@ def _draw_band(axes: Axes, band: CurveBand) -> None:
 
 def _name_axes(axes: Axes, across: str, up: str, *, small: bool) -> None:
     keep_square(axes)
-    if not small:
-        axes.set(xlabel=across, ylabel=up)
+    axes.set(xlabel=across, ylabel=up)
+    if small:
+        axes.xaxis.label.set_fontsize(7.5)
+        axes.yaxis.label.set_fontsize(7.5)
+
+
+def joint_figure(
+    curves: Mapping[str, CurveBand], averages: Mapping[str, CurveBand], *, precision: bool = False
+) -> Figure:
+    """All classes in one figure, their averages in ink, with a legend beneath.
+
+    Args:
+        curves: of each class, under what the legend says of it.
+        averages: the same of micro and macro averages.
+        precision: whether they are precision-recall curves, else ROC curves.
+    """
+    figure, (axes,) = new_figure(5.2, 4.6 + 0.17 * (len(curves) + len(averages)))
+    if not precision:
+        axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
+    for index, (name, curve) in enumerate(curves.items()):
+        colour, dashes = _CLASS_COLOURS[index % len(_CLASS_COLOURS)], "-" if index < 8 else "--"
+        axes.plot(curve.x, curve.y, color=colour, linewidth=1.8, linestyle=dashes, label=name)
+    for (name, curve), dashes in zip(averages.items(), (":", "--"), strict=False):
+        axes.plot(curve.x, curve.y, color=INK, linewidth=2, linestyle=dashes, label=name)
+    _name_axes(axes, *(_PRECISION if precision else _ROC), small=False)
+    write_legend(figure, axes)
+    return figure
 
 
 def reliability_figure(bins: pd.DataFrame) -> Figure:

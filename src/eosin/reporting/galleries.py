@@ -41,11 +41,12 @@ class Caption:
 class Tile:
     """An image ready for the page."""
 
-    source: str  # a ``data:`` address of a JPEG; empty where the image could not be read
+    source: str  # the address of a JPEG, often ``data:``; empty where the image was not read
     width: int  # of the JPEG, in pixels
     height: int  # of the JPEG, in pixels
     alt: str  # what a reader who cannot see it is told; or why there is no image
     caption: Caption  # what stands under it
+    link: str = ""  # address of a larger picture
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,18 @@ class Gallery:
     lead: str  # what to look at, in a sentence or two
     groups: tuple[tuple[str, tuple[Tile, ...]], ...]  # heading (or empty) and tiles of each part
     small: bool = False  # whether small tiles do
+    wide: bool = False  # whether the tiles of a group share its width
 
 
-def tiles_of(pictures: Iterable[tuple[Picture, Caption]]) -> tuple[Tile, ...]:
+def tiles_of(
+    pictures: Iterable[tuple[Picture, Caption]], *, longest: int = LONGEST_SIDE
+) -> tuple[Tile, ...]:
     """Tiles from images (paths, or RGB bytes of shape (height, width, 3)) and their captions.
 
-    A file that cannot be read becomes a tile without an image, naming the file and the reason.
+    Their longer side is at most ``longest``. A file that cannot be read becomes a tile without an
+    image, naming the file and the reason.
     """
-    return tuple(_tile(picture, caption) for picture, caption in pictures)
+    return tuple(_tile(picture, caption, longest) for picture, caption in pictures)
 
 
 def sample_gallery(predictions: Predictions, *, each: int = 6, patients: bool = True) -> Gallery:
@@ -113,12 +118,12 @@ def mistakes_gallery(predictions: Predictions, *, most: int = 24) -> Gallery:
     return Gallery("mistakes", "Most confident mistakes", lead, (("", tiles_of(pictures)),))
 
 
-def thumbnail(image: UInt8Image) -> tuple[bytes, int, int]:
-    """A JPEG of an RGB image, at most 220 px on its longer side, with its width and height."""
+def thumbnail(image: UInt8Image, *, longest: int = LONGEST_SIDE) -> tuple[bytes, int, int]:
+    """A JPEG of an RGB image, its longer side at most ``longest``, with its width and height."""
     import cv2
 
     height, width = image.shape[:2]
-    scale = min(1.0, LONGEST_SIDE / max(height, width))
+    scale = min(1.0, longest / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image
     bgr = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
@@ -126,22 +131,22 @@ def thumbnail(image: UInt8Image) -> tuple[bytes, int, int]:
     return data.tobytes(), *size
 
 
-def _tile(picture: Picture, caption: Caption) -> Tile:
+def _tile(picture: Picture, caption: Caption, longest: int) -> Tile:
     from eosin.pixels.reading import read_image
 
     if not isinstance(picture, Path):
-        return _shown(picture, caption)
+        return _shown(picture, caption, longest)
     if not caption.name:
         caption = Caption(caption.title, caption.lines, picture.name)
     try:
-        return _shown(read_image(picture), caption)
+        return _shown(read_image(picture), caption, longest)
     except DataError as error:
         reason = str(error).removeprefix(f"{picture}: ")
         return Tile("", 0, 0, f"{picture.name}: {reason}", caption)
 
 
-def _shown(image: UInt8Image, caption: Caption) -> Tile:
-    data, width, height = thumbnail(image)
+def _shown(image: UInt8Image, caption: Caption, longest: int) -> Tile:
+    data, width, height = thumbnail(image, longest=longest)
     source = "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii")
     words = (caption.title, *caption.lines, caption.name)
     return Tile(source, width, height, ", ".join(word for word in words if word), caption)
@@ -150,7 +155,7 @@ def _shown(image: UInt8Image, caption: Caption) -> Tile:
 def _mistake(row: pd.Series) -> Caption:
     probability = number(float(row["confidence"]))
     return Caption(
-        title=f"Said {row['predicted']}, {probability}",
+        title=f"Predicted {row['predicted']}, {probability}",
         lines=(
             f"Truth: {row['label']}",
             f"Patient {_joined(row['patient'], row['magnification'])}",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eosin.artefacts.outputs import ERRORS, Output, require_output_folder, table
+from eosin.artefacts.outputs import ERRORS, PAGE, Output, require_output_folder, table
 from eosin.artefacts.tables import ExplanationsSidecar, write_table
 from eosin.explanation.heatmap import Explanation
 from eosin.explanation.merge import MERGED
@@ -16,7 +16,10 @@ from eosin.files import replacing, shortened, valid_text
 from eosin.locks import one_writer
 from eosin.pixels.reading import SkippedFile
 from eosin.progress import SILENT, Progress, working
-from eosin.reporting.heatmap_pictures import draw_heatmap, draw_merged, draw_models
+from eosin.reporting.galleries import thumbnail
+from eosin.reporting.heatmap_page import PAGE_NAME, TILES, Entry, entry_of, write_heatmap_page
+from eosin.reporting.heatmap_pictures import draw_heatmap, draw_merged, draw_models, draw_strip
+from eosin.reporting.overlay import HeatmapStyle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,7 +36,8 @@ HEATMAP_FILES: dict[str, Output | None] = {
     "errors.csv": ERRORS,
     "faithfulness.csv": table("table of heatmaps", "path", "model", "method", "verdict"),
     "faithfulness-summary.csv": table("table of heatmaps", "model", "method", "measure"),
-    **dict.fromkeys(("overlays", "panels", "merged", "maps")),
+    PAGE_NAME: PAGE,
+    **dict.fromkeys(("overlays", "panels", "merged", "maps", TILES)),
 }
 
 
@@ -42,13 +46,15 @@ class HeatmapFolder:
     """What was written."""
 
     folder: Path  # where
+    style: HeatmapStyle = field(default_factory=HeatmapStyle)  # how maps are drawn
     explained: int = 0  # how many images
     seen: int = 0  # how many of them a network was trained or validated on, by patient
     skipped: list[SkippedFile] = field(default_factory=list)  # files that were left out
     scores: list[FaithfulnessRow] = field(default_factory=list)  # of the maps, where asked
     patients: list[str] = field(default_factory=list)  # of each score, the image's patient
     _rows: list[dict[str, object]] = field(default_factory=list)
-    _names: set[str] = field(default_factory=set)
+    _entries: list[Entry] = field(default_factory=list)
+    _names: dict[str, int] = field(default_factory=dict)
 
     def add(self, explanation: Explanation) -> None:
         """Write the pictures and maps of one image; the index follows with ``write_index``."""
@@ -59,31 +65,43 @@ class HeatmapFolder:
             key = _file_name(heatmap.model)
             score = explanation.scores[place] if explanation.scores else None
             overlay = self.folder / "overlays" / (f"{name}.{key}.png" if many else f"{name}.png")
-            write_png(draw_heatmap(explanation, heatmap, score=score), overlay)
+            write_png(draw_heatmap(explanation, heatmap, self.style, score=score), overlay)
             maps[key] = heatmap.raw
             self._index(explanation, heatmap, overlay, name, key)
         if many:
-            write_png(draw_models(explanation), self.folder / "panels" / f"{name}.png")
+            overlay = self.folder / "panels" / f"{name}.png"
+            write_png(draw_models(explanation, self.style), overlay)
         if explanation.merged is not None and explanation.disagreement is not None:
             overlay = self.folder / "merged" / f"{name}.png"
-            write_png(draw_merged(explanation), overlay)
+            write_png(draw_merged(explanation, self.style), overlay)
             maps |= {MERGED: explanation.merged.values, "disagreement": explanation.disagreement}
             self._index(explanation, explanation.merged, overlay, name, MERGED)
         _write_maps(maps, self.folder / "maps" / f"{name}.npz")
+        self._show(explanation, name, overlay)
         self.scores.extend(explanation.scores)
         self.patients.extend([explanation.patient] * len(explanation.scores))
         self.explained += 1
         self.seen += explanation.seen is True
 
     def write_index(self) -> Path:
-        """Write ``explanations.csv``, one row a map, and its sidecar."""
+        """Write ``explanations.csv``, one row a map, its sidecar, and ``index.html``."""
         import pandas as pd
 
         path = self.folder / INDEX_NAME
         counts = {"images": self.explained, "seen": self.seen, "skipped": len(self.skipped)}
         frame = pd.DataFrame(self._rows, columns=list(_COLUMNS))
         write_table(frame, path, ExplanationsSidecar, counts)
+        write_heatmap_page(self.folder, self._entries, self.skipped, self.style)
         return path
+
+    def _show(self, explanation: Explanation, name: str, picture: Path) -> None:
+        """Write the small picture of the page; ``picture`` is the large one with its legend."""
+        data, *size = thumbnail(draw_strip(explanation, self.style), longest=1040)
+        small = self.folder / TILES / f"{name}.jpg"
+        with replacing(small) as draft:
+            draft.write_bytes(data)
+        places = [path.relative_to(self.folder).as_posix() for path in (small, picture)]
+        self._entries.append(entry_of(explanation, *places, size=(size[0], size[1])))
 
     def _index(
         self, explanation: Explanation, heatmap: Heatmap, overlay: Path, name: str, key: str
@@ -108,11 +126,12 @@ class HeatmapFolder:
     def _name(self, path: Path) -> str:
         """The image's stem, with its folder and then a number where another image has it."""
         stem = shortened(_as_name(path.stem))  # what is added to it must have room in a name
-        wanted = [stem, f"{shortened(_as_name(path.parent.name), 40)}-{shortened(stem, 120)}"]
-        numbered = (f"{wanted[-1]}-{n}" for n in range(2, len(self._names) + 3))
-        free = (name for name in (*wanted, *numbered) if name.lower() not in self._names)
-        name = next(free)
-        self._names.add(name.lower())  # two names that differ in case are one file on some disks
+        longer = f"{shortened(_as_name(path.parent.name), 40)}-{shortened(stem, 120)}"
+        name = longer if stem.lower() in self._names else stem
+        while name.lower() in self._names:  # counted on from the last number, not from the first
+            self._names[longer.lower()] = number = self._names.get(longer.lower(), 1) + 1
+            name = f"{longer}-{number}"
+        self._names[name.lower()] = 1  # names that differ in case are one file on some disks
         return name
 
 
@@ -123,18 +142,24 @@ _COLUMNS = (
 
 
 def write_heatmaps(
-    explanations: Iterable[Explanation | SkippedFile], folder: Path, *, progress: Progress = SILENT
+    explanations: Iterable[Explanation | SkippedFile],
+    folder: Path,
+    *,
+    style: HeatmapStyle | None = None,
+    progress: Progress = SILENT,
 ) -> HeatmapFolder:
     """Write explanations as they come, one in memory at a time; nothing in ``folder`` is deleted.
 
-    ``overlays/`` holds one picture a map, ``panels/`` all networks side by side, ``merged/`` the
-    merged map beside the disagreement, ``maps/`` the numbers: for each image an ``.npz`` with
-    the raw map (h, w, float32) of each network, and the merged one and the disagreement on the
-    image's own grid. ``explanations.csv`` tells which is which.
+    ``index.html`` shows them all. ``overlays/`` holds one picture a map, ``panels/`` all networks
+    side by side, ``merged/`` the merged map beside the disagreement, ``tiles/`` the page's small
+    pictures, ``maps/`` the numbers: for each image an ``.npz`` with the raw map (h, w, float32) of
+    each network, and the merged one and the disagreement on the image's own grid.
+    ``explanations.csv`` tells which is which.
 
     Args:
         explanations: as ``explain`` gives them.
         folder: made where it does not exist.
+        style: how maps are drawn.
         progress: told of each file that is done.
 
     Raises:
@@ -142,7 +167,7 @@ def write_heatmaps(
         DataError: another process is writing there, or the disk will not take it.
     """
     require_output_folder(folder, HEATMAP_FILES)
-    written = HeatmapFolder(folder)
+    written = HeatmapFolder(folder, style or HeatmapStyle())
     with one_writer(folder), working(progress, "explaining"):
         for item in explanations:
             if isinstance(item, Explanation):
@@ -160,7 +185,8 @@ def write_png(picture: UInt8Image, path: Path) -> None:
     import cv2
 
     bgr = np.ascontiguousarray(picture[:, :, ::-1])
-    _, data = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 3])
+    quick = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+    _, data = cv2.imencode(".png", bgr, quick)
     with replacing(path) as draft:
         draft.write_bytes(data.tobytes())
 

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 
 from eosin.explanation.heatmap import METHOD_NAMES
 from eosin.reporting.galleries import Caption, Gallery, tiles_of
-from eosin.reporting.overlay import blend
+from eosin.reporting.overlay import SHORTEST, HeatmapStyle, at_reading_size, draw_overlay
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    import pandas as pd
 
     from eosin.artefacts.predictions import Predictions
     from eosin.explanation.heatmap import Explanation
@@ -23,10 +21,10 @@ if TYPE_CHECKING:
     Explanations = Mapping[tuple[Path, str], Explanation]
 
 _LEAD = (
-    "{method}: the brighter, the more a place speaks for the class; the line encloses the "
-    "strongest fifth, smoothed. Ask of each whether a pathologist would look there. A map shows "
-    "where, not why, and a plausible one can be false: eosin explain --score tells how far to "
-    "believe it."
+    "{method}, beside the image: the stronger the colour, the more a place speaks for the class; "
+    "grey tissue says nothing for it. The line encloses the strongest fifth, smoothed. Ask of "
+    "each whether a pathologist would look there. A map shows where, not why, and a plausible one "
+    "can be false: eosin explain --score tells how far to believe it."
 )
 
 
@@ -38,7 +36,12 @@ class Example:
     patient: str
     label: str
     predicted: str
-    probability: float
+    probabilities: Mapping[str, float]  # of each class, as the predictions have them
+
+    @property
+    def probability(self) -> float:
+        """Of the chosen class."""
+        return self.probabilities[self.predicted]
 
     @property
     def right(self) -> bool:
@@ -73,8 +76,15 @@ def choose_examples(
     ]
     missed = frame[~hit].drop_duplicates("patient").head(wrong)
     known = predictions.provenance.protocol.patients_known
+    columns = list(zip(predictions.task.classes, predictions.probability_columns, strict=True))
     return tuple(
-        _example(row, patient=row["patient"] if known else "")
+        Example(
+            Path(row["path"]),
+            row["patient"] if known else "",
+            row["label"],
+            row["predicted"],
+            {name: float(row[column]) for name, column in columns},
+        )
         for part in (*chosen, missed)
         for _, row in part.iterrows()
     )
@@ -88,52 +98,41 @@ def heatmap_gallery(examples: Sequence[Example], explanations: Explanations) -> 
         explanations: by image and class; examples without one are left out.
     """
     shown = [e for e in examples if all((e.path, t) in explanations for t in e.targets)]
-    right = [example for example in shown if example.right]
-    wrong = [example for example in shown if not example.right]
-    groups: list[tuple[str, tuple[Tile, ...]]] = []
-    if right:
-        tiles = tiles_of(_overlay(e, e.predicted, explanations) for e in right)
-        groups.append(("Classified correctly: evidence for the class", tiles))
-    for example in wrong:
-        heading = f"{example.label}, taken for {example.predicted} ({example.probability:.2f})"
-        heading += f", patient {example.patient}" if example.patient else ""
-        groups.append((heading, _mistake(example, explanations)))
+    style = HeatmapStyle()
+    groups = tuple((_heading(e), _tiles(e, explanations, style)) for e in shown)
     methods = dict.fromkeys(
         heatmap.method for item in explanations.values() for heatmap in item.members
     )
     names = ", ".join(METHOD_NAMES.get(method, method) for method in methods)
     lead = _LEAD.format(method=names) if shown else "No labelled image could be explained."
-    return Gallery("heatmaps", "What the model looked at", lead, tuple(groups))
+    return Gallery("heatmaps", "What the model looked at", lead, groups, wide=True)
 
 
-def _mistake(example: Example, explanations: Explanations) -> tuple[Tile, ...]:
-    """The image, the map for the class it was taken for, and the map for its own."""
-    image = explanations[example.path, example.predicted].image
-    overlays = [_overlay(example, target, explanations) for target in example.targets]
-    return tiles_of([(image, Caption(title="image", name=example.path.name)), *overlays])
+def _heading(example: Example) -> str:
+    said = "classified correctly" if example.right else f"taken for {example.predicted}"
+    patient = f", patient {example.patient}" if example.patient else ""
+    return f"{example.label}, {said} ({example.probability:.2f}){patient}"
+
+
+def _tiles(example: Example, explanations: Explanations, style: HeatmapStyle) -> tuple[Tile, ...]:
+    """The image, the map for the class that was chosen, and the map for its own if another."""
+    image = at_reading_size(explanations[example.path, example.predicted].image)
+    overlays = [_overlay(example, target, explanations, style) for target in example.targets]
+    pictures = [(image, Caption(title="image", name=example.path.name)), *overlays]
+    return tiles_of(pictures, longest=SHORTEST)
 
 
 def _overlay(
-    example: Example, target: str, explanations: Explanations
+    example: Example, target: str, explanations: Explanations, style: HeatmapStyle
 ) -> tuple[UInt8Image, Caption]:
     explanation = explanations[example.path, target]
-    heatmap = explanation.members[0]
+    heatmap = explanation.shown[0]
     kind = "" if example.right else "chosen, " if target == example.predicted else "true, "
     lines = [
-        f"{kind}probability {heatmap.probability:.2f}",
-        f"patient {example.patient}" if example.right and example.patient else "",
-        "" if heatmap.values.any() else "nothing here speaks for it",
+        f"{kind}probability {example.probabilities[target]:.2f}",
+        f"mean of {len(explanation.members)} networks" if explanation.merged else "",
+        heatmap.why_empty,
         "seen in training" if heatmap.seen else "",
     ]
-    caption = Caption(
-        title=f"evidence for {target}",
-        lines=tuple(line for line in lines if line),
-        name=example.path.name if example.right else "",
-    )
-    return blend(explanation.image, heatmap.values), caption
-
-
-def _example(row: pd.Series, *, patient: str) -> Example:
-    return Example(
-        Path(row["path"]), patient, row["label"], row["predicted"], float(row["confidence"])
-    )
+    caption = Caption(f"evidence for {target}", tuple(line for line in lines if line))
+    return draw_overlay(explanation.image, heatmap.values, style), caption

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, log
 from typing import TYPE_CHECKING
 
 from eosin.errors import ModelError
@@ -14,12 +14,14 @@ from eosin.reporting.tables import Table
 from eosin.reporting.wording import counted, number
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from eosin.arrays import Floats
+    from eosin.artefacts.run import RunRecord
     from eosin.networks.run import Run
 
     History = Mapping[str, Floats]
@@ -28,6 +30,7 @@ _PROBE = "inner_log_loss"
 _PANELS = (
     ("loss", "Loss", ("train_loss", "val_loss")),
     ("accuracy", "Accuracy", ("train_accuracy", "val_accuracy")),
+    ("balanced", "Balanced accuracy", ("val_balanced_accuracy",)),
 )
 
 
@@ -45,7 +48,8 @@ def describe_learning(run: Run) -> Learning:
     parts = _parts(run)
     histories = histories_of(run)
     if histories:
-        return _curves(histories)
+        epochs = {name: part.record.choices.get("epoch") for name, part in parts.items()}
+        return _curves(histories, {n: e for n, e in epochs.items() if isinstance(e, int)})
     probes = {name: part for name, part in parts.items() if _PROBE in part.record.choices}
     if probes:
         return _probes(probes)
@@ -70,7 +74,7 @@ def _parts(run: Run) -> dict[str, Run]:
     return {_name(part, place): part for place, part in enumerate(run.open_members() or (run,), 1)}
 
 
-def _curves(histories: Mapping[str, History]) -> Learning:
+def _curves(histories: Mapping[str, History], kept: Mapping[str, int]) -> Learning:
     many = (
         f" One line for each of {counted(len(histories), 'model')}." if len(histories) > 1 else ""
     )
@@ -79,13 +83,16 @@ def _curves(histories: Mapping[str, History]) -> Learning:
         held = [name for name in columns if any(name in history for history in histories.values())]
         if not held:
             continue
-        figure = learning_figure(histories, columns=columns, title=title)
+        figure = learning_figure(histories, columns=columns, title=title, kept=kept)
         caption = _colours(held) + many
         drawings.append(as_drawing(figure, name=f"learning-{key}", title=title, caption=caption))
     lead = (
         "A validation curve (pink) that turns away from the training curve (violet) shows a model "
-        "that is learning its training patients by heart."
+        "that memorises its training patients (overfitting)."
     )
+    if kept:
+        epochs = ", ".join(f"{name}: epoch {epoch}" for name, epoch in kept.items())
+        lead += f" A ring marks the epoch whose weights were kept ({epochs})."
     return Learning(lead, tuple(drawings))
 
 
@@ -96,26 +103,112 @@ def _colours(columns: list[str]) -> str:
 
 
 def _probes(runs: Mapping[str, Run]) -> Learning:
-    rows = tuple((name, *_choices(run)) for name, run in runs.items())
-    columns = ("Model", "Chosen C", "Inner log loss at each C", "Temperature", "Threshold")
+    found = {name: probe_choices(run.record, run.folder) for name, run in runs.items()}
+    rows = tuple(
+        (
+            name,
+            f"{own.strength:g}",
+            number(own.losses[own.strength]),
+            ", ".join(f"{strength:g}: {loss:.3f}" for strength, loss in own.losses.items()),
+            number(runs[name].record.temperature),
+            number(runs[name].record.threshold),
+            own.threshold,
+        )
+        for name, own in found.items()
+    )
+    columns = (
+        *("Model", "Chosen C", "Its inner log loss", "Inner log loss at each C"),
+        *("Temperature", "Threshold", "Why this threshold"),
+    )
     caption = "Strength, temperature and threshold, each chosen without the images scored here."
     lead = (
         "The backbone was frozen, so there are no epochs: a linear head was fitted on its "
         "features, and its strength (inverse regularisation C) was chosen by cross-validation "
-        "inside the training images."
+        f"inside the training images. {_next([*found.values()], _classes(runs))}"
     )
-    table = Table(caption, columns, rows, frozenset({1, 3, 4}), prose=frozenset({2}))
+    table = Table(caption, columns, rows, frozenset({1, 2, 4, 5}), prose=frozenset({3, 6}))
     return Learning(lead, table=table)
 
 
-def _choices(run: Run) -> tuple[str, ...]:
-    """Strength, losses, temperature and threshold of a probe as text."""
-    strength, losses = run.record.choices.get("strength"), run.record.choices[_PROBE]
-    if not isinstance(losses, dict) or not isinstance(strength, int | float):
-        raise ModelError(f"{run.folder}: the choices of its probe cannot be read; train it again")
-    tried = ", ".join(f"{name}: {float(str(loss)):.3f}" for name, loss in losses.items())
-    threshold = run.record.threshold
-    return f"{strength:g}", tried, number(run.record.temperature), number(threshold)
+def _classes(runs: Mapping[str, Run]) -> int:
+    return max(len(run.record.task.classes) for run in runs.values())
+
+
+def describe_choices(run: Run) -> str:
+    """What frozen trainings chose, in a sentence; empty where none of the Run's parts is one."""
+    records = {name: part.record for name, part in _parts(run).items()}
+    found = {
+        name: probe_choices(record, run.folder)
+        for name, record in records.items()
+        if _PROBE in record.choices
+    }
+    if not found:
+        return ""
+    each = "; ".join(
+        f"{name}: C {own.strength:g}, inner log loss {own.losses[own.strength]:.3f}"
+        for name, own in found.items()
+    )
+    return f"a frozen training has no epochs; it chose inside its training patients ({each})"
+
+
+@dataclass(frozen=True)
+class ProbeChoices:
+    """What a frozen training chose inside its training patients."""
+
+    strength: float  # the inverse regularisation C
+    losses: Mapping[float, float]  # cross-validated log loss of each strength tried
+    threshold: str  # why the threshold is what it is, in words; empty where that is not recorded
+
+
+def probe_choices(record: RunRecord, folder: Path) -> ProbeChoices:
+    """The choices of a frozen training; ModelError where they cannot be read."""
+    strength, losses = record.choices.get("strength"), record.choices[_PROBE]
+    try:
+        tried = {float(name): float(str(loss)) for name, loss in dict(losses).items()}  # type: ignore[arg-type]
+        chosen = min(tried, key=lambda each: abs(each - float(str(strength))))
+    except ValueError as fault:
+        raise ModelError(
+            f"{folder}: the choices of its probe cannot be read; train it again"
+        ) from fault
+    return ProbeChoices(chosen, tried, threshold_reason(record))
+
+
+def threshold_reason(record: RunRecord) -> str:
+    """Why a Run decides at its threshold; empty where that is not recorded."""
+    found = record.choices.get("threshold")
+    if not isinstance(found, dict):
+        return ""
+    gain, error, candidate = (
+        float(str(found[name])) for name in ("gain", "standard_error", "candidate")
+    )
+    over = f"{found['groups']} {'patients' if record.protocol.unit != 'image' else 'images'}"
+    if candidate == 0.5:
+        return "0.5 has the highest balanced accuracy"
+    gains = f"gains {gain:+.3f} balanced accuracy, cross-validated over {over}"
+    if record.threshold == candidate:
+        return f"{candidate:.3f} {gains}: more than one standard error ({error:.3f})"
+    return f"{candidate:.3f} {gains}: not more than one standard error ({error:.3f}), so 0.5"
+
+
+def _next(found: Sequence[ProbeChoices], classes: int) -> str:
+    """What the inner scores suggest to do."""
+    losses = [own.losses[own.strength] for own in found]
+    mean, chance = sum(losses) / len(losses), log(classes)
+    said = f"The chosen heads have a mean inner log loss of {mean:.3f}; guessing has {chance:.3f}."
+    if mean > 0.95 * chance:
+        return (
+            f"{said} That is hardly better: these features tell little of new patients; next, try "
+            "another backbone, an earlier map (`NAME@stride8`), or more patients."
+        )
+    if all(own.strength in (min(own.losses), max(own.losses)) for own in found):
+        return (
+            f"{said} Each chosen strength is at the end of those tried; next, try stronger or "
+            "weaker ones (`probe_c`)."
+        )
+    return (
+        f"{said} Next, compare it with another backbone or with fine-tuning on the same folds "
+        "(`eosin compare`)."
+    )
 
 
 def _read_history(run: Run) -> History:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from eosin.arrays import Ints
+    from eosin.artefacts.estimate import Estimate
     from eosin.artefacts.evaluation import Evaluation
 
 _CLASS_METRICS = ("precision", "recall", "specificity", "f1", "roc_auc", "average_precision")
@@ -31,11 +32,12 @@ def overall_table(evaluation: Evaluation, by_patient: Evaluation | None) -> Tabl
         cells = [cell(each) if each else "" for each in both]
         remark = "; ".join(dict.fromkeys(each.note for each in both if each and each.note))
         lower = " Lower is better." if meaning.better == "lower" else ""
-        explained = f"{meaning.sentence}{lower}" + (f"\n{remark}" if remark else "")
+        rule = f" ({meaning.rule})" if meaning.rule else ""
+        explained = f"{meaning.sentence}{rule}{lower}" + (f"\n{remark}" if remark else "")
         rows.append((meaning.title, *cells, explained))
-    columns = ["Measure", f"By image\n{_n(evaluation)}"]
+    columns = ["Measure", f"By image\n{_n(evaluation, evaluation)}"]
     if by_patient is not None:
-        columns.append(f"By patient\n{_n(by_patient)}")
+        columns.append(f"By patient\n{_n(evaluation, by_patient)}")
     columns.append("What it says")
     last = len(columns) - 1
     caption = "All measures."
@@ -76,18 +78,24 @@ def _scope_table(
     metrics: Sequence[str],
     caption: str,
 ) -> Table:
-    rows = []
+    """A row a scope; the n of a row stands at its end, or below each figure where they differ."""
+    rows, own = [], True
     for scope, name in scopes:
         found = [evaluation.value(metric, scope) for metric in metrics]
-        rows.append((name, *map(cell, found), f"{found[0].images:,}", f"{found[0].patients:,}"))
-    columns = (first, *(GLOSSARY[metric].title for metric in metrics), "Images", "Patients")
+        own = scope.class_name is not None
+        cells = [
+            f"{cell(each)}\nof {_n(evaluation, each)}" if own else cell(each) for each in found
+        ]
+        rows.append((name, *cells) if own else (name, *cells, _n(evaluation, found[0])))
+    columns = (first, *(GLOSSARY[metric].title for metric in metrics), *(() if own else ("n",)))
     return Table(caption, columns, tuple(rows), frozenset(range(1, len(columns))))
 
 
-def _n(evaluation: Evaluation) -> str:
-    if not evaluation.patient_table:
-        return counted(evaluation.images, "image")
-    return f"{counted(evaluation.images, 'image')}, {counted(evaluation.patients, 'patient')}"
+def _n(evaluation: Evaluation, found: Evaluation | Estimate) -> str:
+    """The n in images, and in patients where these are known."""
+    images = counted(found.images, "image")
+    known = bool(evaluation.patient_table) or evaluation.level == "patient"
+    return f"{images}, {counted(found.patients, 'patient')}" if known else images
 
 
 @dataclass(frozen=True)

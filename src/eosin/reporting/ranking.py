@@ -6,18 +6,27 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.estimate import Scope
+from eosin.artefacts.glossary import GLOSSARY
 from eosin.evaluation.calibration import reliability
-from eosin.evaluation.curves import precision_recall_band, roc_band
+from eosin.evaluation.curves import macro_curve, micro_curve, precision_recall_band, roc_band
 from eosin.reporting.canvas import Drawing, as_drawing
-from eosin.reporting.curves import precision_recall_figure, reliability_figure, roc_figure
+from eosin.reporting.curves import (
+    joint_figure,
+    precision_recall_figure,
+    reliability_figure,
+    roc_figure,
+)
 from eosin.reporting.wording import capital, figure, number
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from eosin.artefacts.evaluation import Evaluation
     from eosin.artefacts.predictions import Predictions
     from eosin.evaluation.curves import CurveBand
 
 BAND_RESAMPLES = 1000
+_FEWEST = 40  # resamples of bands that are not drawn
 
 
 @dataclass(frozen=True)
@@ -60,9 +69,14 @@ def ranking_section(predictions: Predictions, evaluation: Evaluation) -> Ranking
     else:
         held = [place for place in range(len(task.classes)) if (labels == place).any()]
         groups = (
-            Group("ROC", tuple(_roc(predictions, evaluation, place) for place in held), True),
+            Group("All classes", _joint(predictions, evaluation, held)),
             Group(
-                "Precision-recall",
+                "ROC of each class",
+                tuple(_roc(predictions, evaluation, place) for place in held),
+                True,
+            ),
+            Group(
+                "Precision-recall of each class",
                 tuple(_precision(predictions, evaluation, place) for place in held),
                 True,
             ),
@@ -79,9 +93,9 @@ def calibration_section(predictions: Predictions, evaluation: Evaluation) -> Cal
     """The reliability diagram of the most probable class."""
     bins = reliability(predictions.probabilities, predictions.label_index)
     caption = (
-        "Points below the dashed line: the model is surer than it is right. Larger points and "
-        "higher bars stand for more images; a point on few images says little. Calibration error "
-        f"{figure(evaluation.value('ece'))}, "
+        "Points below the dashed line: the model is more confident than it is right. Larger points "
+        "and higher bars stand for more images; a point on few images says little. "
+        f"Calibration error {figure(evaluation.value('ece'))}, "
         f"log loss {number(evaluation.value('log_loss').value)}, "
         f"Brier score {number(evaluation.value('brier').value)}. "
         f"Protocol: {predictions.provenance.protocol.name}."
@@ -89,7 +103,7 @@ def calibration_section(predictions: Predictions, evaluation: Evaluation) -> Cal
     drawing = as_drawing(
         reliability_figure(bins), name="reliability", title="Reliability diagram", caption=caption
     )
-    lead = "Of the images that it calls with 80 % confidence, are 80 % right?"
+    lead = "Of the images predicted with 80 % confidence, are 80 % right?"
     return CalibrationSection(lead, (drawing,))
 
 
@@ -118,6 +132,34 @@ def _precision(predictions: Predictions, evaluation: Evaluation, place: int) -> 
     title = "Precision-recall curve" if task.binary else task.classes[place]
     caption = f"Average precision {figure(found)}. Guessing gives {number(share)}.{_note(band)}"
     return as_drawing(drawn, name=f"precision-{place}", title=title, caption=caption)
+
+
+def _joint(
+    predictions: Predictions, evaluation: Evaluation, held: Sequence[int]
+) -> tuple[Drawing, Drawing]:
+    """Every class and the averages in one ROC and one precision-recall figure."""
+    drawn = []
+    for precision in (False, True):
+        curve = precision_recall_band if precision else roc_band
+        metric = "average_precision" if precision else "roc_auc"
+        bands = {index: curve(predictions, index, resamples=_FEWEST) for index in held}
+        classes = {
+            f"{name} ({number(evaluation.value(metric, Scope(name)).value)})": bands[index]
+            for index, name in enumerate(predictions.task.classes)
+            if index in bands
+        }
+        micro = micro_curve(predictions, precision=precision)
+        area = "" if precision else f" ({number(evaluation.value('micro_roc_auc').value)})"
+        macro = f"macro average ({number(evaluation.value(f'macro_{metric}').value)})"
+        averages = {f"micro average{area}": micro, macro: macro_curve([*bands.values()])}
+        title = "Precision-recall curves" if precision else "ROC curves"
+        caption = (
+            f"In brackets {GLOSSARY[metric].name}. Micro: all pairs of image and class pooled, so "
+            "frequent classes count more. Macro: the mean of the classes, which count alike."
+        )
+        figure = joint_figure(classes, averages, precision=precision)
+        drawn.append(as_drawing(figure, name=f"joint-{metric}", title=title, caption=caption))
+    return drawn[0], drawn[1]
 
 
 def _note(band: CurveBand) -> str:

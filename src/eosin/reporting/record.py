@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.run import EnsembleRun, FoldsRun
+from eosin.reporting.learning import threshold_reason
 from eosin.reporting.wording import counted
 
 if TYPE_CHECKING:
@@ -35,15 +36,17 @@ _LIMITS = (
 def settings_of(run: Run, predictions: Predictions) -> tuple[tuple[str, Facts], ...]:
     """Groups of facts under their headings: model, predictions, training, files, versions."""
     record, provenance = run.record, predictions.provenance
+    unit = "patient" if record.protocol.patients_known else "image"
     model = [
         ("Kind of Run", record.kind.removeprefix("run/"), False),
         ("Backbone", record.backbone, True),
         ("Started from", record.initial_weights or "not recorded", False),
         ("Temperature", f"{record.temperature:.4g}", False),
         ("Decision threshold", _threshold(predictions), False),
+        *([("Why this threshold", why, False)] if (why := threshold_reason(record)) else []),
         ("Seed", str(record.seed), False),
-        ("Trained on", f"{len(record.train_patients):,} patients", False),
-        ("Validated on", f"{len(record.val_patients):,} patients", False),
+        ("Trained on", counted(len(record.train_patients), unit), False),
+        ("Validated on", counted(len(record.val_patients), unit), False),
         ("Training protocol", record.protocol.name, False),
     ]
     if isinstance(record, FoldsRun | EnsembleRun) and record.vote:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.outputs import PAGE, require_output
@@ -23,15 +24,15 @@ from eosin.reporting.measures import (
 from eosin.reporting.ranking import calibration_section, ranking_section
 from eosin.reporting.record import limits_of, settings_of
 from eosin.reporting.tables import Table, dataset_table, fold_table, patient_table
-from eosin.reporting.verdict import Panel, banners, headline_panel, remarks, verdict_sentence
+from eosin.reporting.verdict import Panel, banners, headline_panels, remarks, verdict_sentence
 from eosin.reporting.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from eosin.artefacts.evaluation import Evaluation
     from eosin.artefacts.predictions import Predictions
+    from eosin.files import StrPath
     from eosin.networks.run import Run
 
 _CONTENTS = (
@@ -66,7 +67,7 @@ class ConfusionSection:
 def write_report(
     run: Run,
     predictions: Predictions,
-    path: Path,
+    path: StrPath,
     *,
     evaluation: Evaluation | None = None,
     galleries: Sequence[Gallery] = (),
@@ -94,6 +95,7 @@ def write_report(
         ConfigError: ``path`` is of the Run, or a file that is no page of eosin's.
         DiskError: it cannot be written.
     """
+    path = Path(path)
     require_output(path, PAGE, inputs=[run.folder])
     if evaluation is None:
         evaluation = evaluate_predictions(predictions, resamples=resamples, seed=seed)
@@ -121,7 +123,7 @@ def _page_facts(
         "banners": warnings,
         "cover": _cover(run, predictions, evaluation),
         "sentence": verdict_sentence(run, predictions, evaluation.value("accuracy")),
-        "remarks": remarks(predictions, evaluation),
+        "remarks": remarks(run, predictions, evaluation),
         "panels": _panels(evaluation, by_patient),
         "reading": _READING.format(resamples=evaluation.resamples),
         "data_lead": "What was scored. Few patients mean wide intervals, however many the images.",
@@ -190,13 +192,13 @@ def _cover(run: Run, predictions: Predictions, evaluation: Evaluation) -> list[t
 def _panels(evaluation: Evaluation, by_patient: Evaluation | None) -> list[Panel]:
     of = f"of {counted(evaluation.patients, 'patient')}" if evaluation.patient_table else ""
     caption = f"{counted(evaluation.images, 'image')} {of}".strip() + "."
-    panels = [headline_panel(evaluation, title="By image", caption=caption)]
+    panels = headline_panels(evaluation, title="By image", caption=caption)
     if by_patient is not None:
         caption = (
             f"{counted(by_patient.patients, 'patient')} with one label each: the probabilities of "
             f"a patient's images ({by_patient.images:,} in all) are averaged."
         )
-        panels.append(headline_panel(by_patient, title="By patient", caption=caption))
+        panels += headline_panels(by_patient, title="By patient", caption=caption)
     return panels
 
 

@@ -12,7 +12,8 @@ from eosin.errors import DataError
 from eosin.files import valid_text
 from eosin.pixels.reading import SkippedFile, read_image
 from eosin.reporting.heatmap_folder import write_png
-from eosin.reporting.panel import Cell, draw_panel
+from eosin.reporting.overlay import HeatmapStyle
+from eosin.reporting.panel import Cell, Heading, draw_panel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +62,7 @@ def write_sample_sheet(
     ]
     more = f" ({_CLASSES} of {len(names)} classes are shown)" if len(names) > _CLASSES else ""
     title = f"{manifest.dataset}: {len(manifest):,} images{more}, {manifest.protocol.name}"
-    write_png(draw_panel(cells, title=title, width=_SIDE, columns=each), out)
+    write_png(draw_panel(cells, Heading(title), HeatmapStyle(), width=_SIDE, columns=each), out)
     return tuple(skipped)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from eosin.errors import DataError
 from eosin.files import valid_text
 from eosin.pixels.image_files import find_image_files
-from eosin.pixels.reading import SkippedFile, UInt8Image, read_image
+from eosin.pixels.reading import SkippedFile, UInt8Image, image_in_turn, reduced
 from eosin.pixels.stain import NORMALIZERS, StainEstimate, StainNormalizer, create_normalizer
 from eosin.pixels.stain_jitter import restain
 from eosin.pixels.stain_sources import fit_to_file
@@ -27,7 +27,9 @@ _TILE: Final = 1.75
 _GAP, _GROUP_GAP = 0.05, 0.22
 _MARGIN: Final = 0.35
 _HEAD, _FOOT = 1.32, 0.42
+_THINNEST: Final = 0.05  # of a tile, so that a line of pixels is seen
 _NAME: Final = 0.30  # under each row of tiles
+_ALL_PIXELS: Final = 24_000_000  # of all images together; larger ones are reduced
 _PIXELS: Final = 520  # of a tile's longer side, at most
 
 
@@ -103,7 +105,8 @@ def _read(files: Sequence[Path]) -> tuple[dict[Path, UInt8Image], list[SkippedFi
     skipped: list[SkippedFile] = []
     for path in files:
         try:
-            images[path] = read_image(path)
+            with image_in_turn(path) as image:
+                images[path] = reduced(image, most=_ALL_PIXELS // len(files))
         except DataError as error:
             skipped.append(SkippedFile.from_error(path, error))
     return images, skipped
@@ -190,9 +193,9 @@ def _places(groups: Sequence[_Group]) -> tuple[list[list[float]], float]:
 
 
 def _aspect(rows: Sequence[_Row]) -> float:
-    """Height over width that suits most images; no tile is taller than 1.25 times its width."""
+    """Height over width that suits most images; between 0.2 and 1.25 times the width of a tile."""
     shapes = [tile.image.shape for row in rows for tile in row.tiles[0] if tile.image is not None]
-    return min(1.25, float(np.median([shape[0] / shape[1] for shape in shapes])))
+    return float(np.clip(np.median([shape[0] / shape[1] for shape in shapes]), 0.2, 1.25))
 
 
 @dataclass(frozen=True)
@@ -227,7 +230,8 @@ class _Sheet:
             return
         tall, wide = tile.image.shape[:2]
         scale = min(_TILE / wide, height / tall)
-        size = (wide * scale / self.width, tall * scale / self.height)
+        across, down = (max(_THINNEST, side * scale) for side in (wide, tall))
+        size = (across / self.width, down / self.height)
         bottom = 1 - top / self.height - size[1]
         axes = self.figure.add_axes((left / self.width, bottom, *size))
         axes.imshow(_small(tile.image), interpolation="lanczos", aspect="auto")
@@ -242,5 +246,5 @@ def _small(image: UInt8Image) -> UInt8Image:
     scale = _PIXELS / max(image.shape[:2])
     if scale >= 1:
         return image
-    size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

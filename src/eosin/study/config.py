@@ -6,17 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from eosin.artefacts.run import Vote
 from eosin.data.splits import SITES
 from eosin.errors import ConfigError
-from eosin.settings import read_flat_toml, validated
+from eosin.settings import Settings, read_flat_toml, settings_file, validated
 from eosin.study.stains import BASELINE, Staining
 from eosin.training.config import TrainingConfig, read_config
 
 if TYPE_CHECKING:
     from eosin.data.splits import By
+    from eosin.files import StrPath
 
 _UNITS: dict[str, By] = {
     "image": "image",
@@ -86,14 +87,12 @@ class Design:
         )
 
 
-class StudyConfig(BaseModel):
+class StudyConfig(Settings):
     """Every setting of a study.
 
     ``root`` and the recipe's path count from the study file's own folder; ``root`` may be given
     on the command line instead.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     title: str = "Study"
     # manifest: ``root`` is a table that `eosin data` wrote, with whatever columns were added to it
@@ -155,17 +154,18 @@ class StudyFile:
     root: Path  # the folder of the images
 
 
-def read_study(path: Path, *, root: Path | None = None) -> StudyFile:
+def read_study(path: StrPath, *, root: StrPath | None = None) -> StudyFile:
     """Read a study file.
 
     Args:
-        path: the TOML file.
+        path: the TOML file, or the name of one that eosin brings along.
         root: folder of the images; overrides the file's own ``root``.
 
     Raises:
         ConfigError: unknown keys, wrong values, no recipe file, no root at all, or a stain step
             that the recipe cannot have.
     """
+    path = settings_file(path)
     config = validated(StudyConfig, read_flat_toml(path), place=str(path))
     if root is None and not config.root and config.dataset != "synthetic":
         raise ConfigError(f"{path}: names no root; give the folder of the images with --data")
@@ -182,7 +182,7 @@ def read_study(path: Path, *, root: Path | None = None) -> StudyFile:
         }
     )
     _require_stains(path, config, training)
-    return StudyFile(config, training, root or path.parent / config.root)
+    return StudyFile(config, training, Path(root) if root else path.parent / config.root)
 
 
 def _require_stains(path: Path, config: StudyConfig, training: TrainingConfig) -> None:

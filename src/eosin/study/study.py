@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ from eosin.data.scan import ReadDataset
 from eosin.data.synthetic import SyntheticOptions, write_synthetic
 from eosin.errors import ConfigError, EosinError
 from eosin.locks import one_writer
-from eosin.progress import SILENT, Progress
+from eosin.progress import SILENT, Progress, shown
 from eosin.reporting.wording import figure
 from eosin.study.cells import Result, StudyResult, Workshop
 from eosin.study.kept import (
@@ -30,9 +31,9 @@ from eosin.study.plan import Cell, plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from eosin.artefacts.manifest import Manifest
+    from eosin.files import StrPath
     from eosin.study.config import StudyFile
 
 
@@ -98,7 +99,9 @@ def _read(study: StudyFile, folder: Path) -> ReadDataset:
     )
 
 
-def run_study(study: StudyFile, folder: Path, *, progress: Progress = SILENT) -> StudyResult:
+def run_study(
+    study: StudyFile, folder: StrPath, *, progress: Progress | bool = SILENT
+) -> StudyResult:
     """Do every cell of a study that is not done yet.
 
     A study stopped at any moment goes on where it was when it is run again; a cell whose
@@ -114,10 +117,11 @@ def run_study(study: StudyFile, folder: Path, *, progress: Progress = SILENT) ->
         DataError: the images cannot be read, or another process is writing there.
         ConfigError: ``folder`` holds a Run, images that are read, or other files of these names.
     """
+    folder = Path(folder)
     inputs = [] if study.config.dataset == "synthetic" else [study.root]
     require_output_folder(folder, STUDY_FILES, inputs=inputs)
     with one_writer(folder, then="then run the same command again: what is finished is kept"):
-        return _run(study, folder, progress)
+        return _run(study, folder, shown(progress))
 
 
 def _run(study: StudyFile, folder: Path, progress: Progress) -> StudyResult:

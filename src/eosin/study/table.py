@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -21,11 +22,11 @@ REPORT_NAME = "report.html"  # of a cell, beside its Run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     import pandas as pd
 
     from eosin.artefacts.evaluation import Evaluation
+    from eosin.files import StrPath
     from eosin.study.cells import Result, StudyResult
     from eosin.study.plan import Cell
 
@@ -199,7 +200,7 @@ def _fields(result: Result, evaluation: Evaluation) -> dict[str, object]:
     return row
 
 
-def write_study(found: StudyResult, folder: Path) -> tuple[Path, Path]:
+def write_study(found: StudyResult, folder: StrPath) -> tuple[Path, Path]:
     """Write ``study.html`` and ``study.csv`` into ``folder``; their paths.
 
     A study of stain steps has a ``stain-effects.csv`` beside them, one of several seeds a
@@ -208,7 +209,7 @@ def write_study(found: StudyResult, folder: Path) -> tuple[Path, Path]:
     Raises:
         EosinError: no cell could be done; the sentence has the first reason.
     """
-    config = found.study.config
+    folder, config = Path(folder), found.study.config
     if not found.results:
         raise EosinError(
             f"none of the {len(found.failures)} cells of this study could be done: "

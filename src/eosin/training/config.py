@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from eosin.settings import read_flat_toml, validated
+from eosin.settings import Settings, read_flat_toml, settings_file, validated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
+
+    from eosin.files import StrPath
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Monitor = Literal["val_loss", "val_accuracy", "val_balanced_accuracy", "last"]
 
 
-class TrainingConfig(BaseModel):
+def _text(place: object) -> object:
+    return os.fspath(place) if isinstance(place, os.PathLike) else place
+
+
+PathText = Annotated[str, BeforeValidator(_text)]
+
+
+class TrainingConfig(Settings):
     """Every setting of a training; the defaults are the modern recipe.
 
     Rates are per step, shares and probabilities lie in [0, 1), angles are in degrees.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
     # The network and its input.
     backbone: str = "tf_efficientnetv2_b0"
-    weights: str = "imagenet"  # "imagenet", "none" or the path of a safetensors file
+    weights: PathText = "imagenet"  # "imagenet", "none" or the path of a safetensors file
     freeze: bool = False  # fit a linear head on frozen features instead of fine-tuning
     image_size: Annotated[int, Field(ge=16, le=4096)] | None = None  # None: the backbone's own
     fit: Literal["stretch", "crop"] = "stretch"
@@ -38,7 +45,7 @@ class TrainingConfig(BaseModel):
 
     # The stain that images are brought to before the network sees them.
     stain: Literal["none", "reinhard", "macenko", "vahadane"] = "none"
-    stain_target: str = "train-median"  # of the training images' stains; or an image file
+    stain_target: PathText = "train-median"  # of the training images' stains; or an image file
     stain_per: Literal["image", "patient"] = "image"  # what the stain is estimated over
 
     # The optimisation.
@@ -141,11 +148,15 @@ class TrainingConfig(BaseModel):
         return validated(TrainingConfig, {**self.model_dump(), **given}, place="options")
 
 
-def read_config(path: Path) -> TrainingConfig:
+def read_config(path: StrPath) -> TrainingConfig:
     """Read a flat TOML file; keys left out keep their defaults.
+
+    Args:
+        path: of the file, or the name of one that eosin brings along, e.g. ``"frozen"``.
 
     Raises:
         ConfigError: no such file, not TOML, a table, an unknown key or a wrong value; the message
             names the file, the key, the value and what is wanted.
     """
+    path = settings_file(path)
     return validated(TrainingConfig, read_flat_toml(path), place=str(path))

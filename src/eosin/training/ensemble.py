@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from eosin.artefacts.manifest import COLUMNS, Manifest
@@ -28,7 +29,8 @@ from eosin.networks.run import (
     write_run,
 )
 from eosin.pixels.reading import SkippedFile, write_error_table
-from eosin.progress import SILENT, Progress
+from eosin.progress import SILENT, Progress, shown
+from eosin.settings import checked_options
 from eosin.training.ensemble_record import Place, common_place, ensemble_record
 from eosin.training.folds import gather_folds
 from eosin.training.fusion import FusionOptions
@@ -38,12 +40,14 @@ from eosin.training.voting import FittedVote, Validation, fit_vote, require_hone
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
+
+    from eosin.files import StrPath
 
 
 FITTED = frozenset({"weighted", "fusion"})
 
 
+@checked_options
 @dataclass(frozen=True, slots=True)
 class EnsembleOptions:
     """How an ensemble is made."""
@@ -55,12 +59,12 @@ class EnsembleOptions:
 
 def make_ensemble(
     runs: Sequence[Run],
-    folder: Path,
+    folder: StrPath,
     *,
     vote: Vote = "soft",
     manifest: Manifest | None = None,
     options: EnsembleOptions | None = None,
-    progress: Progress = SILENT,
+    progress: Progress | bool = SILENT,
 ) -> Run:
     """Make one ensemble; see ``make_ensembles``."""
     made = make_ensembles(
@@ -71,11 +75,11 @@ def make_ensemble(
 
 def make_ensembles(
     runs: Sequence[Run],
-    folders: Mapping[Vote, Path],
+    folders: Mapping[Vote, StrPath],
     *,
     manifest: Manifest | None = None,
     options: EnsembleOptions | None = None,
-    progress: Progress = SILENT,
+    progress: Progress | bool = SILENT,
 ) -> dict[Vote, Trained]:
     """Make an ensemble for each vote; the members' features are computed once for all.
 
@@ -100,18 +104,19 @@ def make_ensembles(
         ModelError: members are of different tasks or folds, missing or changed.
         DataError: no manifest for a vote that is fitted, or too few validation images.
     """
-    for folder in folders.values():
+    places = {name: Path(folder) for name, folder in folders.items()}
+    for folder in places.values():
         require_output_folder(folder, RUN_FILES, inputs=[run.folder for run in runs], run=True)
     _require_members(runs)
     if manifest is not None:
         manifest.require_honest_name()
-    maker = _Maker(tuple(runs), options or EnsembleOptions(), progress)
+    maker = _Maker(tuple(runs), options or EnsembleOptions(), shown(progress))
     folded = any(isinstance(run.record, FoldsRun) for run in runs)
     with ExitStack() as stack:
-        for folder in folders.values():
+        for folder in places.values():
             stack.enter_context(one_writer(folder))
-        _require_folders(folders)
-        return maker.by_folds(folders, manifest) if folded else maker.at_once(folders, manifest)
+        _require_folders(places)
+        return maker.by_folds(places, manifest) if folded else maker.at_once(places, manifest)
 
 
 @dataclass(frozen=True)

@@ -61,9 +61,10 @@ class Epochs:
         loss, accuracy, rate = self._learn(epoch, progress)
         if not math.isfinite(loss):
             raise self._diverged(f"the loss of epoch {epoch} is {loss}")
-        log_loss, correct, balanced = (
-            judge(*self.validate()) if self.val else (math.nan, math.nan, math.nan)
-        )
+        log_loss, correct, balanced = math.nan, math.nan, math.nan
+        if self.val:
+            logits, read = self.validate()
+            log_loss, correct, balanced = judge(logits, read.label_index)
         return EpochRow(
             epoch=epoch,
             train_loss=loss,
@@ -75,8 +76,8 @@ class Epochs:
             seconds=time.perf_counter() - began,
         )
 
-    def validate(self) -> tuple[Floats, Ints]:
-        """Finite logits (n, classes) and labels (n,) of the readable validation images."""
+    def validate(self) -> tuple[Floats, Manifest]:
+        """Finite logits (n, classes) of the readable validation images, and their rows."""
         if self.val is None or self.val_views is None:
             raise DataError("there are no validation images")
         logits, places = [], []
@@ -95,7 +96,8 @@ class Epochs:
         scores = np.concatenate(logits).astype(np.float64)
         if not np.isfinite(scores).all():
             raise self._diverged("the logits of the validation images are not finite")
-        return scores, self.val.label_index[np.concatenate(places)]
+        read = np.isin(np.arange(len(self.val)), np.concatenate(places))
+        return scores, self.val.where(read)
 
     def _diverged(self, what: str) -> ModelError:
         config = self.config

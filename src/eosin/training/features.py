@@ -18,6 +18,7 @@ import numpy as np
 
 from eosin.errors import DiskError, EosinWarning
 from eosin.files import replacing, sha256_of
+from eosin.networks.backbones import own_module
 from eosin.pixels.batches import read_batches
 from eosin.pixels.stain_normalizer import source_key
 from eosin.progress import SILENT, Progress
@@ -118,12 +119,21 @@ class FeatureCache:
             )
 
 
+def cache_of(engine: TorchEngine, spec: Preprocessing) -> FeatureCache | None:
+    """The cache for this network; None for a module of the user's own.
+
+    Its tensors do not tell its design, which may change under the same name.
+    """
+    own = own_module(engine.classifier.spec.name) is not None
+    return None if own else FeatureCache.of(engine, spec)
+
+
 def compute_features(
     paths: Sequence[Path],
     engine: TorchEngine,
     spec: Preprocessing,
     *,
-    cache: FeatureCache,
+    cache: FeatureCache | None,
     batch_size: int = 32,
     progress: Progress = SILENT,
     sources: Sequence[Source | None] | None = None,
@@ -137,7 +147,7 @@ def compute_features(
         _content(path) + source_key(source)
         for path, source in zip(paths, sources or repeat(None), strict=sources is not None)
     ]
-    known = cache.read()
+    known = cache.read() if cache else {}
     missing = [place for place, key in enumerate(keys) if key not in known]
     skipped: list[SkippedFile] = []
     progress.begin("features", total=len(paths), done=len(paths) - len(missing))
@@ -152,10 +162,11 @@ def compute_features(
                 kept = map(Kept, rows, batch.notes)
                 fresh.update(zip((keys[part[k]] for k in batch.places), kept, strict=True))
             progress.advance(batch.files, errors=len(batch.skipped))
-        try:
-            cache.add(fresh)
-        except DiskError as error:
-            _say_uncached(cache.folder.parents[1], error)
+        if cache:
+            try:
+                cache.add(fresh)
+            except DiskError as error:
+                _say_uncached(cache.folder.parents[1], error)
         known.update(fresh)
     progress.end()
     places = np.array([k for k, key in enumerate(keys) if key in known], dtype=np.int64)

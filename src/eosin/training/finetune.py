@@ -16,7 +16,7 @@ import torch
 
 from eosin.artefacts.run import TrainedRun
 from eosin.errors import ConfigError, EosinError, ModelError
-from eosin.evaluation.calibration import apply_temperature, choose_threshold, fit_temperature
+from eosin.evaluation.calibration import apply_temperature, fit_temperature, lock_threshold
 from eosin.machine import software_versions
 from eosin.networks.classifier import (
     Classifier,
@@ -45,6 +45,7 @@ from eosin.training.history import EpochRow, best_epoch, epoch_line, write_histo
 from eosin.training.learner import Learner
 from eosin.training.left_out import Trained, left_out_note
 from eosin.training.optimisation import fastest_convolutions, smallest_batch
+from eosin.training.probe import locked
 from eosin.training.resume import (
     STATE_NAME,
     Identity,
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
 
     from eosin.artefacts.manifest import Manifest
     from eosin.artefacts.preprocessing import StainStep
+    from eosin.evaluation.calibration import LockedThreshold
     from eosin.training.config import TrainingConfig
 
 
@@ -258,17 +260,18 @@ class _Training:
         _clear(self.folder)
         return run
 
-    def _calibrated(self) -> tuple[float, float | None]:
+    def _calibrated(self) -> tuple[float, LockedThreshold | None]:
         """Temperature, and threshold of a binary task, on the validation images."""
-        logits, labels = self.epochs.validate()
+        logits, read = self.epochs.validate()
+        labels = read.label_index
         temperature = fit_temperature(logits, labels)
         if not self.train.task.binary:
             return temperature, None
         positive = self.train.task.positive_index
         scores = apply_temperature(logits, temperature)[:, positive]
-        return temperature, choose_threshold(scores, labels == positive)
+        return temperature, lock_threshold(scores, labels == positive, read.kept_whole)
 
-    def _record(self, temperature: float, threshold: float | None) -> TrainedRun:
+    def _record(self, temperature: float, threshold: LockedThreshold | None) -> TrainedRun:
         return TrainedRun(
             task=self.train.task,
             dataset=self.train.dataset,
@@ -281,10 +284,10 @@ class _Training:
             val_patients=self.val.patients if self.val else (),
             patient_pattern=self.train.patient_pattern,
             temperature=temperature,
-            threshold=threshold,
+            threshold=threshold.value if threshold else None,
             seed=self.config.seed,
             training=self.config.model_dump(mode="json"),
-            choices={},
+            choices={"epoch": self.best, **locked(threshold)},
             initial_weights=self.initial_weights,
             versions=software_versions(),
             weights_sha256=weights_digest(self.folder),

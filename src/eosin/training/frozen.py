@@ -17,9 +17,9 @@ from eosin.networks.tensors import read_tensors, require_sound
 from eosin.networks.torch_engine import TorchEngine
 from eosin.networks.weights import initialise
 from eosin.progress import SILENT, Progress
-from eosin.training.features import FeatureCache, Features, compute_features
+from eosin.training.features import Features, cache_of, compute_features
 from eosin.training.left_out import left_out_note
-from eosin.training.probe import LinearHead, Probe, Weighing, fit_probe
+from eosin.training.probe import LinearHead, Probe, Weighing, fit_probe, locked
 from eosin.training.stain_fitting import fallback_notes, fit_stain_step, split_sources
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from eosin.pixels.reading import SkippedFile
     from eosin.pixels.stain_sources import ImageStains
     from eosin.training.config import TrainingConfig
-
-_GROUPS = {"slide": "slide", "image": "path"}
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ def freeze_images(
         manifest.paths,
         engine,
         spec,
-        cache=FeatureCache.of(engine, spec),
+        cache=cache_of(engine, spec),
         batch_size=config.batch_size,
         progress=progress,
         sources=sources,
@@ -148,7 +146,7 @@ def train_frozen(
     inside, held = place == "train", place == "val"
     if not inside.any():
         raise DataError("the manifest has no training images; make a split with `eosin split`")
-    groups = split.frame[_GROUPS.get(split.protocol.unit, "patient")].to_numpy(dtype=str)
+    groups = split.kept_whole
     probe = fit_probe(
         images.features[inside],
         labels[inside],
@@ -160,7 +158,7 @@ def train_frozen(
         weighing=Weighing(classes=config.class_weights == "balanced", groups=config.patients_alike),
         rule=config.probe_rule,
         seed=config.seed,
-        held=(images.features[held], labels[held]) if held.any() else None,
+        held=(images.features[held], labels[held], groups[held]) if held.any() else None,
     )
     _install_head(images.classifier, probe.head)
     folder.mkdir(parents=True, exist_ok=True)
@@ -239,10 +237,10 @@ def _record(
         val_patients=patients("val"),
         patient_pattern=split.patient_pattern,
         temperature=probe.temperature,
-        threshold=probe.threshold,
+        threshold=probe.threshold.value if probe.threshold else None,
         seed=config.seed,
         training=config.model_dump(mode="json"),
-        choices={"strength": probe.strength, "inner_log_loss": losses},
+        choices={"strength": probe.strength, "inner_log_loss": losses, **locked(probe.threshold)},
         initial_weights=images.initial_weights,
         versions=software_versions(),
         weights_sha256=sha256,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eosin.errors import DataError
+from eosin.settings import checked_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from eosin.networks.fusion import FusionHead
 
 
+@checked_options
 @dataclass(frozen=True, slots=True)
 class FusionOptions:
     """How the fusion head is fitted."""

@@ -19,7 +19,8 @@ class Trained:
 
     run: Run  # the Run
     skipped: tuple[SkippedFile, ...] = ()  # files that could not be read
-    predictions: Predictions | None = None  # out-of-fold predictions, where every fold was trained
+    # of the test split or the fold held out, or out-of-fold ones; None where there is no test image
+    predictions: Predictions | None = None
 
 
 def left_out_note(files: int) -> Iterator[str]:

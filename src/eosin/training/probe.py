@@ -12,21 +12,24 @@ error, over patients, of the least (Breiman et al. 1984, the 1-SE rule).
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
 from eosin.errors import DataError
-from eosin.evaluation.calibration import apply_temperature, choose_threshold, fit_temperature
+from eosin.evaluation.calibration import apply_temperature, fit_temperature, lock_threshold
 
 Rule: TypeAlias = Literal["one-se", "least-loss"]
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pydantic import JsonValue
+
     from eosin.arrays import Floats, Ints, Texts
+    from eosin.evaluation.calibration import LockedThreshold
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Probe:
     head: LinearHead  # the linear head
     strength: float  # the chosen inverse regularisation C
     temperature: float  # of the logits
-    threshold: float | None  # of the positive class, binary tasks only
+    threshold: LockedThreshold | None  # of the positive class, binary tasks only
     losses: dict[float, float]  # cross-validated log loss of each strength tried
 
 
@@ -115,7 +118,7 @@ def fit_probe(
     weighing: Weighing | None = None,
     rule: Rule = "one-se",
     seed: int = 0,
-    held: tuple[Floats, Ints] | None = None,
+    held: tuple[Floats, Ints, Texts] | None = None,
 ) -> Probe:
     """Fit a head, its strength, temperature and threshold on training patients only.
 
@@ -138,7 +141,7 @@ def fit_probe(
         rule: ``"one-se"`` takes the strongest regularisation within one standard error of the
             least loss, ``"least-loss"`` that of the least loss.
         seed: of the inner folds.
-        held: features and labels of the validation split.
+        held: features, labels and groups of the validation split.
 
     Raises:
         DataError: fewer than two groups, one class only, or too few groups of each class.
@@ -168,14 +171,19 @@ def fit_probe(
     head = fit_head(features, labels, classes=classes, strength=best, weights=every)
     logits = inner[best]
     if held is not None:
-        logits, truth = head.logits(held[0]), held[1]
+        logits, truth, own = head.logits(held[0]), held[1], held[2]
         share = np.ones(len(truth))
     temperature = fit_temperature(logits, truth, share)
     threshold = None
     if positive is not None:
         chances = apply_temperature(logits, temperature)[:, positive]
-        threshold = choose_threshold(chances, (truth == positive).astype(np.int64), share)
+        threshold = lock_threshold(chances, truth == positive, own, share)
     return Probe(head, best, temperature, threshold, losses)
+
+
+def locked(threshold: LockedThreshold | None) -> dict[str, JsonValue]:
+    """What a Run records of its threshold; nothing where the task has none."""
+    return {} if threshold is None else {"threshold": {**asdict(threshold)}}
 
 
 def _inner_folds(

@@ -16,8 +16,8 @@ from eosin.inference.scoring import PredictOptions
 from eosin.networks.torch_engine import TorchEngine
 from eosin.networks.weights import load_classifier
 from eosin.pixels.stain_sources import patient_sources
-from eosin.progress import SILENT, Progress
-from eosin.training.features import FeatureCache, compute_features
+from eosin.progress import SILENT, Progress, shown
+from eosin.training.features import cache_of, compute_features
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from eosin.arrays import Floats
     from eosin.artefacts.manifest import Manifest
     from eosin.artefacts.predictions import Predictions
+    from eosin.inference.images import ImagesLike
     from eosin.networks.run import Run
     from eosin.pixels.reading import SkippedFile
 
@@ -70,7 +71,7 @@ class CachedReadings:
             self.paths,
             engine,
             spec,
-            cache=FeatureCache.of(engine, spec),
+            cache=cache_of(engine, spec),
             batch_size=self.batch_size,
             progress=self.progress,
             sources=patient_sources(self.paths, self.patients, spec),
@@ -129,10 +130,10 @@ class SharedReadings:
 
 def predict_together(
     runs: Sequence[Run],
-    images: Manifest | Sequence[Path],
+    images: ImagesLike,
     options: PredictOptions | None = None,
     *,
-    progress: Progress = SILENT,
+    progress: Progress | bool = SILENT,
 ) -> tuple[Scored, ...]:
     """Score the same images with several Runs, each network asked once, features kept on disk.
 
@@ -148,5 +149,5 @@ def predict_together(
         LeakageError, DataError, ModelError: as ``predict``.
     """
     options = options or PredictOptions()
-    read = SharedReadings(options, progress)
+    read = SharedReadings(options, shown(progress))
     return tuple(predict(run, images, options, read=read) for run in runs)

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from eosin.artefacts.outputs import RUN_FILES, require_output_folder
-from eosin.artefacts.predictions import read_predictions
-from eosin.errors import ConfigError
+from eosin.artefacts.predictions import Predictions, read_predictions
+from eosin.errors import ConfigError, DataError, EosinWarning
+from eosin.inference.scoring import PredictOptions
 from eosin.locks import one_writer
 from eosin.networks.backbones import family_note
 from eosin.networks.run import ERRORS_NAME, PREDICTIONS_NAME
 from eosin.pixels.reading import write_error_table
-from eosin.progress import SILENT, Progress
+from eosin.progress import SILENT, Progress, shown
 from eosin.training.folds import gather_folds
 from eosin.training.left_out import Trained
+from eosin.training.readings import predict_together
 from eosin.training.resume import Identity, finished_run
 from eosin.training.trainers import FineTuneTrainer, FrozenTrainer, Trainer
 
 if TYPE_CHECKING:
     from eosin.artefacts.manifest import Manifest
+    from eosin.files import StrPath
+    from eosin.networks.run import Run
+    from eosin.pixels.reading import SkippedFile
     from eosin.training.config import TrainingConfig
 
 _RESUME = "then run the same command with --resume: what is finished is kept"
@@ -27,27 +33,28 @@ _RESUME = "then run the same command with --resume: what is finished is kept"
 
 def train(
     manifest: Manifest,
-    folder: Path,
+    folder: StrPath,
     config: TrainingConfig,
     *,
     fold: int | Literal["all"] | None = None,
     resume: bool = False,
-    progress: Progress = SILENT,
+    progress: Progress | bool = SILENT,
 ) -> Trained:
     """Train a Run from a split manifest.
 
     A manifest with folds has no validation split of its own. Fine-tuning validates on the fold
     after the one held out; a frozen probe cross-validates inside all the other folds, or does as
-    fine-tuning with ``config.fold_validation``.
+    fine-tuning with ``config.fold_validation``. Once the Run is finished, the test split or the
+    fold held out is scored into its ``predictions.csv``.
 
     Args:
         manifest: with splits, or with folds.
         folder: where the Run goes; must not hold a finished Run, unless ``resume``.
         config: the settings; ``config.freeze`` fits a linear head on frozen features.
-        fold: the fold to hold out, or ``"all"`` to hold out each in turn and write
-            ``predictions.csv`` with what each fold's Run says of the fold it never met.
+        fold: the fold to hold out, or ``"all"`` to hold out each in turn; the predictions are
+            then what each fold's Run says of the fold it never met.
         resume: continue an interrupted training; what is finished is kept.
-        progress: told of files read and of epochs.
+        progress: told of files read and of epochs; True shows them.
 
     Raises:
         LeakageError: a patient crosses splits under a name that hides it.
@@ -55,6 +62,7 @@ def train(
         DataError, ModelError: images or weights cannot be used, another process is writing
             ``folder``, or it cannot be written.
     """
+    folder, progress = Path(folder), shown(progress)
     inputs = [Path(file) for file in (config.weights, config.stain_target)]
     require_output_folder(folder, RUN_FILES, inputs=inputs, run=True)
     manifest.require_honest_name()
@@ -72,10 +80,31 @@ def train(
             if finished is not None:
                 return Trained(finished, (), read_predictions(folder / PREDICTIONS_NAME))
             return _train_every_fold(trainer, manifest, folder, config)
-        trained = Trained(trainer.train(folder, fold), tuple(trainer.skipped))
-        if trained.skipped or not resume:  # what was finished before has its table
-            write_error_table(trained.skipped, folder / ERRORS_NAME)
-        return trained
+        run = trainer.train(folder, fold)
+        predictions, unread = _score_test(run, manifest, config, progress)
+        found = {item.path: item for item in (*trainer.skipped, *unread)}
+        if found or not resume:  # what was finished before has its table
+            write_error_table(tuple(found.values()), folder / ERRORS_NAME)
+        return Trained(run, tuple(found.values()), predictions)
+
+
+def _score_test(
+    run: Run, manifest: Manifest, config: TrainingConfig, progress: Progress
+) -> tuple[Predictions | None, tuple[SkippedFile, ...]]:
+    """What a finished Run says of its test images, kept beside it, and the files not read."""
+    table = run.folder / PREDICTIONS_NAME
+    if table.is_file():
+        return read_predictions(table), ()
+    if run.record.fold is None and not (manifest.frame["split"] == "test").any():
+        return None, ()
+    options = PredictOptions(device=config.device, batch_size=config.batch_size)
+    try:
+        scored = predict_together([run], manifest, options, progress=progress)[0]
+    except DataError as error:  # the Run is finished all the same
+        warnings.warn(f"{run.folder}: no test image is scored: {error}", EosinWarning, stacklevel=3)
+        return None, ()
+    scored.predictions.write(table)
+    return scored.predictions, scored.skipped
 
 
 def _train_every_fold(
@@ -107,5 +136,7 @@ def _require_fold(manifest: Manifest, fold: int | Literal["all"] | None) -> None
             f"fold {fold!r}: the manifest has no folds; make them with `eosin split --folds 5`, "
             "or leave the fold out"
         )
-    if isinstance(fold, int) and fold not in manifest.folds:
-        raise ConfigError(f"fold {fold} does not exist; want one of {list(manifest.folds)} or all")
+    if fold is not None and fold != "all" and fold not in manifest.folds:
+        raise ConfigError(
+            f"fold {fold!r} does not exist; want one of {list(manifest.folds)} or all"
+        )

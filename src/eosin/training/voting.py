@@ -9,10 +9,11 @@ import numpy as np
 
 from eosin.data.splits import split_into_folds
 from eosin.errors import DataError, LeakageError, first_ten
-from eosin.evaluation.calibration import apply_temperature, choose_threshold, fit_temperature
+from eosin.evaluation.calibration import apply_temperature, fit_temperature, lock_threshold
 from eosin.inference.members import cast_votes, member_features, member_probabilities
 from eosin.inference.votes import fit_weights
 from eosin.training.fusion import FusionOptions, fit_fusion
+from eosin.training.probe import locked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from eosin.artefacts.manifest import Manifest
     from eosin.artefacts.run import Vote
     from eosin.data.splits import By
+    from eosin.evaluation.calibration import LockedThreshold
     from eosin.inference.readings import Readings
     from eosin.networks.fusion import FusionHead
     from eosin.networks.run import Run
@@ -81,7 +83,8 @@ def fit_vote(
     """Fit ``vote`` on validation images.
 
     A hard vote decides by majority: its threshold is one half. Any other vote's threshold is
-    chosen on the validation images; without them it is the mean of the members' thresholds.
+    locked on the validation images, as a training's is; without them it is the mean of the
+    members' thresholds.
 
     Raises:
         DataError: the vote needs validation images and there are none, none is readable, or
@@ -108,7 +111,10 @@ def fit_vote(
     if vote == "weighted":
         weights = fit_weights(probabilities, labels)
     voted = cast_votes(probabilities, vote, weights)
-    return FittedVote(_threshold(members[0], voted, labels), choices=choices, weights=weights)
+    threshold = _threshold(validation.images, places, voted)
+    return FittedVote(
+        threshold.value if threshold else None, choices=choices | locked(threshold), weights=weights
+    )
 
 
 def _fit_fusion(
@@ -131,8 +137,9 @@ def _fit_fusion(
         "epochs": fitted.epochs,
         "epoch_log_loss": list(fitted.losses),
     }
-    threshold = _threshold(members[0], chances, labels)
-    return FittedVote(threshold, temperature, choices, head=fitted.head)
+    threshold = _threshold(validation.images, found.places, chances)
+    value = threshold.value if threshold else None
+    return FittedVote(value, temperature, choices | locked(threshold), head=fitted.head)
 
 
 def _inner_folds(images: Manifest, *, seed: int) -> Ints:
@@ -156,9 +163,10 @@ def _labels(images: Manifest, places: Ints) -> Ints:
     return images.label_index[places]
 
 
-def _threshold(member: Run, probabilities: Floats, labels: Ints) -> float | None:
-    task = member.record.task
-    if not task.binary:
+def _threshold(images: Manifest, places: Ints, probabilities: Floats) -> LockedThreshold | None:
+    """From the probabilities of the images at ``places``; None where the task has none."""
+    if not images.task.binary:
         return None
-    positive = task.positive_index
-    return choose_threshold(probabilities[:, positive], labels == positive)
+    positive, labels = images.task.positive_index, _labels(images, places)
+    groups = images.kept_whole[places]
+    return lock_threshold(probabilities[:, positive], labels == positive, groups)
