@@ -77,7 +77,8 @@ def find_pseudo_patients(
     Raises:
         DataError: fewer than three images can be read.
     """
-    results = read_each(manifest.paths, signature, workers=workers, progress=progress)
+    files = manifest.paths
+    results = read_each(files, signature, workers=workers, progress=progress)
     skipped = tuple(item for item in results if isinstance(item, SkippedFile))
     found = [(row, item) for row, item in enumerate(results) if isinstance(item, Signature)]
     if len(found) < 3:
@@ -89,7 +90,7 @@ def find_pseudo_patients(
     if features is not None:
         evidence.append(_scaled(features[rows]))
     near = [nearest(values, NEIGHBOURS) for values in evidence]
-    paths = [manifest.paths[row] for row in rows]
+    paths = [files[row] for row in rows]
     links = _same_tissue(looks, paths, near, workers=workers, progress=progress)
     least = least or (LIKENESS if features is None else LIKENESS_WITH_FEATURES)
     groups = group_images([likeness(own) for own in near], links, least=least)
