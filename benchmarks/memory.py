@@ -1,6 +1,6 @@
 """What the largest images cost: peak memory of the verbs that read images, time to refuse a file.
 
-    python benchmarks/memory.py RUN [RUN ...] [--megapixels 40]
+    python benchmarks/memory.py RUN [RUN ...] [--megapixels 32]
 
 Images just within the limit are drawn in the kinds that take the most memory to read, several of
 each verb's at once, and two that are beyond it. ``predict`` and ``explain`` are run with each Run:
@@ -34,7 +34,7 @@ def main() -> None:
     """Draw the images, run every verb in a process of its own, print its peak memory."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("runs", type=Path, nargs="+")
-    parser.add_argument("--megapixels", type=float, default=39.9)
+    parser.add_argument("--megapixels", type=float, default=31.9)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)

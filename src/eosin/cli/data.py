@@ -227,6 +227,7 @@ def show(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="GRID.png", help="The picture.")],
     each: Annotated[int, typer.Option(min=1, max=20, help="Images a class.")] = 6,
     seed: Annotated[int, typer.Option(min=0, help="Of the draw.")] = 0,
+    _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Draw a few images of every class, of different patients, before anything is trained."""
     from eosin.artefacts.manifest import read_manifest

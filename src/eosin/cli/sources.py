@@ -22,7 +22,7 @@ def _limit(most: float) -> float:
     return most
 
 
-MOST_MEGAPIXELS: Final = 40.0
+MOST_MEGAPIXELS: Final = 32.0
 MaxMegapixels = Annotated[
     float,
     typer.Option(

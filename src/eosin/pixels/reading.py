@@ -37,7 +37,7 @@ class ReadLimits:
     """
 
     max_bytes: int = 256 * 2**20
-    max_pixels: int = 40_000_000
+    max_pixels: int = 32_000_000
     max_side: int = 65_500
 
 
@@ -45,7 +45,7 @@ _limits = ReadLimits()
 
 
 def limit_megapixels(most: float) -> None:
-    """Let this process read images of up to ``most`` million pixels, instead of 40 million."""
+    """Let this process read images of up to ``most`` million pixels, instead of 32 million."""
     global _limits
     _limits = ReadLimits(max_pixels=round(most * 1_000_000))
 
@@ -154,7 +154,7 @@ class _Room:
                 self._changed.notify_all()
 
 
-_ROOM = _Room(40_000_000)
+_ROOM = _Room(32_000_000)
 
 
 def error_table_path(table: Path) -> Path:
