@@ -128,6 +128,10 @@ GLOSSARY: dict[str, Meaning] = {
         "lower",
     ),
     "abstention": Meaning("abstention", "Share that is not answered.", "lower"),
+    "robustness_index": Meaning(
+        "robustness index",
+        "Share of telling neighbours that have the class and not the site in common (PathoROB).",
+    ),
     "patient_recognition_rate": Meaning(
         "patient recognition rate",
         "Mean over patients of the share of their images classified right (Spanhol et al. 2016).",

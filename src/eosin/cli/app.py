@@ -31,6 +31,7 @@ from eosin.cli import (
     power,
     predict,
     report,
+    sites,
     split,
     stain,
     stress,
@@ -68,7 +69,14 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(stain.app, name="stain")
-for verb in (split.split, train.train, predict.predict, evaluate.evaluate, report.report):
+for verb in (
+    split.split,
+    train.train,
+    predict.predict,
+    evaluate.evaluate,
+    sites.sites,
+    report.report,
+):
     app.command()(verb)
 app.command()(init.init)
 app.command()(explain.explain)
