@@ -21,6 +21,7 @@ from eosin.networks.classifier import build_classifier, require_size
 from eosin.networks.device import choose_device
 from eosin.networks.torch_engine import TorchEngine
 from eosin.networks.weights import initialise
+from eosin.pixels.acquisition import ACQUISITION
 from eosin.pixels.batches import read_batches
 from eosin.pixels.image_files import find_image_files
 from eosin.pixels.reading import SkippedFile, error_table_path, write_error_table
@@ -32,6 +33,7 @@ from eosin.training.embeddings import (
     tag,
     write_frames,
     write_made,
+    write_measures,
 )
 from eosin.training.features import tensors_digest
 from eosin.version import __version__
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from eosin.arrays import Ints
+    from eosin.arrays import Floats, Ints
     from eosin.artefacts.preprocessing import Preprocessing
 
 _EACH = 128  # images that are kept together, and so at most lost
@@ -158,6 +160,7 @@ class _Part:
 
     places: Ints  # among all files
     rows: npt.NDArray[np.floating]  # (n, channels)
+    measures: Floats  # how each was taken, (n, names)
     skipped: tuple[SkippedFile, ...]
 
 
@@ -206,14 +209,21 @@ class _Parts:
         names = np.array([order[item.path] for item in part.skipped], np.int64) + start
         reasons = np.array([item.reason for item in part.skipped], dtype=np.str_)
         with replacing(self.file(start)) as draft, draft.open("wb") as stream:
-            np.savez(stream, places=part.places, rows=part.rows, skipped=names, reasons=reasons)
+            np.savez(
+                stream,
+                places=part.places,
+                rows=part.rows,
+                measures=part.measures,
+                skipped=names,
+                reasons=reasons,
+            )
 
     def read(self, start: int) -> _Part:
         """A part that was kept."""
         with np.load(self.file(start), allow_pickle=False) as kept:
             pairs = zip(kept["skipped"].tolist(), kept["reasons"].tolist(), strict=True)
             skipped = tuple(SkippedFile(self.paths[place], reason) for place, reason in pairs)
-            return _Part(kept["places"], kept["rows"], skipped)
+            return _Part(kept["places"], kept["rows"], kept["measures"], skipped)
 
 
 def _compute(network: _Network, options: EmbedOptions, parts: _Parts, progress: Progress) -> None:
@@ -225,15 +235,24 @@ def _compute(network: _Network, options: EmbedOptions, parts: _Parts, progress: 
             continue
         places, skipped = [np.empty(0, np.int64)], list[SkippedFile]()
         rows = [np.empty((0, width), options.dtype)]
+        measures = [np.empty((0, len(ACQUISITION)))]
         for batch in read_batches(
-            parts.of(start), network.spec, batch_size=options.batch_size, workers=workers
+            parts.of(start),
+            network.spec,
+            batch_size=options.batch_size,
+            workers=workers,
+            measured=True,
         ):
             if len(batch.places):
                 places.append(batch.places + start)
+                measures.append(batch.measures)
                 rows.append(network.engine.features(batch.pixels).astype(options.dtype))
             skipped += batch.skipped
             progress.advance(batch.files, errors=len(batch.skipped))
-        parts.write(start, _Part(np.concatenate(places), np.concatenate(rows), tuple(skipped)))
+        part = _Part(
+            np.concatenate(places), np.concatenate(rows), np.concatenate(measures), tuple(skipped)
+        )
+        parts.write(start, part)
     progress.end()
 
 
@@ -247,9 +266,11 @@ def _assemble(frame: pd.DataFrame, made: dict[str, str], parts: _Parts, out: Pat
         shape = (len(frame), width)
         chunks = (min(_EACH, len(frame)), width)
         matrix = file.create_dataset("X", shape, first.dtype, chunks=chunks, maxshape=shape)
+        measures = []
         for start in parts.starts:
             part = parts.read(start)
             matrix[len(kept) : len(kept) + len(part.places)] = part.rows
+            measures.append(part.measures)
             kept += part.places.tolist()
             skipped += part.skipped
         if not kept:
@@ -258,6 +279,7 @@ def _assemble(frame: pd.DataFrame, made: dict[str, str], parts: _Parts, out: Pat
         tag(matrix, "array")
         unread = [{"path": valid_text(str(item.path)), "reason": item.reason} for item in skipped]
         write_frames(file, frame.iloc[kept], made["backbone"], width)
+        write_measures(file, np.concatenate(measures))
         write_made(file, {**made, "skipped": as_text(unread)})
     return Embedded(len(kept), width, tuple(skipped))
 

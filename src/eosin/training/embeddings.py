@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import h5py
     import pandas as pd
 
+    from eosin.arrays import Floats
     from eosin.artefacts.preprocessing import Preprocessing
     from eosin.networks.torch_engine import TorchEngine
 
@@ -75,11 +76,15 @@ class Embeddings:
         ]
         with _opened(self.path) as file:
             found, inverse = np.unique(order, return_inverse=True)  # h5py wants ascending rows
-            values = file["X"][found][inverse] if len(found) else np.empty((0, 0))
-        none = np.empty((len(places), 0))  # how images were taken is not known of embeddings
-        return Features(places, np.asarray(values, np.float32), tuple(skipped), measures=none)
+            read, measures = (
+                file[name][found][inverse] if len(found) else np.empty((0, 0))
+                for name in ("X", _MEASURES)
+            )
+        values = np.asarray(read, np.float32)
+        return Features(places, values, tuple(skipped), measures=np.asarray(measures, np.float64))
 
 
+_MEASURES = "obsm/acquisition"
 _AGAIN = "embed these images again: eosin embed S.csv --backbone NAME -o E.h5ad"
 
 
@@ -87,7 +92,7 @@ def read_embeddings(path: Path) -> Embeddings:
     """Open an .h5ad; DataError where it is none of ``embed``'s."""
     with _opened(path) as file:
         made = file.get("uns/eosin")
-        if made is None or "X" not in file or "obs" not in file:
+        if made is None or not {"X", "obs"} <= set(file) or _MEASURES not in file:
             raise DataError(f"{path}: no embeddings of eosin's; {_AGAIN}")
         facts = {name: made[name].asstr()[()] for name in made}
         return Embeddings(path, facts, tuple(file["obs"]["_index"].asstr()[:]))
@@ -112,6 +117,11 @@ def _write_frame(group: h5py.Group, index: list[str], columns: dict[str, list[st
     group.attrs.create("column-order", list(columns), dtype=h5py.string_dtype())
     for name, values in {"_index": index, **columns}.items():
         tag(group.create_dataset(name, data=values, dtype=h5py.string_dtype()), "string-array")
+
+
+def write_measures(file: h5py.File, measures: Floats) -> None:
+    """``obsm/acquisition``: how each image was taken, a column a name of ``ACQUISITION``."""
+    tag(file.create_dataset(_MEASURES, data=measures), "array")
 
 
 def write_made(file: h5py.File, made: dict[str, str]) -> None:
