@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from bars import at_most
 
-from eosin.data.fingerprints import KEPT, Fingerprint, fingerprint, read_fingerprints
+from eosin.data.fingerprints import KEPT, Fingerprint, fingerprint, read_each
 from eosin.data.near_duplicates import Match, equal_pictures, find_near_duplicates, turn_image
 from eosin.pixels.reading import SUFFIXES, UInt8Image, read_image
 
@@ -66,7 +66,7 @@ def main() -> None:
     options = _options()
     paths = sorted(p for p in options.folder.rglob("*") if p.suffix.lower() in SUFFIXES)
     start = time.perf_counter()
-    prints = [p for p in read_fingerprints(paths) if isinstance(p, Fingerprint)]
+    prints = [p for p in read_each(paths, fingerprint) if isinstance(p, Fingerprint)]
     print(f"{len(paths)} images, {len(prints)} read, in {time.perf_counter() - start:.1f} s")
     untouched = search(prints, lambda index: read_image(paths[index]))
     at_most(f"audit of {len(paths)} images, seconds", time.perf_counter() - start, BAR)

@@ -34,7 +34,7 @@ def main() -> None:
     """Draw the images, run every verb in a process of its own, print its peak memory."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("runs", type=Path, nargs="+")
-    parser.add_argument("--megapixels", type=float, default=39.9)
+    parser.add_argument("--megapixels", type=float, default=31.9)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)

@@ -33,6 +33,7 @@ _TRAINING = {
 }
 _ENGINES = {"onnxruntime": ("onnxruntime", "onnx"), "openvino": ("openvino", "openvino")}
 _OPTIONAL = {
+    "h5py": ("h5py", "encoders"),
     "onnx": ("onnx", "export"),
     "onnxscript": ("onnxscript", "export"),
     "nncf": ("nncf", "export"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from eosin.data.field_overlap import close_up, field_overlap
-from eosin.data.fingerprints import Fingerprint, fingerprint, read_fingerprints
+from eosin.data.fingerprints import Fingerprint, fingerprint, read_each
 from eosin.data.near_duplicates import (
     NAMES,
     equal_pictures,
@@ -158,7 +158,7 @@ def test_one_picture_alone_has_no_duplicate() -> None:
 
 def test_the_same_fields_of_breakhis_taken_twice_are_found_and_no_others(real_data: Path) -> None:
     paths = sorted((real_data / "breakhis100x").glob("*.png"))
-    prints = [item for item in read_fingerprints(paths) if isinstance(item, Fingerprint)]
+    prints = [item for item in read_each(paths, fingerprint) if isinstance(item, Fingerprint)]
     assert len(prints) == 422
     found = find_near_duplicates(prints, lambda index: read_image(paths[index]))
     names = {(paths[match.first].stem, paths[match.second].stem) for match in found}

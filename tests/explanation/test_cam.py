@@ -188,11 +188,6 @@ def test_the_from_scratch_inception_is_mapped_too(method: str) -> None:
     assert maps.max() > 0
 
 
-def test_a_transformer_is_refused_by_name() -> None:
-    with pytest.raises(ModelError, match="'test_vit' has no spatial feature map"):
-        respond(build_classifier("test_vit", classes=2).eval(), photographs(1, 160))
-
-
 def test_an_input_of_one_stride_has_no_map_and_the_error_says_what_size_has(
     small: Classifier,
 ) -> None:

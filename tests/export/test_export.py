@@ -165,7 +165,14 @@ def test_images_to_check_on_are_those_asked_for_or_drawn(
 ) -> None:
     asked = choose_images(trained, divided)
     assert (len(asked.images), asked.source) == (16, "the images asked for")
+    tested = choose_images(trained, None)
+    assert (len(tested.images), tested.source) == (
+        12,
+        f"images of {trained.folder / 'predictions.csv'}",
+    )
+    (trained.folder / "predictions.csv").rename(tmp_path / "kept.csv")
     drawn = choose_images(trained, None)
+    (tmp_path / "kept.csv").rename(trained.folder / "predictions.csv")
     assert (len(drawn.images), drawn.source) == (16, "synthetic tissue")
     assert drawn.prepared(trained.record.preprocessing).shape == (16, 3, 64, 64)
     with pytest.raises(DataError, match="no image found"):

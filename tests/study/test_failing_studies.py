@@ -130,12 +130,12 @@ def test_a_dry_run_names_missing_weights_and_sizes_that_cannot_be(
 def test_pictures_that_cannot_be_drawn_do_not_lose_the_figures(
     images: Path, tmp_path: Path
 ) -> None:
-    file = tmp_path / "transformer.toml"
-    one = FILE.replace('"test_efficientnet", "test_resnet"', '"test_vit"')
+    file = tmp_path / "cross-covariance.toml"
+    one = FILE.replace('"test_efficientnet", "test_resnet"', '"xcit_nano_12_p16_224"')
     one = one.replace('votes = ["soft", "weighted"]', "votes = []").replace("image_size = 64\n", "")
     file.write_text(one.replace('"image 3-fold", ', ""))
     found = run_study(read_study(file, root=images), tmp_path / "out")
     assert len(found.results) == 1
     (failure,) = found.failures
     assert failure[1].startswith("heatmaps: ")
-    assert "backbone 'test_vit' has no spatial feature map" in failure[1]
+    assert "backbone 'xcit_nano_12_p16_224' has no spatial feature map" in failure[1]

@@ -9,7 +9,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import StandardScaler
 
 from eosin.errors import DataError
-from eosin.training.probe import Held, Weighing, fit_head, fit_probe
+from eosin.training.linear_head import Weighing, fit_head
+from eosin.training.probe import Held, fit_probe
 
 
 def blobs(

@@ -125,6 +125,7 @@ GLOSSARY: dict[str, Meaning] = {
         "lower",
     ),
     "coverage": Meaning("coverage of sets", "Share whose set of classes holds the true one."),
+    "flagged": Meaning("share flagged", "Share of images with a flag.", "lower"),
     "risk": Meaning("risk", "Share wrong among the images that are answered.", "lower"),
     "risk_coverage_area": Meaning(
         "area under the risk-coverage curve",
@@ -133,6 +134,10 @@ GLOSSARY: dict[str, Meaning] = {
         "lower",
     ),
     "abstention": Meaning("abstention", "Share that is not answered.", "lower"),
+    "robustness_index": Meaning(
+        "robustness index",
+        "Share of telling neighbours that have the class and not the site in common (PathoROB).",
+    ),
     "patient_recognition_rate": Meaning(
         "patient recognition rate",
         "Mean over patients of the share of their images classified right (Spanhol et al. 2016).",

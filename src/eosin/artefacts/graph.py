@@ -17,7 +17,7 @@ from eosin.errors import ModelError
 
 GraphFormat = Literal["onnx", "openvino"]
 Precision = Literal["fp32", "int8"]
-Output = Literal["logits", "features", "maps"]
+Output = Literal["logits", "features", "maps", "rest"]
 
 Side = Annotated[int, Field(ge=1)]
 
@@ -47,7 +47,8 @@ class Graph:
     # SHA-256 of every file that is loaded, by name, those with external data included
     files: dict[str, Sha256]
     # ``"logits"`` (N, C), ``"features"`` (N, K) and, where the network has a closed form,
-    # ``"maps"`` (N, C, h, w), its Grad-CAM maps
+    # ``"maps"`` (N, C, h, w), its Grad-CAM maps; or of a transformer each patch's term of the
+    # logit, and what no patch explains, ``"rest"`` (N, C)
     outputs: tuple[Output, ...]
     # h and w of the last feature map; None where the network has none
     map_size: tuple[Side, Side] | None
@@ -66,6 +67,8 @@ class Graph:
             raise ModelError(f"graph.files = {list(self.files)} lack {self.file}")
         if self.outputs[:2] != ("logits", "features") or len(set(self.outputs)) < len(self.outputs):
             raise ModelError(f"graph.outputs = {self.outputs}: want logits, features, maybe maps")
+        if "rest" in self.outputs and "maps" not in self.outputs:
+            raise ModelError(f"graph.outputs = {self.outputs}: a rest without maps")
         if ("maps" in self.outputs) == bool(self.no_maps):
             raise ModelError(f"graph.no_maps = {self.no_maps!r} contradicts {self.outputs}")
 

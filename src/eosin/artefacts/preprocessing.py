@@ -6,13 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias, get_args
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from eosin.artefacts.values import Positive
 from eosin.errors import ConfigError
 
 Fit = Literal["stretch", "crop"]
 Per = Literal["image", "patient"]
+Interpolation = Literal["area", "bilinear", "bicubic"]
 Triple: TypeAlias = tuple[float, float, float]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -99,13 +100,27 @@ class Preprocessing:
     std: tuple[Positive, Positive, Positive] = IMAGENET_STD  # divides each channel after that
     # brings the image to the stain of a target, before anything else; or None
     stain: Annotated[StainStep, Field(discriminator="method")] | None = None
+    # ``"area"`` averages where an image shrinks, as OpenCV does; the others are Pillow's, which
+    # encoders were trained with
+    interpolation: Interpolation = "area"
 
     def __post_init__(self) -> None:
         if not 16 <= self.size <= 4096:
             raise ConfigError(f"image size {self.size} is outside 16 to 4096 pixels")
         if self.fit not in get_args(Fit):
             raise ConfigError(f"fit {self.fit!r} is unknown; want one of {list(get_args(Fit))}")
+        if self.interpolation not in get_args(Interpolation):
+            known = list(get_args(Interpolation))
+            raise ConfigError(
+                f"interpolation {self.interpolation!r} is unknown; want one of {known}"
+            )
         if min(self.std) <= 0:
             raise ConfigError(f"std {self.std} must be positive")
         if self.stain is not None and self.stain.per not in get_args(Per):
             raise ConfigError(f"stain per {self.stain.per!r}: want one of {list(get_args(Per))}")
+
+    @model_serializer(mode="wrap")
+    def _area_goes_unsaid(self, written: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """As JSON; ``"area"`` is left out, for Runs were written before there was another."""
+        fields: dict[str, object] = written(self)
+        return {k: v for k, v in fields.items() if (k, v) != ("interpolation", "area")}

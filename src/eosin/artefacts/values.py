@@ -16,12 +16,6 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 
 
-def _with_name(protocol: Protocol) -> dict[str, object]:
-    """The protocol's fields, its name and warning beside them for human readers."""
-    fields = {name: getattr(protocol, name) for name in protocol.__dataclass_fields__}
-    return {**fields, "name": protocol.name, "warning": protocol.warning}
-
-
 def _require_own_name(fields: object) -> object:
     """Take name and warning off again; ValueError where they are not what the fields say."""
     if not isinstance(fields, Mapping):
@@ -31,7 +25,7 @@ def _require_own_name(fields: object) -> object:
         protocol = Protocol(**own)
         said, meant = (
             [values.get(key) for key in ("name", "warning")]
-            for values in (fields, _with_name(protocol))
+            for values in (fields, protocol.to_dict())
         )
     except (TypeError, AttributeError):  # the fields themselves are wrong, and named by their types
         return own
@@ -42,5 +36,7 @@ def _require_own_name(fields: object) -> object:
 
 # On disk a protocol has the name and the warning that follow from it; they may not contradict it.
 NamedProtocol = Annotated[
-    Protocol, BeforeValidator(_require_own_name), PlainSerializer(_with_name, return_type=dict)
+    Protocol,
+    BeforeValidator(_require_own_name),
+    PlainSerializer(Protocol.to_dict, return_type=dict),
 ]

@@ -21,6 +21,8 @@ from eosin.cli import (
     data,
     demo,
     doctor,
+    embed,
+    encoders,
     ensemble,
     evaluate,
     explain,
@@ -29,8 +31,10 @@ from eosin.cli import (
     power,
     predict,
     report,
+    sites,
     split,
     stain,
+    stress,
     study,
     train,
 )
@@ -65,19 +69,29 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(stain.app, name="stain")
-for verb in (split.split, train.train, predict.predict, evaluate.evaluate, report.report):
+for verb in (
+    split.split,
+    train.train,
+    predict.predict,
+    evaluate.evaluate,
+    sites.sites,
+    report.report,
+):
     app.command()(verb)
 app.command()(init.init)
 app.command()(explain.explain)
 app.command()(export.export)
 app.command()(bench.bench)
 app.command()(compare.compare)
+app.command()(stress.stress)
 app.command()(power.power)
 app.command()(checklist.checklist)
 app.command()(study.study)
 app.command()(ensemble.ensemble)
 app.command()(demo.demo)
 app.command()(doctor.doctor)
+app.command()(encoders.encoders)
+app.command()(embed.embed)
 
 
 def _print_version(asked: bool) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels
+from eosin.errors import ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from eosin.artefacts.manifest import Manifest
     from eosin.data.audit import Audit
     from eosin.data.scan import ReadDataset
+    from eosin.pixels.reading import SkippedFile
 
 app = typer.Typer(no_args_is_help=True, help="Read datasets into manifests; audit them.")
 
@@ -137,6 +139,52 @@ def synthetic(
     _write(found, out / "manifest.csv")
 
 
+@app.command(name="pseudo-patients")
+def pseudo_patients(
+    manifest: Annotated[Path, typer.Argument(metavar="M.csv", help="A manifest.")],
+    out: Out,
+    backbone: Annotated[
+        str | None, typer.Option(help="Also compare features of this network; needs PyTorch.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Of the network: imagenet (default), or a file.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Group images that look as if they shared a slide, for data that names no patient.
+
+    Split the result by patient: groups stay whole, and the protocol is called pseudo-patient.
+    """
+    from eosin.artefacts.manifest import read_manifest
+    from eosin.cli.console import say, showing
+    from eosin.data.pseudo_patients import find_pseudo_patients
+    from eosin.data.scan import ReadDataset
+
+    if weights is not None and backbone is None:
+        raise ConfigError("--weights needs --backbone NAME, the network that they belong to")
+    _require(out, manifest)
+    images, features = read_manifest(manifest), None
+    unread: tuple[SkippedFile, ...] = ()
+    with showing() as progress:
+        if backbone is not None:
+            from eosin.training.config import TrainingConfig
+            from eosin.training.frozen import freeze_images
+
+            network = {"backbone": backbone, "weights": weights, "device": device}
+            settings = TrainingConfig().with_overrides({**network, "freeze": True})
+            frozen = freeze_images(images, settings, progress=progress)
+            images, features, unread = frozen.manifest, frozen.features, frozen.skipped
+        found = find_pseudo_patients(images, features=features, progress=progress)
+    _write(ReadDataset(found.manifest, (*unread, *found.skipped)), out)
+    say(f"pairs of images that show the same tissue: {found.overlapping}")
+    if found.agreement is not None:
+        precision, recall = found.agreement
+        say(
+            f"against the patients that {manifest} names: {precision:.2f} of the pairs put "
+            f"together belong together, {recall:.2f} of those that belong together are found"
+        )
+
+
 @app.command()
 def audit(
     manifest: Annotated[Path, typer.Argument(metavar="M.csv", help="A manifest.")],
@@ -227,7 +275,8 @@ def _patients(manifest: Manifest) -> str:
         return "patients unknown"
     images = manifest.frame["patient"].value_counts()
     spread = f"{images.min()} to {images.max()} images each, median {images.median():g}"
-    return f"{len(images)} patients ({spread})"
+    kind = "pseudo-patients" if manifest.protocol.pseudo else "patients"
+    return f"{len(images)} {kind} ({spread})"
 
 
 def _require(out: Path, *inputs: Path) -> None:

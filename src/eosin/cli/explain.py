@@ -29,9 +29,10 @@ def explain(
     method: Annotated[
         str,
         typer.Option(
-            help="gradcam, gradcam++, hirescam, layercam, eigencam, scorecam or ablationcam."
+            help="auto (exact for transformers, else gradcam), gradcam, gradcam++, hirescam, "
+            "layercam, eigencam, scorecam or ablationcam."
         ),
-    ] = "gradcam",
+    ] = "auto",
     target: Annotated[
         str, typer.Option(help="The class to explain: predicted, true, or its name.")
     ] = "predicted",

@@ -45,6 +45,7 @@ def report(
 
 
 def _heatmaps(run: Run, predictions: Predictions, engine: str) -> Gallery:
+    from eosin.errors import NoMapError
     from eosin.explanation.examples import explain_examples
     from eosin.explanation.explain import ExplainOptions
     from eosin.reporting.heatmap_gallery import choose_examples, heatmap_gallery
@@ -52,4 +53,8 @@ def _heatmaps(run: Run, predictions: Predictions, engine: str) -> Gallery:
     examples = choose_examples(predictions)
     wanted = [(example.path, target) for example in examples for target in example.targets]
     options = ExplainOptions(engine=engine)
-    return heatmap_gallery(examples, explain_examples(run, predictions, wanted, options))
+    try:
+        found = explain_examples(run, predictions, wanted, options)
+    except NoMapError as reason:  # the report goes out all the same, and says so
+        return heatmap_gallery(examples, {}, no_maps=str(reason))
+    return heatmap_gallery(examples, found)

@@ -22,6 +22,8 @@ class By(StrEnum):
     patient = "patient"
     slide = "slide"
     image = "image"
+    site = "site"
+    scanner = "scanner"
 
 
 def _share(text: str) -> float:
@@ -58,18 +60,27 @@ def split(
     """Divide a manifest into train, val and test, or into folds.
 
     Stratified by class and magnification as far as whole patients allow. `--by image` is the
-    published BreakHis protocol; where it puts a patient on both sides its name says so.
+    published BreakHis protocol; where it puts a patient on both sides its name says so. `--by
+    site` (or scanner) leaves one site out in each fold.
     """
     from eosin.artefacts.manifest import read_manifest
     from eosin.artefacts.outputs import MANIFEST, require_table
     from eosin.cli.console import print_frame, print_protocol, say
-    from eosin.data.splits import split_by_fractions, split_into_folds, split_table
+    from eosin.data.splits import (
+        SITES,
+        leave_one_out,
+        split_by_fractions,
+        split_into_folds,
+        split_table,
+    )
 
     if folds is not None and (fractions is not None or keep_test):
         raise ConfigError("give either --folds or --fractions (with --keep-test), not both")
     require_table(out, MANIFEST, inputs=[manifest])
     images = read_manifest(manifest)
-    if folds is not None:
+    if by.value in SITES and not (folds or fractions):
+        divided = leave_one_out(images, by=by.value)
+    elif folds is not None:
         divided = split_into_folds(images, folds, by=by.value, seed=seed)
     else:
         shares = fractions or (0.70, 0.15, 0.15)

@@ -34,6 +34,7 @@ def study(
     """
     from eosin.artefacts.outputs import require_output_folder
     from eosin.cli.console import say, showing, stoppable
+    from eosin.cli.encoders import say_licence
     from eosin.locks import one_writer
     from eosin.settings import settings_file
     from eosin.study.config import read_study
@@ -47,6 +48,8 @@ def study(
 
     require_output_folder(out, STUDY_FILES, inputs=[file])
     plan, kept = read_study(file, root=data), "what is finished is kept"
+    for backbone in plan.config.backbones:
+        say_licence(backbone)
     with stoppable(kept=lambda: kept), one_writer(out), showing() as progress:
         found = run_study(plan, out, progress=progress)
         _print_failures(found)

@@ -20,11 +20,14 @@ def train(
     backbone: Annotated[
         str | None,
         typer.Option(
-            "--backbone", "--model", help="A timm name, a name of the study, or inception_her2."
+            "--backbone",
+            "--model",
+            help="A timm name, one of `eosin encoders`, hf-hub:OWNER/NAME, or a folder.",
         ),
     ] = None,
     weights: Annotated[
-        str | None, typer.Option(help="imagenet, none, or a safetensors file.")
+        str | None,
+        typer.Option(help="imagenet (of an encoder: its own), none, or a safetensors file."),
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
     batch_size: Annotated[int | None, typer.Option(min=1)] = None,
@@ -36,6 +39,10 @@ def train(
     freeze: Annotated[
         bool | None,
         typer.Option("--freeze/--no-freeze", help="Linear head on frozen features (laptop path)."),
+    ] = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(metavar="E.h5ad", help="Fit a probe on what `eosin embed` wrote, no images."),
     ] = None,
     fold: Annotated[
         str | None, typer.Option(metavar="K|all", help="Fold to hold out, or every one in turn.")
@@ -71,16 +78,22 @@ def train(
     from eosin.artefacts.manifest import read_manifest
     from eosin.artefacts.outputs import RUN_FILES, require_output_folder
     from eosin.cli.console import finish, print_protocol, say, showing, stoppable
+    from eosin.cli.encoders import say_licence
     from eosin.networks.run import ERRORS_NAME
     from eosin.settings import settings_file
     from eosin.training.config import TrainingConfig, read_config
     from eosin.training.train import train as train_run
 
     config = settings_file(config) if config else None
-    inputs = [manifest, *([config] if config else [])]
+    inputs = [manifest, *(file for file in (config, embeddings) if file)]
     require_output_folder(out, RUN_FILES, inputs=inputs, run=True)
     images = read_manifest(manifest)
-    settings = (read_config(config) if config else TrainingConfig()).with_overrides(
+    settings = read_config(config) if config else TrainingConfig()
+    if embeddings:
+        from eosin.training.embeddings import read_embeddings
+
+        settings = settings.with_overrides(read_embeddings(embeddings).settings)
+    settings = settings.with_overrides(
         {
             "backbone": backbone,
             "weights": weights,
@@ -99,6 +112,7 @@ def train(
             "track": track,
         }
     )
+    say_licence(settings.backbone)
     print_protocol(images.protocol)
     held = _fold(fold)
     again = "run the same command with --resume"

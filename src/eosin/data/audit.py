@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from eosin.data.balance import Balance, balance_of
-from eosin.data.fingerprints import Fingerprint, read_fingerprints
+from eosin.data.fingerprints import Fingerprint, fingerprint, read_each
 from eosin.data.near_duplicates import Match, equal_pictures, find_near_duplicates
 from eosin.files import sha256_of
 from eosin.pixels.reading import SkippedFile, read_image
@@ -216,7 +216,7 @@ def audit_manifest(
         workers: threads that decode images.
         progress: told of images read.
     """
-    results = read_fingerprints(manifest.paths, workers=workers, progress=shown(progress))
+    results = read_each(manifest.paths, fingerprint, workers=workers, progress=shown(progress))
     readable = [
         (row, item) for row, item in enumerate(results) if not isinstance(item, SkippedFile)
     ]

@@ -27,9 +27,12 @@ if TYPE_CHECKING:
     from eosin.files import StrPath
 
 HER2 = Task("her2", ("0", "1+", "2+", "3+"), ordinal=True)
-NOTES = (
+NO_PATIENTS = (
     "BCI file names carry no patient: whether a patient stands in both training and test cannot "
-    "be seen, and each image counts as its own patient.",
+    "be seen, and each image counts as its own patient."
+)
+NOTES = (
+    NO_PATIENTS,
     "BCI labels are HER2 levels of whole slides: an image may show tissue that does not express "
     "its level.",
 )

@@ -53,7 +53,7 @@ _NAME = re.compile(
     r"-(?P<year>\d{2})-(?P<number>\d+)(?P<blocks>[A-Z]*)"
     r"-(?P<magnification>\d+)-(?P<sequence>\d+)(?:\.[^.]+)?"
 )
-_PATIENT_NOTES: dict[PatientUnit, str] = {
+PATIENT_NOTES: dict[PatientUnit, str] = {
     "accession": "A patient is an accession number: the slide name without its block letters.",
     "slide": (
         "A patient is a slide, as in most published work; slides of one accession number count "
@@ -160,7 +160,7 @@ def read_breakhis(
         frame=image_rows(rows),
         task=BINARY if task == "binary" else SUBTYPE,
         dataset="breakhis",
-        notes=(_PATIENT_NOTES[patient],),
+        notes=(PATIENT_NOTES[patient],),
     )
     if folds is not None:
         manifest = place_images(manifest, OfficialFold(Path(folds), official_fold))

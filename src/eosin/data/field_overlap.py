@@ -35,12 +35,12 @@ def close_up(image: UInt8Image) -> UInt8Image:
 
 
 def field_overlap(
-    first: UInt8Image, second: UInt8Image, *, least_share: float = 0.05
+    first: UInt8Image, second: UInt8Image, *, least_share: float = 1 / 12
 ) -> FieldOverlap:
     """Shift one close-up onto the other (phase correlation) and compare their detail.
 
-    Brightness, contrast and slow shading do not count; a shift of up to about half the picture is
-    found.
+    Brightness, contrast and slow shading do not count. The correlation knows a shift up to whole
+    pictures, so that it is tried to either side, and fields that share a border are found.
 
     Args:
         first: as ``close_up`` gives it.
@@ -50,17 +50,30 @@ def field_overlap(
     import cv2
 
     height, width = min((first.shape, second.shape), key=max)
-    size = (width, height)
-    one, two = _detail(first, size), _detail(second, size)
-    (x, y), _ = cv2.phaseCorrelate(one, two, cv2.createHanningWindow(size, cv2.CV_32F))
+    one, two = _detail(first, (width, height)), _detail(second, (width, height))
+    (right, down), _ = cv2.phaseCorrelate(one, two)
+    shifts = [
+        (x, y)
+        for x in (right, right - math.copysign(width, right))
+        for y in (down, down - math.copysign(height, down))
+    ]
+    found = (_shifted(one, two, x, y, least_share) for x, y in shifts)
+    return max(found, key=lambda each: (each.agreement, each.share))
+
+
+def _shifted(one: Floats32, two: Floats32, x: float, y: float, least_share: float) -> FieldOverlap:
+    """How far two details of one shape agree where the second, moved back, lies on the first."""
+    import cv2
+
+    height, width = one.shape
     # Pixels whose place in the other picture lies wholly within it.
-    rows = slice(max(0, math.ceil(-y)), height - max(0, math.ceil(y)))
-    columns = slice(max(0, math.ceil(-x)), width - max(0, math.ceil(x)))
+    rows = slice(max(0, math.ceil(-y)), max(0, height - max(0, math.ceil(y))))
+    columns = slice(max(0, math.ceil(-x)), max(0, width - max(0, math.ceil(x))))
     share = one[rows, columns].size / one.size
     if share < max(least_share, 1 / one.size):
         return FieldOverlap(agreement=0.0, share=share)
-    back = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    aligned = cv2.warpAffine(two, np.array([[1, 0, x], [0, 1, y]], np.float32), size, flags=back)
+    back, move = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, np.array([[1, 0, x], [0, 1, y]])
+    aligned = cv2.warpAffine(two, move.astype(np.float32), (width, height), flags=back)
     agreement = _correlation(one[rows, columns], np.asarray(aligned[rows, columns], np.float32))
     return FieldOverlap(agreement=agreement, share=share)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +16,12 @@ from eosin.pixels.reading import SkippedFile, UInt8Image, image_in_turn
 from eosin.progress import SILENT, Progress, working
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from eosin.arrays import Floats32
+
+T = TypeVar("T")
 
 SIDE = 32  # pixels of the square that every picture is averaged to
 KEPT = 12  # frequencies kept along each axis: what JPEG and rescaling leave alone
@@ -76,20 +78,33 @@ def fingerprint(image: UInt8Image) -> Fingerprint:
     )
 
 
-def read_fingerprints(
-    paths: Sequence[Path], *, workers: int | None = None, progress: Progress = SILENT
-) -> list[Fingerprint | SkippedFile]:
-    """Read every image in threads; a file that cannot be read gives its reason instead.
+def read_each(
+    paths: Sequence[Path],
+    look: Callable[[UInt8Image], T],
+    *,
+    workers: int | None = None,
+    progress: Progress = SILENT,
+) -> list[T | SkippedFile]:
+    """What ``look`` says of every image; a file that cannot be read gives its reason instead.
 
     Args:
         paths: the images, in any order; the answer keeps it.
+        look: called in threads.
         workers: threads that decode.
         progress: told of images read.
     """
-    found: list[Fingerprint | SkippedFile] = []
+
+    def read(path: Path) -> T | SkippedFile:
+        try:
+            with image_in_turn(path) as image:
+                return look(image)
+        except DataError as error:
+            return SkippedFile.from_error(path, error)
+
+    found: list[T | SkippedFile] = []
     work = working(progress, "looking", total=len(paths))
     with work, ThreadPoolExecutor(reading_threads(workers)) as pool:
-        for result in pool.map(_read, paths):
+        for result in pool.map(read, paths):
             found.append(result)
             progress.advance(errors=isinstance(result, SkippedFile))
     return found
@@ -99,14 +114,6 @@ def frequency() -> Floats32:
     """Distance of each kept wave from the constant one, shape (KEPT, KEPT)."""
     along = np.arange(KEPT, dtype=np.float32)
     return np.hypot(along[:, None], along[None, :])
-
-
-def _read(path: Path) -> Fingerprint | SkippedFile:
-    try:
-        with image_in_turn(path) as image:
-            return fingerprint(image)
-    except DataError as error:
-        return SkippedFile.from_error(path, error)
 
 
 def _histograms(image: UInt8Image) -> Floats32:

@@ -33,7 +33,7 @@ _SPLITS = {
     **dict.fromkeys(("val", "valid", "validation"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-_NO_PATIENTS = (
+NO_PATIENTS = (
     "No patient pattern was given: each image counts as its own patient, a leak between training "
     "and test cannot be seen, and intervals are too narrow."
 )
@@ -87,7 +87,7 @@ def read_folder(
     require_images(root, whole, skipped, expected=_EXPECTED)
     _require_each(folders, whole, skipped)
     task = _task(root, whole, positive=positive, ordinal=ordinal)
-    notes = [] if patient else [_NO_PATIENTS]
+    notes = [] if patient else [NO_PATIENTS]
     if task.positive is not None and positive is None:
         notes.append(f"The positive class is {task.positive!r}: the last in order.")
     rows = [{**_row(path, patients[path]), "split": splits.get(path, "")} for path in whole]

@@ -37,7 +37,7 @@ class Identity:
     def of(cls, record: RunRecord) -> Identity:
         """The patients that a Run was trained or validated on, and how they are known again."""
         return cls(
-            dataset=record.dataset,
+            dataset="pseudo-patients" if record.protocol.pseudo else record.dataset,
             pattern=record.patient_pattern,
             patients_known=record.protocol.patients_known,
             seen=record.seen_patients,

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SURE = 0.95  # correlation of waves that needs no second look; other pictures reach 0.84
 _WORTH_A_LOOK_TURNED = 0.70
 _WORTH_A_LOOK = 0.45
-_SAME_DETAIL = 0.70  # correlation of detail; other pictures reach 0.52, the same field 0.87
+SAME_DETAIL = 0.70  # correlation of detail; other pictures reach 0.52, the same field 0.87
 _SAME_FIELD = 0.75  # share in common; less is a neighbouring field
 _MEAN_TOLERANCE = 3.0  # grey levels that JPEG and rescaling move a mean
 _WAVE_TOLERANCE = 1.5  # grey levels that they move a slow wave
@@ -200,7 +200,7 @@ def _confirmed(candidate: Match, close: Callable[[int], UInt8Image]) -> Match | 
         return candidate
     first = turn_image(close(candidate.first), candidate.orientation)
     overlap = field_overlap(first, close(candidate.second), least_share=_SAME_FIELD)
-    if overlap.agreement < _SAME_DETAIL or overlap.share < _SAME_FIELD:
+    if overlap.agreement < SAME_DETAIL or overlap.share < _SAME_FIELD:
         return None
     return replace(candidate, similarity=overlap.agreement, overlap=overlap)
 

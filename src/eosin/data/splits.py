@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from eosin.arrays import Floats, Ints, Texts
 
-By = Literal["patient", "slide", "image"]
+By = Literal["patient", "slide", "image", "site", "scanner"]
+SITES = ("site", "scanner")
 _DRAWS = 200
 
 
@@ -93,6 +94,33 @@ def split_into_folds(
     return _named(replace(manifest, frame=frame), by=by, design=f"{folds}-fold", seed=seed)
 
 
+def leave_one_out(manifest: Manifest, *, by: By) -> Manifest:
+    """One fold for each site (or scanner, slide, patient), in the order of their names.
+
+    A note names the fold of each. Patients with images of several sites cross, and make the
+    protocol leaky.
+
+    Raises:
+        ConfigError: no such column.
+        DataError: fewer than two names in it, or a row without one.
+    """
+    units = _units(manifest, by)
+    if (units == "").any():
+        path = manifest.frame["path"][units == ""].iloc[0]
+        raise DataError(f"{path}: names no {by}; fill its column {by!r} or drop the row")
+    names = sorted(set(units))
+    if len(names) < 2:
+        raise DataError(f"every image is of the {by} {names[0]!r}: there is no other to leave out")
+    fold_of = {name: str(fold) for fold, name in enumerate(names, start=1)}
+    frame = manifest.frame.assign(split="", fold=[fold_of[name] for name in units])
+    listed = ", ".join(f"{name} ({fold})" for name, fold in list(fold_of.items())[:30])
+    more = "..." if len(names) > 30 else ""
+    notes = (*manifest.notes, f"The {by} that each fold leaves out: {listed}{more}.")
+    divided = replace(manifest, frame=frame, notes=notes)
+    design = f"{len(names)}-fold" if by in SITES else "leave-one-out"
+    return _named(divided, by=by, design=design, seed=None)
+
+
 def hold_out(manifest: Manifest, fold: int, *, validation: bool = True) -> Manifest:
     """Turn folds into splits: ``fold`` is the test split, the next fold (cyclically) the
     validation split unless ``validation`` is false, and the others the training split.
@@ -149,14 +177,15 @@ def _counts(images: pd.DataFrame, *, patients: bool) -> dict[str, int]:
     return {**counts, "patients": images["patient"].nunique()} if patients else counts
 
 
-def _named(manifest: Manifest, *, by: By, design: str, seed: int) -> Manifest:
+def _named(manifest: Manifest, *, by: By, design: str, seed: int | None) -> Manifest:
     known = manifest.protocol.patients_known
     protocol = Protocol(
-        unit=by if known else "image",
+        unit=by if known or by in SITES else "image",
         design=design,
         leaky=known and bool(manifest.crossing_patients()),
         patients_known=known,
         seed=seed,
+        pseudo=manifest.protocol.pseudo,
     )
     return replace(manifest, protocol=protocol)
 
@@ -179,7 +208,7 @@ def _units(manifest: Manifest, by: By) -> pd.Series:
         raise ConfigError(f"split by {by!r} is unknown; want one of {list(get_args(By))}")
     column = "path" if by == "image" else by
     if column not in manifest.frame.columns:
-        raise ConfigError(f"the manifest has no column {column!r}; split by patient or by image")
+        raise ConfigError(f"the manifest has no column {column!r}; add it, or split by patient")
     return manifest.frame[column]
 
 

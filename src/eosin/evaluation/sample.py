@@ -82,8 +82,9 @@ class Sample:
     @cached_property
     def both_classes(self) -> Bools:
         """Whether a unit's patient has units of several classes, shape (n,)."""
-        several = np.array([len(own) > 1 for own in self.labels_of_patients()], dtype=bool)
-        return np.asarray(several[self.patient])
+        classes = self.probabilities.shape[1]
+        pairs = np.unique(self.patient * classes + self.labels)
+        return np.asarray((np.bincount(pairs // classes) > 1)[self.patient])
 
     def behind(self, metric: str, index: int | None) -> Bools:
         """The units that a figure of the class ``index`` stands on, shape (n,)."""

@@ -51,10 +51,7 @@ def score_sample(
     values |= _averages(values, sample)
     if task.binary:
         values |= _of_positive(sample, task, weights, values)
-        if sample.both_classes.any():
-            chances = sample.probabilities[:, task.positive_index]
-            inside = within_roc_auc(chances, sample.labels == task.positive_index, weights)
-            values[MetricKey("within_roc_auc")] = inside
+        values |= _within(sample, task, weights)
     if task.ordinal:
         values |= _of_grades(counts)
     if recognition:
@@ -79,7 +76,7 @@ def score_parts(
 def score_headlines(sample: Sample, task: Task, weights: Weights) -> dict[MetricKey, Floats]:
     """Accuracy and the area under the ROC, macro-averaged beyond two classes, shape (R,) each.
 
-    What ``score_sample`` gives for them, without the cost of every other metric.
+    Of two classes also the area within patients. What ``score_sample`` gives for them, without the cost of every other metric.
     """
     sample = _following(sample, weights)
     counts = metrics.confusion_counts(
@@ -89,7 +86,7 @@ def score_headlines(sample: Sample, task: Task, weights: Weights) -> dict[Metric
     places = [task.positive_index] if task.binary else range(len(task.classes))
     areas = [sample.ranks[place].roc_auc(weights.rows) for place in places]
     if task.binary:
-        return accuracy | {MetricKey("roc_auc"): areas[0]}
+        return accuracy | {MetricKey("roc_auc"): areas[0]} | _within(sample, task, weights)
     return accuracy | {
         MetricKey("macro_roc_auc"): metrics.macro(np.stack(areas, 1), sample.present)
     }
@@ -168,6 +165,16 @@ def _of_positive(
         MetricKey("roc_auc"): values[MetricKey("roc_auc", positive)],
         MetricKey("average_precision"): values[MetricKey("average_precision", positive)],
     }
+
+
+def _within(sample: Sample, task: Task, weights: Weights) -> dict[MetricKey, Floats]:
+    """The area inside patients, where one has images of both classes."""
+    if not sample.both_classes.any():
+        return {}
+    positive = task.positive_index
+    chances = sample.probabilities[:, positive]
+    inside = within_roc_auc(chances, sample.labels == positive, weights)
+    return {MetricKey("within_roc_auc"): inside}
 
 
 def _of_grades(counts: Floats) -> dict[MetricKey, Floats]:

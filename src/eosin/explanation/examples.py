@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from eosin.artefacts.manifest import COLUMNS, Manifest
 from eosin.explanation.heatmap import Explanation, require_method
 from eosin.explanation.mapping import open_to_explain
-from eosin.explanation.rows import ExplainOptions, explain_rows
+from eosin.explanation.options import ExplainOptions
+from eosin.explanation.rows import explain_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,8 +9,9 @@ from eosin.artefacts.manifest import Manifest
 from eosin.errors import ConfigError, DataError
 from eosin.explanation.heatmap import require_method
 from eosin.explanation.mapping import open_to_explain
-from eosin.explanation.rows import PREDICTED, TRUE, explain_rows, require_labels
-from eosin.explanation.rows import ExplainOptions as ExplainOptions
+from eosin.explanation.options import PREDICTED, TRUE, require_labels
+from eosin.explanation.options import ExplainOptions as ExplainOptions
+from eosin.explanation.rows import explain_rows
 from eosin.inference.images import (
     ImagesLike,
     as_source,

@@ -24,10 +24,19 @@ if TYPE_CHECKING:
     from eosin.pixels.stain_normalizer import Source
 
 Method = Literal[
-    "gradcam", "gradcam++", "hirescam", "layercam", "eigencam", "scorecam", "ablationcam"
+    "auto",
+    "gradcam",
+    "gradcam++",
+    "hirescam",
+    "layercam",
+    "eigencam",
+    "scorecam",
+    "ablationcam",
 ]
 METHODS: tuple[Method, ...] = get_args(Method)
+EXACT = "exact"  # what ``"auto"`` draws of a transformer whose logits are sums over patches
 METHOD_NAMES: dict[str, str] = {
+    EXACT: "Exact patch terms",
     "gradcam": "Grad-CAM",
     "gradcam++": "Grad-CAM++",
     "hirescam": "HiResCAM",
@@ -44,6 +53,20 @@ def require_method(name: str) -> Method:
         if name == method:
             return method
     raise ConfigError(f"method {name!r} is unknown; want one of {list(METHODS)}")
+
+
+@dataclass(frozen=True, eq=False)
+class Terms:
+    """A logit as a sum: that of ``patches``, and ``rest``."""
+
+    patches: FloatMap  # each patch's term (h, w), of either sign
+    rest: float  # what no patch explains
+
+    @property
+    def unexplained(self) -> float:
+        """The size of the rest as a share of the sizes of all terms together, 0 to 1."""
+        rest = abs(self.rest)
+        return rest / max(rest + float(np.abs(self.patches).sum()), 1e-30)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +88,7 @@ class Heatmap:
         source: the stain that the network's preprocessing brought the image from, where it goes
             by patient.
         around: how its logits become probabilities, where neighbours on the slide count.
+        exact: what it is the positive part of, where the target's logit is a sum over patches.
     """
 
     method: str
@@ -78,6 +102,14 @@ class Heatmap:
     seen: bool | None = None
     source: Source | None = None
     around: Around | None = None
+    exact: Terms | None = None
+
+    @property
+    def beside(self) -> str:
+        """What must be read with the map, where it is exact: how much it leaves out."""
+        if self.exact is None:
+            return ""
+        return f"{100 * self.exact.unexplained:.0f} % of what moves the score comes from no patch"
 
     @property
     def probability(self) -> float:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from eosin.artefacts.run import FoldsRun
 from eosin.errors import ConfigError, NoMapError
+from eosin.explanation.heatmap import EXACT, Terms
 from eosin.networks.run import open_networks
 from eosin.networks.torch_engine import TorchEngine, TorchMaps
 from eosin.pixels.reading import SkippedFile
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 # The gradient of a logit is the same at every place of a channel where Grad-CAM has a closed form,
 # so HiResCAM (Draelos & Carin 2020) and Grad-CAM are one map of a graph.
-_OF_GRAPHS = ("gradcam", "hirescam")
+_OF_GRAPHS = ("auto", "gradcam", "hirescam")
 
 
 def open_to_explain(
@@ -35,10 +36,12 @@ def open_to_explain(
     """
     networks = open_networks(runs, device=device, engine=engine)
     for network in networks:
-        if method not in _OF_GRAPHS and not isinstance(network.engine, TorchEngine):
+        graph = network.run.graph
+        given = _OF_GRAPHS[:1] if graph and "rest" in graph.outputs else _OF_GRAPHS
+        if method not in given and not isinstance(network.engine, TorchEngine):
             raise ConfigError(
                 f"method {method!r} needs PyTorch and the original Run; {network.run.folder} is "
-                f"exported and gives {' and '.join(_OF_GRAPHS)}, which are the same map for it"
+                f"exported and gives {' and '.join(given)}, one and the same map"
             )
     usable = [network for network in networks if not network.no_maps]
     refused = [
@@ -97,7 +100,7 @@ def _met(run: Run, met: tuple[bool, ...], places: Mapping[str, int]) -> list[boo
 
 def draw(maps: Maps, targets: Ints, *, method: Method) -> FloatMap:
     """Raw maps (N, h, w), at least 0, of one class index an image (N,)."""
-    if method == "gradcam" or not isinstance(maps, TorchMaps):
+    if method == "auto" or not isinstance(maps, TorchMaps):
         return maps.of(targets)
     import torch
 
@@ -107,3 +110,18 @@ def draw(maps: Maps, targets: Ints, *, method: Method) -> FloatMap:
     drawn = explain_targets(maps.classifier, maps.response, chosen, method=method)
     raw: FloatMap = drawn.float().cpu().numpy()
     return raw
+
+
+def named(maps: Maps, method: Method) -> str:
+    """How ``draw`` made its maps, as ``METHOD_NAMES`` has it."""
+    if method != "auto":
+        return method
+    return EXACT if maps.split is not None else "gradcam"
+
+
+def terms_of(maps: Maps, row: int, target: int, *, method: Method) -> Terms | None:
+    """One image's logit of a class as a sum over patches, where ``draw`` drew that."""
+    if method != "auto" or maps.split is None:
+        return None
+    split = maps.split
+    return Terms(split.patches[row, target], float(split.rest[row, target]))

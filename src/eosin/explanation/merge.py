@@ -82,6 +82,7 @@ def _joined(heatmaps: Sequence[Heatmap], values: FloatMap, *, name: str) -> Heat
         raw=values,
         seen=True if True in answers else None if None in answers else False,
         source=None,
+        exact=None,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from contextlib import redirect_stderr
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from eosin.errors import ConfigError
-from eosin.networks.cam import grad_cam, logit_gradient
+from eosin.networks.cam import best_map, grad_cam, logit_gradient, logits_after
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,24 +63,23 @@ class Score:
 class AfterMap(nn.Module):
     """What a network does with its last feature map; ``layer`` is where methods reach in."""
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, classifier: Classifier, prefix: Tensor | None = None) -> None:
         super().__init__()
         self.layer = nn.Identity()
-        self.head = classifier.head
-        self._pool = classifier.pool
+        self._classifier, self._prefix = classifier, prefix
 
     def forward(self, feature_map: Tensor) -> Tensor:
         """Logits (N, C) of feature maps (N, K, h, w)."""
-        logits: Tensor = self.head(self._pool(self.layer(feature_map)))
-        return logits
+        return logits_after(self._classifier, self.layer(feature_map), self._prefix)
 
 
 def explain_targets(
-    classifier: Classifier, response: Response, targets: Tensor, *, method: Method = "gradcam"
+    classifier: Classifier, response: Response, targets: Tensor, *, method: Method = "auto"
 ) -> Tensor:
     """Maps (N, h, w), at least 0, of one class an image.
 
-    Grad-CAM (Selvaraju et al. 2017) is ``cam.grad_cam`` and needs no library. The others:
+    ``"auto"`` is ``cam.best_map``: exact of a transformer where its logits are sums over patches,
+    else Grad-CAM (Selvaraju et al. 2017), which needs no library either. The others:
     Grad-CAM++ (Chattopadhay et al. 2018), HiResCAM (Draelos & Carin 2020), LayerCAM (Jiang et al.
     2021), Eigen-CAM (Muhammad & Yeasin 2020), which knows no class, Score-CAM (Wang et al. 2020)
     and Ablation-CAM (Desai & Ramaswamy 2020). Score-CAM takes one forward pass a channel and about
@@ -95,20 +94,39 @@ def explain_targets(
     Raises:
         ConfigError: another method, and the library grad-cam is not installed.
     """
+    if method == "auto":
+        return best_map(classifier, response, targets)
     if method == "gradcam":
         return grad_cam(classifier, response, targets)
     if method == "scorecam":
         raw = _score_cam(classifier, response, targets)
-    else:
+    elif response.prefix is None:
         raw = _weighted(classifier, response, targets, method)
+    else:  # each image has class and register tokens of its own, which the library knows nothing of
+        raw = np.concatenate(
+            [
+                _weighted(classifier, _one(response, row), targets[row : row + 1], method)
+                for row in range(len(targets))
+            ]
+        )
     return torch.from_numpy(np.maximum(raw, 0)).to(response.feature_map.device)
+
+
+def _one(response: Response, row: int) -> Response:
+    """The response to one image of a batch."""
+    one = slice(row, row + 1)
+    prefix = None if response.prefix is None else response.prefix[one]
+    grid, logits = response.feature_map[one], response.logits[one]
+    return replace(
+        response, pixels=response.pixels[one], feature_map=grid, logits=logits, prefix=prefix
+    )
 
 
 def _weighted(
     classifier: Classifier, response: Response, targets: Tensor, method: Method
 ) -> FloatMap:
     """Every method that needs nothing before the feature map."""
-    after = AfterMap(classifier).eval()
+    after = AfterMap(classifier, response.prefix).eval()
     weighting = _weighting(method, after)
     chosen = targets.tolist()
     logits = response.logits.gather(1, targets[:, None])[:, 0].tolist()
@@ -118,7 +136,7 @@ def _weighted(
     feature_map = response.feature_map.detach()
     grads = None
     if method not in ("eigencam", "ablationcam"):
-        grads = logit_gradient(classifier, feature_map, targets).cpu().numpy()
+        grads = logit_gradient(classifier, response, targets).cpu().numpy()
     activations: FloatMap = feature_map.cpu().numpy()
     with redirect_stderr(io.StringIO()):  # the library draws a progress bar an image
         raw = weighting.get_cam_image(feature_map, after.layer, scores, activations, grads, False)

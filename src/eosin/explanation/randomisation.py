@@ -52,7 +52,7 @@ def random_twins(classifier: Classifier, *, classes: int, draws: int, seed: int 
     heads: list[Classifier] = []
     whole: list[Classifier] = []
     for draw in range(draws):
-        twin = build_classifier(classifier.spec.name, classes=classes, seed=seed + draw)
+        twin = build_classifier(classifier.spec, classes=classes, seed=seed + draw)
         whole.append(twin.eval().to(device))
         drawn = twin.head.state_dict()
         heads += [_with_head(classifier, drawn, sign) for sign in (1, -1)]

@@ -9,30 +9,27 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from eosin.errors import ConfigError, DataError
+from eosin.errors import DataError
 from eosin.evaluation.calibration import apply_temperature
 from eosin.explanation.heatmap import Explanation, Heatmap, on_image_grid, require_method
-from eosin.explanation.mapping import draw, who_answers
+from eosin.explanation.mapping import draw, named, terms_of, who_answers
 from eosin.explanation.merge import merge_heatmaps
+from eosin.explanation.options import PREDICTED, TRUE, ExplainOptions, require_labels
 from eosin.inference.context import around_each, near
 from eosin.machine import reading_threads
 from eosin.pixels.preprocessing import prepare
 from eosin.pixels.read_ahead import read_ahead
 from eosin.pixels.reading import SkippedFile, image_in_turn, reduced
 from eosin.pixels.stain_sources import patient_sources
-from eosin.settings import checked_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    import pandas as pd
-
     from eosin.arrays import FloatMap, Floats, Ints, Pixels
     from eosin.artefacts.manifest import Manifest
     from eosin.artefacts.preprocessing import Preprocessing
     from eosin.explanation.heatmap import Method
-    from eosin.explanation.scoring import ScoreOptions
     from eosin.inference.context import Around
     from eosin.networks.engine import Maps
     from eosin.networks.run import Network, Run
@@ -40,42 +37,8 @@ if TYPE_CHECKING:
     from eosin.pixels.stain_normalizer import Source
     from eosin.pixels.stain_sources import Sources
 
-PREDICTED, TRUE = "predicted", "true"
 _SHOWN_PIXELS: Final = 3_200_000  # of an image; a larger one is drawn and judged at half of this
 _BATCH_PIXELS: Final = 8_000_000  # of images in a forward pass, which are kept to be drawn
-
-
-@checked_options
-@dataclass(frozen=True, slots=True)
-class ExplainOptions:
-    """What to explain and how.
-
-    Attributes:
-        method: one of ``heatmap.METHODS``.
-        target: ``"predicted"`` (by the mean probability of all networks), ``"true"`` (the label),
-            or the name of a class.
-        merge: merge the maps of several Runs; the members of one Run always are.
-        score: check how faithful each network's map is, and how; None for not at all.
-        split: of a manifest; None for the test split, or every row of one without splits.
-        limit: at most this many images, evenly from those asked for; None for all.
-        mistakes: only the images that the networks misclassify, the most confident first.
-        device: auto, cpu or cuda.
-        engine: auto, torch, onnxruntime or openvino; exported Runs know no torch.
-        batch_size: images a forward pass, fewer where they are large.
-        workers: reading threads; None for one a core.
-    """
-
-    method: str = "gradcam"
-    target: str = PREDICTED
-    merge: bool = False
-    score: ScoreOptions | None = None
-    split: str | None = None
-    limit: int | None = None
-    mistakes: bool = False
-    device: str = "auto"
-    engine: str = "auto"
-    batch_size: int = 16
-    workers: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +130,8 @@ def _stream(asked: _Asked, *, merging: bool) -> Iterator[Explanation | SkippedFi
 
 def _around(asked: _Asked) -> dict[int, Mapping[int, Around]]:
     """What stands around the rows to explain, for each network that counts it."""
-    frame, found = asked.images.frame, {}
+    found: dict[int, Mapping[int, Around]] = {}
+    frame = asked.images.frame
     counting = [n for n, each in enumerate(asked.networks) if each.run.record.context]
     if not counting:
         return found
@@ -184,10 +148,11 @@ def _around(asked: _Asked) -> dict[int, Mapping[int, Around]]:
                 rows = [loaded[k].row for k in images]
                 logits[n] |= zip(rows, asked.networks[n].logits(pixels), strict=True)
     for n, known in logits.items():
-        rows, square = np.array(sorted(known), np.int64), squares[n]
-        values = np.array([known[row] for row in rows])
-        told = around_each(values, asked.networks[n].run.record, square and square.of(rows))
-        found[n] = dict(zip(rows.tolist(), told, strict=True))
+        read, square = sorted(known), squares[n]
+        values = np.array([known[row] for row in read])
+        around = square and square.of(np.array(read, np.int64))
+        told = around_each(values, asked.networks[n].run.record, around)
+        found[n] = dict(zip(read, told, strict=True))
     return found
 
 
@@ -297,9 +262,11 @@ def _heatmap(
     item: _Loaded, target: str, said: _Said, place: int, raw: FloatMap, asked: _Asked
 ) -> Heatmap:
     network = asked.networks[said.network]
+    assert said.maps is not None
     chances = said.chances(asked)[place].tolist()
+    index = asked.images.task.classes.index(target)
     return Heatmap(
-        method=asked.method,
+        method=named(said.maps, asked.method),
         model=network.name,
         backbone=network.run.record.backbone,
         family=network.engine.family,
@@ -310,6 +277,7 @@ def _heatmap(
         seen=asked.met[said.network][item.row],
         source=asked.source(network.preprocessing, item.row),
         around=asked.around.get(said.network, {}).get(item.row),
+        exact=terms_of(said.maps, place, index, method=asked.method),
     )
 
 
@@ -378,13 +346,3 @@ def _too_small(item: _Loaded, stride: int) -> SkippedFile:
     return SkippedFile(
         item.path, f"is {width} x {height}, smaller than the network's stride of {stride} pixels"
     )
-
-
-def require_labels(what: str, frame: pd.DataFrame) -> None:
-    """ConfigError where a row has no label."""
-    unknown = frame["path"][frame["label"] == ""]
-    if len(unknown):
-        raise ConfigError(
-            f"{what} needs labels, and {unknown.iloc[0]} has none; give a manifest with labels, "
-            "or ask without it"
-        )

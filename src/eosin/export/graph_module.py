@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from eosin.artefacts.graph import Output
 from eosin.errors import ModelError
 from eosin.networks.cam import has_closed_form, respond
+from eosin.networks.tokens import enter_last_block, is_transformer, split_logits
 
 if TYPE_CHECKING:
     from eosin.networks.classifier import Classifier
@@ -31,7 +32,9 @@ def examine(classifier: Classifier, *, size: int) -> Anatomy:
     except ModelError as reason:
         return Anatomy(None, str(reason))
     height, width = response.feature_map.shape[2:]
-    if not has_closed_form(classifier, response.feature_map):
+    if response.split is not None:
+        return Anatomy((height, width), "")
+    if response.prefix is not None or not has_closed_form(classifier, response.feature_map):
         return Anatomy(
             (height, width),
             f"backbone {classifier.spec.name!r} does not end in an average and one linear layer, "
@@ -44,14 +47,18 @@ class GraphModule(nn.Module):
     """Prepared input (N, 3, S, S) to logits (N, C), features (N, K) and, where asked, maps.
 
     The maps (N, C, h, w) are those of ``networks.cam``: with the head's weights divided by the
-    number of places, the weighted sum over channels is a convolution of one pixel.
+    number of places, the weighted sum over channels is a convolution of one pixel. A transformer's
+    are each patch's term of the logit, of either sign, and come with the rest (N, C).
     """
 
     def __init__(self, classifier: Classifier, *, anatomy: Anatomy) -> None:
         super().__init__()
         self.classifier = classifier
         self.outputs: tuple[Output, ...] = ("logits", "features")
-        if not anatomy.no_maps and anatomy.map_size and isinstance(classifier.head, nn.Linear):
+        self._in_tokens = is_transformer(classifier)
+        if self._in_tokens and not anatomy.no_maps:
+            self.outputs = (*self.outputs, "maps", "rest")
+        elif not anatomy.no_maps and anatomy.map_size and isinstance(classifier.head, nn.Linear):
             self.outputs = (*self.outputs, "maps")
             places = anatomy.map_size[0] * anatomy.map_size[1]
             weights = classifier.head.weight.detach() / places
@@ -62,6 +69,9 @@ class GraphModule(nn.Module):
         if "maps" not in self.outputs:
             features = self.classifier.features(pixels)
             return self.classifier.head(features), features
+        if self._in_tokens:
+            split = split_logits(self.classifier, enter_last_block(self.classifier, pixels))
+            return split.logits, split.features, split.patches, split.rest
         last = self.classifier.feature_map(pixels)
         features = self.classifier.pool(last)
         maps = nn.functional.conv2d(last, self.get_buffer("weights")).relu()

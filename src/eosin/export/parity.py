@@ -50,8 +50,9 @@ def measure_parity(
             found = apply_temperature(engine.logits(pixels[rows]), temperature)
             away.append(_largest(found - chances[rows]))
             if "maps" in wanted:
-                maps = engine.maps(pixels[rows]).of_all
-                maps_away.append(map_difference(maps, wanted["maps"][rows]))
+                maps = engine.maps(pixels[rows])
+                drawn = maps.of_all if maps.split is None else maps.split.patches
+                maps_away.append(map_difference(drawn, wanted["maps"][rows]))
     return Parity(
         images=len(pixels),
         source=source,
@@ -63,7 +64,7 @@ def measure_parity(
 
 def map_difference(found: Pixels, wanted: Pixels) -> float:
     """The largest difference of maps (n, C, h, w), as a share of the scale they are drawn at."""
-    peaks = wanted.max(axis=(2, 3), keepdims=True)
+    peaks = np.abs(wanted).max(axis=(2, 3), keepdims=True)  # terms of patches have either sign
     strongest = peaks.max(axis=1, keepdims=True)
     scale = np.maximum(np.maximum(peaks, _WEAK * strongest), np.finfo(np.float32).tiny)
     return _largest((found - wanted) / scale)

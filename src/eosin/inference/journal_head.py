@@ -51,21 +51,27 @@ def head_of(run: Run, chosen: Chosen, options: PredictOptions) -> JournalHead:
     )
 
 
-def require_same(head: JournalHead, fields: Fields, path: Path) -> None:
+def require_same(
+    head: JournalHead,
+    fields: Fields,
+    path: Path,
+    *,
+    fix: str = "give the same again to go on with --resume, or start anew with --overwrite",
+) -> None:
     """DataError, naming what differs, where the journal ``path`` began with something else.
 
     Args:
         head: of the prediction that wants to go on.
         fields: the head that the journal holds.
         path: the journal.
+        fix: what to do where it did.
     """
-    found = parse_artefact(JournalHead, fields, path, fix="start anew with --overwrite")
+    found = parse_artefact(JournalHead, fields, path, fix=fix)
     for name, called in _CALLED.items():
         if getattr(found, name) != getattr(head, name):
             raise DataError(
                 f"{path}: was begun with {called} ({_shown(name, found)} then, "
-                f"{_shown(name, head)} now); give the same again to go on with --resume, or "
-                "start anew with --overwrite"
+                f"{_shown(name, head)} now); {fix}"
             )
 
 

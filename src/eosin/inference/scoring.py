@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from eosin.inference.members import Scorer
     from eosin.inference.readings import Reading, Readings
     from eosin.networks.run import Run
+    from eosin.pixels.batches import Alter
     from eosin.trust.judge import Judge
 
 
@@ -48,7 +49,12 @@ class PredictOptions:
 
 
 def score_batches(
-    run: Run, images: Manifest, options: PredictOptions, *, start: int = 0
+    run: Run,
+    images: Manifest,
+    options: PredictOptions,
+    *,
+    start: int = 0,
+    alter: Alter | None = None,
 ) -> Generator[Reading, None, None]:
     """Yield the answers of one batch of ``images`` after another: ``Scorer.answers``.
 
@@ -60,6 +66,7 @@ def score_batches(
         images: the files and, for a stain step that goes by patient, their patients.
         options: device, engine, batch size and reading threads.
         start: how many images to leave out, a multiple of the batch size.
+        alter: given a file and its image, the image to score instead.
 
     Raises:
         ConfigError: patients are needed and not known, or the engine does not suit the Run.
@@ -82,6 +89,7 @@ def score_batches(
         workers=workers,
         start=start,
         measured=judge is not None,
+        alter=alter,
     ):
         readings = BatchReadings(paths, dict(zip(views, batches, strict=True)), networks)
         yield judged(scorer, judge, paths, readings)

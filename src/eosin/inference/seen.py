@@ -47,7 +47,12 @@ def seen_note(run: Run, images: Manifest) -> tuple[str, ...]:
 
 
 def sibling_note(run: Run, images: Manifest) -> tuple[str, ...]:
-    """A sentence on patients in ``images`` of whom ``run`` has met another slide."""
+    """A sentence on patients in ``images`` of whom ``run`` may have met other images."""
+    if run.record.protocol.pseudo and not images.protocol.pseudo:
+        return (
+            "The model was trained on pseudo-patients: whether it has met these patients cannot "
+            "be told, and figures on them may not speak of new ones.",
+        )
     met = Identity.of(run.record).siblings(images.patients)
     if not met:
         return ()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from eosin.inference.readings import Reading
     from eosin.networks.run import Run
+    from eosin.pixels.batches import Alter
 
 
 def predict_to_table(
@@ -35,6 +36,7 @@ def predict_to_table(
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress = SILENT,
+    alter: Alter | None = None,
 ) -> Scored:
     """Score images as ``predict`` does, and write the table; each batch is kept as it comes.
 
@@ -50,6 +52,8 @@ def predict_to_table(
         resume: go on with what an interrupted prediction left, where it left something.
         overwrite: start anew even where an interrupted prediction left something.
         progress: told how far it is, first of all where it starts.
+        alter: given a file and its image, the image to score instead: a table of changed images
+            must not be resumed with another change.
 
     Raises:
         DataError: an interrupted prediction lies there and neither ``resume`` nor ``overwrite``
@@ -70,7 +74,7 @@ def predict_to_table(
         going_on = partial(Journal.resume, classes=len(run.record.task.classes), networks=networks)
         opened = going_on if resume and not overwrite else Journal.begin
         with opened(path, head, chosen.images.paths) as journal:
-            coming = score_batches(run, chosen.images, options, start=journal.done)
+            coming = score_batches(run, chosen.images, options, start=journal.done, alter=alter)
             work = working(progress, "scoring", total=len(chosen.images), done=journal.done)
             with closing(coming), work:
                 parts = _keep(journal, coming, progress)

@@ -1,4 +1,4 @@
-"""Which backbones there are: names, aliases of the study, native input, family. No network here.
+"""Which backbones there are: timm's, the study's, encoders, published ones. No network here.
 
 A name may end in ``@stride8``: the network cut off after its last map of that stride, in input
 pixels from one place to the next. Early maps see texture and stain, late ones whole objects; on few
@@ -9,12 +9,25 @@ patients the early ones can carry further (Lu et al. 2021 cut their ResNet-50 at
 from __future__ import annotations
 
 import difflib
+import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eosin.artefacts.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Fit, Preprocessing
+from eosin.artefacts.preprocessing import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Fit,
+    Interpolation,
+    Preprocessing,
+)
 from eosin.errors import ConfigError, ModelError
+from eosin.networks.encoders import ENCODERS, HUB, Arguments, Encoder, Pooling, find_encoder
+from eosin.networks.published import read_design
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 if TYPE_CHECKING:
     from torch import nn
@@ -43,7 +56,9 @@ _FAMILIES = {"efficientnetv1": "efficientnetv1-b0", "efficientnetv2": "efficient
 class BackboneSpec:
     """What is known of a backbone before it is built."""
 
-    name: str  # timm's name, or ``"inception_her2"``; with ``@strideN`` where it is cut off early
+    # timm's name, ``"inception_her2"``, an encoder's, ``"hf-hub:OWNER/NAME"`` or a folder; with
+    # ``@strideN`` where it is cut off early
+    name: str
     size: int  # native side of the square input, in pixels
     # of the RGB channels in [0, 1] that its ImageNet weights expect
     mean: tuple[float, float, float]
@@ -54,11 +69,38 @@ class BackboneSpec:
     # of the map after which it is cut off, in input pixels; None for the whole network
     stride: int | None = None
     earlier: tuple[int, ...] = ()  # strides of maps before that one that count beside it
+    architecture: str = ""  # timm's name, where ``name`` is none
+    arguments: Arguments = ()  # what timm is told beside it
+    pooling: Pooling = "timm"  # how tokens become features; ``"timm"`` for as timm pools
+    interpolation: Interpolation = "area"  # of its preprocessing
+    # where its weights are published: ``"hf-hub:OWNER/NAME"`` or a folder; empty for timm's own
+    origin: str = ""
 
     @property
     def timm_name(self) -> str:
-        """The name of the whole network, for timm and for files of weights."""
-        return self.name.partition("@")[0]
+        """The name of the whole network, for files of weights and, without an origin, for timm."""
+        return self.name if self.origin else self.name.partition("@")[0]
+
+    @property
+    def encoder(self) -> Encoder | None:
+        """Its row in the table of encoders, where it has one."""
+        return ENCODERS.get(self.name)
+
+    def to_json(self) -> str:
+        """Itself as text, for the file of weights of a network that no table here describes."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> BackboneSpec:
+        """What ``to_json`` wrote; ModelError where it is anything else."""
+        try:
+            fields = json.loads(text)
+            fields.pop("earlier")  # none: what is published is not cut
+            pairs = tuple((str(name), value) for name, value in fields.pop("arguments"))
+            mean, std = _rgb(fields.pop("mean")), _rgb(fields.pop("std"))
+            return cls(**fields, mean=mean, std=std, arguments=pairs)
+        except (KeyError, TypeError, ValueError) as fault:
+            raise ModelError(f"no description of a network: {text[:80]!r} ({fault})") from fault
 
     def preprocessing(
         self, *, size: int | None = None, fit: Fit = "stretch", normalised: bool = True
@@ -76,7 +118,8 @@ class BackboneSpec:
                 "leave the image size out"
             )
         mean, std = (self.mean, self.std) if normalised else ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-        return Preprocessing(size=size or self.size, fit=fit, mean=mean, std=std)
+        how = self.interpolation
+        return Preprocessing(size=size or self.size, fit=fit, mean=mean, std=std, interpolation=how)
 
 
 _OWN: dict[str, tuple[BackboneSpec, nn.Module]] = {}
@@ -125,7 +168,8 @@ def resolve_backbone(name: str) -> BackboneSpec:
     The name of a family alone, ``"EfficientNetV2"``, is its b0: ``family_note`` says so. Either of
     the first two may be cut off early: ``"efficientnetv2-b0@stride8"``. The ten of the
     study have their published native sizes; any other timm name has the test size of its default
-    weights.
+    weights. Also a name of ``ENCODERS``, ``"hf-hub:OWNER/NAME"``, and a folder with a
+    ``config.json`` and weights, of timm's or transformers' making.
 
     Raises:
         ModelError: no such backbone; the message names the nearest ones.
@@ -143,6 +187,11 @@ def resolve_backbone(name: str) -> BackboneSpec:
     wanted = _FAMILIES.get(name.strip().lower(), name.strip().lower())
     if wanted == INCEPTION_HER2:
         return BackboneSpec(INCEPTION_HER2, 299, IMAGENET_MEAN, IMAGENET_STD, "InceptionHER2")
+    encoder = find_encoder(name)
+    if encoder is not None:
+        return _of_encoder(encoder)
+    if wanted.startswith(HUB) or (Path(name).expanduser() / "config.json").is_file():
+        return _published(name.strip())
     timm_name, _ = STUDY_BACKBONES.get(wanted, (name.strip(), 0))
     return _from_timm(timm_name, asked=name)
 
@@ -178,10 +227,45 @@ def _from_timm(name: str, *, asked: str) -> BackboneSpec:
     )
 
 
+def _of_encoder(encoder: Encoder) -> BackboneSpec:
+    return BackboneSpec(
+        name=encoder.name,
+        size=encoder.size,
+        mean=encoder.mean,
+        std=encoder.std,
+        family=_family(encoder.architecture),
+        fixed_size=True,
+        architecture=encoder.architecture,
+        arguments=encoder.arguments,
+        pooling=encoder.pooling,
+        interpolation=encoder.interpolation,
+        origin=f"{HUB}{encoder.hub}",
+    )
+
+
+def _published(origin: str) -> BackboneSpec:
+    """Of the hub or a folder."""
+    origin = origin if origin.startswith(HUB) else str(Path(origin).expanduser().absolute())
+    design = read_design(origin)
+    return BackboneSpec(
+        name=origin,
+        size=design.size,
+        mean=design.mean,
+        std=design.std,
+        family=_family(design.architecture),
+        fixed_size=True,
+        architecture=design.architecture,
+        arguments=design.arguments,
+        pooling=design.pooling,
+        interpolation=design.interpolation,
+        origin=origin,
+    )
+
+
 def _nearest(asked: str) -> str:
     import timm
 
-    names = [*STUDY_BACKBONES, INCEPTION_HER2, *timm.list_models()]
+    names = [*STUDY_BACKBONES, INCEPTION_HER2, *ENCODERS, *timm.list_models()]
     close = difflib.get_close_matches(asked.lower(), names, n=4, cutoff=0.5)
     if close:
         return f"the nearest names are {', '.join(close)}"
@@ -195,9 +279,11 @@ def _family(architecture: str) -> str:
         return "EfficientNetV1"
     import timm
 
+    if not timm.is_model(architecture):
+        raise ModelError(f"timm has no architecture {architecture!r}; a newer timm may have it")
     return str(timm.models.model_entrypoint(architecture).__module__.rpartition(".")[2])
 
 
-def _rgb(values: tuple[float, ...]) -> tuple[float, float, float]:
+def _rgb(values: Iterable[float]) -> tuple[float, float, float]:
     red, green, blue = values
     return float(red), float(green), float(blue)

@@ -1,9 +1,11 @@
-"""Grad-CAM: in closed form, one forward pass gives the logits and the map of every class.
+"""Class maps: one forward pass gives the logits and, in closed form, the map of every class.
 
 A network that averages its last feature map A (K, h, w) over space and scores the averages with
 one linear layer has logit_c = sum_k w_ck mean(A_k) + b_c. The gradient of logit_c by any place of
 A_k is then w_ck / (h w), so the weights of Grad-CAM (Selvaraju et al. 2017, eq. 1) are
 alpha_ck = w_ck / (h w) and its map (eq. 2) is ReLU(sum_k alpha_ck A_k), without a backward pass.
+A transformer's map is the positive part of each patch's term of the logit (``tokens``); for methods
+that need a feature map, that is its patch tokens in their places, as they enter its last block.
 """
 
 from __future__ import annotations
@@ -16,11 +18,20 @@ from torch import nn
 
 from eosin.errors import ModelError, NoMapError
 from eosin.networks.classifier import taking
+from eosin.networks.tokens import (
+    LastBlock,
+    enter_last_block,
+    features_after,
+    is_transformer,
+    require_split,
+    split_logits,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from eosin.networks.classifier import Classifier
+    from eosin.networks.tokens import TokenSplit
 
 _AT_A_TIME: Final = 6  # images; at 224 px no map of theirs takes 32 MiB, which glibc never keeps
 
@@ -32,6 +43,8 @@ class Response:
     pixels: Tensor  # its input (N, 3, S, S)
     feature_map: Tensor  # the last map (N, K, h, w)
     logits: Tensor  # of every class (N, C)
+    prefix: Tensor | None = None  # of a transformer, the tokens that are no patch's (N, T, K)
+    split: TokenSplit | None = None  # of a transformer whose logits are sums over its patches
 
     @property
     def stride(self) -> int:
@@ -50,6 +63,8 @@ def respond(classifier: Classifier, pixels: Tensor) -> Response:
         NoMapError: the network has no spatial feature map, or it is a single place at this size.
         ConfigError: it cannot take images of this size.
     """
+    if is_transformer(classifier):
+        return _respond_in_tokens(classifier, pixels)
     pixels = pixels.contiguous(memory_format=torch.channels_last)
     with torch.no_grad(), taking(classifier, pixels.shape[-1]):
         few = _AT_A_TIME if pixels.device.type == "cpu" else len(pixels)
@@ -63,6 +78,28 @@ def respond(classifier: Classifier, pixels: Tensor) -> Response:
             )
         logits = classifier.head(classifier.pool(feature_map))
     return Response(pixels, feature_map, logits)
+
+
+def _respond_in_tokens(classifier: Classifier, pixels: Tensor) -> Response:
+    with torch.no_grad(), taking(classifier, pixels.shape[-1]):
+        entered = enter_last_block(classifier, pixels)
+        try:
+            require_split(classifier)
+        except NoMapError:  # its map takes a gradient
+            logits = classifier.head(features_after(classifier, entered))
+            return Response(pixels, entered.grid, logits, entered.prefix)
+        split = split_logits(classifier, entered)
+    return Response(pixels, entered.grid, split.logits, entered.prefix, split)
+
+
+def logits_after(classifier: Classifier, feature_map: Tensor, prefix: Tensor | None) -> Tensor:
+    """Logits (N, C) of a last feature map (N, K, h, w), with a transformer's other tokens."""
+    if prefix is None:
+        features = classifier.pool(feature_map)
+    else:
+        features = features_after(classifier, LastBlock(prefix, feature_map))
+    logits: Tensor = classifier.head(features)
+    return logits
 
 
 def has_closed_form(classifier: Classifier, feature_map: Tensor) -> bool:
@@ -83,7 +120,8 @@ def has_closed_form(classifier: Classifier, feature_map: Tensor) -> bool:
 def grad_cam(classifier: Classifier, response: Response, targets: Tensor) -> Tensor:
     """Grad-CAM maps (N, h, w) of one class an image, at least 0.
 
-    In closed form where the network allows it, elsewhere by the gradient, as in the paper.
+    In closed form where a network with a feature map of its own allows it, elsewhere by the
+    gradient, as in the paper.
 
     Args:
         classifier: in ``eval`` mode.
@@ -91,23 +129,31 @@ def grad_cam(classifier: Classifier, response: Response, targets: Tensor) -> Ten
         targets: class indices (N,).
     """
     feature_map = response.feature_map
-    if has_closed_form(classifier, feature_map):
+    if response.prefix is None and has_closed_form(classifier, feature_map):
         return _maps(feature_map, _linear(classifier).weight[targets][:, None])[:, 0]
-    weights = logit_gradient(classifier, feature_map, targets).mean(dim=(2, 3), keepdim=True)
+    weights = logit_gradient(classifier, response, targets).mean(dim=(2, 3), keepdim=True)
     return (weights * feature_map).sum(dim=1).relu()
 
 
-def logit_gradient(classifier: Classifier, feature_map: Tensor, targets: Tensor) -> Tensor:
+def best_map(classifier: Classifier, response: Response, targets: Tensor) -> Tensor:
+    """Maps (N, h, w), at least 0, of one class an image: exact of a transformer, else Grad-CAM."""
+    if response.split is None:
+        return grad_cam(classifier, response, targets)
+    rows = torch.arange(len(targets), device=targets.device)
+    return response.split.patches[rows, targets].relu()
+
+
+def logit_gradient(classifier: Classifier, response: Response, targets: Tensor) -> Tensor:
     """The gradient (N, K, h, w) of each image's target logit by its last feature map."""
-    leaf = feature_map.clone().requires_grad_()
+    leaf = response.feature_map.clone().requires_grad_()
     with torch.enable_grad():
-        logits = classifier.head(classifier.pool(leaf))
+        logits = logits_after(classifier, leaf, response.prefix)
         (gradient,) = torch.autograd.grad(logits.gather(1, targets[:, None]).sum(), leaf)
     return gradient
 
 
 def class_maps(classifier: Classifier, pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits and Grad-CAM maps of every class, from one forward pass.
+    """Logits and the maps of every class, from one forward pass, as ``best_map``.
 
     Args:
         classifier: in ``eval`` mode.
@@ -120,7 +166,9 @@ def class_maps(classifier: Classifier, pixels: Tensor) -> tuple[Tensor, Tensor]:
         ModelError: the network has no feature map or no closed form.
     """
     response = respond(classifier, pixels)
-    if not has_closed_form(classifier, response.feature_map):
+    if response.split is not None:
+        return response.logits, response.split.patches.relu()
+    if response.prefix is not None or not has_closed_form(classifier, response.feature_map):
         raise ModelError(
             f"backbone {classifier.spec.name!r} does not end in an average and one linear layer, "
             "so Grad-CAM has no closed form here; grad_cam takes its gradient"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import partial
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
@@ -54,13 +55,15 @@ class Classifier(nn.Module):
     def feature_count(self) -> int:
         """How many features describe an image (C)."""
         width = getattr(self.backbone, "head_hidden_size", None) or self.backbone.num_features
-        return int(width)  # type: ignore[arg-type]  # nn.Module types attributes as Tensor | Module
+        twice = 1 + (self.spec.pooling == "cls+mean")
+        return twice * int(width)  # type: ignore[arg-type]  # nn.Module: Tensor | Module
 
     @property
     def widths(self) -> list[int]:
         """How many of these come from each of its maps."""
-        several = isinstance(self.backbone, SeveralMaps)
-        return self.backbone.widths if several else [self.feature_count]
+        if isinstance(self.backbone, SeveralMaps):
+            return self.backbone.widths
+        return [self.feature_count]
 
     def feature_map(self, x: Tensor) -> Tensor:
         """The last map (N, C, h, w), after the last convolution, normalisation and activation.
@@ -80,7 +83,7 @@ class Classifier(nn.Module):
             return last.permute(0, 3, 1, 2) if self._channels_at_end else last
         several = isinstance(last, list | tuple | dict)
         found = "several feature maps and no single one" if several else "no spatial feature map"
-        raise NoMapError(f"backbone {self.spec.name!r} has {found}; use a convolutional one")
+        raise NoMapError(f"backbone {self.spec.name!r} has {found}; use another one for heatmaps")
 
     @torch.no_grad()
     def _require_pooled(self, x: Tensor) -> None:
@@ -104,8 +107,22 @@ class Classifier(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """Features (N, C) of images (N, 3, size, size)."""
-        features: Tensor = self.backbone(x)
-        return features
+        if self.spec.pooling == "timm":
+            features: Tensor = self.backbone(x)
+            return features
+        return self.pool_tokens(self.backbone.forward_features(x))  # type: ignore[operator]
+
+    def pool_tokens(self, tokens: Tensor) -> Tensor:
+        """Features (N, C) of a transformer's last tokens (N, T, K): prefix first, then patches."""
+        if self.spec.pooling == "timm":
+            features: Tensor = self.backbone.forward_head(  # type: ignore[operator]  # as above
+                tokens, pre_logits=True
+            )
+            return features
+        if self.spec.pooling == "cls":
+            return tokens[:, 0]
+        patches = tokens[:, self.backbone.num_prefix_tokens :]
+        return torch.cat([tokens[:, 0], patches.mean(dim=1)], dim=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, 3, size, size)."""
@@ -166,7 +183,7 @@ class SeveralMaps(nn.Module):
         self._network, self._places = (network,), places  # a tuple: not a module of its own
         self.pretrained_cfg = network.pretrained_cfg
         info = network.feature_info
-        self.widths = [int(info[place]["num_chs"]) for place in places]  # type: ignore[index]
+        self.widths: list[int] = [int(info[place]["num_chs"]) for place in places]  # type: ignore[index]
         self.num_features = sum(self.widths)
 
     def forward_features(self, x: Tensor) -> Tensor:
@@ -199,6 +216,8 @@ def _create(spec: BackboneSpec) -> nn.Module:
         return OwnBackbone(deepcopy(own), spec)
     import timm
 
+    if spec.architecture:
+        return _create_published(spec)
     network: nn.Module = timm.create_model(spec.timm_name, pretrained=False, num_classes=0)
     if spec.stride is None:
         return network
@@ -218,6 +237,31 @@ def _create(spec: BackboneSpec) -> nn.Module:
     return SeveralMaps(network, places) if spec.earlier else network
 
 
+def _create_published(spec: BackboneSpec) -> nn.Module:
+    """As its table or config says; ModelError where timm cannot build that."""
+    import timm
+    from timm.layers import SwiGLUPacked  # type: ignore[attr-defined]  # a re-export
+
+    told: dict[str, object] = dict(spec.arguments)
+    if spec.pooling != "timm":
+        told["global_pool"] = ""
+    if told.pop("swiglu", False):
+        told |= {"mlp_layer": SwiGLUPacked, "act_layer": nn.SiLU}
+    if eps := told.pop("norm_eps", None):
+        told["norm_layer"] = partial(nn.LayerNorm, eps=float(str(eps)))
+    told["num_classes"] = 0
+    try:
+        network: nn.Module = timm.create_model(spec.architecture, **told)  # type: ignore[arg-type]
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+        raise ModelError(
+            f"backbone {spec.name!r}: timm cannot build {spec.architecture} with "
+            f"{dict(spec.arguments)} ({error})"
+        ) from error
+    if spec.pooling != "timm" and not getattr(network, "has_class_token", False):
+        raise ModelError(f"backbone {spec.name!r} has no class token to take features from")
+    return network
+
+
 def _strides(network: nn.Module) -> list[int]:
     """Of the network's maps in order, as timm lists them."""
     found = getattr(network, "feature_info", [])
@@ -225,7 +269,7 @@ def _strides(network: nn.Module) -> list[int]:
 
 
 def build_classifier(
-    backbone: str, *, classes: int, dropout: float = 0.3, seed: int = 0
+    backbone: str | BackboneSpec, *, classes: int, dropout: float = 0.3, seed: int = 0
 ) -> Classifier:
     """A network with random weights drawn from ``seed``; the caller's random state is kept.
 
@@ -234,7 +278,7 @@ def build_classifier(
     """
     if classes < 2:
         raise ModelError(f"a classifier needs at least two classes, got {classes}")
-    spec = resolve_backbone(backbone)
+    spec = resolve_backbone(backbone) if isinstance(backbone, str) else backbone
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # networks are drawn on the CPU
         return Classifier(spec, classes=classes, dropout=dropout)
@@ -283,7 +327,21 @@ def require_finite(classifier: Classifier, *answers: Tensor) -> None:
 
 def save_classifier(classifier: Classifier, path: Path) -> None:
     """Write every weight and buffer as safetensors; ModelError where one is not finite."""
-    write_tensors(classifier, path, name=classifier.spec.name)
+    spec = classifier.spec
+    described = {"spec": spec.to_json()} if spec.origin and not spec.encoder else {}
+    write_tensors(classifier, path, about={"backbone": spec.name, **described})
+
+
+def read_spec(path: Path) -> BackboneSpec | None:
+    """What a file of ``save_classifier`` says of a backbone that no table describes, or None."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as stored:
+            said = (stored.metadata() or {}).get("spec")
+    except (SafetensorError, OSError):  # whoever reads the tensors says what is wrong
+        return None
+    return BackboneSpec.from_json(said) if said else None
 
 
 def read_weights(classifier: Classifier, path: Path) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from eosin.arrays import Floats, Ints, Pixels
     from eosin.artefacts.run import RunRecord
+    from eosin.networks.graphs import Split
 
 
 EngineName = Literal["auto", "torch", "onnxruntime", "openvino"]
@@ -24,7 +25,10 @@ ENGINES: tuple[str, ...] = get_args(EngineName)
 
 
 class Maps(Protocol):
-    """Grad-CAM maps of a batch, and the logits of the same pass through the network."""
+    """The maps of a batch, and the logits of the same pass through the network.
+
+    Grad-CAM's, or of a transformer's logits that are sums over patches, their positive terms.
+    """
 
     @property
     def logits(self) -> Floats:
@@ -34,6 +38,11 @@ class Maps(Protocol):
     @property
     def stride(self) -> int:
         """Input pixels from one place of a map to the next, rounded up."""
+        ...
+
+    @property
+    def split(self) -> Split | None:
+        """The logits as sums over patches and a rest; None where they are none."""
         ...
 
     def of(self, targets: Ints) -> Pixels:
@@ -72,7 +81,7 @@ class Engine(Protocol):
         ...
 
     def maps(self, batch: Pixels) -> Maps:
-        """Grad-CAM maps; NoMapError, with the reason, where the network has none."""
+        """Maps; NoMapError, with the reason, where the network has none."""
         ...
 
 
@@ -102,9 +111,10 @@ def open_engine(
 
 def open_weights(path: Path, record: RunRecord, *, device: str = "auto") -> TorchEngine:
     """Load PyTorch weights; ModelError where they do not fit the record."""
-    from eosin.networks.classifier import build_classifier, read_weights
+    from eosin.networks.classifier import build_classifier, read_spec, read_weights
 
-    classifier = build_classifier(record.backbone, classes=len(record.task.classes))
+    backbone = read_spec(path) or record.backbone
+    classifier = build_classifier(backbone, classes=len(record.task.classes))
     read_weights(classifier, path)
     return TorchEngine(classifier, device=device)
 

@@ -61,4 +61,4 @@ class FusionHead(nn.Module):
 
 def save_fusion(head: FusionHead, path: Path) -> None:
     """Write every weight and buffer as safetensors; ModelError where one is not finite."""
-    write_tensors(head, path, name="fusion")
+    write_tensors(head, path, about={"backbone": "fusion"})

@@ -37,12 +37,21 @@ class Session(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class Split:
+    """Logits of a batch as sums: each is that of ``patches`` over its places, and ``rest``."""
+
+    patches: Pixels  # terms of either sign (n, classes, h, w)
+    rest: Pixels  # what no patch explains (n, classes)
+
+
+@dataclass(frozen=True, eq=False)
 class GraphMaps:
-    """Grad-CAM maps of a batch."""
+    """Maps of a batch, as the graph gives them."""
 
     logits: Floats  # (n, classes)
     of_all: Pixels  # the maps of every class, (n, classes, h, w), at least 0
     stride: int  # input pixels from one place of a map to the next, rounded up
+    split: Split | None = None  # of a transformer's graph
 
     def of(self, targets: Ints) -> Pixels:
         """Maps (n, h, w) of one class index an image (n,)."""
@@ -91,8 +100,12 @@ class GraphEngine:
         """Maps of prepared input (n, 3, size, size); NoMapError where the graph has none."""
         if "maps" not in self.outputs:
             raise NoMapError(f"this exported Run gives no heatmaps: {self._no_maps}")
-        logits, maps = self._run(batch, ("logits", "maps"))
-        return GraphMaps(logits.astype(np.float64), maps, -(-self._size // maps.shape[-1]))
+        if "rest" not in self.outputs:
+            logits, maps = self._run(batch, ("logits", "maps"))
+            return GraphMaps(logits.astype(np.float64), maps, -(-self._size // maps.shape[-1]))
+        logits, maps, rest = self._run(batch, ("logits", "maps", "rest"))
+        stride, drawn = -(-self._size // maps.shape[-1]), np.maximum(maps, 0)
+        return GraphMaps(logits.astype(np.float64), drawn, stride, Split(maps, rest))
 
     def _run(self, batch: Pixels, outputs: Sequence[str]) -> list[Pixels]:
         if batch.shape[1:] != (3, self._size, self._size) or not len(batch):

@@ -43,8 +43,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def write_tensors(network: nn.Module, path: Path, *, name: str) -> None:
+def write_tensors(network: nn.Module, path: Path, *, about: Mapping[str, str]) -> None:
     """Write every weight and buffer as safetensors, in one step; tied ones under each name.
+
+    ``about`` is what the file says of them, e.g. the name of the backbone.
 
     Raises:
         ModelError: a value is not finite; nothing is written.
@@ -57,7 +59,7 @@ def write_tensors(network: nn.Module, path: Path, *, name: str) -> None:
     }
     require_sound(tensors, path, fix="nothing was written; train with lower learning rates")
     with replacing(path) as draft:
-        save_file(tensors, draft, metadata={"backbone": name})
+        save_file(tensors, draft, metadata=dict(about))
 
 
 def set_tensors(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from eosin.networks.graphs import Split
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class TorchMaps:
-    """Grad-CAM maps of a batch; other methods make theirs of the ``response``."""
+    """Maps of a batch; other methods make theirs of the ``response``."""
 
     classifier: Classifier
     response: Response
@@ -36,12 +38,20 @@ class TorchMaps:
         """Maps (n, h, w), at least 0, of one class index an image (n,)."""
         import torch
 
-        from eosin.networks.cam import grad_cam
+        from eosin.networks.cam import best_map
 
         chosen = torch.from_numpy(targets).to(self.response.logits.device)
-        maps = grad_cam(self.classifier, self.response, chosen)
+        maps = best_map(self.classifier, self.response, chosen)
         raw: Floats32 = maps.float().cpu().numpy()
         return raw
+
+    @property
+    def split(self) -> Split | None:
+        """The logits as sums over patches and a rest; None where they are none."""
+        found = self.response.split
+        if found is None:
+            return None
+        return Split(found.patches.float().cpu().numpy(), found.rest.float().cpu().numpy())
 
 
 class TorchEngine:
@@ -49,10 +59,12 @@ class TorchEngine:
 
     name = "torch"
 
-    def __init__(self, classifier: Classifier, *, device: str = "auto") -> None:
+    def __init__(
+        self, classifier: Classifier, *, device: str = "auto", bfloat16: bool = False
+    ) -> None:
         from eosin.networks.device import choose_device
 
-        self._device = choose_device(device)
+        self._device, self._half = choose_device(device), bfloat16
         self.classifier = classifier.to(self._device).eval()
 
     @property
@@ -116,8 +128,11 @@ class TorchEngine:
 
         from eosin.networks.classifier import require_finite, taking
 
-        with torch.inference_mode():
-            pixels = torch.from_numpy(batch).to(self._device)
+        half = torch.autocast(self._device.type, torch.bfloat16, enabled=self._half)
+        with torch.inference_mode(), half:
+            pixels = torch.from_numpy(batch)
+            if self._device.type == "cuda":
+                pixels = pixels.pin_memory().to(self._device, non_blocking=True)
             pixels = pixels.contiguous(memory_format=torch.channels_last)
             with taking(self.classifier, batch.shape[-1]):
                 values = [self.classifier.features(pixels)]

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from eosin.errors import ModelError, WeightsError
+from eosin.errors import ModelError, WeightsError, first_ten
 from eosin.networks.backbones import INCEPTION_HER2, own_module
+from eosin.networks.encoders import HUB
 from eosin.networks.engine import open_weights
+from eosin.networks.published import (
+    WEIGHTS,
+    WEIGHTS_SETTING,
+    find_file,
+    local_file,
+    read_weights_file,
+)
 from eosin.networks.tensors import read_tensors, set_tensors
+from eosin.networks.transformers_layout import is_transformers_layout, to_timm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +29,6 @@ if TYPE_CHECKING:
     from eosin.networks.classifier import Classifier
     from eosin.networks.run import Run
 
-WEIGHTS_SETTING = "EOSIN_WEIGHTS"
 _PATIENCE = 10.0  # seconds that the hub has for an answer
 
 
@@ -45,9 +52,10 @@ def initialise(classifier: Classifier, source: str) -> WeightsReport:
     Args:
         classifier: the network, as ``build_classifier`` made it.
         source: ``"none"`` leaves it random; ``"imagenet"`` takes ``<timm name>.safetensors`` from
-            the folder that EOSIN_WEIGHTS names, or else downloads through timm; ``"own"`` keeps
-            what a registered module came with; anything else is the path of a safetensors file in
-            timm's key layout.
+            the folder that EOSIN_WEIGHTS names, or else downloads through timm; of an encoder or
+            another published network, the weights that it is published with; ``"own"`` keeps what
+            a registered module came with; anything else is the path of a safetensors file in
+            timm's key layout, or in transformers' for its ViTs.
 
     Raises:
         ModelError: the source cannot be had, or does not fill the whole backbone. Random weights
@@ -63,6 +71,8 @@ def initialise(classifier: Classifier, source: str) -> WeightsReport:
         return WeightsReport("weights that the module came with", loaded=0)
     if source == "none":
         return WeightsReport("random weights", loaded=0)
+    if classifier.spec.origin:
+        return _initialise_published(classifier, source)
     if source == "imagenet" and name == INCEPTION_HER2:
         raise ModelError(f"{name!r} has no ImageNet weights; train it from scratch: --weights none")
     path = weights_file(classifier.spec, source)
@@ -76,13 +86,60 @@ def initialise(classifier: Classifier, source: str) -> WeightsReport:
     return _fill(classifier, _download(name), source=found, place=f"timm's hub ({name})")
 
 
+def _initialise_published(classifier: Classifier, source: str) -> WeightsReport:
+    """Every tensor of the file set and every tensor of the network set by it, or ModelError."""
+    spec = classifier.spec
+    known = spec.encoder
+    path, found = weights_file(spec, source), "file {name}"
+    if path is not None and source == "imagenet" and known:
+        found = f"file {{name}} of {WEIGHTS_SETTING}"
+    if path is None:
+        path, found = _from_hub(spec), "{name} from the hub, commit {commit}"
+    said = found.format(name=path.name, commit=path.parent.name[:12])
+    licence = f"; licence {known.licence} ({known.page})" if known else f"; {spec.origin}"
+    tensors = read_weights_file(path)
+    if is_transformers_layout(tensors):
+        grid = classifier.backbone.patch_embed
+        tensors = to_timm(tensors, patches=int(grid.num_patches))  # type: ignore[union-attr,arg-type]
+    return _fill(classifier, tensors, source=f"{spec.name}, {said}{licence}", place=str(path))
+
+
+def _from_hub(spec: BackboneSpec, *, only_ask: bool = False) -> Path:
+    """The file as the hub's client keeps it; WeightsError, with the page of a gated one."""
+    known = spec.encoder
+    gated = known.page if known and known.gated else ""
+    revision = known.revision if known else ""
+    fix = (
+        f"put {spec.timm_name}.safetensors into the folder that you name in {WEIGHTS_SETTING}, or "
+        "give a file with --weights PATH"
+    )
+    try:
+        if spec.origin.startswith(HUB):
+            _require_hub(spec.origin.removeprefix(HUB))
+        if only_ask:
+            return Path(spec.origin)
+        found = (find_file(spec.origin, f, revision=revision, gated=gated) for f in WEIGHTS)
+        path = next((path for path in found if path is not None), None)
+    except ConnectionError as error:
+        ask = f"; ask for access at {gated} first" if gated else ""
+        raise WeightsError(f"no weights of {spec.name!r} here ({error}): {fix}{ask}") from error
+    except ModelError as error:
+        raise WeightsError(f"no weights of {spec.name!r}: {error}. Or {fix}") from error
+    if path is None:
+        raise WeightsError(f"{spec.origin} holds none of {', '.join(WEIGHTS)}; {fix}")
+    return path
+
+
 def require_weights(classifier: Classifier, source: str) -> str:
     """Where ``initialise`` would take its weights from, in words; nothing is downloaded.
 
     Raises:
         ModelError: as ``initialise``; a hub that answers is taken to have them.
     """
-    name = classifier.spec.timm_name
+    spec = classifier.spec
+    name = spec.timm_name
+    if spec.origin and source == "imagenet" and not weights_file(spec, source):
+        return str(_from_hub(spec, only_ask=True))
     if source != "imagenet" or name == INCEPTION_HER2 or weights_file(classifier.spec, source):
         return initialise(classifier, source).source
     _download(name, only_ask=True)
@@ -118,17 +175,11 @@ def weights_file(spec: BackboneSpec, source: str) -> Path | None:
     """
     if source in ("none", "own"):
         return None
-    return _local_file(spec.timm_name) if source == "imagenet" else Path(source).expanduser()
-
-
-def _local_file(name: str) -> Path | None:
-    folder = os.environ.get(WEIGHTS_SETTING, "")
-    if not folder:
-        return None
-    if not Path(folder).is_dir():
-        raise ModelError(f"{WEIGHTS_SETTING}={folder}: no such folder; mend or unset it")
-    candidates = (Path(folder) / f"{stem}.safetensors" for stem in (name, name.partition(".")[0]))
-    return next((path for path in candidates if path.is_file()), None)
+    if source != "imagenet":
+        return Path(source).expanduser()
+    if spec.origin and not spec.origin.startswith(HUB):
+        return find_file(spec.origin, WEIGHTS[0])
+    return local_file(spec.timm_name)
 
 
 def _download(name: str, *, only_ask: bool = False) -> dict[str, torch.Tensor]:
@@ -176,10 +227,16 @@ def _fill(
     # Files written by old PyTorch lack the step counters, and nothing reads them afterwards.
     counters = {name: before[name] for name in before if name.endswith("num_batches_tracked")}
     own = {name: tensors[name] for name in before.keys() & tensors.keys()}
+    unexpected = _unexpected(classifier, tensors.keys() - before.keys())
+    strict = dict.fromkeys(unexpected, torch.empty(0)) if classifier.spec.origin else {}
     fix = "want a whole file in timm's key layout; it and --backbone belong together"
-    set_tensors(backbone, {**counters, **own}, place, name=classifier.spec.name, fix=fix)
+    set_tensors(backbone, {**counters, **own, **strict}, place, name=classifier.spec.name, fix=fix)
     after = backbone.state_dict()
-    changed = sum(not torch.equal(before[name], after[name]) for name in own)
+    kept = [name for name in own if torch.equal(before[name], after[name])]
+    drawn = [name for name in kept if before[name].unique().numel() > 2]  # the others begin at 0, 1
+    if drawn and classifier.spec.origin:
+        raise ModelError(f"{place}: {first_ten(drawn)} still at their random values; {fix}")
+    changed = len(own) - len(kept)
     if not changed:
         raise ModelError(
             f"{place}: of {len(own)} tensors 0 changed; the file holds untrained weights"
@@ -188,7 +245,7 @@ def _fill(
         source=source,
         loaded=len(own),
         missing=tuple(sorted(before.keys() - own.keys())),
-        unexpected=_unexpected(classifier, tensors.keys() - before.keys()),
+        unexpected=unexpected,
         changed=changed,
     )
 

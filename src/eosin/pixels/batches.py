@@ -16,7 +16,7 @@ from eosin.pixels.read_ahead import read_ahead
 from eosin.pixels.reading import SkippedFile, image_in_turn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from eosin.pixels.stain_normalizer import Source
 
     Pixels = npt.NDArray[np.float32]
+    Alter = Callable[[Path, npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
 
 _Said: TypeAlias = "str | SkippedFile"  # the note of a stain step, or why there is no image
 _AHEAD = 2  # batches that are read while another is used
@@ -110,6 +111,7 @@ def read_views(
     workers: int = 2,
     start: int = 0,
     measured: bool = False,
+    alter: Alter | None = None,
 ) -> Iterator[tuple[Batch, ...]]:
     """Yield batches in order, each as every one of ``views`` has it; a file is read once for all.
 
@@ -121,13 +123,14 @@ def read_views(
             the number of files.
         start: position of the first file to read; those before it are left out.
         measured: whether to measure how each image was taken.
+        alter: given a file and its image, the image to take instead; runs in the reading threads.
 
     """
     begun: deque[_Draft] = deque()
 
     def rows() -> Iterator[tuple[_Draft, int]]:
         for first in range(start, len(paths), batch_size):
-            begun.append(_Draft(first, paths[first : first + batch_size], views, measured))
+            begun.append(_Draft(first, paths[first : first + batch_size], views, measured, alter))
             yield from ((begun[-1], row) for row in range(begun[-1].files))
 
     done = read_ahead(_load, rows(), workers=workers, ahead=_AHEAD * batch_size)
@@ -140,9 +143,14 @@ class _Draft:
     """A batch, in every view, while threads are filling it."""
 
     def __init__(
-        self, first: int, paths: Sequence[Path], views: Sequence[View], measured: bool
+        self,
+        first: int,
+        paths: Sequence[Path],
+        views: Sequence[View],
+        measured: bool,
+        alter: Alter | None = None,
     ) -> None:
-        self.first, self.paths, self.views = first, paths, views
+        self.first, self.paths, self.views, self.alter = first, paths, views, alter
         self.measures = np.full((len(paths), len(ACQUISITION) if measured else 0), np.nan)
         sides = [view.spec.size for view in views]
         self.pixels = [np.empty((len(paths), 3, side, side), np.float32) for side in sides]
@@ -156,7 +164,8 @@ class _Draft:
         """Read a file into its row of every view; of each, the note, or why there is none."""
         path = self.paths[row]
         try:
-            with image_in_turn(path) as image:
+            with image_in_turn(path) as read:
+                image = read if self.alter is None else self.alter(path, read)
                 if self.measures.size:
                     self.measures[row] = measure(image, path)
                 return [self._write(number, image, row) for number in range(len(self.views))]

@@ -13,11 +13,18 @@ if TYPE_CHECKING:
 def resize(image: UInt8Image, spec: Preprocessing) -> UInt8Image:
     """Bring an RGB image (height, width, 3) to (size, size, 3), averaging where it shrinks."""
     import cv2
+    import numpy as np
 
     if spec.fit == "crop":
         side = min(image.shape[:2])
         top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
         image = image[top : top + side, left : left + side]
+    if spec.interpolation != "area":
+        from PIL import Image
+
+        how = Image.Resampling[spec.interpolation.upper()]
+        square = Image.fromarray(image).resize((spec.size, spec.size), how)
+        return np.array(square, np.uint8)
     shrinking = min(image.shape[:2]) >= spec.size
     method = cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC
     resized = cv2.resize(image, (spec.size, spec.size), interpolation=method)

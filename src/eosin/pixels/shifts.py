@@ -31,7 +31,7 @@ class Shift:
     Attributes:
         title: what to call it on a page.
         amounts: one a severity, growing away from no change.
-        unit: what the amounts are, e.g. ``"sigma, px"``.
+        unit: what an amount is, to be formatted, e.g. ``"sigma {:g} px"``.
         apply: image (h, w, 3) and amount to the changed image of the same shape; the generator is
             for what is drawn.
     """
@@ -89,14 +89,18 @@ def _noise(image: UInt8Image, sigma: float, random: np.random.Generator) -> UInt
 
 SHIFTS: Final[Mapping[str, Shift]] = MappingProxyType(
     {
-        "blur": Shift("Blur", (0.5, 1.0, 1.5, 2.5, 4.0), "sigma, px", _blur),
-        "jpeg": Shift("JPEG", (80, 60, 40, 20, 10), "quality", _jpeg),
-        "brightness": Shift("Less light", (0.95, 0.85, 0.75, 0.6, 0.45), "factor", _brightness),
-        "haematoxylin": Shift("Haematoxylin", (1.1, 1.25, 1.5, 1.75, 2.0), "factor", _haematoxylin),
-        "eosin": Shift("Eosin", (1.1, 1.25, 1.5, 1.75, 2.0), "factor", _eosin),
-        "hue": Shift("Hue", (4, 8, 16, 24, 36), "degrees", _hue),
-        "rescale": Shift("Magnification", (1.1, 1.25, 1.5, 2.0, 4.0), "factor", _rescale),
-        "noise": Shift("Noise", (4, 8, 16, 24, 40), "sigma, grey levels", _noise),
+        "blur": Shift("Blur", (0.5, 1.0, 1.5, 2.5, 4.0), "sigma {:g} px", _blur),
+        "jpeg": Shift("JPEG", (80, 60, 40, 20, 10), "quality {:g}", _jpeg),
+        "brightness": Shift(
+            "Less light", (0.95, 0.85, 0.75, 0.6, 0.45), "factor {:g}", _brightness
+        ),
+        "haematoxylin": Shift(
+            "Haematoxylin", (1.1, 1.25, 1.5, 1.75, 2.0), "factor {:g}", _haematoxylin
+        ),
+        "eosin": Shift("Eosin", (1.1, 1.25, 1.5, 1.75, 2.0), "factor {:g}", _eosin),
+        "hue": Shift("Hue", (4, 8, 16, 24, 36), "{:g} degrees", _hue),
+        "rescale": Shift("Magnification", (1.1, 1.25, 1.5, 2.0, 4.0), "factor {:g}", _rescale),
+        "noise": Shift("Noise", (4, 8, 16, 24, 40), "sigma {:g} grey levels", _noise),
     }
 )
 # Towards the stains of other patients, by how different these are: needs the patients' stains.

@@ -67,6 +67,9 @@ class HeatmapFolder:
             overlay = self.folder / "overlays" / (f"{name}.{key}.png" if many else f"{name}.png")
             write_png(draw_heatmap(explanation, heatmap, self.style, score=score), overlay)
             maps[key] = heatmap.raw
+            if heatmap.exact is not None:
+                rest = np.array(heatmap.exact.rest, np.float32)
+                maps |= {f"{key}.terms": heatmap.exact.patches, f"{key}.rest": rest}
             self._index(explanation, heatmap, overlay, name, key)
         if many:
             overlay = self.folder / "panels" / f"{name}.png"
@@ -116,6 +119,7 @@ class HeatmapFolder:
             heatmap.target,
             heatmap.predicted,
             round(heatmap.probability, 6),
+            round(heatmap.exact.unexplained, 4) if heatmap.exact else "",
             {True: "yes", False: "no", None: ""}[heatmap.seen],
             overlay.relative_to(self.folder).as_posix(),
             f"maps/{name}.npz",
@@ -137,7 +141,7 @@ class HeatmapFolder:
 
 _COLUMNS = (
     *("path", "label", "model", "backbone", "family", "method", "target", "predicted"),
-    *("probability", "seen", "overlay", "maps", "key"),
+    *("probability", "unexplained", "seen", "overlay", "maps", "key"),
 )
 
 
@@ -153,7 +157,8 @@ def write_heatmaps(
     ``index.html`` shows them all. ``overlays/`` holds one picture a map, ``panels/`` all networks
     side by side, ``merged/`` the merged map beside the disagreement, ``tiles/`` the page's small
     pictures, ``maps/`` the numbers: for each image an ``.npz`` with the raw map (h, w, float32) of
-    each network, and the merged one and the disagreement on the image's own grid.
+    each network, and the merged one and the disagreement on the image's own grid; of an exact
+    map also every patch's term and the rest, whose sum is the logit.
     ``explanations.csv`` tells which is which.
 
     Args:

@@ -90,12 +90,15 @@ def choose_examples(
     )
 
 
-def heatmap_gallery(examples: Sequence[Example], explanations: Explanations) -> Gallery:
+def heatmap_gallery(
+    examples: Sequence[Example], explanations: Explanations, *, no_maps: str = ""
+) -> Gallery:
     """A section of maps for ``write_report``.
 
     Args:
         examples: as ``choose_examples`` gives them.
         explanations: by image and class; examples without one are left out.
+        no_maps: why there is none, where that is the network's fault.
     """
     shown = [e for e in examples if all((e.path, t) in explanations for t in e.targets)]
     style = HeatmapStyle()
@@ -105,6 +108,7 @@ def heatmap_gallery(examples: Sequence[Example], explanations: Explanations) -> 
     )
     names = ", ".join(METHOD_NAMES.get(method, method) for method in methods)
     lead = _LEAD.format(method=names) if shown else "No labelled image could be explained."
+    lead = f"There is no heatmap of this model: {no_maps}." if no_maps else lead
     return Gallery("heatmaps", "What the model looked at", lead, groups, wide=True)
 
 
@@ -132,6 +136,7 @@ def _overlay(
         f"{kind}probability {example.probabilities[target]:.2f}",
         f"mean of {len(explanation.members)} networks" if explanation.merged else "",
         heatmap.why_empty,
+        heatmap.beside,
         "seen in training" if heatmap.seen else "",
     ]
     caption = Caption(f"evidence for {target}", tuple(line for line in lines if line))

@@ -38,6 +38,7 @@ def draw_heatmap(
     lines = [
         _predicted(explanation, heatmap),
         f"{name} of {heatmap.model} ({heatmap.backbone})",
+        heatmap.beside,
         SEEN if heatmap.seen else "",
         heatmap.why_empty,
     ]

@@ -105,19 +105,19 @@ def write_study_page(
 
 
 def _sentence(meter: Sequence[MeterRow]) -> str:
-    gaps: dict[str, list[Leakage]] = {}
+    gaps: dict[tuple[str, str], list[Leakage]] = {}
     for row in meter:
-        own = gaps.setdefault(row.leaky_protocol, [])
+        own = gaps.setdefault((row.leaky_protocol, row.honest_protocol), [])
         own += [leak for leak in row.leaks if leak.added.metric == "accuracy"]
     if not gaps:
         return (
             "No leaky protocol stands beside a patient-level one in this study, so there is no "
             "leak to measure."
         )
-    return " ".join(_inflation(protocol, leaks) for protocol, leaks in gaps.items())
+    return " ".join(_inflation(*protocols, leaks) for protocols, leaks in gaps.items())
 
 
-def _inflation(protocol: str, leaks: Sequence[Leakage]) -> str:
+def _inflation(protocol: str, honest: str, leaks: Sequence[Leakage]) -> str:
     worst = max(leaks, key=lambda leak: leak.added.value or 0)
     beyond = [leak for leak in leaks if leak.inflates]
     if not beyond:
@@ -126,17 +126,18 @@ def _inflation(protocol: str, leaks: Sequence[Leakage]) -> str:
     return (
         f"“{protocol}” inflates the accuracy of {len(beyond)} of {models}, at most by "
         f"{worst.added.value:.2f}: {number(worst.leaky)} for a model that gets "
-        f"{number(worst.honest)} on patients it has not seen."
+        f"{number(worst.honest)} under “{honest}”."
     )
 
 
 def _cover(facts: StudyFacts, results: Sequence[ResultRow]) -> list[tuple[str, str]]:
     patients = f"{facts.patients:,}" if facts.patients else "not known"
     protocols = {row.evaluation.provenance.protocol.name for row in results}
+    pseudo = any(row.evaluation.provenance.protocol.pseudo for row in results)
     return [
         ("Dataset", facts.dataset),
         ("Images", f"{facts.images:,}"),
-        ("Patients", patients),
+        ("Pseudo-patients" if pseudo else "Patients", patients),
         ("Models and ensembles", f"{facts.models}"),
         ("Protocols", f"{len(protocols)}"),
     ]

@@ -148,7 +148,7 @@ def _whom(run: Run, predictions: Predictions, accuracy: Estimate) -> str:
     """What was scored, and what the model knew of it."""
     protocol, seen = predictions.provenance.protocol, what_was_seen(run, predictions)
     images = counted(len(predictions), "image")
-    patients = counted(accuracy.patients, "patient")
+    patients = counted(accuracy.patients, "pseudo-patient" if protocol.pseudo else "patient")
     if seen.themselves == "trained":
         return f"On {images} that it was trained on"
     if seen.themselves:

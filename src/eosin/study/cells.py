@@ -11,7 +11,7 @@ from eosin.artefacts.codec import with_changes, write_artefact
 from eosin.artefacts.evaluation import Evaluation, read_evaluation
 from eosin.artefacts.predictions import Predictions, read_predictions
 from eosin.artefacts.study import CellState, read_cell_state
-from eosin.data.splits import split_by_fractions, split_into_folds
+from eosin.data.splits import leave_one_out, split_by_fractions, split_into_folds
 from eosin.errors import DataError, WeightsError
 from eosin.evaluation.evaluate import evaluate_predictions
 from eosin.files import sha256_of
@@ -69,6 +69,8 @@ def divide(manifest: Manifest, design: Design, seed: int) -> Manifest:
     """The manifest under one protocol."""
     if design.drop_test:
         manifest = manifest.where(manifest.frame["split"] != "test")
+    if design.leave_one_out:
+        return leave_one_out(manifest, by=design.by)
     if design.folds:
         return split_into_folds(manifest, design.folds, by=design.by, seed=seed)
     return split_by_fractions(

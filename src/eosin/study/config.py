@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import Field, field_validator
 
 from eosin.artefacts.run import Vote
+from eosin.data.splits import SITES
 from eosin.errors import ConfigError
 from eosin.settings import Settings, read_flat_toml, settings_file, validated
 from eosin.study.stains import BASELINE, Staining
@@ -25,8 +26,10 @@ _UNITS: dict[str, By] = {
     "accession": "patient",
     "official": "image",
     "training": "image",
+    "site": "site",
+    "scanner": "scanner",
 }
-_FORM = 'want e.g. "patient 5-fold", "image 70/15/15" or "official 85/15"'
+_FORM = 'want e.g. "patient 5-fold", "image 70/15/15", "official 85/15" or "site leave-one-out"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,11 @@ class Design:
     drop_test: bool = False
 
     @property
+    def leave_one_out(self) -> bool:
+        """Whether each site (or scanner) is a fold."""
+        return self.by in SITES and not (self.folds or self.fractions)
+
+    @property
     def slug(self) -> str:
         """The protocol as a folder's name, e.g. ``patient_5-fold``, ``image_70-15-15``."""
         return self.text.replace(" ", "_").replace("/", "-")
@@ -59,6 +67,8 @@ class Design:
         if unit not in _UNITS:
             raise ConfigError(f"protocol {text!r}: {unit!r} is none of {list(_UNITS)}; {_FORM}")
         named = {"text": text.strip(), "by": _UNITS[unit]}
+        if shape == "leave-one-out" and unit in SITES:
+            return cls(**named)  # type: ignore[arg-type]
         count, _, word = shape.partition("-")
         if word == "fold" and count.isdigit() and unit != "official":
             return cls(**named, folds=int(count), drop_test=unit == "training")  # type: ignore[arg-type]
@@ -85,7 +95,8 @@ class StudyConfig(Settings):
     """
 
     title: str = "Study"
-    dataset: Literal["breakhis", "bci", "folder", "synthetic"]
+    # manifest: ``root`` is a table that `eosin data` wrote, with whatever columns were added to it
+    dataset: Literal["breakhis", "bci", "folder", "manifest", "synthetic"]
     root: str = ""
     task: Literal["binary", "subtype"] = "binary"  # BreakHis only
     magnifications: Annotated[tuple[int, ...], Field(strict=False)] = ()  # BreakHis only

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -49,7 +50,8 @@ class Cell:
     def name(self) -> str:
         """Its place in the study's folder, e.g. ``patient_5-fold/seed-7/efficientnet_b0``."""
         stain = "" if self.stain == BASELINE else f"/{Staining.parse(self.stain).slug}"
-        return f"{self.design.slug}/seed-{self.seed}{stain}/{self.model.replace(' ', '_')}"
+        model = re.sub(r"[^\w.@+-]+", "-", self.model.replace(" ", "_")).strip("-")
+        return f"{self.design.slug}/seed-{self.seed}{stain}/{model}"
 
     def key(self, training: TrainingConfig, fingerprint: str, resamples: int) -> str:
         """What the cell's result depends on, as one hash: when it changes the cell is redone."""

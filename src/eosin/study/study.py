@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eosin.artefacts.manifest import read_manifest
 from eosin.artefacts.outputs import PAGE, Output, require_output_folder, table
 from eosin.data.bci import read_bci
 from eosin.data.breakhis import read_breakhis
 from eosin.data.folder import read_folder
+from eosin.data.scan import ReadDataset
 from eosin.data.synthetic import SyntheticOptions, write_synthetic
 from eosin.errors import ConfigError, EosinError
 from eosin.locks import one_writer
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from eosin.artefacts.manifest import Manifest
-    from eosin.data.scan import ReadDataset
     from eosin.files import StrPath
     from eosin.study.config import StudyFile
 
@@ -89,6 +90,8 @@ def _read(study: StudyFile, folder: Path) -> ReadDataset:
         return read_breakhis(folder / "images" / "images")
     if config.dataset == "breakhis":
         return read_breakhis(study.root, task=config.task, magnifications=config.magnifications)
+    if config.dataset == "manifest":
+        return ReadDataset(read_manifest(study.root))
     if config.dataset == "bci":
         return read_bci(study.root)
     return read_folder(

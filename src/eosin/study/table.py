@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from os.path import relpath
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -60,7 +61,7 @@ def result_rows(results: Sequence[Result], folder: Path) -> list[ResultRow]:
 
 def _link(page: Path, folder: Path) -> str:
     """The way from a page in ``folder`` to another one; empty where there is none."""
-    return quote(page.relative_to(folder).as_posix()) if page.exists() else ""
+    return quote(Path(relpath(page, folder)).as_posix()) if page.exists() else ""
 
 
 def _pages(found: StudyResult, folder: Path) -> tuple[tuple[str, str], ...]:

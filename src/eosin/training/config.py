@@ -38,6 +38,7 @@ class TrainingConfig(Settings):
     committee: Annotated[tuple[str, ...], Field(strict=False)] = ()
     weights: PathText = "imagenet"  # "imagenet", "none" or the path of a safetensors file
     freeze: bool = False  # fit a linear head on frozen features instead of fine-tuning
+    embeddings: str = ""  # an .h5ad of `eosin embed`, which frozen features are then taken from
     image_size: Annotated[int, Field(ge=16, le=4096)] | None = None  # None: the backbone's own
     fit: Literal["stretch", "crop"] = "stretch"
     # "none" scales pixels to [0, 1] and no further; else the backbone's own mean and deviation
@@ -159,6 +160,11 @@ class TrainingConfig(Settings):
 
     @model_validator(mode="after")
     def _a_tracker_has_epochs(self) -> TrainingConfig:
+        if self.embeddings and (not self.freeze or self.stain != "none"):
+            raise ValueError(
+                f"embeddings = {self.embeddings!r} are frozen features of images as they are: want "
+                "freeze = true and stain = 'none'"
+            )
         if self.freeze and self.track != "none":
             raise ValueError(
                 f"track = {self.track!r} follows epochs, and freeze = true has none; set it to "

@@ -71,6 +71,15 @@ def cache_folder() -> Path:
         return Path(os.devnull) / "eosin"
 
 
+def tensors_digest(engine: TorchEngine) -> str:
+    """SHA-256 of every tensor that features depend on: of a network itself, whatever its name."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(engine.backbone_state().items()):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(tensor).tobytes())
+    return digest.hexdigest()
+
+
 @dataclass(frozen=True)
 class FeatureCache:
     """Features of one network under one preprocessing, by SHA-256 of the image's bytes.
@@ -90,9 +99,7 @@ class FeatureCache:
         maps = engine.classifier.spec.earlier
         said = {"eosin": __version__, **asdict(spec), **({"maps": maps} if maps else {})}
         digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
-        for name, tensor in sorted(engine.backbone_state().items()):
-            digest.update(name.encode())
-            digest.update(np.ascontiguousarray(tensor).tobytes())
+        digest.update(tensors_digest(engine).encode())
         return cls((root or cache_folder()) / "features" / digest.hexdigest()[:32])
 
     def read(self) -> dict[str, Kept]:

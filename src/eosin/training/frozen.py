@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,15 +20,16 @@ from eosin.networks.tensors import read_tensors, require_sound
 from eosin.networks.torch_engine import TorchEngine
 from eosin.networks.weights import initialise
 from eosin.progress import SILENT, Progress
-from eosin.training.features import Features, cache_of, compute_features
+from eosin.training.embeddings import read_embeddings
+from eosin.training.features import cache_of, compute_features
 from eosin.training.left_out import left_out_note
-from eosin.training.probe import Held, LinearHead, Probe, Weighing, fit_probe, locked
+from eosin.training.linear_head import LinearHead, Weighing
+from eosin.training.probe import Held, Probe, fit_probe, locked
 from eosin.training.reference import probed_reference
 from eosin.training.stain_fitting import fallback_notes, fit_stain_step, split_sources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     import pandas as pd
     from pydantic import JsonValue
@@ -77,7 +79,7 @@ def freeze_images(
     Raises:
         ModelError: the backbone is unknown, its weights cannot be had, or what it answers is not
             finite.
-        DataError: no image could be read.
+        DataError: no image could be read, or the embeddings are of other images.
         ConfigError, LeakageError: an image size that the backbone cannot take, or a stain step
             that cannot be, as ``fit_stain_step``.
     """
@@ -98,15 +100,18 @@ def freeze_images(
     require_size(classifier, spec.size)
     spec = replace(spec, stain=fit_stain_step(manifest, config, stains=stains))
     sources = split_sources(manifest, spec)
-    found: Features = compute_features(
-        manifest.paths,
-        engine,
-        spec,
-        cache=cache_of(engine, spec),
-        batch_size=config.batch_size,
-        progress=progress,
-        sources=sources,
-    )
+    if config.embeddings:
+        found = read_embeddings(Path(config.embeddings)).features(manifest.paths, engine, spec)
+    else:
+        found = compute_features(
+            manifest.paths,
+            engine,
+            spec,
+            cache=cache_of(engine, spec),
+            batch_size=config.batch_size,
+            progress=progress,
+            sources=sources,
+        )
     if not len(found.places):
         raise DataError(f"none of the {len(manifest)} images could be read")
     readable = np.zeros(len(manifest), dtype=bool)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eosin.artefacts.run import FoldsRun
+from eosin.errors import ConfigError, DataError
 from eosin.inference.predict import Scored, predict
 from eosin.inference.readings import Reading, noted
 from eosin.inference.scoring import PredictOptions
@@ -18,9 +21,10 @@ from eosin.training.features import cache_of, compute_features
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
+    from eosin.arrays import Floats
     from eosin.artefacts.manifest import Manifest
+    from eosin.artefacts.predictions import Predictions
     from eosin.inference.images import ImagesLike
     from eosin.networks.run import Run
     from eosin.pixels.reading import SkippedFile
@@ -83,6 +87,28 @@ class CachedReadings:
             return features, features, measures
         logits = Reading(found.places, engine.head_logits(found.values), found.skipped)
         return features, logits, measures
+
+
+def read_features(run: Run, images: Manifest | Predictions, *, device: str = "auto") -> Floats:
+    """Pooled features of every image of a table under a Run's network, shape (n, channels).
+
+    Raises:
+        ConfigError: the Run has several networks; the members of folds with a frozen backbone
+            share one.
+        DataError: an image cannot be read.
+    """
+    leaves, frozen = run.leaves(), run.record.training.get("freeze") is True
+    if len(leaves) > 1 and not (frozen and isinstance(run.record, FoldsRun)):
+        raise ConfigError(
+            f"{run.folder}: has {len(leaves)} networks, whose features differ; give one of them, "
+            f"e.g. {leaves[0].folder}"
+        )
+    frame = images.frame
+    paths = [Path(path) for path in frame["path"]]
+    found = CachedReadings(paths, device, patients=tuple(frame["patient"])).features(leaves[0])
+    if len(found.places) < len(paths):
+        raise DataError(f"{found.skipped[0].path}: {found.skipped[0].reason}; drop its row")
+    return found.values
 
 
 @dataclass

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from eosin.artefacts.outputs import RUN_FILES, require_output_folder
 from eosin.artefacts.predictions import Predictions, read_predictions
+from eosin.artefacts.tables import SIDECAR, companion
 from eosin.errors import ConfigError, DataError, EosinWarning
 from eosin.inference.scoring import PredictOptions
 from eosin.locks import one_writer
@@ -65,7 +66,7 @@ def train(
             ``folder``, or it cannot be written.
     """
     folder, progress = Path(folder), shown(progress)
-    inputs = [Path(file) for file in (config.weights, config.stain_target)]
+    inputs = [Path(file) for file in (config.weights, config.stain_target, config.embeddings)]
     require_output_folder(folder, RUN_FILES, inputs=inputs, run=True)
     manifest.require_honest_name()
     _require_fold(manifest, fold)
@@ -141,9 +142,11 @@ def _score_test(
 ) -> tuple[Predictions | None, tuple[SkippedFile, ...]]:
     """What a finished Run says of its test images, kept beside it, and the files not read."""
     table = run.folder / PREDICTIONS_NAME
-    if table.is_file():
+    if table.is_file() and companion(table, SIDECAR).is_file():  # the sidecar is written last
         return read_predictions(table), ()
     if run.record.fold is None and not (manifest.frame["split"] == "test").any():
+        return None, ()
+    if config.embeddings:  # the images need not be here; `eosin predict` scores them where they are
         return None, ()
     options = PredictOptions(device=config.device, batch_size=config.batch_size)
     try:

@@ -1,0 +1,65 @@
+"""`eosin embed`: features of images under an encoder, as one AnnData file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eosin.errors import ConfigError
+
+
+def embed(
+    images: Annotated[
+        list[Path],
+        typer.Argument(metavar="S.csv | FILES...", help="A manifest, or image files and folders."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="E.h5ad", help="The embeddings.")],
+    backbone: Annotated[
+        str, typer.Option(help="One of `eosin encoders`, a timm name, hf-hub:OWNER/NAME, a folder.")
+    ],
+    weights: Annotated[
+        str, typer.Option(help="imagenet (of an encoder: its own), none, or a safetensors file.")
+    ] = "imagenet",
+    fit: Annotated[str, typer.Option(help="stretch or crop.")] = "stretch",
+    dtype: Annotated[str, typer.Option(help="float32 or float16.")] = "float32",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on after an interruption.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start anew where one was interrupted.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    workers: Annotated[int | None, typer.Option(min=1, help="Reading threads.")] = None,
+) -> None:
+    """Write features of every image (AnnData); scanpy reads it, and `eosin train --embeddings`."""
+    from eosin.cli.console import finish, say, showing, stoppable
+    from eosin.cli.encoders import say_licence
+    from eosin.cli.sources import read_source
+    from eosin.pixels.reading import error_table_path
+    from eosin.training.embed import EmbedOptions
+    from eosin.training.embed import embed as embed_images
+
+    if resume and overwrite:
+        raise ConfigError("--resume goes on and --overwrite starts anew; give one of them")
+    if fit not in ("stretch", "crop") or dtype not in ("float32", "float16"):
+        raise ConfigError(
+            f"--fit {fit!r} --dtype {dtype!r}: want stretch or crop, and float32 or float16"
+        )
+    options = EmbedOptions(
+        backbone=backbone,
+        weights=weights,
+        fit=fit,  # type: ignore[arg-type]  # seen to be one of them
+        dtype=dtype,  # type: ignore[arg-type]
+        device=device,
+        batch_size=batch_size,
+        workers=workers,
+    )
+    say_licence(backbone)
+    again = "run the same command with --resume"
+    with stoppable(again, kept=lambda: "what is computed is kept"), showing() as progress:
+        done = embed_images(
+            read_source(images), out, options, resume=resume, overwrite=overwrite, progress=progress
+        )
+    say(f"{done.images} images, {done.width} features each, written: {out}")
+    finish(done.skipped, error_table_path(out))

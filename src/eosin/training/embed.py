@@ -1,0 +1,320 @@
+"""From images to an AnnData file of their features, as a stream that can be interrupted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from eosin.artefacts.manifest import COLUMNS, Manifest
+from eosin.artefacts.outputs import Output, require_output
+from eosin.errors import DataError
+from eosin.files import disk_errors, replacing, valid_text, write_json
+from eosin.locks import one_writer
+from eosin.machine import reading_threads
+from eosin.networks.classifier import build_classifier, require_size
+from eosin.networks.device import choose_device
+from eosin.networks.torch_engine import TorchEngine
+from eosin.networks.weights import initialise
+from eosin.pixels.acquisition import ACQUISITION
+from eosin.pixels.batches import read_batches
+from eosin.pixels.image_files import find_image_files
+from eosin.pixels.reading import SkippedFile, error_table_path, write_error_table
+from eosin.progress import SILENT, Progress
+from eosin.training.embeddings import (
+    as_text,
+    read_embeddings,
+    require_h5py,
+    tag,
+    write_frames,
+    write_made,
+    write_measures,
+)
+from eosin.training.features import tensors_digest
+from eosin.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+    import pandas as pd
+
+    from eosin.arrays import Floats, Ints
+    from eosin.artefacts.preprocessing import Preprocessing
+
+_EACH = 128  # images that are kept together, and so at most lost
+_ANEW = "start anew with --overwrite, or name another output"
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedOptions:
+    """How to embed.
+
+    Attributes:
+        backbone: as ``resolve_backbone`` takes it.
+        weights: as ``initialise`` takes them.
+        fit: of the preprocessing.
+        dtype: of the features on disk.
+        device: auto, cpu or cuda; on a GPU the network computes in bfloat16.
+        batch_size: images a forward pass.
+        workers: reading threads; None for one a core.
+    """
+
+    backbone: str
+    weights: str = "imagenet"
+    fit: Literal["stretch", "crop"] = "stretch"
+    dtype: Literal["float32", "float16"] = "float32"
+    device: str = "auto"
+    batch_size: int = 32
+    workers: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """What ``embed`` wrote."""
+
+    images: int
+    width: int  # features an image
+    skipped: tuple[SkippedFile, ...]  # files that could not be read
+
+
+def embed(
+    images: Manifest | Sequence[Path],
+    out: Path,
+    options: EmbedOptions,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress = SILENT,
+) -> Embedded:
+    """Write the features of images under one network; flat in memory, kept as they come.
+
+    Until the file is written, what is computed lies in ``OUT.partial``: an interruption loses at
+    most 128 images. Files that cannot be read are listed in ``OUT.errors.csv``.
+
+    Args:
+        images: a manifest, all rows of it, or image files and folders.
+        out: the .h5ad.
+        options: how.
+        resume: go on with what an interruption left.
+        overwrite: start anew even so.
+        progress: told of files.
+
+    Raises:
+        ConfigError: no h5py, an output that is something else, or a size the network cannot take.
+        DataError: no image; an interrupted one lies there, or is of other images or settings.
+        ModelError: the backbone is unknown or its weights cannot be had.
+    """
+    require_h5py()
+    given = [] if isinstance(images, Manifest) else images
+    require_output(out, _OUTPUT, inputs=given, beside=[error_table_path(out)])
+    frame = _frame(images)
+    network = _open(options)
+    with one_writer(out):
+        parts = _Parts(out.with_name(f"{out.name}.partial"), [Path(path) for path in frame["path"]])
+        head = {**network.made, "dtype": options.dtype, "files": _stamps(parts.paths)}
+        parts.begin(head, resume=resume, overwrite=overwrite)
+        _compute(network, options, parts, progress)
+        embedded = _assemble(frame, network.made, parts, out)
+        write_error_table(embedded.skipped, error_table_path(out))
+        shutil.rmtree(parts.folder)
+    return embedded
+
+
+@dataclass(frozen=True)
+class _Network:
+    engine: TorchEngine
+    spec: Preprocessing
+    made: dict[str, str]  # what stands in the file of what made it
+
+
+def _open(options: EmbedOptions) -> _Network:
+    classifier = build_classifier(options.backbone, classes=2)
+    initial = initialise(classifier, options.weights).source
+    spec = classifier.spec.preprocessing(fit=options.fit)
+    half = choose_device(options.device).type == "cuda"
+    engine = TorchEngine(classifier, device=options.device, bfloat16=half)
+    require_size(classifier, spec.size)
+    named = options.weights in ("imagenet", "none")
+    made = {
+        "backbone": classifier.spec.name,
+        "weights": options.weights if named else str(Path(options.weights).absolute()),
+        "fit": options.fit,
+        "initial_weights": initial,
+        "tensors_sha256": tensors_digest(engine),
+        "preprocessing": as_text(asdict(spec)),
+        "arithmetic": "bfloat16" if half else "float32",
+        "eosin": __version__,
+    }
+    return _Network(engine, spec, made)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some files in order: which were read, their features, and why the others were not."""
+
+    places: Ints  # among all files
+    rows: npt.NDArray[np.floating]  # (n, channels)
+    measures: Floats  # how each was taken, (n, names)
+    skipped: tuple[SkippedFile, ...]
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What is computed so far, one file each ``_EACH`` images, and what it was computed with."""
+
+    folder: Path
+    paths: Sequence[Path]  # of all images
+
+    def begin(self, head: dict[str, str], *, resume: bool, overwrite: bool) -> None:
+        """Go on with what lies there, or begin; DataError where neither may be."""
+        begun = self.folder / "head.json"
+        with disk_errors(self.folder):
+            if overwrite and self.folder.exists():
+                shutil.rmtree(self.folder)
+            if not begun.exists():
+                self.folder.mkdir(parents=True, exist_ok=True)
+                write_json(begun, dict(head))
+            elif not resume:
+                reason = "left by an interrupted embedding; go on with --resume, or"
+                raise DataError(f"{self.folder}: {reason} {_ANEW}")
+            before = json.loads(begun.read_text(encoding="utf-8"))
+        differing = [name for name in head if before.get(name) != head[name]]
+        if differing:
+            raise DataError(
+                f"{self.folder}: cannot go on, what differs is {', '.join(differing)}; {_ANEW}"
+            )
+
+    @property
+    def starts(self) -> range:
+        """Place of the first file of each part."""
+        return range(0, len(self.paths), _EACH)
+
+    def of(self, start: int) -> Sequence[Path]:
+        """The files of a part."""
+        return self.paths[start : start + _EACH]
+
+    def file(self, start: int) -> Path:
+        """Where a part lies."""
+        return self.folder / f"{start:08d}.npz"
+
+    def write(self, start: int, part: _Part) -> None:
+        """Keep a part."""
+        order = {path: place for place, path in enumerate(self.of(start))}
+        names = np.array([order[item.path] for item in part.skipped], np.int64) + start
+        reasons = np.array([item.reason for item in part.skipped], dtype=np.str_)
+        with replacing(self.file(start)) as draft, draft.open("wb") as stream:
+            np.savez(
+                stream,
+                places=part.places,
+                rows=part.rows,
+                measures=part.measures,
+                skipped=names,
+                reasons=reasons,
+            )
+
+    def read(self, start: int) -> _Part:
+        """A part that was kept."""
+        with np.load(self.file(start), allow_pickle=False) as kept:
+            pairs = zip(kept["skipped"].tolist(), kept["reasons"].tolist(), strict=True)
+            skipped = tuple(SkippedFile(self.paths[place], reason) for place, reason in pairs)
+            return _Part(kept["places"], kept["rows"], kept["measures"], skipped)
+
+
+def _compute(network: _Network, options: EmbedOptions, parts: _Parts, progress: Progress) -> None:
+    done = sum(len(parts.of(start)) for start in parts.starts if parts.file(start).exists())
+    progress.begin("embedding", total=len(parts.paths), done=done)
+    workers, width = reading_threads(options.workers), network.engine.classifier.feature_count
+    for start in parts.starts:
+        if parts.file(start).exists():
+            continue
+        places, skipped = [np.empty(0, np.int64)], list[SkippedFile]()
+        rows = [np.empty((0, width), options.dtype)]
+        measures = [np.empty((0, len(ACQUISITION)))]
+        for batch in read_batches(
+            parts.of(start),
+            network.spec,
+            batch_size=options.batch_size,
+            workers=workers,
+            measured=True,
+        ):
+            if len(batch.places):
+                places.append(batch.places + start)
+                measures.append(batch.measures)
+                rows.append(network.engine.features(batch.pixels).astype(options.dtype))
+            skipped += batch.skipped
+            progress.advance(batch.files, errors=len(batch.skipped))
+        part = _Part(
+            np.concatenate(places), np.concatenate(rows), np.concatenate(measures), tuple(skipped)
+        )
+        parts.write(start, part)
+    progress.end()
+
+
+def _assemble(frame: pd.DataFrame, made: dict[str, str], parts: _Parts, out: Path) -> Embedded:
+    """One file of all parts, a part in memory at a time."""
+    import h5py
+
+    first = parts.read(0).rows
+    width, kept, skipped = first.shape[1], list[int](), list[SkippedFile]()
+    with replacing(out) as draft, h5py.File(draft, "w", locking=False) as file:
+        shape = (len(frame), width)
+        chunks = (min(_EACH, len(frame)), width)
+        matrix = file.create_dataset("X", shape, first.dtype, chunks=chunks, maxshape=shape)
+        measures = []
+        for start in parts.starts:
+            part = parts.read(start)
+            matrix[len(kept) : len(kept) + len(part.places)] = part.rows
+            measures.append(part.measures)
+            kept += part.places.tolist()
+            skipped += part.skipped
+        if not kept:
+            raise DataError(f"none of the {len(frame)} images could be read")
+        matrix.resize(len(kept), axis=0)
+        tag(matrix, "array")
+        unread = [{"path": valid_text(str(item.path)), "reason": item.reason} for item in skipped]
+        write_frames(file, frame.iloc[kept], made["backbone"], width)
+        write_measures(file, np.concatenate(measures))
+        write_made(file, {**made, "skipped": as_text(unread)})
+    return Embedded(len(kept), width, tuple(skipped))
+
+
+def _frame(images: Manifest | Sequence[Path]) -> pd.DataFrame:
+    """A row an image, with a manifest's columns."""
+    import pandas as pd
+
+    if isinstance(images, Manifest):
+        return images.frame.assign(path=[str(path) for path in images.paths])
+    found = find_image_files([place.absolute() for place in images])
+    found.require_images(images)
+    rows = [{**dict.fromkeys(COLUMNS, ""), "path": str(path)} for path in sorted(found.images)]
+    return pd.DataFrame(rows)
+
+
+def _stamps(paths: Sequence[Path]) -> str:
+    """SHA-256 of every path with its file's size and time of change."""
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            facts = path.stat()
+            said = f"{facts.st_size} {facts.st_mtime_ns}"
+        except OSError:  # whoever reads it says what is wrong
+            said = "gone"
+        digest.update(f"{str(path)!r} {said}\n".encode())
+    return digest.hexdigest()
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        read_embeddings(path)
+    except DataError:
+        return False
+    return True
+
+
+_OUTPUT = Output("embeddings of eosin's", _is_ours)
