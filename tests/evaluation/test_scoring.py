@@ -42,7 +42,10 @@ def test_every_figure_of_a_binary_table_equals_scikit_learn(drawn_table):
     assert (chosen != decided).any()
     for name, value in expected.items():
         assert values[MetricKey(name)][0] == pytest.approx(value, abs=1e-12), name
-    assert {key.metric for key in values if key.class_index is None} - set(expected) == {"ece"}
+    assert {key.metric for key in values if key.class_index is None} - set(expected) == {
+        "ece",
+        "within_roc_auc",
+    }
 
 
 def test_every_figure_of_eight_classes_equals_scikit_learn(drawn_table, subtype):

@@ -76,7 +76,8 @@ def score_parts(
 def score_headlines(sample: Sample, task: Task, weights: Weights) -> dict[MetricKey, Floats]:
     """Accuracy and the area under the ROC, macro-averaged beyond two classes, shape (R,) each.
 
-    Of two classes also the area within patients. What ``score_sample`` gives for them, without the cost of every other metric.
+    Of two classes also the area within patients. What ``score_sample`` gives for them, without the
+    cost of every other metric.
     """
     sample = _following(sample, weights)
     counts = metrics.confusion_counts(
