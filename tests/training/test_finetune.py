@@ -49,7 +49,7 @@ def test_a_tiny_network_learns_pink_from_purple_and_the_run_says_how(
     assert record.initial_weights == "random weights"
     assert record.versions["torch"] == torch.__version__.partition("+")[0]
     names = sorted(path.name for path in trained.folder.iterdir())
-    assert names == ["history.csv", "model.safetensors", "run.json"]
+    assert names == ["history.csv", "model.safetensors", "reference.safetensors", "run.json"]
 
 
 def test_the_weights_kept_are_those_of_the_best_epoch_and_calibrated_on_validation_only(

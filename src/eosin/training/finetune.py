@@ -263,6 +263,7 @@ class _Training:
             (self.train, self.val),
             views,
             self.folder,
+            cached=self.config.cache,
             device=str(self.learner.device),
             temperature=temperature,
         )

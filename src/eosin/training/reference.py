@@ -60,6 +60,7 @@ def tuned_reference(
     folder: Path,
     *,
     device: str,
+    cached: bool,
     temperature: float,
 ) -> Reference:
     """Of a network that was fitted to its training images: validation patients calibrate.
@@ -70,10 +71,11 @@ def tuned_reference(
         views: how the network sees them.
         folder: of the Run, its weights in it.
         device: auto, cpu or cuda.
+        cached: whether features may be kept on disk.
         temperature: of the logits.
     """
     engine, spec = TorchEngine(network, device=device), views[0].spec
-    cache = cache_of(engine, spec)
+    cache = cache_of(engine, spec) if cached else None
     parts = [(part, view) for part, view in zip(images, views, strict=True) if part and view]
     found = [
         compute_features(part.paths, engine, spec, cache=cache, sources=view.sources)
