@@ -34,6 +34,19 @@ def apply_temperature(logits: npt.ArrayLike, temperature: float) -> Floats:
     return np.asarray(grown / grown.sum(axis=1, keepdims=True))
 
 
+@dataclass(frozen=True, eq=False)
+class Around:
+    """How one image's logits become probabilities, with what stands around it held still."""
+
+    temperature: float
+    own: float = 1.0  # what its own logits are multiplied by
+    others: Floats | float = 0.0  # what neighbours add, shape (classes,)
+
+    def chances(self, logits: Floats) -> Floats:
+        """Probabilities (n, classes) of logits that this image could have."""
+        return apply_temperature(self.own * logits + self.others, self.temperature)
+
+
 def fit_temperature(
     logits: npt.ArrayLike, labels: npt.ArrayLike, weights: npt.ArrayLike | None = None
 ) -> float:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from eosin.arrays import FloatMap
     from eosin.artefacts.preprocessing import Fit
+    from eosin.evaluation.calibration import Around
     from eosin.explanation.faithfulness_table import FaithfulnessRow
-    from eosin.inference.context import Around
     from eosin.pixels.reading import UInt8Image
     from eosin.pixels.stain_normalizer import Source
 

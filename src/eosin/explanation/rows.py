@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from eosin.arrays import FloatMap, Floats, Ints, Pixels
     from eosin.artefacts.manifest import Manifest
     from eosin.artefacts.preprocessing import Preprocessing
+    from eosin.evaluation.calibration import Around
     from eosin.explanation.heatmap import Method
-    from eosin.inference.context import Around
     from eosin.networks.engine import Maps
     from eosin.networks.run import Network, Run
     from eosin.pixels.reading import UInt8Image

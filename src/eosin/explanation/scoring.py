@@ -13,6 +13,7 @@ import numpy as np
 from eosin.arrays import Bools, Floats, MapValues
 from eosin.data.synthetic import mask_path
 from eosin.errors import ConfigError, DataError
+from eosin.evaluation.calibration import Around
 from eosin.explanation.faithfulness import DEFAULT_THRESHOLDS, Thresholds, judge
 from eosin.explanation.faithfulness_table import FaithfulnessRow, summarise, write_faithfulness
 from eosin.explanation.localisation import Localisation, localisation
@@ -30,7 +31,6 @@ from eosin.explanation.randomisation import (
     stability,
     surviving,
 )
-from eosin.inference.context import Around
 from eosin.networks.torch_engine import TorchEngine
 from eosin.pixels.preprocessing import normalise, resize, view
 from eosin.pixels.reading import UInt8Image, read_image

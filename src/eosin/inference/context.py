@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from eosin.data.neighbours import find_neighbours, has_places
 from eosin.errors import DataError
-from eosin.evaluation.calibration import apply_temperature
+from eosin.evaluation.calibration import Around, apply_temperature
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,19 +56,6 @@ def calibrated(logits: Floats, record: RunRecord, found: Neighbours | None) -> F
     if found is None:
         return apply_temperature(logits, known.alone_temperature)
     return apply_temperature(joined(logits, found, known.weight), record.temperature)
-
-
-@dataclass(frozen=True, eq=False)
-class Around:
-    """How one image's logits become probabilities, with what stands around it held still."""
-
-    temperature: float
-    own: float = 1.0  # what its own logits are multiplied by
-    others: Floats | float = 0.0  # what neighbours add, shape (classes,)
-
-    def chances(self, logits: Floats) -> Floats:
-        """Probabilities (n, classes) of logits that this image could have."""
-        return apply_temperature(self.own * logits + self.others, self.temperature)
 
 
 def around_each(logits: Floats, record: RunRecord, found: Neighbours | None) -> list[Around]:
