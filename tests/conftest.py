@@ -14,7 +14,8 @@ from eosin.artefacts.preprocessing import Preprocessing
 from eosin.artefacts.run import FoldsRun, TrainedRun
 from eosin.data.breakhis import read_breakhis
 from eosin.data.synthetic import SyntheticOptions, write_synthetic
-from eosin.networks.run import Run, take_in
+from eosin.networks.run import Run
+from eosin.networks.taking_in import take_in
 from eosin.progress import Silent
 from eosin.protocol import Protocol
 from eosin.tasks import Task

@@ -28,7 +28,8 @@ from eosin.inference.scoring import PredictOptions
 from eosin.inference.table import predict_to_table
 from eosin.networks.classifier import save_classifier
 from eosin.networks.graphs import GraphEngine
-from eosin.networks.run import Run, read_run, take_in, weights_digest, write_run
+from eosin.networks.run import Run, read_run, weights_digest, write_run
+from eosin.networks.taking_in import take_in
 from eosin.networks.weights import load_classifier
 from eosin.progress import Silent
 

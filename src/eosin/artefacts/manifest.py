@@ -8,15 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from eosin.artefacts.cells import require_cells, require_columns
 from eosin.artefacts.names import PatternText, patient_pattern
-from eosin.artefacts.tables import (
-    Sidecar,
-    read_table,
-    require_cells,
-    require_columns,
-    require_folds,
-    write_table,
-)
+from eosin.artefacts.tables import Sidecar, read_table, require_folds, write_table
 from eosin.artefacts.values import Count, NamedProtocol, Sha256
 from eosin.errors import DataError, EosinError, LeakageError, first_ten
 from eosin.files import StrPath, valid_text

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from eosin.artefacts import manifest, predictions
+from eosin.artefacts.cells import separator
 from eosin.artefacts.codec import read_fields
 from eosin.artefacts.reference import REFERENCE_NAME
 from eosin.artefacts.run import read_record
-from eosin.artefacts.tables import SIDECAR, companion, separator
+from eosin.artefacts.tables import SIDECAR, companion
 from eosin.errors import ConfigError, DiskError, EosinError
 from eosin.files import disk_errors, require_file, require_writable, valid_text
 

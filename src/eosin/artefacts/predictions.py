@@ -8,15 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from eosin.artefacts.cells import require_cells, require_columns
 from eosin.artefacts.reference import Trust
-from eosin.artefacts.tables import (
-    Sidecar,
-    read_table,
-    require_cells,
-    require_columns,
-    require_folds,
-    write_table,
-)
+from eosin.artefacts.tables import Sidecar, read_table, require_folds, write_table
 from eosin.artefacts.trust_columns import TRUST_COLUMNS, require_trust
 from eosin.artefacts.values import Count, NamedProtocol, Share
 from eosin.errors import DataError

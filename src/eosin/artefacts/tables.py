@@ -6,38 +6,30 @@ Whatever belongs to a table is named by the whole name of the table: ``p.csv`` h
 
 from __future__ import annotations
 
-import codecs
 import csv
 import hashlib
-import io
 import itertools
 import os
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
+from eosin.artefacts.cells import as_meant, as_text, parse_cells, require_cells
 from eosin.artefacts.codec import Artefact, read_artefact, write_artefact
 from eosin.artefacts.values import Count, Sha256
 from eosin.errors import DataError
 from eosin.files import replacing, sha256_of, valid_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
-    import numpy.typing as npt
     import pandas as pd
 
-    from eosin.arrays import Bools
     from eosin.artefacts.codec import Fields
 
 SIDECAR, ERRORS, JOURNAL = ".meta.json", ".errors.csv", ".partial.jsonl"
-_RUN = re.compile(r"'*\s*[=+\-@＝＋－＠]")  # what a spreadsheet program takes for a formula
-_LOST = re.compile("[\ud800-\udfff]")  # stands for a byte that is not UTF-8
-_SHARED = 1 << 17  # cells that are kept to be shared: many of a table's classes, patients and folds
 _FOLD = re.compile(r"(0|[1-9][0-9]{0,5})?")
-_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # xlsx and ods; xls
 _FORMAT_1 = re.compile(rb'"format_version"\s*:\s*1\s*[,}]')
 
 
@@ -85,17 +77,6 @@ def relative_paths(paths: Iterable[str], folder: Path) -> list[str]:
     """Paths relative to ``folder`` where they can be, with forward slashes."""
     home = folder.resolve()
     return [_relative(path, home) for path in paths]
-
-
-def separator(text: str, columns: Iterable[str]) -> str:
-    """What stands between the cells of a table: of comma, semicolon and tab the one that finds all
-    of ``columns`` in its first line; the comma where none does.
-    """
-    for mark in ",;\t":
-        with suppress(csv.Error):
-            if {*columns} <= {*next(csv.reader(io.StringIO(text, newline=""), delimiter=mark), [])}:
-                return mark
-    return ","
 
 
 def write_csv(frame: pd.DataFrame, path: Path, *, float_format: str | None = None) -> None:
@@ -146,7 +127,7 @@ def read_table(
         raise DataError(f"{path}: no such file ({kind}); {fix}") from None
     except OSError as fault:
         raise DataError(f"{path}: cannot be read ({fault.strerror}); {fix}") from fault
-    frame = _parsed(data, path, kind=kind, fix=fix)
+    frame = parse_cells(data, path, kind=kind, fix=fix)
     own = {
         "table": valid_text(path.name),
         "rows": len(frame),
@@ -154,106 +135,15 @@ def read_table(
     }
     sidecar, old = _read_sidecar(path, model, own, fix=fix, since=since or {})
     if not old and b"'" in data:
-        frame = frame.rename(columns=_as_meant).map(_as_meant)
+        frame = frame.rename(columns=as_meant).map(as_meant)
     unchanged = None if old else sidecar.sha256 == own["sha256"]
     return StoredTable(_with_paths(frame, path), sidecar, unchanged)
-
-
-def require_columns(frame: pd.DataFrame, wanted: Sequence[str], *, what: str) -> None:
-    """DataError where a column is missing."""
-    missing = [name for name in wanted if name not in frame.columns]
-    if missing:
-        raise DataError(f"{what} needs the columns {list(wanted)}; missing: {missing}")
-
-
-def require_cells(
-    table: Path, frame: pd.DataFrame, fine: npt.ArrayLike, why: str, *, columns: Sequence[str]
-) -> None:
-    """DataError naming the first row where ``fine`` (shape (n,)) is not true.
-
-    Args:
-        table: the file, to be named.
-        frame: its rows, the index as a spreadsheet counts them.
-        fine: whether a row will do.
-        why: not, and the fix.
-        columns: whose values are shown.
-    """
-    import numpy as np
-
-    bad: Bools = ~np.asarray(fine, dtype=bool)
-    if bad.any():
-        row = frame.iloc[int(bad.argmax())]
-        cells = ", ".join(f"{name} = {row[name]!r}" for name in columns)
-        shown = cells if len(cells) <= 200 else f"{cells[:197]}..."
-        raise DataError(f"{table}, row {row.name}: {shown}: {why}")
 
 
 def require_folds(table: Path, frame: pd.DataFrame) -> None:
     """DataError, naming the row, where a fold is neither a plain number nor empty."""
     fine = [bool(_FOLD.fullmatch(fold)) for fold in frame["fold"]]
     require_cells(table, frame, fine, "want a whole number such as 1, or nothing", columns=["fold"])
-
-
-def _parsed(data: bytes, path: Path, *, kind: str, fix: str) -> pd.DataFrame:
-    """The cells of a table, whether this or another program saved it."""
-    import pandas as pd
-
-    if data.startswith(_WORKBOOKS):
-        raise DataError(f"{path}: is a workbook, not a table; save it as CSV UTF-8, or {fix}")
-    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # "Unicode text" of Excel
-    coding = ("utf-16", "strict") if wide else ("utf-8-sig", "surrogateescape")
-    try:
-        text = data.decode(*coding)
-        mark, lost = separator(text, ["path"]), _LOST.search(text) is not None
-        del text  # a million rows stand in memory once
-        lines = io.TextIOWrapper(io.BytesIO(data), *coding, newline="")
-        header, *rows = _sharing(csv.reader(lines, delimiter=mark, strict=True))
-    except (csv.Error, ValueError) as fault:
-        reason = fault if isinstance(fault, csv.Error) else "it is empty"
-        raise DataError(f"{path}: not a readable {kind} table ({reason}); {fix}") from fault
-    if "path" not in header:
-        raise DataError(
-            f"{path}: not a {kind} table: it has no column 'path' "
-            f"(cells between commas, semicolons or tabs); {fix}"
-        )
-    header, rows = _without_empty_end(header, rows)
-    names = [_as_meant(name) for name in header]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise DataError(f"{path}: the column {twice!r} stands twice; keep one of the two")
-    numbered = {number: row for number, row in enumerate(rows, 2) if row}  # row 1 is the header
-    for number, row in numbered.items():
-        if len(row) != len(header):
-            name = {",": "comma", ";": "semicolon"}.get(mark, "tab")
-            extra = f"a cell with a {name} in it needs quotes, and a {name} at the end goes; "
-            raise DataError(
-                f"{path}, row {number}: has {len(row)} cells, the header {len(header)}; "
-                + (extra if len(row) > len(header) else "")
-                + "correct it"
-            )
-    frame = pd.DataFrame(list(numbered.values()), columns=header, index=list(numbered))
-    for name in frame.columns.drop("path") if lost else ():
-        fine = [not _LOST.search(cell) for cell in frame[name]]
-        require_cells(path, frame, fine, "is not UTF-8; save the table as UTF-8", columns=[name])
-    return frame
-
-
-def _sharing(rows: Iterable[list[str]]) -> Iterator[list[str]]:
-    """The rows, equal cells one object: a million rows name few classes, patients and folds."""
-    met: dict[str, str] = {}
-    for row in rows:
-        share = met.setdefault if len(met) < _SHARED else met.get
-        yield [share(cell, cell) for cell in row]
-
-
-def _without_empty_end(
-    header: list[str], rows: list[list[str]]
-) -> tuple[list[str], list[list[str]]]:
-    """A table without the empty cell that every row ends in, which nothing names."""
-    width = len(header) - (header[-1] == "")
-    if rows and all(len(row) == width + 1 and not row[width] for row in rows if row):
-        return header[:width], [row[:width] for row in rows]
-    return header, rows
 
 
 def _with_paths(frame: pd.DataFrame, table: Path) -> pd.DataFrame:
@@ -334,10 +224,10 @@ def _write_rows(frame: pd.DataFrame, path: Path, *, float_format: str | None = N
     """Write text so that it is read back as it was, in any program."""
     import pandas as pd
 
-    safe = frame.rename(columns=_as_text)
+    safe = frame.rename(columns=as_text)
     words = [name for name in safe if not pd.api.types.is_numeric_dtype(safe[name])]
     for name in words:
-        safe[name] = pd.Series(map(_as_text, safe[name]), index=safe.index, dtype=object)
+        safe[name] = pd.Series(map(as_text, safe[name]), index=safe.index, dtype=object)
     texts = itertools.chain(safe.columns, *(safe[name] for name in words))
     returns = any("\r" in cell for cell in texts if isinstance(cell, str))
     safe.to_csv(
@@ -348,15 +238,6 @@ def _write_rows(frame: pd.DataFrame, path: Path, *, float_format: str | None = N
         lineterminator="\n",
         quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL,  # else a CR ends the row
     )
-
-
-def _as_text(cell: object) -> object:
-    """A cell that no spreadsheet program runs; ``_as_meant`` is its inverse."""
-    return f"'{cell}" if isinstance(cell, str) and _RUN.match(cell) else cell
-
-
-def _as_meant(cell: str) -> str:
-    return cell[1:] if cell[:1] == "'" and _RUN.match(cell) else cell
 
 
 def _relative(path: str, home: Path) -> str:

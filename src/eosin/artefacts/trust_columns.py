@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from eosin.artefacts.cells import require_cells
 from eosin.artefacts.reference import ABSTAIN, FLAGS
-from eosin.artefacts.tables import require_cells
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from eosin.artefacts.tables import separator
+from eosin.artefacts.cells import separator
 from eosin.errors import ConfigError, DataError
 from eosin.protocol import Protocol
 

@@ -24,7 +24,8 @@ from eosin.inference.images import as_source
 from eosin.locks import one_writer
 from eosin.networks.engine import require_torch
 from eosin.networks.graphs import GraphEngine, choose_runtime, open_session
-from eosin.networks.run import HISTORY_NAME, WEIGHTS_NAME, read_run, take_in, write_run
+from eosin.networks.run import HISTORY_NAME, WEIGHTS_NAME, read_run, write_run
+from eosin.networks.taking_in import take_in
 from eosin.progress import SILENT, Progress, shown
 from eosin.settings import checked_options
 

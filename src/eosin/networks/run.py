@@ -8,7 +8,6 @@ their SHA-256. No torch is needed to read a Run.
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -305,61 +304,6 @@ def write_run(folder: Path, record: RunRecord) -> Run:
 def weights_digest(folder: Path) -> str:
     """SHA-256 of the weights in a Run folder, for its record."""
     return sha256_of(folder / WEIGHTS_NAME)
-
-
-def take_in(folder: Path, runs: Sequence[Run]) -> tuple[Member, ...]:
-    """Name ``runs`` as members of a Run that will lie in ``folder``.
-
-    One that lies elsewhere is linked into it, file by file (copied where the disk has no links),
-    so that the outer Run is whole in itself and stays as it was when a member is trained again.
-    """
-    inside = folder.resolve()
-    taken: set[str] = set()
-    members = []
-    for run in runs:
-        place = run.folder.resolve()
-        if not place.is_relative_to(inside):
-            name = _own_name(place, taken)
-            taken.add(name)
-            place = inside / name
-            _link(run, place)
-        members.append(Member(path=place.relative_to(inside).as_posix(), sha256=run.sha256))
-    return tuple(members)
-
-
-def _own_name(folder: Path, taken: set[str]) -> str:
-    """The Run's name, that of its parent for one fold of several, with a number where taken."""
-    name = folder.parent.name if folder.name.startswith("fold-") else folder.name
-    number = next(n for n in range(1, len(taken) + 2) if _numbered(name, n) not in taken)
-    return _numbered(name, number)
-
-
-def _numbered(name: str, number: int) -> str:
-    return name if number == 1 else f"{name}-{number}"
-
-
-def _link(run: Run, folder: Path) -> None:
-    """Everything of ``run`` that using it takes, its members included."""
-    for each in run.walk():
-        place = each.folder.resolve()
-        if not place.is_relative_to(run.folder.resolve()):
-            raise ModelError(
-                f"{run.folder}: its member {each.folder} lies elsewhere; make that Run again"
-            )
-        home = folder / place.relative_to(run.folder.resolve())
-        home.mkdir(parents=True, exist_ok=True)
-        for name in (*each.files, HISTORY_NAME, RECORD_NAME):
-            source, link = each.folder / name, home / name
-            link.unlink(missing_ok=True)
-            if source.is_file():
-                _link_file(source, link)
-
-
-def _link_file(source: Path, link: Path) -> None:
-    try:
-        os.link(source, link)
-    except OSError:  # another disk, or one without links
-        shutil.copyfile(source, link)
 
 
 def _tidied(folder: Path) -> Path:

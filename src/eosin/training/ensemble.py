@@ -25,10 +25,10 @@ from eosin.networks.run import (
     RECORD_NAME,
     WEIGHTS_NAME,
     Run,
-    take_in,
     weights_digest,
     write_run,
 )
+from eosin.networks.taking_in import take_in
 from eosin.pixels.reading import SkippedFile, write_error_table
 from eosin.progress import SILENT, Progress, shown
 from eosin.settings import checked_options

@@ -8,7 +8,8 @@ from eosin.artefacts.codec import with_changes
 from eosin.artefacts.predictions import Predictions, Provenance, unscored_note
 from eosin.artefacts.run import EnsembleRun, FoldsRun
 from eosin.inference.context import said_of
-from eosin.networks.run import PREDICTIONS_NAME, Run, take_in, write_run
+from eosin.networks.run import PREDICTIONS_NAME, Run, write_run
+from eosin.networks.taking_in import take_in
 from eosin.training.reference import answered_reference
 
 if TYPE_CHECKING:

@@ -1,0 +1,72 @@
+"""Runs taken into the folder of another Run, linked or copied, so that it is whole in itself."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+from eosin.artefacts.run import Member
+from eosin.errors import ModelError
+from eosin.networks.run import HISTORY_NAME, RECORD_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from eosin.networks.run import Run
+
+
+def take_in(folder: Path, runs: Sequence[Run]) -> tuple[Member, ...]:
+    """Name ``runs`` as members of a Run that will lie in ``folder``.
+
+    One that lies elsewhere is linked into it, file by file (copied where the disk has no links),
+    so that the outer Run is whole in itself and stays as it was when a member is trained again.
+    """
+    inside = folder.resolve()
+    taken: set[str] = set()
+    members = []
+    for run in runs:
+        place = run.folder.resolve()
+        if not place.is_relative_to(inside):
+            name = _own_name(place, taken)
+            taken.add(name)
+            place = inside / name
+            _link(run, place)
+        members.append(Member(path=place.relative_to(inside).as_posix(), sha256=run.sha256))
+    return tuple(members)
+
+
+def _own_name(folder: Path, taken: set[str]) -> str:
+    """The Run's name, that of its parent for one fold of several, with a number where taken."""
+    name = folder.parent.name if folder.name.startswith("fold-") else folder.name
+    number = next(n for n in range(1, len(taken) + 2) if _numbered(name, n) not in taken)
+    return _numbered(name, number)
+
+
+def _numbered(name: str, number: int) -> str:
+    return name if number == 1 else f"{name}-{number}"
+
+
+def _link(run: Run, folder: Path) -> None:
+    """Everything of ``run`` that using it takes, its members included."""
+    for each in run.walk():
+        place = each.folder.resolve()
+        if not place.is_relative_to(run.folder.resolve()):
+            raise ModelError(
+                f"{run.folder}: its member {each.folder} lies elsewhere; make that Run again"
+            )
+        home = folder / place.relative_to(run.folder.resolve())
+        home.mkdir(parents=True, exist_ok=True)
+        for name in (*each.files, HISTORY_NAME, RECORD_NAME):
+            source, link = each.folder / name, home / name
+            link.unlink(missing_ok=True)
+            if source.is_file():
+                _link_file(source, link)
+
+
+def _link_file(source: Path, link: Path) -> None:
+    try:
+        os.link(source, link)
+    except OSError:  # another disk, or one without links
+        shutil.copyfile(source, link)
