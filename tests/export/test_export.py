@@ -56,6 +56,12 @@ def test_the_record_holds_what_the_check_found(exported: Run) -> None:
     assert graph.map_size == (2, 2)
 
 
+def test_a_graph_tells_nothing_of_the_machine_that_made_it(onnx: Run) -> None:
+    graph = (onnx.folder / "model.onnx").read_bytes()
+    assert b"site-packages" not in graph
+    assert str(Path.home()).encode() not in graph
+
+
 def test_an_export_of_a_newer_format_is_refused(copied: Run) -> None:
     record = copied.folder / "run.json"
     record.write_text(record.read_text().replace('"format_version": 2', '"format_version": 3'))

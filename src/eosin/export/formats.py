@@ -44,6 +44,8 @@ def write_onnx(module: GraphModule, path: Path, *, size: int) -> None:
         raise ModelError(f"backbone {name!r} cannot be exported: {_reason(error)}") from error
     if program is None:
         raise ModelError(f"backbone {name!r} cannot be exported: PyTorch made no graph of it")
+    for node in program.model.graph.all_nodes():  # where each was traced: paths of this machine
+        node.metadata_props.clear()
     program.save(path, external_data=False)
 
 
