@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from eosin.artefacts.manifest import Manifest
     from eosin.inference.members import Scorer
     from eosin.inference.readings import Reading, Readings
-    from eosin.networks.run import Run
+    from eosin.networks.run import Network, Run
     from eosin.pixels.batches import Alter
     from eosin.trust.judge import Judge
 
@@ -55,6 +55,7 @@ def score_batches(
     *,
     start: int = 0,
     alter: Alter | None = None,
+    networks: Sequence[Network] | None = None,
 ) -> Generator[Reading, None, None]:
     """Yield the answers of one batch of ``images`` after another: ``Scorer.answers``.
 
@@ -67,6 +68,7 @@ def score_batches(
         options: device, engine, batch size and reading threads.
         start: how many images to leave out, a multiple of the batch size.
         alter: given a file and its image, the image to score instead.
+        networks: of ``run``, where they are loaded already.
 
     Raises:
         ConfigError: patients are needed and not known, or the engine does not suit the Run.
@@ -75,12 +77,12 @@ def score_batches(
     if start >= len(images):
         return
     paths, scorer, workers = images.paths, open_scorer(run), reading_threads(options.workers)
-    opened = run.networks(engine=options.engine, device=options.device)
+    opened = networks or run.networks(engine=options.engine, device=options.device)
     views = {
         spec: View(spec, patient_sources(paths, images.known_patients, spec, workers=workers))
         for spec in dict.fromkeys(network.preprocessing for network in opened)
     }
-    networks = {network.run.sha256: network for network in opened}
+    by_run = {network.run.sha256: network for network in opened}
     judge = open_judge(run)
     for batches in read_views(
         paths,
@@ -91,7 +93,7 @@ def score_batches(
         measured=judge is not None,
         alter=alter,
     ):
-        readings = BatchReadings(paths, dict(zip(views, batches, strict=True)), networks)
+        readings = BatchReadings(paths, dict(zip(views, batches, strict=True)), by_run)
         yield judged(scorer, judge, paths, readings)
         del batches, readings  # not to be kept while the next batch is waited for
 

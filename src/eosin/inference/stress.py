@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from eosin.artefacts.codec import read_fields, write_artefact
-from eosin.artefacts.predictions import Predictions, read_predictions
+from eosin.artefacts.predictions import read_predictions
 from eosin.artefacts.run import FoldsRun
 from eosin.errors import ConfigError
 from eosin.inference.journal_head import head_of, require_same
+from eosin.inference.out_of_fold import out_of_fold
 from eosin.inference.predict import Chosen, choose
 from eosin.inference.table import predict_to_table
 from eosin.locks import one_writer
-from eosin.pixels.concentration import StainEstimate
 from eosin.pixels.shifts import (
     OTHER_STAINS,
     SEVERITIES,
@@ -26,8 +26,7 @@ from eosin.pixels.shifts import (
     exchange_stain,
     stain_of_other,
 )
-from eosin.pixels.stain import Macenko
-from eosin.pixels.stain_sources import pooled_sources
+from eosin.pixels.stain_sources import patient_stains
 from eosin.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -36,9 +35,11 @@ if TYPE_CHECKING:
 
     from eosin.arrays import UInt8Image
     from eosin.artefacts.manifest import Manifest
+    from eosin.artefacts.predictions import Predictions
     from eosin.inference.scoring import PredictOptions
-    from eosin.networks.run import Run
+    from eosin.networks.run import Network, Run
     from eosin.pixels.batches import Alter
+    from eosin.pixels.concentration import StainEstimate
 
 HEAD_NAME = "stress.json"
 TABLES_NAME = "tables"
@@ -96,9 +97,9 @@ def stress_tables(
         DataError: the folder holds a stress test of another Run, other images or other options.
         LeakageError, DataError, ModelError: as ``predict``.
     """
-    conditions, parts = conditions_of(shifts), _scorers(run, manifest)
+    conditions, parts = conditions_of(shifts), _parts(run, manifest, options)
     _require_image_stain(run)
-    chosen = [choose(part, manifest, options).images for part in parts]
+    chosen = [part.images for part in parts]
     tables = folder / TABLES_NAME
     tables.mkdir(parents=True, exist_ok=True)
     with one_writer(folder / HEAD_NAME):
@@ -108,22 +109,14 @@ def stress_tables(
         found = {}
         for condition in conditions:
             alter = _alteration(condition, stains)
-            scored = [
-                _scored(part, manifest, tables / f"{condition.name}{suffix}.csv", options, alter)
-                for part, suffix in zip(parts, _suffixes(parts), strict=True)
-            ]
-            found[condition] = _together(run, scored)
+            scored = [part.scored(tables, condition, alter) for part in parts]
+            found[condition] = (
+                out_of_fold(run.folder, manifest, [part.run for part in parts], scored)
+                if parts[0].suffix
+                else scored[0]
+            )
             progress.advance(said=condition.name)
     return found
-
-
-def _scorers(run: Run, manifest: Manifest) -> tuple[Run, ...]:
-    own = isinstance(run.record, FoldsRun) and manifest.fingerprint == run.record.fingerprint
-    return run.open_members() if own else (run,)
-
-
-def _suffixes(parts: Sequence[Run]) -> list[str]:
-    return [""] if len(parts) == 1 else [f"-fold-{part.record.fold}" for part in parts]
 
 
 def _require_image_stain(run: Run) -> None:
@@ -161,9 +154,7 @@ class _Stains:
             for path, patient in zip(part.paths, part.frame["patient"], strict=True)
         }
         names = list(owners.values())
-        found = pooled_sources(list(owners), names, Macenko(), workers=options.workers)
-        pairs = zip(names, found, strict=True)
-        return cls({n: stain for n, stain in pairs if isinstance(stain, StainEstimate)}, owners)
+        return cls(patient_stains(list(owners), names, workers=options.workers), owners)
 
 
 def _alteration(condition: Condition, stains: _Stains | None) -> Alter | None:
@@ -185,24 +176,43 @@ def _in_other_stain(severity: int, stains: _Stains, path: Path, image: UInt8Imag
     return exchange_stain(image, stains.of.get(owner), stain_of_other(owner, severity, stains.of))
 
 
-def _scored(
-    run: Run, manifest: Manifest, table: Path, options: PredictOptions, alter: Alter | None
-) -> Predictions:
-    """The finished table, or what is scored now, going on with what was begun."""
-    if table.exists():
-        return read_predictions(table)
-    return predict_to_table(run, manifest, table, options, resume=True, alter=alter).predictions
+@dataclass(frozen=True)
+class _Part:
+    """A Run that scores some of the images, its networks opened once for all conditions."""
+
+    run: Run
+    manifest: Manifest
+    options: PredictOptions
+    suffix: str = ""  # of its tables' names, where there are several
+
+    @cached_property
+    def images(self) -> Manifest:
+        """Those that it scores."""
+        return choose(self.run, self.manifest, self.options).images
+
+    @cached_property
+    def networks(self) -> tuple[Network, ...]:
+        """Of the Run, loaded where they are first needed."""
+        return self.run.networks(engine=self.options.engine, device=self.options.device)
+
+    def scored(self, folder: Path, condition: Condition, alter: Alter | None) -> Predictions:
+        """The finished table, or what is scored now, going on with what was begun."""
+        table = folder / f"{condition.name}{self.suffix}.csv"
+        if table.exists():
+            return read_predictions(table)
+        return predict_to_table(
+            self.run,
+            self.manifest,
+            table,
+            self.options,
+            resume=True,
+            alter=alter,
+            networks=self.networks,
+        ).predictions
 
 
-def _together(run: Run, parts: Sequence[Predictions]) -> Predictions:
-    """The parts as one table of the whole Run."""
-    import pandas as pd
-
-    if len(parts) == 1:
-        return parts[0]
-    first = parts[0]
-    provenance = replace(
-        first.provenance, runs=(str(run.folder),), split="out-of-fold", threshold=None
-    )
-    frame = pd.concat([part.frame for part in parts], ignore_index=True)
-    return Predictions(frame, first.task, provenance, first.trust)
+def _parts(run: Run, manifest: Manifest, options: PredictOptions) -> list[_Part]:
+    if isinstance(run.record, FoldsRun) and manifest.fingerprint == run.record.fingerprint:
+        members = run.open_members()
+        return [_Part(m, manifest, options, f"-fold-{m.record.fold}") for m in members]
+    return [_Part(run, manifest, options)]

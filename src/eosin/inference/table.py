@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from eosin.inference.readings import Reading
-    from eosin.networks.run import Run
+    from eosin.networks.run import Network, Run
     from eosin.pixels.batches import Alter
 
 
@@ -37,6 +37,7 @@ def predict_to_table(
     overwrite: bool = False,
     progress: Progress = SILENT,
     alter: Alter | None = None,
+    networks: Sequence[Network] | None = None,
 ) -> Scored:
     """Score images as ``predict`` does, and write the table; each batch is kept as it comes.
 
@@ -54,6 +55,7 @@ def predict_to_table(
         progress: told how far it is, first of all where it starts.
         alter: given a file and its image, the image to score instead: a table of changed images
             must not be resumed with another change.
+        networks: of ``run``, where they are loaded already.
 
     Raises:
         DataError: an interrupted prediction lies there and neither ``resume`` nor ``overwrite``
@@ -70,11 +72,13 @@ def predict_to_table(
     with one_writer(out):
         if not resume and not overwrite:
             require_none_begun(path)
-        networks = len(run.leaves()) if uses_neighbours(run) else 0
-        going_on = partial(Journal.resume, classes=len(run.record.task.classes), networks=networks)
+        answering = len(run.leaves()) if uses_neighbours(run) else 0
+        going_on = partial(Journal.resume, classes=len(run.record.task.classes), networks=answering)
         opened = going_on if resume and not overwrite else Journal.begin
         with opened(path, head, chosen.images.paths) as journal:
-            coming = score_batches(run, chosen.images, options, start=journal.done, alter=alter)
+            coming = score_batches(
+                run, chosen.images, options, start=journal.done, alter=alter, networks=networks
+            )
             work = working(progress, "scoring", total=len(chosen.images), done=journal.done)
             with closing(coming), work:
                 parts = _keep(journal, coming, progress)

@@ -11,6 +11,7 @@ from eosin.artefacts.preprocessing import Preprocessing
 from eosin.errors import ConfigError, DataError
 from eosin.machine import reading_threads
 from eosin.pixels.reading import UInt8Image, image_in_turn, read_image
+from eosin.pixels.stain import Macenko, StainEstimate
 from eosin.pixels.stain_normalizer import Source, StainNormalizer
 from eosin.pixels.stain_step import normalizer_of
 
@@ -100,6 +101,21 @@ def pooled_sources(
     with ThreadPoolExecutor(reading_threads(workers)) as pool:
         found = dict(zip(files, pool.map(estimate, files), strict=True))
     return tuple(found[patient] for patient in patients)
+
+
+def patient_stains(
+    paths: Sequence[Path], patients: Sequence[str], *, workers: int | None = None
+) -> dict[str, StainEstimate]:
+    """The stains of every patient that shows any, by Macenko's method, which is the fastest.
+
+    Args:
+        paths: image files.
+        patients: of each file.
+        workers: reading threads.
+    """
+    found = pooled_sources(paths, patients, Macenko(), workers=workers)
+    pairs = zip(patients, found, strict=True)
+    return {name: stain for name, stain in pairs if isinstance(stain, StainEstimate)}
 
 
 def patient_sources(

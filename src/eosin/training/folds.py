@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eosin.artefacts.codec import with_changes
-from eosin.artefacts.predictions import Predictions, Provenance, unscored_note
 from eosin.artefacts.run import EnsembleRun, FoldsRun
-from eosin.inference.context import said_of
+from eosin.inference.out_of_fold import out_of_fold
 from eosin.networks.run import PREDICTIONS_NAME, Run, write_run
 from eosin.networks.taking_in import take_in
 from eosin.training.reference import answered_reference
@@ -16,10 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    import pandas as pd
     from pydantic import JsonValue
 
     from eosin.artefacts.manifest import Manifest
+    from eosin.artefacts.predictions import Predictions
 
 
 def gather_folds(
@@ -43,27 +41,7 @@ def gather_folds(
     """
     first = runs[0].record
     folder.mkdir(parents=True, exist_ok=True)
-    frame, trust = _in_order(parts, manifest), parts[0].trust
-    provenance = Provenance(
-        runs=(str(folder),),
-        dataset=manifest.dataset,
-        protocol=manifest.protocol,
-        split="out-of-fold",
-        model=first.backbone,
-        notes=(
-            *manifest.notes,
-            *said_of(runs, manifest.frame),
-            *unscored_note(len(manifest) - len(frame)),
-        ),
-    )
-    if trust is not None:
-        told = [part.trust for part in parts if part.trust is not None]
-        trust = with_changes(
-            trust,
-            calibration_patients=min(each.calibration_patients for each in told),
-            familiar_patients=min(each.familiar_patients or 0 for each in told) or None,
-        )
-    predictions = Predictions(frame, manifest.task, provenance, trust)
+    predictions = out_of_fold(folder, manifest, runs, parts)
     known = answered_reference(predictions, folder, weights_sha256=None, out_of_fold=True)
     thresholds = [run.record.threshold for run in runs if run.record.threshold is not None]
     record = FoldsRun(
@@ -104,12 +82,3 @@ def _notes(manifest: Manifest, runs: Sequence[Run]) -> tuple[str, ...]:
         for note in run.record.notes
     )
     return tuple(dict.fromkeys((*manifest.notes, *own)))
-
-
-def _in_order(parts: Sequence[Predictions], manifest: Manifest) -> pd.DataFrame:
-    """The rows of all parts, in the manifest's order."""
-    import pandas as pd
-
-    frame = pd.concat([part.frame for part in parts])
-    order = {path: place for place, path in enumerate(manifest.frame["path"])}
-    return frame.sort_values("path", key=lambda paths: paths.map(order), ignore_index=True)

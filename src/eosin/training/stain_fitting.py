@@ -15,7 +15,7 @@ from eosin.pixels.stain_sources import (
     fit_to_file,
     fit_to_median,
     patient_sources,
-    pooled_sources,
+    patient_stains,
 )
 from eosin.pixels.stain_step import normalizer_of, step_of
 from eosin.training.augmentation import StainAugmentation
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from eosin.training.config import TrainingConfig
 
 TRAIN_MEDIAN: Final = "train-median"
-# Other patients' stains are drawn by a method of their own: where they are, images are not
-# normalised, and Macenko's is the fastest.
-_EXCHANGE_METHOD: Final = "macenko"
 
 
 def depends_on_split(config: TrainingConfig) -> bool:
@@ -133,13 +130,8 @@ def _augmentation(
         return None
     target = normalizer_of(spec.stain).target_ if spec.stain else None
     patients = tuple(train.frame["patient"])
-    stains: dict[str, StainEstimate] = {}
-    if config.stain_exchange:
-        found = pooled_sources(
-            train.paths, patients, create_normalizer(_EXCHANGE_METHOD), workers=config.workers
-        )
-        pairs = zip(patients, found, strict=True)
-        stains = {name: stain for name, stain in pairs if isinstance(stain, StainEstimate)}
+    exchanged = config.stain_exchange > 0
+    stains = patient_stains(train.paths, patients, workers=config.workers) if exchanged else {}
     return StainAugmentation(
         jitter=config.stain_jitter,
         exchange=config.stain_exchange,
