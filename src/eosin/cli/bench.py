@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eosin.cli.sources import Device
 from eosin.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def bench(
         str, typer.Option(metavar="A,B", help="Some of torch, onnxruntime, openvino.")
     ] = "all",
     batch: Annotated[str, typer.Option(metavar="N,M", help="Images at once.")] = "1,16",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
     threads: Annotated[
         int | None, typer.Option(min=1, help="Of every engine (one a core).")
     ] = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels
+from eosin.cli.sources import MOST_MEGAPIXELS, Device, MaxMegapixels
 from eosin.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -149,7 +149,8 @@ def pseudo_patients(
     weights: Annotated[
         str | None, typer.Option(help="Of the network: imagenet (default), or a file.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
+    _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Group images that look as if they shared a slide, for data that names no patient.
 

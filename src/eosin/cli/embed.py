@@ -7,6 +7,15 @@ from typing import Annotated
 
 import typer
 
+from eosin.cli.sources import (
+    MOST_MEGAPIXELS,
+    BatchSize,
+    Device,
+    MaxMegapixels,
+    Overwrite,
+    Workers,
+    read_source,
+)
 from eosin.errors import ConfigError
 
 
@@ -25,17 +34,15 @@ def embed(
     fit: Annotated[str, typer.Option(help="stretch or crop.")] = "stretch",
     dtype: Annotated[str, typer.Option(help="float32 or float16.")] = "float32",
     resume: Annotated[bool, typer.Option("--resume", help="Go on after an interruption.")] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Start anew where one was interrupted.")
-    ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    batch_size: Annotated[int, typer.Option(min=1)] = 32,
-    workers: Annotated[int | None, typer.Option(min=1, help="Reading threads.")] = None,
+    overwrite: Overwrite = False,
+    device: Device = "auto",
+    batch_size: BatchSize = 32,
+    workers: Workers = None,
+    _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Write features of every image (AnnData); scanpy reads it, and `eosin train --embeddings`."""
     from eosin.cli.console import finish, say, showing, stoppable
     from eosin.cli.encoders import say_licence
-    from eosin.cli.sources import read_source
     from eosin.pixels.reading import error_table_path
     from eosin.training.embed import EmbedOptions
     from eosin.training.embed import embed as embed_images

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels
+from eosin.cli.sources import MOST_MEGAPIXELS, BatchSize, Device, MaxMegapixels
 
 
 def ensemble(
@@ -32,8 +32,8 @@ def ensemble(
             help="The split manifest whose validation patients fit weights, fusion and threshold.",
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    device: Device = "auto",
+    batch_size: BatchSize = 32,
     seed: Annotated[int, typer.Option(min=0, help="Of the fusion head.")] = 0,
     _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels
+from eosin.cli.sources import MOST_MEGAPIXELS, BatchSize, Device, MaxMegapixels, read_source
 from eosin.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -59,17 +59,16 @@ def explain(
         str, typer.Option(help="A matplotlib colour map that runs one way in lightness.")
     ] = "YlOrRd",
     original: Annotated[bool, typer.Option(help="Draw the image beside its map.")] = True,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
     engine: Annotated[
         str, typer.Option(help="auto, torch, or for exported Runs onnxruntime or openvino.")
     ] = "auto",
-    batch_size: Annotated[int, typer.Option(min=1)] = 16,
+    batch_size: BatchSize = 16,
     _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Draw where a model found its evidence; several Runs stand side by side."""
     from eosin.artefacts.outputs import require_output_folder
     from eosin.cli.console import finish, say, showing
-    from eosin.cli.sources import read_source
     from eosin.explanation.explain import ExplainOptions
     from eosin.explanation.explain import explain as explain_images
     from eosin.locks import one_writer

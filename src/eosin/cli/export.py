@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels
+from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels, read_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,6 @@ def export(
     from eosin.artefacts.outputs import require_output_folder
     from eosin.cli.console import say
     from eosin.cli.int8 import print_trial
-    from eosin.cli.sources import read_source
     from eosin.export.export import ExportOptions, export_run
     from eosin.networks.run import read_run
     from eosin.progress import Shown

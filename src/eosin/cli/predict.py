@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels
+from eosin.cli.sources import (
+    MOST_MEGAPIXELS,
+    AllowSeen,
+    BatchSize,
+    Device,
+    Engine,
+    MaxMegapixels,
+    Overwrite,
+    ScoredSplit,
+    Workers,
+    read_source,
+)
 from eosin.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,21 +36,12 @@ def predict(
         typer.Argument(metavar="S.csv | FILES...", help="A manifest, or image files and folders."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="P.csv", help="The predictions.")],
-    split: Annotated[
-        str | None, typer.Option(help="The manifest's split to score (test, val or train).")
-    ] = None,
-    allow_seen: Annotated[
-        bool,
-        typer.Option(
-            "--allow-seen", help="Score patients the Run was trained on, and say so on the result."
-        ),
-    ] = False,
+    split: ScoredSplit = None,
+    allow_seen: AllowSeen = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a prediction that was interrupted.")
     ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Start anew where one was interrupted.")
-    ] = False,
+    overwrite: Overwrite = False,
     coverage: Annotated[
         float, typer.Option(help="Share of new patients' images whose set holds the truth.")
     ] = 0.9,
@@ -50,14 +52,10 @@ def predict(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with code 3 where any image is flagged.")
     ] = False,
-    engine: Annotated[
-        str, typer.Option(help="auto, torch, onnxruntime or openvino (exported Runs).")
-    ] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    batch_size: Annotated[int, typer.Option(min=1)] = 32,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Reading threads (one a core).")
-    ] = None,
+    engine: Engine = "auto",
+    device: Device = "auto",
+    batch_size: BatchSize = 32,
+    workers: Workers = None,
     _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Score images; refuses patients that the Run was trained or validated on.
@@ -74,7 +72,6 @@ def predict(
         showing,
         stoppable,
     )
-    from eosin.cli.sources import read_source
     from eosin.inference.journal import journal_path
     from eosin.inference.scoring import PredictOptions
     from eosin.inference.table import predict_to_table

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels
 from eosin.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def sites(
     ] = None,
     resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples.")] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Figures of each site (or scanner), and the robustness index of probabilities and features.
 

@@ -1,4 +1,4 @@
-"""What a command reads: a manifest, or image files and folders, of how many pixels at most."""
+"""What commands share: a manifest, or image files and folders, to read, and how it is done."""
 
 from __future__ import annotations
 
@@ -31,6 +31,24 @@ MaxMegapixels = Annotated[
         callback=_limit,
         help="Larger images are left out; memory grows with it.",
     ),
+]
+
+
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Engine = Annotated[str, typer.Option(help="auto, torch, onnxruntime or openvino (exported Runs).")]
+ScoredSplit = Annotated[
+    str | None, typer.Option(help="The manifest's split to score (test, val or train).")
+]
+AllowSeen = Annotated[
+    bool,
+    typer.Option(
+        "--allow-seen", help="Score patients the Run was trained on, and say so on the result."
+    ),
+]
+BatchSize = Annotated[int, typer.Option(min=1)]
+Workers = Annotated[int | None, typer.Option(min=1, help="Reading threads (one a core).")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Start anew where one was interrupted.")
 ]
 
 

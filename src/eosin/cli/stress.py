@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from eosin.cli.sources import MOST_MEGAPIXELS, AllowSeen, Device, Engine, MaxMegapixels, ScoredSplit
+
 
 def stress(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A Run folder.")],
@@ -15,17 +17,12 @@ def stress(
     shift: Annotated[
         list[str] | None, typer.Option(help="Test this shift alone; may be given again.")
     ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="The manifest's split to score (test, val or train).")
-    ] = None,
-    allow_seen: Annotated[
-        bool, typer.Option("--allow-seen", help="Score patients the Run was trained on.")
-    ] = False,
-    engine: Annotated[
-        str, typer.Option(help="auto, torch, onnxruntime or openvino (exported Runs).")
-    ] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    split: ScoredSplit = None,
+    allow_seen: AllowSeen = False,
+    engine: Engine = "auto",
+    device: Device = "auto",
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Score the same images under blur, stain, noise and other shifts, five severities each.
 
