@@ -24,7 +24,7 @@ from eosin.artefacts.preprocessing import (
 )
 from eosin.errors import ConfigError, ModelError
 from eosin.networks.encoders import ENCODERS, HUB, Arguments, Encoder, Pooling, find_encoder
-from eosin.networks.published import read_design
+from eosin.networks.published import Design, read_design
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -189,7 +189,7 @@ def resolve_backbone(name: str) -> BackboneSpec:
         return BackboneSpec(INCEPTION_HER2, 299, IMAGENET_MEAN, IMAGENET_STD, "InceptionHER2")
     encoder = find_encoder(name)
     if encoder is not None:
-        return _of_encoder(encoder)
+        return _of_design(encoder.name, encoder, origin=f"{HUB}{encoder.hub}")
     if wanted.startswith(HUB) or (Path(name).expanduser() / "config.json").is_file():
         return _published(name.strip())
     timm_name, _ = STUDY_BACKBONES.get(wanted, (name.strip(), 0))
@@ -227,28 +227,15 @@ def _from_timm(name: str, *, asked: str) -> BackboneSpec:
     )
 
 
-def _of_encoder(encoder: Encoder) -> BackboneSpec:
-    return BackboneSpec(
-        name=encoder.name,
-        size=encoder.size,
-        mean=encoder.mean,
-        std=encoder.std,
-        family=_family(encoder.architecture),
-        fixed_size=True,
-        architecture=encoder.architecture,
-        arguments=encoder.arguments,
-        pooling=encoder.pooling,
-        interpolation=encoder.interpolation,
-        origin=f"{HUB}{encoder.hub}",
-    )
-
-
 def _published(origin: str) -> BackboneSpec:
     """Of the hub or a folder."""
     origin = origin if origin.startswith(HUB) else str(Path(origin).expanduser().absolute())
-    design = read_design(origin)
+    return _of_design(origin, read_design(origin), origin=origin)
+
+
+def _of_design(name: str, design: Encoder | Design, *, origin: str) -> BackboneSpec:
     return BackboneSpec(
-        name=origin,
+        name=name,
         size=design.size,
         mean=design.mean,
         std=design.std,
