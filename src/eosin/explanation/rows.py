@@ -179,10 +179,10 @@ def _mistakes(asked: _Asked) -> tuple[list[int], list[SkippedFile]]:
     for batch in _read_ahead(asked, range(len(frame))):
         loaded = [item for item in batch if isinstance(item, _Loaded)]
         unread += [item for item in batch if isinstance(item, SkippedFile)]
-        said = [
-            _Said(n, images, [loaded[k].row for k in images], asked.networks[n].logits(pixels))
-            for n, images, pixels in _inputs(loaded, asked)
-        ]
+        said = []
+        for n, images, pixels in _inputs(loaded, asked):
+            rows, logits = [loaded[k].row for k in images], asked.networks[n].logits(pixels)
+            said.append(_Said(n, images, _chances(n, rows, logits, asked)))
         for item, chance in zip(loaded, _mean(said, len(loaded), asked), strict=True):
             if classes[chance.argmax()] != frame["label"].iloc[item.row]:
                 wrong.append((-float(chance.max()), item.row))
@@ -197,20 +197,17 @@ class _Said:
 
     network: int  # its place
     images: list[int]  # their places in the batch
-    rows: list[int]  # their rows among those asked for
-    logits: Floats  # (n, classes)
+    chances: Floats  # calibrated probabilities (n, classes)
     maps: Maps | None = None
 
-    def chances(self, asked: _Asked) -> Floats:
-        """Calibrated probabilities (n, classes)."""
-        around = asked.around.get(self.network)
-        if around is None:
-            record = asked.networks[self.network].run.record
-            return apply_temperature(self.logits, record.temperature)
-        told = [
-            around[row].chances(own[None]) for row, own in zip(self.rows, self.logits, strict=True)
-        ]
-        return np.concatenate(told)
+
+def _chances(network: int, rows: Sequence[int], logits: Floats, asked: _Asked) -> Floats:
+    """Calibrated probabilities (n, classes) of these rows."""
+    around = asked.around.get(network)
+    if around is None:
+        return apply_temperature(logits, asked.networks[network].run.record.temperature)
+    told = [around[row].chances(own[None]) for row, own in zip(rows, logits, strict=True)]
+    return np.concatenate(told)
 
 
 def _inputs(loaded: Sequence[_Loaded], asked: _Asked) -> Iterator[tuple[int, list[int], Pixels]]:
@@ -226,7 +223,7 @@ def _mean(said: Sequence[_Said], count: int, asked: _Asked) -> Floats:
     """Each image's mean probability over the networks that answered (count, classes)."""
     total = np.zeros((count, len(asked.images.task.classes)))
     for each in said:
-        total[each.images] += each.chances(asked)
+        total[each.images] += each.chances
     mean: Floats = total / np.maximum(total.sum(axis=1, keepdims=True), 1e-12)
     return mean
 
@@ -236,7 +233,8 @@ def _explain_batch(loaded: Sequence[_Loaded], asked: _Asked) -> Iterator[Explana
     said = []
     for n, images, pixels in _inputs(loaded, asked):
         maps = asked.networks[n].maps(pixels)
-        said.append(_Said(n, images, [loaded[k].row for k in images], maps.logits, maps))
+        own = _chances(n, [loaded[k].row for k in images], maps.logits, asked)
+        said.append(_Said(n, images, own, maps))
     rows = asked.images.frame.iloc[[item.row for item in loaded]]
     classes = asked.images.task.classes
     mean = _mean(said, len(loaded), asked)
@@ -263,7 +261,7 @@ def _heatmap(
 ) -> Heatmap:
     network = asked.networks[said.network]
     assert said.maps is not None
-    chances = said.chances(asked)[place].tolist()
+    chances = said.chances[place].tolist()
     index = asked.images.task.classes.index(target)
     return Heatmap(
         method=named(said.maps, asked.method),

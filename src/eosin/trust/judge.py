@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from eosin.arrays import Floats
-    from eosin.artefacts.reference import Acquisition, Flag
+    from eosin.artefacts.reference import Flag
     from eosin.networks.run import Run
     from eosin.trust.reference import Known
 
@@ -29,11 +29,6 @@ class Judge:
 
     known: Mapping[str, Known]  # by the SHA-256 of the record of the network's Run
     leaves: Sequence[Run]  # these Runs
-
-    @property
-    def acquisitions(self) -> list[Acquisition]:
-        """How the images of each network's Run were taken."""
-        return [known.acquisition for known in self.known.values() if known.acquisition]
 
     @property
     def patients(self) -> int | None:
