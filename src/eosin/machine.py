@@ -6,10 +6,12 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+MOST_MEGAPIXELS: Final = 32.0  # of an image, unless more is asked for: memory grows with it
 
 
 def available_cores() -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from eosin.errors import ConfigError
+from eosin.machine import MOST_MEGAPIXELS as MOST_MEGAPIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,6 @@ def _limit(most: float) -> float:
     return most
 
 
-MOST_MEGAPIXELS: Final = 32.0
 MaxMegapixels = Annotated[
     float,
     typer.Option(

@@ -16,6 +16,7 @@ from eosin.arrays import UInt8Image as UInt8Image
 from eosin.artefacts.tables import ERRORS, companion, write_csv
 from eosin.errors import DataError
 from eosin.files import disk_errors
+from eosin.machine import MOST_MEGAPIXELS
 from eosin.pixels.completeness import IncompleteError, UnsupportedError
 from eosin.pixels.decoding import Encoded, format_of, open_encoded
 
@@ -37,7 +38,7 @@ class ReadLimits:
     """
 
     max_bytes: int = 256 * 2**20
-    max_pixels: int = 32_000_000
+    max_pixels: int = round(MOST_MEGAPIXELS * 1e6)
     max_side: int = 65_500
 
 
@@ -45,7 +46,7 @@ _limits = ReadLimits()
 
 
 def limit_megapixels(most: float) -> None:
-    """Let this process read images of up to ``most`` million pixels, instead of 32 million."""
+    """Let this process read images of up to ``most`` million pixels."""
     global _limits
     _limits = ReadLimits(max_pixels=round(most * 1_000_000))
 
@@ -154,7 +155,7 @@ class _Room:
                 self._changed.notify_all()
 
 
-_ROOM = _Room(32_000_000)
+_ROOM = _Room(_limits.max_pixels)
 
 
 def error_table_path(table: Path) -> Path:
