@@ -12,10 +12,11 @@ from eosin.errors import missing_extra
 from eosin.version import __version__
 
 if TYPE_CHECKING:
-    from eosin.artefacts.comparison import Comparison, Difference, Mistakes, PairTest
+    from eosin.artefacts.comparison import Comparison, Difference, PairTest
     from eosin.artefacts.estimate import Estimate, Scope
     from eosin.artefacts.evaluation import Confusion, Evaluation, PatientRow, read_evaluation
     from eosin.artefacts.manifest import Manifest, read_manifest
+    from eosin.artefacts.mistakes import Mistakes
     from eosin.artefacts.predictions import Predictions, Provenance, read_predictions
     from eosin.artefacts.preprocessing import Preprocessing
     from eosin.artefacts.rank_groups import Ranked
@@ -153,7 +154,8 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "eosin.artefacts.comparison": ("Comparison", "Difference", "Mistakes", "PairTest"),
+    "eosin.artefacts.comparison": ("Comparison", "Difference", "PairTest"),
+    "eosin.artefacts.mistakes": ("Mistakes",),
     "eosin.artefacts.estimate": ("Estimate", "Scope"),
     "eosin.artefacts.evaluation": ("Confusion", "Evaluation", "PatientRow", "read_evaluation"),
     "eosin.artefacts.manifest": ("Manifest", "read_manifest"),

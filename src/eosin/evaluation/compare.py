@@ -10,12 +10,12 @@ import numpy as np
 from eosin.artefacts.comparison import (
     Comparison,
     Difference,
-    Mistakes,
     PairTest,
     primary_metric_of,
     rank_models,
 )
 from eosin.artefacts.estimate import ALL
+from eosin.artefacts.mistakes import Mistakes
 from eosin.evaluation import sentences
 from eosin.evaluation.alignment import Aligned, align, protocol_sentences
 from eosin.evaluation.evaluate import Resampled, one_blas_thread, patients_known

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from eosin.artefacts.comparison import Comparison, Mistakes
+    from eosin.artefacts.comparison import Comparison
+    from eosin.artefacts.mistakes import Mistakes
     from eosin.reporting.learning import History
     from eosin.tasks import Task
 
