@@ -1,0 +1,1 @@
+"""Whole slides: opening them, tiles at a stated um/px, and results that lie on them."""
