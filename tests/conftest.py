@@ -166,6 +166,7 @@ def make_record() -> RecordMaker:
             "notes": (),
             "weights_sha256": "0" * 64,
             "context": None,
+            "scale": None,
             "reference": None,
         }
         return TrainedRun.model_validate({**fields, **changes})

@@ -77,6 +77,7 @@ ERRORS: Final = table("table of skipped files", "file", "reason")
 PAGE: Final = _holding("page of eosin's", b'<meta name="generator" content="eosin ')
 CHECKLIST: Final = _holding("checklist or model card of eosin's", b"<!-- eosin -->")
 PICTURE: Final = _holding("PNG picture", b"\x89PNG\r\n\x1a\n", first=True)
+TIFF: Final = _holding("map of eosin's", b"eosin/slide-map")
 WEIGHTS: Final = _holding("weights file of eosin's", b'"backbone":"')
 REFERENCE: Final = _holding("reference of a Run", b'"sets.labels":')
 RUN_FILES: Final = {

@@ -57,6 +57,13 @@ class Context(Strict):
     alone_threshold: Share | None  # the same for the threshold
 
 
+class Scale(Strict):
+    """What the training images show: squares of ``size`` pixels at ``mpp``."""
+
+    size: Annotated[int, Field(ge=1)]  # the shorter side of most of them, pixels
+    mpp: Positive  # um a pixel
+
+
 class Record(Artefact):
     """What the records of all kinds of Run say."""
 
@@ -89,6 +96,8 @@ class Record(Artefact):
     # how neighbours on the slide enter a network's answer; None where they do not, and for Runs
     # made of others
     context: Context | None
+    # at which slides are read for it; None where the training manifest states no one scale
+    scale: Scale | None
     # what tells the unfamiliar; None for Runs of 0.1.0 and where nothing could be learnt
     reference: Reference | None
 
@@ -291,6 +300,7 @@ def _from_0_1_0(fields: Fields) -> Fields:
         "preprocessing": {"stain": None, **preprocessing},
         "weights_sha256": weights_sha256,
         "context": None,
+        "scale": None,
         "reference": None,
     }
     if kind in ("run/trained", "run/exported"):

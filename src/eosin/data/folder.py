@@ -186,7 +186,7 @@ def _name_patients(
 
 
 def _task(root: Path, paths: Sequence[Path], *, positive: str | None, ordinal: bool) -> Task:
-    classes = tuple(sorted({_label(path) for path in paths}, key=_natural))
+    classes = tuple(sorted({_label(path) for path in paths}, key=natural))
     if all(name.casefold() in _SPLITS for name in classes):
         raise DataError(
             f"{root}: the folders that hold images are named {list(classes)}, which are splits, no "
@@ -207,7 +207,7 @@ def _task(root: Path, paths: Sequence[Path], *, positive: str | None, ordinal: b
     return Task(valid_text(root.resolve().name), classes, positive=positive, ordinal=ordinal)
 
 
-def _natural(name: str) -> tuple[list[tuple[int, str]], str]:
+def natural(name: str) -> tuple[list[tuple[int, str]], str]:
     """A key that orders 0, 1, 2, 10; the name itself settles a tie such as 1 and 01."""
     parts = re.split(r"(\d+)", name.casefold())
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts if part], name

@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 
-from eosin.arrays import Floats, UInt8Image
+from eosin.arrays import Floats
 from eosin.artefacts.outputs import require_output_folder
 from eosin.data.nuclei import Nuclei
 from eosin.data.tissue import Stain, Stroma, Tissue, draw
 from eosin.errors import ConfigError, DataError
-from eosin.files import StrPath, replacing
+from eosin.files import StrPath
 from eosin.locks import one_writer
 from eosin.machine import reading_threads
+from eosin.pixels.writing import write_png
 from eosin.progress import SILENT, Progress, shown, working
 from eosin.settings import checked_options
 
@@ -276,20 +276,9 @@ def _write_image(out: Path, job: _Job, options: SyntheticOptions) -> Path:
         job.tissue, size=options.size, seed=job.seed, magnification=options.magnification
     )
     path = out / job.path
-    _write_png(path, np.ascontiguousarray(drawing.image[..., ::-1]))
-    _write_png(mask_path(path), drawing.epithelium.astype(np.uint8) * 255)
+    write_png(drawing.image, path)
+    write_png(drawing.epithelium.astype(np.uint8) * 255, mask_path(path))
     return path
-
-
-def _write_png(path: Path, pixels: UInt8Image) -> None:
-    # Encoded in memory: cv2.imwrite neither says why it failed nor takes every file name.
-    # Run-length coding costs no bytes on noisy tissue and halves the time.
-    options = [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
-    done, data = cv2.imencode(".png", pixels, options)
-    if not done:
-        raise DataError(f"{path} could not be encoded as PNG: shape {pixels.shape}")
-    with replacing(path) as draft:
-        draft.write_bytes(data.tobytes())
 
 
 def _refuse_strangers(out: Path, own: set[Path]) -> None:

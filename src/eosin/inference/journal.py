@@ -27,6 +27,7 @@ from eosin.files import disk_errors, valid_text
 from eosin.inference.journal_head import require_same
 from eosin.inference.readings import Reading
 from eosin.pixels.reading import SkippedFile
+from eosin.slides.tile import file_of
 from eosin.trust.reference import Look
 
 if TYPE_CHECKING:
@@ -254,7 +255,7 @@ def _reading(rows: Sequence[_Row], paths: Sequence[Path]) -> Reading:
 def _stamp(file: Path) -> list[int]:
     """Size and time of change; nothing where the file is gone."""
     try:
-        facts = file.stat()
+        facts = file_of(file).stat()
     except OSError:
         return []
     return [facts.st_size, facts.st_mtime_ns]

@@ -29,6 +29,7 @@ from eosin.pixels.read_ahead import read_ahead
 from eosin.pixels.stain_normalizer import source_key
 from eosin.pixels.views import Views
 from eosin.progress import SILENT, Progress
+from eosin.slides.tile import file_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -191,8 +192,8 @@ def _meet(views: Views, place: int, *, index: Mapping[str, Row], images: UInt8Im
     """The file as it is; None where it cannot be read: whoever asks for its pixels names it."""
     path = views.paths[place]
     try:
-        start, before = _line_start(path), path.stat()
-        content = sha256_of(path)
+        start, before = _line_start(path), file_of(path).stat()
+        content = _content(path, start)
         key = content + _source_key(views, place)
         row = index.get(key)
         row = row if row and is_sound(images, key, row) else None
@@ -209,12 +210,19 @@ def _meet(views: Views, place: int, *, index: Mapping[str, Row], images: UInt8Im
 def _line_start(path: Path) -> str:
     """A file's line in the index of files, up to its content; empty where there is no file."""
     try:
-        facts = path.stat()
+        facts = file_of(path).stat()
     except OSError:
         return ""
     stamp = (facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
     # JSON, since a path may hold line ends.
     return f"{json.dumps(str(path.absolute()))} {' '.join(map(str, stamp))} "
+
+
+def _content(path: Path, start: str) -> str:
+    """What stands for an image's bytes: their SHA-256, or of a tile that of its slide's stamp."""
+    if file_of(path) == path:
+        return sha256_of(path)
+    return hashlib.sha256(start.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _read_known(path: Path) -> dict[str, str]:

@@ -19,6 +19,8 @@ from eosin.files import disk_errors
 from eosin.machine import MOST_MEGAPIXELS
 from eosin.pixels.completeness import IncompleteError, UnsupportedError
 from eosin.pixels.decoding import Encoded, format_of, open_encoded
+from eosin.slides.opening import opened, read_tile
+from eosin.slides.tile import Tile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,6 +45,7 @@ class ReadLimits:
 
 
 _limits = ReadLimits()
+_ANY_SLIDE = ReadLimits(max_bytes=2**63)
 
 
 def limit_megapixels(most: float) -> None:
@@ -90,6 +93,10 @@ def inspect_image(path: Path, *, limits: ReadLimits | None = None) -> ImageFacts
         DataError: the file is missing, empty, no PNG, JPEG, TIFF or BMP, evidently truncated,
             or larger than ``limits``; names the file, the reason and the fix.
     """
+    tile = Tile.of(path)
+    if tile is not None:
+        opened(tile.slide)
+        return ImageFacts(tile.size, tile.size, "tile", _size(tile.slide, _ANY_SLIDE))
     with _opened(path, limits or _limits) as (image, size):
         image.require_sound_header()
         return ImageFacts(image.width, image.height, image.format, size)
@@ -100,12 +107,15 @@ def read_image(path: Path, *, limits: ReadLimits | None = None) -> UInt8Image:
 
     PNG, JPEG, TIFF (its first page) and BMP, told apart by content. 16-bit values are divided by
     257 and rounded, grey and palettes become RGB, alpha is laid on white, CMYK is converted
-    without a colour profile, and the EXIF orientation is applied.
+    without a colour profile, and the EXIF orientation is applied. A tile is read from its slide.
 
     Raises:
         DataError: as ``inspect_image``, and where pixels are damaged, missing, or of a kind that
             is not read.
     """
+    tile = Tile.of(path)
+    if tile is not None:
+        return read_tile(tile)
     with _opened(path, limits or _limits) as (image, _):
         return image.decode()
 
@@ -116,6 +126,11 @@ def image_in_turn(path: Path) -> Iterator[UInt8Image]:
 
     Whoever holds one must not ask for another.
     """
+    tile = Tile.of(path)
+    if tile is not None:
+        with _ROOM.held(tile.size**2):
+            yield read_tile(tile)
+        return
     with ExitStack() as room:
         with _opened(path, _limits) as (image, _):
             room.enter_context(_ROOM.held(image.width * image.height))

@@ -15,6 +15,7 @@ from eosin.explanation.merge import MERGED
 from eosin.files import replacing, shortened, valid_text
 from eosin.locks import one_writer
 from eosin.pixels.reading import SkippedFile
+from eosin.pixels.writing import write_png
 from eosin.progress import SILENT, Progress, working
 from eosin.reporting.galleries import thumbnail
 from eosin.reporting.heatmap_page import PAGE_NAME, TILES, Entry, entry_of, write_heatmap_page
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from eosin.arrays import FloatMap
     from eosin.explanation.faithfulness_table import FaithfulnessRow
     from eosin.explanation.heatmap import Heatmap
-    from eosin.pixels.reading import UInt8Image
 
 INDEX_NAME = "explanations.csv"
 HEATMAP_FILES: dict[str, Output | None] = {
@@ -183,17 +183,6 @@ def write_heatmaps(
         if written.explained:
             written.write_index()
     return written
-
-
-def write_png(picture: UInt8Image, path: Path) -> None:
-    """Write an RGB image (H, W, 3) as PNG in one step."""
-    import cv2
-
-    bgr = np.ascontiguousarray(picture[:, :, ::-1])
-    quick = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
-    _, data = cv2.imencode(".png", bgr, quick)
-    with replacing(path) as draft:
-        draft.write_bytes(data.tobytes())
 
 
 def _write_maps(maps: dict[str, FloatMap], path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from eosin.errors import DataError
 from eosin.files import valid_text
 from eosin.pixels.reading import SkippedFile, read_image
-from eosin.reporting.heatmap_folder import write_png
+from eosin.pixels.writing import write_png
 from eosin.reporting.overlay import HeatmapStyle
 from eosin.reporting.panel import Cell, Heading, draw_panel
 

@@ -26,6 +26,7 @@ from eosin.pixels.batches import read_batches
 from eosin.pixels.image_files import find_image_files
 from eosin.pixels.reading import SkippedFile, error_table_path, write_error_table
 from eosin.progress import SILENT, Progress
+from eosin.slides.tile import file_of
 from eosin.training.embeddings import (
     as_text,
     read_embeddings,
@@ -301,7 +302,7 @@ def _stamps(paths: Sequence[Path]) -> str:
     digest = hashlib.sha256()
     for path in paths:
         try:
-            facts = path.stat()
+            facts = file_of(path).stat()
             said = f"{facts.st_size} {facts.st_mtime_ns}"
         except OSError:  # whoever reads it says what is wrong
             said = "gone"

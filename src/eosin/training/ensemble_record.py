@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from eosin.artefacts.reference import Reference
-    from eosin.artefacts.run import Member, Vote
+    from eosin.artefacts.run import Member, RunRecord, Scale, Vote
     from eosin.networks.run import Run
     from eosin.protocol import Protocol
     from eosin.training.voting import FittedVote
@@ -97,6 +97,7 @@ def ensemble_record(
         notes=tuple(dict.fromkeys(note for record in records for note in record.notes)),
         weights_sha256=weights_sha256,
         context=None,
+        scale=shared_scale(records),
         reference=known,
         vote=vote,
         weights=fitted.weights,
@@ -110,6 +111,12 @@ def ensemble_name(vote: str, backbones: Sequence[str]) -> str:
     if len(backbones) > _NAMED:
         return f"{title} {len(backbones)} networks"
     return f"{title} {' + '.join(backbones)}"
+
+
+def shared_scale(records: Iterable[RunRecord]) -> Scale | None:
+    """The scale that all were trained at, or none."""
+    distinct = {record.scale for record in records}
+    return distinct.pop() if len(distinct) == 1 else None
 
 
 def _shared(patterns: Iterable[str]) -> str:

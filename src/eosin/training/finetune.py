@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from eosin.artefacts.run import TrainedRun
+from eosin.data.scale import scale_of
 from eosin.errors import ConfigError, EosinError, ModelError
 from eosin.evaluation.calibration import apply_temperature, fit_temperature, lock_threshold
 from eosin.machine import software_versions
@@ -305,6 +306,7 @@ class _Training:
             versions=software_versions(),
             weights_sha256=known.weights_sha256 or "",
             context=None,
+            scale=scale_of(self.train.frame),
             reference=known,
             notes=(*self.train.notes, *self._notes()),
         )

@@ -8,6 +8,7 @@ from eosin.artefacts.run import EnsembleRun, FoldsRun
 from eosin.inference.out_of_fold import out_of_fold
 from eosin.networks.run import PREDICTIONS_NAME, Run, write_run
 from eosin.networks.taking_in import take_in
+from eosin.training.ensemble_record import shared_scale
 from eosin.training.reference import answered_reference
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def gather_folds(
         notes=_notes(manifest, runs),
         weights_sha256=None,
         context=None,
+        scale=shared_scale(run.record for run in runs),
         reference=known,
         vote=first.vote if isinstance(first, EnsembleRun) else None,
         members=take_in(folder, runs),

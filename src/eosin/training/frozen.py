@@ -10,6 +10,7 @@ import numpy as np
 
 from eosin.artefacts.run import TrainedRun
 from eosin.data.neighbours import find_neighbours
+from eosin.data.scale import scale_of
 from eosin.errors import DataError, ModelError
 from eosin.inference.context import says
 from eosin.inference.readings import noted
@@ -288,6 +289,7 @@ def _record(
         versions=software_versions(),
         weights_sha256=known.weights_sha256 or "",
         context=probe.context,
+        scale=scale_of(split.frame),
         reference=known,
         notes=(
             *split.notes,

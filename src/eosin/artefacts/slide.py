@@ -1,0 +1,60 @@
+"""What a Run says of one slide, ``slide.json``: how its tissue divides among the classes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from eosin.artefacts.codec import Artefact, Strict, read_artefact
+from eosin.artefacts.values import Count, NamedProtocol, Positive, Sha256, Share
+from eosin.tasks import Task
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_FIX = "predict again with `eosin predict RUN SLIDE -o DIR`"
+
+
+class ClassShare(Strict):
+    """The share of a slide's tissue that a class has, with its interval over squares of tissue."""
+
+    name: str
+    share: Share
+    low: Share | None  # None where the slide has too little tissue for an interval
+    high: Share | None
+    probability: Share  # the mean over its tiles
+
+
+class SlideAnswer(Artefact):
+    """What was scored of a slide, and what came out."""
+
+    kind: Literal["slide answer"] = "slide answer"
+    slide: str  # its file
+    vendor: str
+    width: Annotated[int, Field(ge=1)]  # pixels of level 0
+    height: Annotated[int, Field(ge=1)]
+    slide_mpp: Positive  # um a pixel of level 0
+    size: Annotated[int, Field(ge=1)]  # side of a tile as it was read, pixels
+    overlap: Annotated[int, Field(ge=0)]  # of neighbours, pixels
+    mpp: Positive  # um a pixel of a tile
+    tile_width: Positive  # side of a tile, pixels of level 0
+    step: Positive  # from one tile to the next, pixels of level 0
+    run: str  # its folder, as it was named
+    run_sha256: Sha256
+    task: Task
+    protocol: NamedProtocol  # of the Run's training
+    threshold: Share | None
+    tiles: Count  # that were scored
+    unread: Count  # that could not be
+    tissue_mm2: Annotated[float, Field(ge=0)]  # on all of the slide
+    areas: dict[str, Share]  # share of the slide that is glass, tissue, pen...
+    flagged: Share | None  # of its tiles; None where the Run cannot tell
+    squares: Count  # of tissue that the intervals were drawn over
+    classes: tuple[ClassShare, ...]
+    notes: tuple[str, ...]
+
+
+def read_slide_answer(path: Path) -> SlideAnswer:
+    """Read a ``slide.json``; DataError naming the file, the field and the fix."""
+    return read_artefact(SlideAnswer, path, fix=_FIX)

@@ -1,0 +1,57 @@
+"""The scale that the images of a manifest share: their side, and the um/px that it states."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eosin.artefacts.run import Scale
+from eosin.errors import DataError
+from eosin.pixels.reading import inspect_image
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_ALIKE = 0.02  # of a um/px: what two may differ by and count as one
+_LOOKED_AT = 25  # images whose sides are read
+
+
+def scale_of(frame: pd.DataFrame) -> Scale | None:
+    """The scale of the rows of a manifest; None where it states none, or several.
+
+    Raises:
+        DataError: a cell of the column ``mpp`` is no um/px.
+    """
+    stated = [cell for cell in frame.get("mpp", []) if cell]
+    if len(stated) < len(frame):
+        return None
+    found = np.array([_number(cell) for cell in stated])
+    size = _side([Path(path) for path in frame["path"]])
+    if size is None or found.max() > (1 + _ALIKE) * found.min():
+        return None
+    return Scale(size=size, mpp=float(np.median(found)))
+
+
+def _number(cell: str) -> float:
+    try:
+        value = float(cell)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < np.inf:
+        raise DataError(f"mpp = {cell!r} in the manifest is no um/px; want e.g. 0.5, or nothing")
+    return value
+
+
+def _side(paths: list[Path]) -> int | None:
+    """The side that most of some images have, their shorter one; None where none can be read."""
+    sides = []
+    for path in paths[:: -(-len(paths) // _LOOKED_AT)]:
+        try:
+            facts = inspect_image(path)
+        except DataError:
+            continue
+        sides.append(min(facts.width, facts.height))
+    values, times = np.unique(sides, return_counts=True)
+    return int(values[times.argmax()]) if sides else None

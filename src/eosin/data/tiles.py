@@ -1,0 +1,186 @@
+"""From slides to tiles: where tissue is, at one scale, on one grid; and a manifest of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eosin.artefacts.manifest import Manifest
+from eosin.data.annotations import label_tiles, read_annotations
+from eosin.data.scan import ReadDataset, image_rows
+from eosin.errors import DataError
+from eosin.pixels.reading import SkippedFile
+from eosin.pixels.tissue_mask import find_tissue, tissue_tiles
+from eosin.pixels.writing import write_png
+from eosin.progress import SILENT, Progress, working
+from eosin.settings import checked_options
+from eosin.slides.opening import open_slide, read_tile
+from eosin.slides.tile import Tile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from eosin.arrays import Floats, UInt8Image
+    from eosin.pixels.tissue_mask import TissueMask
+    from eosin.slides.slide import Slide
+
+OVERVIEW = 8.0  # um/px at which tissue is looked for
+_OF_SLIDES = ("path", "mpp", "annotations", "outside")  # columns that tiles do not take over
+
+
+@checked_options
+@dataclass(frozen=True, slots=True)
+class TileOptions:
+    """Which tiles of a slide to take."""
+
+    mpp: float  # um/px at which they are read
+    size: int = 224  # their side, pixels
+    overlap: int = 0  # pixels that neighbours share
+    least: float = 0.25  # share of tissue from which a tile is taken
+    slide_mpp: float | None = None  # um/px of level 0, for slides that state none
+
+
+@dataclass(frozen=True)
+class TiledSlide:
+    """A slide, what is tissue on it, and its tiles, row by row."""
+
+    slide: Slide
+    overview: UInt8Image  # all of it, at the um/px of the mask
+    mask: TissueMask
+    tiles: tuple[Tile, ...]
+    tissue: Floats  # share of each tile, 0 to 1, shape (n,)
+
+    def rows(self, known: Mapping[str, str]) -> list[dict[str, str]]:
+        """Rows of a manifest of its tiles; ``known`` is what all have in common."""
+        return [
+            {
+                **known,
+                "path": str(tile.path),
+                "x": str(tile.x),
+                "y": str(tile.y),
+                "mpp": f"{tile.width * (self.slide.mpp or 0) / tile.size:.6g}",
+                "tissue": f"{share:.3f}",
+            }
+            for tile, share in zip(self.tiles, self.tissue, strict=True)
+        ]
+
+
+def tile_slide(path: Path, options: TileOptions) -> TiledSlide:
+    """The tiles of one slide that hold tissue.
+
+    Raises:
+        DataError: it cannot be read, states no um/px, or holds no tissue.
+    """
+    slide = open_slide(path, mpp=options.slide_mpp)
+    overview = slide.overview(OVERVIEW)
+    mask = find_tissue(overview, OVERVIEW)
+    finest = slide.levels[0]
+    x, y, width = tissue_tiles(
+        finest.width,
+        finest.height,
+        mask,
+        slide_mpp=slide.mpp or 0.0,
+        size=options.size,
+        mpp=options.mpp,
+        overlap=options.overlap,
+        least=options.least,
+    )
+    if not len(x):
+        raise DataError(
+            f"{path}: no tile holds {options.least:g} of tissue; look at it with `eosin slide "
+            "show`, or lower --least-tissue"
+        )
+    tissue = mask.shares(x, y, width, slide_mpp=slide.mpp or 0.0)
+    tiles = [Tile(path, int(a), int(b), width, options.size) for a, b in zip(x, y, strict=True)]
+    return TiledSlide(slide, overview, mask, tuple(tiles), tissue)
+
+
+def tile_manifest(
+    slides: Manifest,
+    options: TileOptions,
+    *,
+    per_slide: int | None = None,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> ReadDataset:
+    """A manifest of the tiles of all slides of one; splits, folds and patients stay.
+
+    A tile has the label of its slide, or that of the region which covers at least half of it;
+    tiles in no region have the slide's ``outside`` label, or are left out where that is empty.
+
+    Args:
+        slides: of ``read_slides``.
+        options: which tiles.
+        per_slide: at most so many of a slide, drawn by chance.
+        seed: of that draw.
+        progress: told of slides.
+
+    Raises:
+        DataError: no slide has a tile.
+    """
+    rows: list[dict[str, str]] = []
+    skipped: list[SkippedFile] = []
+    with working(progress, "tiling", total=len(slides)):
+        for known in slides.frame.to_dict("records"):
+            path = Path(known["path"])
+            try:
+                told = replace(options, slide_mpp=_stated(known, options))
+                rows += _drawn(_labelled(path, known, told), per_slide, seed)
+            except DataError as error:
+                skipped.append(SkippedFile.from_error(path, error))
+            progress.advance(errors=bool(skipped) and skipped[-1].path == path)
+    if not rows:
+        raise DataError(f"no tile of {len(slides)} slides: {skipped[0].path}: {skipped[0].reason}")
+    columns = [name for name in slides.frame if name not in _OF_SLIDES]
+    frame = image_rows(rows)[["path", *dict.fromkeys([*columns, "x", "y", "mpp", "tissue"])]]
+    notes = (*slides.notes, f"Tiles of {options.size} px at {options.mpp:g} um/px.")
+    return ReadDataset(replace(slides, frame=frame, notes=notes), tuple(skipped))
+
+
+def write_tiles(manifest: Manifest, folder: Path, *, progress: Progress = SILENT) -> ReadDataset:
+    """Cut the tiles of a manifest to PNG files in ``folder``; the manifest of these files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    places, skipped = [], []
+    with working(progress, "cutting", total=len(manifest)):
+        for slide, path in zip(manifest.frame["slide"], manifest.paths, strict=True):
+            tile = Tile.of(path)
+            place = folder / f"{slide}_{path.name}.png"
+            try:
+                if tile is None:
+                    raise DataError(f"{path}: is no tile of a slide; give `eosin data tile` slides")
+                write_png(read_tile(tile), place)
+            except DataError as error:
+                skipped.append(SkippedFile.from_error(path, error))
+                place = None
+            places.append(place)
+            progress.advance()
+    kept = [place is not None for place in places]
+    frame = manifest.frame[kept].assign(path=[str(place.absolute()) for place in places if place])
+    return ReadDataset(replace(manifest, frame=frame.reset_index(drop=True)), tuple(skipped))
+
+
+def _stated(known: Mapping[str, str], options: TileOptions) -> float | None:
+    return float(known["mpp"]) if known.get("mpp") else options.slide_mpp
+
+
+def _labelled(path: Path, known: Mapping[str, str], options: TileOptions) -> list[dict[str, str]]:
+    """Rows of the tiles of a slide, with the labels of its regions where it has such."""
+    found = tile_slide(path, options)
+    rows = found.rows({name: cell for name, cell in known.items() if name not in _OF_SLIDES})
+    if not known.get("annotations"):
+        return rows
+    regions = read_annotations(Path(known["annotations"]))
+    x, y = (np.array([getattr(tile, axis) for tile in found.tiles]) for axis in "xy")
+    labels = label_tiles(regions, x, y, found.tiles[0].width)
+    named = [label or known.get("outside", "") for label in labels]
+    return [{**row, "label": label} for row, label in zip(rows, named, strict=True) if label]
+
+
+def _drawn(rows: Sequence[dict[str, str]], most: int | None, seed: int) -> list[dict[str, str]]:
+    if most is None or len(rows) <= most:
+        return [*rows]
+    chosen = np.random.default_rng(seed).choice(len(rows), most, replace=False)
+    return [rows[index] for index in sorted(chosen)]

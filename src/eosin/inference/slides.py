@@ -1,0 +1,219 @@
+"""From a Run and whole slides to the tiles that hold tissue, scored, and an answer for each slide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eosin.artefacts.manifest import Manifest
+from eosin.artefacts.slide import ClassShare, SlideAnswer
+from eosin.data.identity import Identity
+from eosin.data.scan import image_rows
+from eosin.data.tiles import TileOptions, tile_slide
+from eosin.errors import ConfigError
+from eosin.files import valid_text
+from eosin.inference.predict import Scored
+from eosin.inference.table import predict_to_table
+from eosin.progress import SILENT, Progress
+from eosin.protocol import Protocol
+from eosin.settings import checked_options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from eosin.arrays import Floats
+    from eosin.artefacts.predictions import Predictions
+    from eosin.data.tiles import TiledSlide
+    from eosin.inference.scoring import PredictOptions
+    from eosin.networks.run import Network, Run
+    from eosin.slides.tile import Tile
+
+TILES_NAME, ANSWER_NAME = "tiles.csv", "slide.json"
+_SQUARE = 1000.0  # um, the side of the squares that are drawn for intervals
+_FEWEST = 8  # squares of tissue; of fewer there is no interval
+_DRAWS, _SEED = 2000, 0
+INTERVALS = (
+    "Intervals are over squares of 1 mm of this slide's own tissue: how much the shares would vary "
+    "over more tissue like it. They say nothing about whether the Run is right."
+)
+
+
+@checked_options
+@dataclass(frozen=True, slots=True)
+class SlideOptions:
+    """How slides are read for a Run."""
+
+    mpp: float | None = None  # um/px of tiles; None for the scale that the Run was trained at
+    slide_mpp: float | None = None  # um/px of level 0, for slides that state none
+    size: int | None = None  # side of a tile, pixels; None for the Run's own
+    overlap: int = 0  # pixels that neighbouring tiles share
+    least: float = 0.25  # share of tissue from which a tile is scored
+
+
+@dataclass(frozen=True)
+class ScoredSlide:
+    """A slide with its tiles scored."""
+
+    tiled: TiledSlide
+    scored: Scored
+    answer: SlideAnswer
+
+    @property
+    def tiles(self) -> list[Tile]:
+        """Those that were scored, in the order of the predictions."""
+        known = {str(tile.path): tile for tile in self.tiled.tiles}
+        return [known[path] for path in self.scored.predictions.frame["path"]]
+
+
+def tile_options(run: Run, options: SlideOptions) -> TileOptions:
+    """Which tiles a Run wants.
+
+    Raises:
+        ConfigError: it was trained on images of unknown um/px, and none is given.
+    """
+    own = run.record.scale
+    mpp = options.mpp or (own.mpp if own else None)
+    if mpp is None:
+        raise ConfigError(
+            f"{run.folder} was trained on images whose um/px is not known, so it is not known at "
+            "which scale to read slides for it: say --mpp X, the um/px of its training images"
+        )
+    size = options.size or (own.size if own else run.record.preprocessing.size)
+    return TileOptions(mpp, size, options.overlap, options.least, options.slide_mpp)
+
+
+def predict_slide(
+    run: Run,
+    path: Path,
+    folder: Path,
+    tiling: TileOptions,
+    options: PredictOptions,
+    *,
+    known: Mapping[str, str] | None = None,
+    networks: Sequence[Network] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress = SILENT,
+) -> ScoredSlide:
+    """Score the tissue of one slide; ``tiles.csv`` in ``folder`` is kept as it comes.
+
+    Args:
+        run: a finished Run.
+        path: the slide.
+        folder: where to.
+        tiling: which tiles, of ``tile_options``.
+        options: how they are scored.
+        known: what a manifest says of the slide: its ``patient``, ``label`` and more.
+        networks: of ``run``, where they are loaded already.
+        resume: go on with what an interruption left.
+        overwrite: start anew even so.
+        progress: told of tiles.
+
+    Raises:
+        DataError: the slide cannot be read, states no um/px or holds no tissue.
+        LeakageError, ConfigError, ModelError: as ``predict_to_table``.
+    """
+    tiled = tile_slide(path, tiling)
+    tiles = _tile_rows(run, tiled, known or {})
+    scored = predict_to_table(
+        run,
+        tiles,
+        folder / TILES_NAME,
+        options,
+        resume=resume,
+        overwrite=overwrite,
+        progress=progress,
+        networks=networks,
+    )
+    found = ScoredSlide(tiled, scored, _answer(run, tiled, tiling, scored))
+    return found
+
+
+def _tile_rows(run: Run, tiled: TiledSlide, known: Mapping[str, str]) -> Manifest:
+    """The tiles as images to score, with the patient of their slide as far as it is known."""
+    path = tiled.slide.path
+    named = known.get("patient") or _patient_of(run, path)
+    own = {
+        "slide": valid_text(path.stem),
+        "patient": named or valid_text(str(path)),
+        "label": known.get("label", ""),
+    }
+    protocol = Protocol(unit="external", patients_known=bool(named))
+    frame = image_rows(tiled.rows(own))
+    return Manifest(frame, run.record.task, "slides", protocol)
+
+
+def _patient_of(run: Run, path: Path) -> str | None:
+    """Whom a slide shows by its name; slides that were patients in training are known again."""
+    identity = Identity.of(run.record)
+    by_name = next((name for name in (path.name, path.stem) if name in identity.seen), None)
+    return by_name or identity.patient_of(path)
+
+
+def _answer(run: Run, tiled: TiledSlide, tiling: TileOptions, scored: Scored) -> SlideAnswer:
+    slide, predictions = tiled.slide, scored.predictions
+    width, mpp = tiled.tiles[0].width, slide.mpp or 0.0
+    squares = _squares(predictions, tiled, mpp)
+    area = slide.levels[0].width * slide.levels[0].height * mpp**2 / 1e6
+    areas = tiled.mask.areas
+    return SlideAnswer(
+        slide=valid_text(str(slide.path)),
+        vendor=slide.vendor,
+        width=slide.levels[0].width,
+        height=slide.levels[0].height,
+        slide_mpp=mpp,
+        size=tiling.size,
+        overlap=tiling.overlap,
+        mpp=width * mpp / tiling.size,
+        tile_width=width,
+        run=valid_text(str(run.folder)),
+        run_sha256=run.sha256,
+        task=run.record.task,
+        protocol=run.record.protocol,
+        threshold=predictions.provenance.threshold,
+        tiles=len(predictions),
+        unread=len(scored.skipped),
+        tissue_mm2=area * sum(share for name, share in areas.items() if name in _TISSUE),
+        areas=areas,
+        flagged=float(predictions.flagged.mean()) if predictions.trust else None,
+        squares=len(squares),
+        classes=_class_shares(predictions, squares),
+        notes=predictions.provenance.notes,
+    )
+
+
+def _squares(predictions: Predictions, tiled: TiledSlide, mpp: float) -> Floats:
+    """Tissue of each class (in tiles) in every square of 1 mm that has some, (squares, classes)."""
+    share = dict(zip((str(tile.path) for tile in tiled.tiles), tiled.tissue, strict=True))
+    place = {str(tile.path): (tile.x, tile.y) for tile in tiled.tiles}
+    paths = list(predictions.frame["path"])
+    corners = np.array([place[path] for path in paths]) * mpp // _SQUARE
+    _, square = np.unique(corners, axis=0, return_inverse=True)
+    found = np.zeros((square.max() + 1, len(predictions.task.classes)))
+    weights = np.array([share[path] for path in paths])
+    np.add.at(found, (square.ravel(), predictions.decision_index), weights)
+    return found
+
+
+def _class_shares(predictions: Predictions, squares: Floats) -> tuple[ClassShare, ...]:
+    total = squares.sum(axis=0)
+    shares, means = total / total.sum(), predictions.probabilities.mean(axis=0)
+    low = high = None
+    if len(squares) >= _FEWEST:
+        rng = np.random.default_rng(_SEED)
+        counts = rng.multinomial(len(squares), np.full(len(squares), 1 / len(squares)), _DRAWS)
+        drawn = counts @ squares
+        low, high = np.percentile(drawn / drawn.sum(axis=1, keepdims=True), (2.5, 97.5), axis=0)
+    return tuple(
+        ClassShare(
+            name=name,
+            share=float(shares[k]),
+            low=None if low is None else float(low[k]),
+            high=None if high is None else float(high[k]),
+            probability=float(min(1.0, means[k])),
+        )
+        for k, name in enumerate(predictions.task.classes)
+    )

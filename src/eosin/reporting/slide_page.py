@@ -1,0 +1,268 @@
+"""What is written of a scored slide: maps, regions for QuPath, an overlay, its answer and page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eosin.artefacts.codec import write_artefact
+from eosin.artefacts.outputs import PAGE, PICTURE, PREDICTIONS, TIFF, document
+from eosin.files import write_text
+from eosin.inference.slides import ANSWER_NAME, INTERVALS, TILES_NAME
+from eosin.pixels.writing import write_png
+from eosin.reporting.galleries import Caption, tiles_of
+from eosin.reporting.html import render
+from eosin.reporting.overlay import HeatmapStyle, blend, faded
+from eosin.reporting.panel import Cell, Heading, draw_panel
+from eosin.reporting.tables import Table
+from eosin.reporting.wording import counted, number, per_cent
+from eosin.slides.geojson import TileResults, write_geojson
+from eosin.slides.grid import Extent, TileGrid
+from eosin.slides.maps import map_of, write_map
+from eosin.trust.summary import trust_lines
+
+if TYPE_CHECKING:
+    from eosin.arrays import Floats, UInt8Image
+    from eosin.artefacts.slide import ClassShare, SlideAnswer
+    from eosin.inference.slides import ScoredSlide
+    from eosin.slides.maps import SlideMap
+
+SLIDE_FILES = {
+    TILES_NAME: PREDICTIONS,
+    ANSWER_NAME: document("slide answer"),
+    "overlay.png": PICTURE,
+    "report.html": PAGE,
+    "probability.ome.tiff": TIFF,
+    "familiarity.ome.tiff": TIFF,
+    "qupath.geojson": None,
+}
+PALETTE = ((75, 59, 143), (194, 57, 107), (0, 158, 115), (230, 159, 0), (86, 180, 233))
+_WIDEST = 2048  # of the overlay, pixels
+_SHOWN = 6  # tiles of each kind on the page
+_STYLE = HeatmapStyle()
+_OPACITY = 0.55  # of the colours of more than two classes
+
+
+def write_slide(
+    found: ScoredSlide, folder: Path, *, merged: bool = False, packed: bool = False
+) -> Path:
+    """Write all that belongs to a scored slide beside its ``tiles.csv``; the page's path.
+
+    Args:
+        found: the slide.
+        folder: where to.
+        merged: tiles of one class that touch become one region in ``qupath.geojson``.
+        packed: that file is gzipped, as ``qupath.geojson.gz``.
+    """
+    geometry = _grid(found), _extent(found.answer)
+    drawn = [_write_map(found, folder, name, *geometry) for name in _maps(found)]
+    write_geojson(
+        folder / f"qupath.geojson{'.gz' if packed else ''}", _results(found), merged=merged
+    )
+    overlay = _overlay(found, drawn[0])
+    write_png(overlay, folder / "overlay.png")
+    write_text(folder / "report.html", render("slide.html", _facts(found, overlay)))
+    write_artefact(found.answer, folder / ANSWER_NAME)  # last: with it the slide is done
+    return folder / "report.html"
+
+
+def slide_sentence(answer: SlideAnswer) -> str:
+    """For the terminal and the page: how the tissue divides among the classes."""
+    parts = [f"{each.name} {_share(each)}" for each in answer.classes]
+    return f"Share of the tissue: {'; '.join(parts)} ({counted(answer.tiles, 'tile')})."
+
+
+def share_table(answer: SlideAnswer) -> Table:
+    """A row a class: its share of the tissue with the interval, and its mean probability."""
+    rows = tuple((each.name, _share(each), number(each.probability)) for each in answer.classes)
+    columns = ("Class", "Share of the tissue", "Mean probability")
+    return Table(INTERVALS, columns, rows, frozenset({1, 2}))
+
+
+def _share(found: ClassShare) -> str:
+    between = "no interval" if found.low is None else f"[{found.low:.3f}, {found.high:.3f}]"
+    return f"{number(found.share)} {between}"
+
+
+def _grid(found: ScoredSlide) -> TileGrid:
+    tiles = found.tiles
+    x, y = (np.array([getattr(tile, axis) for tile in tiles], np.int64) for axis in "xy")
+    return TileGrid.of(x, y, tiles[0].width, step=found.answer.step)
+
+
+def _extent(answer: SlideAnswer) -> Extent:
+    return Extent(answer.width, answer.height, answer.slide_mpp)
+
+
+def _maps(found: ScoredSlide) -> dict[str, tuple[str, Floats]]:
+    """Values of the tiles by the name of their file, with what they are."""
+    predictions, task = found.scored.predictions, found.answer.task
+    values = predictions.probabilities
+    if task.positive is not None:
+        maps = {"probability": (task.positive, values[:, task.positive_index])}
+    else:
+        maps = {f"probability-{k}": (name, values[:, k]) for k, name in enumerate(task.classes)}
+    if predictions.trust is not None:
+        familiarity = predictions.frame["familiarity"].to_numpy(np.float64)
+        if np.isfinite(familiarity).any():
+            maps["familiarity"] = ("familiarity", familiarity)
+    return maps
+
+
+def _write_map(
+    found: ScoredSlide, folder: Path, name: str, tiles: TileGrid, extent: Extent
+) -> SlideMap:
+    of, values = _maps(found)[name]
+    return write_map(folder / f"{name}.ome.tiff", values, tiles, extent, name=of)
+
+
+def _results(found: ScoredSlide) -> TileResults:
+    predictions, answer = found.scored.predictions, found.answer
+    columns = [f"P({name})" for name in answer.task.classes]
+    measured = dict(zip(columns, predictions.probabilities.T, strict=True))
+    if predictions.trust is not None:
+        measured["familiarity"] = predictions.frame["familiarity"].to_numpy(np.float64)
+        measured["flagged"] = predictions.flagged.astype(float)
+    return TileResults(
+        slide=Path(answer.slide).name,
+        tiles=_grid(found),
+        classes=list(predictions.frame["decision"]),
+        colours=_colours(answer),
+        measurements=measured,
+        mpp=answer.slide_mpp,
+    )
+
+
+def _colours(answer: SlideAnswer) -> dict[str, tuple[int, int, int]]:
+    """Of each class; the positive one of two is the red one."""
+    names = [*answer.task.classes]
+    if answer.task.positive is not None:
+        names.sort(key=lambda name: name == answer.task.positive)
+    return {name: PALETTE[k % len(PALETTE)] for k, name in enumerate(names)}
+
+
+def _overlay(found: ScoredSlide, first: SlideMap) -> UInt8Image:
+    """The slide under its map, with a legend."""
+    image, answer = found.tiled.overview, found.answer
+    if answer.task.positive is not None:
+        values = _laid(first, image.shape, found.tiled.mask.mpp)
+        picture = blend(image, np.nan_to_num(values), _STYLE)
+        key = f"probability of {answer.task.positive}, from 0 to 1; clear: not scored, or 0"
+    else:
+        picture, key = _in_colours(found), ""
+    colours = ", ".join(f"{each.name} {_share(each)}" for each in answer.classes)
+    lines = (
+        f"{Path(answer.slide).name}: {answer.tiles:,} tiles of {answer.size} px at "
+        f"{answer.mpp:.3g} um/px, {answer.tissue_mm2:.1f} mm2 of tissue",
+        f"protocol of the Run's training: {answer.protocol.name}",
+    )
+    return draw_panel(
+        [Cell(picture, "Share of the tissue", (colours,))],
+        Heading("What the Run says of the slide", lines, key),
+        _STYLE,
+        width=_WIDEST,
+    )
+
+
+def _laid(found: SlideMap, shape: tuple[int, ...], mpp: float) -> Floats:
+    """The map as the overview at ``mpp`` um/px has it, (height, width)."""
+    cells = [
+        ((np.arange(side) + 0.5) * mpp / found.mpp).astype(np.int64).clip(max=most - 1)
+        for side, most in zip(shape[:2], found.values.shape, strict=True)
+    ]
+    return np.asarray(found.values[np.ix_(*cells)], np.float32)
+
+
+def _in_colours(found: ScoredSlide) -> UInt8Image:
+    """The slide with each tile in the colour of its class."""
+    answer, decisions = found.answer, found.scored.predictions.decision_index
+    of_class = map_of(decisions.astype(float), _grid(found), _extent(answer))
+    index = _laid(of_class, found.tiled.overview.shape, found.tiled.mask.mpp)
+    scored = np.isfinite(index)
+    table = np.array([_colours(answer)[name] for name in answer.task.classes], np.float64)
+    picture = faded(found.tiled.overview).astype(np.float64)
+    colour = table[np.rint(index[scored]).astype(int)]
+    picture[scored] = (1 - _OPACITY) * picture[scored] + _OPACITY * colour
+    return np.rint(picture).astype(np.uint8)
+
+
+def _facts(found: ScoredSlide, overlay: UInt8Image) -> dict[str, object]:
+    answer, predictions = found.answer, found.scored.predictions
+    remarks = [*trust_lines(predictions), *answer.notes]
+    if answer.flagged:
+        remarks.insert(0, f"{per_cent(answer.flagged)} of the tiles are flagged.")
+    if answer.unread:
+        remarks.append(f"{counted(answer.unread, 'tile')} could not be read and is not scored.")
+    protocol = answer.protocol
+    return {
+        "title": f"{Path(answer.slide).name}",
+        "protocol": protocol.name,
+        "warning": protocol.warning if protocol.leaky else None,
+        "facts": _cover(answer),
+        "sentence": slide_sentence(answer),
+        "remarks": tuple(dict.fromkeys(remarks)),
+        "tables": (share_table(answer), _area_table(answer)),
+        "overlay": tiles_of([(overlay, Caption("", (), "overlay.png"))], longest=1600)[0],
+        "groups": _examples(found),
+        "contents": [
+            ("verdict", "Answer"),
+            ("map", "Map"),
+            ("tiles", "Tiles"),
+            ("figures", "Figures"),
+        ],
+    }
+
+
+def _cover(answer: SlideAnswer) -> list[tuple[str, str]]:
+    return [
+        ("Run", answer.run),
+        ("Protocol", answer.protocol.name),
+        ("Slide", f"{answer.width:,} x {answer.height:,} px, {answer.slide_mpp:.4g} um/px"),
+        ("Tiles", f"{answer.tiles:,} of {answer.size} px at {answer.mpp:.4g} um/px"),
+        ("Tissue", f"{answer.tissue_mm2:.2f} mm2"),
+    ]
+
+
+def _area_table(answer: SlideAnswer) -> Table:
+    rows = tuple((name, number(share)) for name, share in answer.areas.items() if share)
+    caption = "What lies on the slide, as shares of its area; only tissue is scored."
+    return Table(caption, ("Area", "Share"), rows, frozenset({1}))
+
+
+def _examples(found: ScoredSlide) -> list[tuple[str, object]]:
+    """The most certain tiles of each class, the most doubtful, and the least familiar."""
+    predictions = found.scored.predictions
+    frame, values = predictions.frame, predictions.probabilities
+    margin = np.diff(np.sort(values, axis=1)[:, -2:], axis=1).ravel()
+    orders = {
+        f"Most certain {name}": [k for k in np.argsort(-values[:, index])
+                                 if predictions.decision_index[k] == index]
+        for index, name in enumerate(predictions.task.classes)
+    }
+    orders["Most doubtful"] = list(np.argsort(margin))
+    if predictions.flagged.any():
+        strange = frame["familiarity"].to_numpy(float) if predictions.trust else margin
+        orders["Least familiar"] = [k for k in np.argsort(strange) if predictions.flagged[k]]
+    return [
+        (
+            title,
+            tiles_of(
+                [(Path(frame["path"][k]), _caption(found, int(k))) for k in order[:_SHOWN]]
+            ),
+        )
+        for title, order in orders.items()
+        if order
+    ]
+
+
+def _caption(found: ScoredSlide, row: int) -> Caption:
+    predictions = found.scored.predictions
+    chosen = predictions.decision_index[row]
+    tile = found.tiles[row]
+    lines = [f"x {tile.x:,}, y {tile.y:,}"]
+    if predictions.trust and predictions.frame["flags"][row]:
+        lines.append(str(predictions.frame["flags"][row]).replace(" ", ", "))
+    name = predictions.task.classes[chosen]
+    return Caption(f"{name}, {number(predictions.probabilities[row, chosen])}", tuple(lines))
