@@ -1,0 +1,198 @@
+"""Maps of one value a tile as pyramidal OME-TIFF that lies on its slide, written and read back."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from dataclasses import asdict, dataclass
+from html import unescape
+from itertools import product
+from typing import TYPE_CHECKING, BinaryIO, Final
+from uuid import NAMESPACE_OID, uuid5
+
+import numpy as np
+
+from eosin.errors import DataError
+from eosin.files import replacing, valid_text
+from eosin.slides.grid import Extent
+from eosin.version import __version__
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from eosin.arrays import Floats, Floats32, Ints
+    from eosin.slides.grid import TileGrid
+
+_NAMESPACE: Final = "eosin/slide-map"
+_COARSEST: Final = 128  # cells that the longer side of the last level has at most
+_BLOCK: Final = 256  # side of a TIFF tile, pixels
+
+
+@dataclass(frozen=True, slots=True)
+class SlideMap:
+    """A value a cell of the grid that the tiles of a slide lie on.
+
+    Attributes:
+        values: (rows, columns); NaN where no tile was scored.
+        name: of the value, e.g. "malignant".
+        step: side of a cell, pixels of level 0; cell (0, 0) begins at the slide's (0, 0).
+        extent: of the slide.
+    """
+
+    values: Floats32
+    name: str
+    step: float
+    extent: Extent
+
+    @property
+    def mpp(self) -> float:
+        """Side of a cell, um."""
+        return self.step * self.extent.mpp
+
+    def cells(self) -> tuple[Ints, Ints, Floats32]:
+        """The scored cells: x and y of their upper left corners at level 0, and their values."""
+        rows, columns = np.nonzero(np.isfinite(self.values))
+        x, y = (np.rint(index * self.step).astype(np.int64) for index in (columns, rows))
+        return x, y, self.values[rows, columns]
+
+
+def map_of(values: Floats, tiles: TileGrid, extent: Extent, *, name: str = "value") -> SlideMap:
+    """Values of tiles (n,) as a map: a cell has the mean of the tiles that cover its centre.
+
+    So it is a tile's own value where tiles overlap by less than half. A tile whose value is NaN
+    counts as not scored. The grid is padded with NaN so that each level of the pyramid halves it
+    exactly: no level is shifted or stretched against another.
+
+    Raises:
+        DataError: not a value a tile, an infinite one, or tiles outside of the slide.
+    """
+    if len(values) != len(tiles.columns):
+        raise DataError(f"{len(values)} values of {len(tiles.columns)} tiles; give one a tile")
+    if np.isinf(values).any():
+        raise DataError(f"{name} is infinite for tile {int(np.isinf(values).argmax())}")
+    sides = np.array([extent.height, extent.width])
+    corners = np.column_stack([tiles.rows, tiles.columns])
+    if (corners * tiles.step >= sides).any() or corners.min() < 0 or not extent.mpp > 0:
+        raise DataError(f"tiles lie outside of a slide of {extent}; state the sides of their slide")
+    need = np.ceil(sides / tiles.step - 1e-6).astype(int)
+    need = np.maximum(need, corners.max(axis=0) + 1)
+    even = 2 ** _levels(need)
+    shape = tuple(int(side) for side in -(-need // even) * even)
+    total, count = np.zeros(shape), np.zeros(shape)
+    scored = np.isfinite(values)
+    reach = max(1, math.floor(tiles.width / tiles.step + 0.5))  # cells whose centre a tile covers
+    for down, right in product(range(reach), repeat=2):
+        rows, columns = (corners[scored] + (down, right)).T
+        inside = (rows < need[0]) & (columns < need[1])
+        at = rows[inside], columns[inside]
+        np.add.at(total, at, np.asarray(values, np.float64)[scored][inside])
+        np.add.at(count, at, 1)
+    return SlideMap(_mean(total, count), name, tiles.step, extent)
+
+
+def write_map(
+    path: Path, values: Floats, tiles: TileGrid, extent: Extent, *, name: str = "value"
+) -> SlideMap:
+    """Write values of tiles (n,) as an OME-TIFF that viewers lay on the slide; return the map.
+
+    A pixel is a cell and its PhysicalSize is ``step * mpp`` um, so that viewers which place images
+    by their physical size (QuPath, napari, OMERO) put it on the slide without a shift. It is not
+    upsampled: viewers enlarge a pixel on their own, more pixels would say nothing more, and who
+    reads the file as an array finds one number a tile. The levels of the pyramid are SubIFDs, each
+    half of the one before; a cell there is the mean of the scored cells that it covers.
+
+    Args:
+        path: ending in .ome.tiff or .ome.tif, which is what viewers know an OME-TIFF by.
+        values: of the tiles; NaN where a tile was not scored.
+        tiles: where they lie.
+        extent: of the slide.
+        name: of the value; the channel's name.
+
+    Raises:
+        DataError: as ``map_of``, or a path of another ending.
+        DiskError: it cannot be written.
+    """
+    if not path.name.lower().endswith((".ome.tiff", ".ome.tif")):
+        raise DataError(f"{path}: a map is an OME-TIFF; let its name end in .ome.tiff")
+    made = map_of(values, tiles, extent, name=valid_text(name))
+    with replacing(path) as draft, draft.open("wb") as stream:
+        _write(stream, made)
+    return made
+
+
+def read_map(path: Path) -> SlideMap:
+    """Read what ``write_map`` wrote; DataError where the file is something else."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            values, xml = file.pages[0].asarray(), file.ome_metadata or ""
+    except (OSError, ValueError) as error:  # tifffile's own errors are ValueErrors
+        raise DataError(f"{path}: cannot be read as TIFF ({error})") from error
+    facts = {key: unescape(fact) for key, fact in re.findall(r'<M K="(\w+)">([^<]*)</M>', xml)}
+    if _NAMESPACE not in xml or values.dtype != np.float32 or values.ndim != 2:
+        raise DataError(f"{path}: no map of eosin's; name one that write_map wrote")
+    try:
+        extent = Extent(int(facts["width"]), int(facts["height"]), float(facts["mpp"]))
+        return SlideMap(values, facts["name"], float(facts["step"]), extent)
+    except (KeyError, ValueError) as error:
+        raise DataError(f"{path}: its geometry is lost ({error}); write the map again") from error
+
+
+def _write(stream: BinaryIO, made: SlideMap) -> None:
+    import tifffile
+
+    looks: dict[str, object] = {"tile": (_BLOCK, _BLOCK), "resolutionunit": "CENTIMETER"}
+    looks |= {"compression": "zlib", "photometric": "minisblack"}
+    values, levels = made.values, _levels(made.values.shape)
+    with tifffile.TiffWriter(stream, ome=True) as file:
+        density = 1e4 / made.mpp
+        file.write(
+            values,
+            resolution=(density, density),
+            subifds=levels,
+            metadata=_metadata(made),
+            **looks,
+        )
+        for _ in range(levels):
+            values = _halved(values)
+            density /= 2
+            file.write(values, resolution=(density, density), subfiletype=1, **looks)
+
+
+def _metadata(made: SlideMap) -> dict[str, object]:
+    """What stands in the OME-XML; its UUID is of the content, so that equal maps are equal files."""
+    facts = {"name": made.name, "step": made.step, **asdict(made.extent)}
+    digest = hashlib.sha256(made.values.tobytes() + repr(facts).encode()).hexdigest()
+    return {
+        "axes": "YX",
+        "Name": made.name,
+        "Channel": {"Name": [made.name]},
+        **{f"PhysicalSize{axis}": made.mpp for axis in "XY"},
+        **{f"PhysicalSize{axis}Unit": "µm" for axis in "XY"},
+        "MapAnnotation": {"Namespace": _NAMESPACE, "Value": facts},
+        "Creator": f"eosin {__version__}",
+        "UUID": str(uuid5(NAMESPACE_OID, digest)),
+    }
+
+
+def _levels(shape: npt.ArrayLike) -> int:
+    """How many coarser levels a map has: one at least."""
+    return max(1, math.ceil(math.log2(np.max(shape) / _COARSEST)))
+
+
+def _halved(values: Floats32) -> Floats32:
+    """A map at half its resolution, of the scored cells; its sides are even."""
+    rows, columns = values.shape
+    blocks = values.reshape(rows // 2, 2, columns // 2, 2).astype(np.float64)
+    return _mean(np.nansum(blocks, axis=(1, 3)), np.isfinite(blocks).sum(axis=(1, 3)))
+
+
+def _mean(total: Floats, count: Floats | Ints) -> Floats32:
+    """``total / count`` as float32, NaN where nothing was counted."""
+    mean = np.full(total.shape, np.nan, np.float32)
+    np.divide(total, count, out=mean, where=count > 0, casting="same_kind")
+    return mean
