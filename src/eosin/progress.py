@@ -111,7 +111,7 @@ class Shown:
         self.done, self._errors = self.done + steps, self._errors + errors
         for task in self._bar.tasks:
             count = f"{self.done:,}" if self.total is None else f"{self.done:,}/{self.total:,}"
-            rate = f"{task.speed:.0f} images/s" if task.speed else ""
+            rate = f"{task.speed:.0f}/s" if task.speed else ""
             wrong = f"{self._errors} errors" if self._errors else ""
             figures = "  ".join(filter(None, (count, said, rate)))
             self._bar.update(task.id, advance=steps, figures=figures, errors=wrong)

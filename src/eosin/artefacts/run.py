@@ -58,10 +58,10 @@ class Context(Strict):
 
 
 class Scale(Strict):
-    """What the training images show: squares of ``size`` pixels at ``mpp``."""
+    """What the training images show: fields of ``size`` pixels at ``mpp``."""
 
     size: Annotated[int, Field(ge=1)]  # the shorter side of most of them, pixels
-    mpp: Positive  # um a pixel
+    mpp: Positive | None  # um a pixel; None where the manifest states none, or several
 
 
 class Record(Artefact):
@@ -96,7 +96,7 @@ class Record(Artefact):
     # how neighbours on the slide enter a network's answer; None where they do not, and for Runs
     # made of others
     context: Context | None
-    # at which slides are read for it; None where the training manifest states no one scale
+    # at which slides are read for it; None where no image could be read, and for Runs of 0.1.0
     scale: Scale | None
     # what tells the unfamiliar; None for Runs of 0.1.0 and where nothing could be learnt
     reference: Reference | None

@@ -31,6 +31,8 @@ class SlideAnswer(Artefact):
 
     kind: Literal["slide answer"] = "slide answer"
     slide: str  # its file
+    patient: str  # whom it shows, as far as it is known, else the file
+    label: str  # what is true of it, or empty
     vendor: str
     width: Annotated[int, Field(ge=1)]  # pixels of level 0
     height: Annotated[int, Field(ge=1)]

@@ -104,13 +104,16 @@ def folder(
     ] = None,
     positive: Annotated[str | None, typer.Option(help="The positive one of two classes.")] = None,
     ordinal: Annotated[bool, typer.Option("--ordinal", help="Classes are grades.")] = False,
+    mpp: Annotated[
+        float | None, typer.Option(min=0.05, max=50, help="um/px of the images, if it is known.")
+    ] = None,
     _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Any dataset with one sub-folder a class."""
     from eosin.data.folder import read_folder
 
     _require(out, root)
-    _write(read_folder(root, patient=patient, positive=positive, ordinal=ordinal), out)
+    _write(read_folder(root, patient=patient, positive=positive, ordinal=ordinal, mpp=mpp), out)
 
 
 @app.command()

@@ -7,6 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eosin.cli.slide_options import (
+    LeastTissue,
+    Merged,
+    Mpp,
+    Overlap,
+    Packed,
+    SlideMpp,
+    TileSize,
+)
 from eosin.cli.sources import (
     MOST_MEGAPIXELS,
     AllowSeen,
@@ -33,9 +42,17 @@ def predict(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A Run folder.")],
     images: Annotated[
         list[Path],
-        typer.Argument(metavar="S.csv | FILES...", help="A manifest, or image files and folders."),
+        typer.Argument(
+            metavar="S.csv | FILES... | SLIDES...",
+            help="A manifest, image files and folders, or whole slides.",
+        ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="P.csv", help="The predictions.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", metavar="P.csv | DIR", help="The predictions; of slides a folder."
+        ),
+    ],
     split: ScoredSplit = None,
     allow_seen: AllowSeen = False,
     resume: Annotated[
@@ -56,9 +73,16 @@ def predict(
     device: Device = "auto",
     batch_size: BatchSize = 32,
     workers: Workers = None,
+    mpp: Mpp = None,
+    slide_mpp: SlideMpp = None,
+    tile_size: TileSize = None,
+    overlap: Overlap = 0,
+    least_tissue: LeastTissue = 0.25,
+    merged: Merged = False,
+    packed: Packed = False,
     _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
-    """Score images; refuses patients that the Run was trained or validated on.
+    """Score images or whole slides; refuses patients that the Run was trained or validated on.
 
     Results are kept as they come: after Ctrl-C, a crash or a full disk, run the same command with
     --resume.
@@ -72,8 +96,10 @@ def predict(
         showing,
         stoppable,
     )
+    from eosin.cli.slide_options import holds_slides, print_slides, require_no_slide_options
     from eosin.inference.journal import journal_path
     from eosin.inference.scoring import PredictOptions
+    from eosin.inference.slides import SlideOptions
     from eosin.inference.table import predict_to_table
     from eosin.networks.run import read_run
     from eosin.pixels.reading import error_table_path
@@ -82,9 +108,6 @@ def predict(
 
     if resume and overwrite:
         raise ConfigError("--resume goes on and --overwrite starts anew; give one of them")
-    beside = (journal_path(out), error_table_path(out))
-    require_table(out, PREDICTIONS, inputs=[run, *images], beside=beside)
-    source = read_source(images)
     options = PredictOptions(
         split=split,
         allow_seen=allow_seen,
@@ -94,8 +117,24 @@ def predict(
         engine=engine,
         sets=SetOptions(coverage, named_method(sets), by_class),
     )
-    progress = Shown()
     again = "run the same command with --resume"
+    slides = SlideOptions(mpp, slide_mpp, tile_size, overlap, least_tissue)
+    source = read_source(images)
+    if holds_slides(source):
+        from eosin.reporting.slide_folder import WriteOptions, predict_slides
+
+        writing = WriteOptions(merged, packed, resume, overwrite)
+        progress = Shown()
+        with stoppable(again, kept=lambda: _kept(progress)), showing(progress):
+            found = predict_slides(
+                read_run(run), source, out, slides, options, writing=writing, progress=progress
+            )
+        print_slides(found)
+        return
+    require_no_slide_options(slides, merged=merged, packed=packed)
+    beside = (journal_path(out), error_table_path(out))
+    require_table(out, PREDICTIONS, inputs=[run, *images], beside=beside)
+    progress = Shown()
     with stoppable(again, kept=lambda: _kept(progress)), showing(progress):
         scored = predict_to_table(
             read_run(run),

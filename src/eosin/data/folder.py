@@ -40,7 +40,12 @@ NO_PATIENTS = (
 
 
 def read_folder(
-    root: StrPath, *, patient: str | None = None, positive: str | None = None, ordinal: bool = False
+    root: StrPath,
+    *,
+    patient: str | None = None,
+    positive: str | None = None,
+    ordinal: bool = False,
+    mpp: float | None = None,
 ) -> ReadDataset:
     r"""Read a folder with one subfolder a class.
 
@@ -57,6 +62,7 @@ def read_folder(
             are tried under other endings too: ``patient_by_pattern``.
         positive: the positive one of two classes; the last in order when not given.
         ordinal: whether the order of the classes is a grade.
+        mpp: um/px of the images, where it is known: slides are read at it for a Run of theirs.
 
     Returns:
         The manifest and the files left out: outside of a class folder, with a name that the
@@ -90,7 +96,10 @@ def read_folder(
     notes = [] if patient else [NO_PATIENTS]
     if task.positive is not None and positive is None:
         notes.append(f"The positive class is {task.positive!r}: the last in order.")
-    rows = [{**_row(path, patients[path]), "split": splits.get(path, "")} for path in whole]
+    scale = {} if mpp is None else {"mpp": f"{mpp:g}"}
+    rows = [
+        {**_row(path, patients[path]), "split": splits.get(path, ""), **scale} for path in whole
+    ]
     manifest = Manifest(
         frame=image_rows(rows),
         task=task,

@@ -1,4 +1,4 @@
-"""The scale that the images of a manifest share: their side, and the um/px that it states."""
+"""The scale that the images of a manifest share: their side, and the um/px that they state."""
 
 from __future__ import annotations
 
@@ -19,19 +19,22 @@ _LOOKED_AT = 25  # images whose sides are read
 
 
 def scale_of(frame: pd.DataFrame) -> Scale | None:
-    """The scale of the rows of a manifest; None where it states none, or several.
+    """The scale of the rows of a manifest; None where no image can be read.
 
     Raises:
         DataError: a cell of the column ``mpp`` is no um/px.
     """
-    stated = [cell for cell in frame.get("mpp", []) if cell]
-    if len(stated) < len(frame):
-        return None
-    found = np.array([_number(cell) for cell in stated])
     size = _side([Path(path) for path in frame["path"]])
-    if size is None or found.max() > (1 + _ALIKE) * found.min():
+    return None if size is None else Scale(size=size, mpp=_stated(frame))
+
+
+def _stated(frame: pd.DataFrame) -> float | None:
+    """The um/px that all rows state, give or take a little; None where they do not."""
+    cells = [cell for cell in frame.get("mpp", []) if cell]
+    found = np.array([_number(cell) for cell in cells])
+    if not len(found) or len(found) < len(frame) or found.max() > (1 + _ALIKE) * found.min():
         return None
-    return Scale(size=size, mpp=float(np.median(found)))
+    return float(np.median(found))
 
 
 def _number(cell: str) -> float:

@@ -13,7 +13,8 @@ from eosin.data.annotations import label_tiles, read_annotations
 from eosin.data.scan import ReadDataset, image_rows
 from eosin.errors import DataError
 from eosin.pixels.reading import SkippedFile
-from eosin.pixels.tissue_mask import find_tissue, tissue_tiles
+from eosin.pixels.tissue_mask import find_tissue
+from eosin.pixels.tissue_tiles import tissue_tiles
 from eosin.pixels.writing import write_png
 from eosin.progress import SILENT, Progress, working
 from eosin.settings import checked_options
@@ -52,6 +53,7 @@ class TiledSlide:
     mask: TissueMask
     tiles: tuple[Tile, ...]
     tissue: Floats  # share of each tile, 0 to 1, shape (n,)
+    step: float  # from one tile to the next, pixels of level 0
 
     def rows(self, known: Mapping[str, str]) -> list[dict[str, str]]:
         """Rows of a manifest of its tiles; ``known`` is what all have in common."""
@@ -95,7 +97,8 @@ def tile_slide(path: Path, options: TileOptions) -> TiledSlide:
         )
     tissue = mask.shares(x, y, width, slide_mpp=slide.mpp or 0.0)
     tiles = [Tile(path, int(a), int(b), width, options.size) for a, b in zip(x, y, strict=True)]
-    return TiledSlide(slide, overview, mask, tuple(tiles), tissue)
+    step = width * (options.size - options.overlap) / options.size
+    return TiledSlide(slide, overview, mask, tuple(tiles), tissue, step)
 
 
 def tile_manifest(

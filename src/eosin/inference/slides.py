@@ -1,4 +1,4 @@
-"""From a Run and whole slides to the tiles that hold tissue, scored, and an answer for each slide."""
+"""From a Run and whole slides to the tiles that hold tissue, scored, and an answer for each."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from eosin.errors import ConfigError
 from eosin.files import valid_text
 from eosin.inference.predict import Scored
 from eosin.inference.table import predict_to_table
+from eosin.pixels.tissue_mask import TISSUE, Area
 from eosin.progress import SILENT, Progress
 from eosin.protocol import Protocol
 from eosin.settings import checked_options
@@ -128,8 +129,7 @@ def predict_slide(
         progress=progress,
         networks=networks,
     )
-    found = ScoredSlide(tiled, scored, _answer(run, tiled, tiling, scored))
-    return found
+    return ScoredSlide(tiled, scored, _answer(run, tiled, tiling, scored))
 
 
 def _tile_rows(run: Run, tiled: TiledSlide, known: Mapping[str, str]) -> Manifest:
@@ -158,9 +158,11 @@ def _answer(run: Run, tiled: TiledSlide, tiling: TileOptions, scored: Scored) ->
     width, mpp = tiled.tiles[0].width, slide.mpp or 0.0
     squares = _squares(predictions, tiled, mpp)
     area = slide.levels[0].width * slide.levels[0].height * mpp**2 / 1e6
-    areas = tiled.mask.areas
+    areas = {each.name.lower(): tiled.mask.share(each) for each in Area}
     return SlideAnswer(
         slide=valid_text(str(slide.path)),
+        patient=str(predictions.frame["patient"][0]),
+        label=str(predictions.frame["label"][0]),
         vendor=slide.vendor,
         width=slide.levels[0].width,
         height=slide.levels[0].height,
@@ -169,6 +171,7 @@ def _answer(run: Run, tiled: TiledSlide, tiling: TileOptions, scored: Scored) ->
         overlap=tiling.overlap,
         mpp=width * mpp / tiling.size,
         tile_width=width,
+        step=tiled.step,
         run=valid_text(str(run.folder)),
         run_sha256=run.sha256,
         task=run.record.task,
@@ -176,7 +179,7 @@ def _answer(run: Run, tiled: TiledSlide, tiling: TileOptions, scored: Scored) ->
         threshold=predictions.provenance.threshold,
         tiles=len(predictions),
         unread=len(scored.skipped),
-        tissue_mm2=area * sum(share for name, share in areas.items() if name in _TISSUE),
+        tissue_mm2=area * sum(areas[each.name.lower()] for each in TISSUE),
         areas=areas,
         flagged=float(predictions.flagged.mean()) if predictions.trust else None,
         squares=len(squares),

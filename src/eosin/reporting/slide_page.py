@@ -237,8 +237,9 @@ def _examples(found: ScoredSlide) -> list[tuple[str, object]]:
     frame, values = predictions.frame, predictions.probabilities
     margin = np.diff(np.sort(values, axis=1)[:, -2:], axis=1).ravel()
     orders = {
-        f"Most certain {name}": [k for k in np.argsort(-values[:, index])
-                                 if predictions.decision_index[k] == index]
+        f"Most certain {name}": [
+            k for k in np.argsort(-values[:, index]) if predictions.decision_index[k] == index
+        ]
         for index, name in enumerate(predictions.task.classes)
     }
     orders["Most doubtful"] = list(np.argsort(margin))
@@ -248,9 +249,7 @@ def _examples(found: ScoredSlide) -> list[tuple[str, object]]:
     return [
         (
             title,
-            tiles_of(
-                [(Path(frame["path"][k]), _caption(found, int(k))) for k in order[:_SHOWN]]
-            ),
+            tiles_of([(Path(frame["path"][k]), _caption(found, int(k))) for k in order[:_SHOWN]]),
         )
         for title, order in orders.items()
         if order

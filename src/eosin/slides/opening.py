@@ -14,12 +14,19 @@ from eosin.files import disk_errors
 from eosin.slides.facts import facts_of, is_sensible
 from eosin.slides.openslide_source import OpenSlideSource, open_with_openslide
 from eosin.slides.pyramid import PyramidSlide, Source
-from eosin.slides.recognition import GENERIC, is_slide, slide_file, vendor_of, why_no_slide
+from eosin.slides.recognition import (
+    GENERIC,
+    find_slides,
+    is_slide,
+    slide_file,
+    vendor_of,
+    why_no_slide,
+)
 from eosin.slides.slide import Slide
 from eosin.slides.tiff_source import open_tiff
 from eosin.slides.tile import Tile
 
-__all__ = ["is_slide", "open_slide", "opened", "read_tile"]
+__all__ = ["find_slides", "is_slide", "open_slide", "opened", "read_tile"]
 
 _APERIO: Final = "aperio"
 _MOST_OPEN: Final = 8

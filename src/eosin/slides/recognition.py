@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 from collections.abc import Iterator
@@ -158,3 +159,27 @@ def _series_of(file: Path) -> bytes:
     with file.open("rb") as stream:
         found = _SERIES.search(stream.read(_DICOM_HEAD))
     return b"" if found is None else found[2].rstrip(b"\0")
+
+
+def find_slides(root: Path) -> tuple[Path, ...]:
+    """Every slide in a folder and below it, by path; a folder of one DICOM slide counts as it.
+
+    Raises:
+        DataError: there is no such folder, or no slide in it.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; name the folder that holds the slides")
+    found: list[Path] = []
+    for folder, folders, files in os.walk(root.resolve()):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        place = Path(folder)
+        dicom = is_slide(place)
+        if dicom:
+            found.append(place)
+        shown = (place / name for name in sorted(files) if not name.startswith("."))
+        found += [
+            file for file in shown if not (dicom and is_dicom(head_of(file))) and is_slide(file)
+        ]
+    if not found:
+        raise DataError(f"{root}: no slide found; want .svs, .tiff, .ndpi, .mrxs, DICOM or such")
+    return tuple(sorted(found))

@@ -1,0 +1,83 @@
+"""`eosin predict` on whole slides: its options, and a folder of results a slide."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from eosin.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from eosin.artefacts.manifest import Manifest
+    from eosin.inference.slides import SlideOptions
+    from eosin.reporting.slide_folder import WrittenSlides
+
+Mpp = Annotated[
+    float | None,
+    typer.Option(min=0.05, max=50, help="um/px at which tiles are read (default: the Run's own)."),
+]
+SlideMpp = Annotated[
+    float | None,
+    typer.Option(help="um/px of level 0, for slides that state none."),
+]
+TileSize = Annotated[
+    int | None, typer.Option(min=8, max=4096, help="Side of a tile, pixels (default: the Run's).")
+]
+Overlap = Annotated[int, typer.Option(min=0, help="Pixels that neighbouring tiles share.")]
+LeastTissue = Annotated[
+    float, typer.Option(min=0, max=1, help="Share of tissue from which a tile is taken.")
+]
+Merged = Annotated[
+    bool, typer.Option("--merged", help="qupath.geojson: regions of tiles of one class.")
+]
+Packed = Annotated[bool, typer.Option("--gzip", help="Write qupath.geojson.gz.")]
+
+
+def holds_slides(source: Manifest | Sequence[Path]) -> bool:
+    """Whether whole slides are to be scored; ConfigError where other images are among them."""
+    from eosin.artefacts.manifest import Manifest
+    from eosin.slides.opening import is_slide
+    from eosin.slides.tile import Tile
+
+    if isinstance(source, Manifest):
+        first = source.paths[0]
+        return Tile.of(first) is None and is_slide(first)
+    found = [is_slide(path) for path in source]
+    if any(found) and not all(found):
+        other = source[found.index(False)]
+        raise ConfigError(
+            f"{other}: is no slide; score slides and other images one after the other"
+        )
+    return all(found)
+
+
+def require_no_slide_options(options: SlideOptions, *, merged: bool, packed: bool) -> None:
+    """ConfigError where options for slides are given and images are scored."""
+    from eosin.inference.slides import SlideOptions
+
+    if options != SlideOptions() or merged or packed:
+        raise ConfigError(
+            "--mpp, --slide-mpp, --tile-size, --overlap, --least-tissue, --merged and --gzip are "
+            "for whole slides, and none is given"
+        )
+
+
+def print_slides(found: WrittenSlides) -> None:
+    """What was found of each slide, and where it lies; exit code 3 where some were left out."""
+    from eosin.cli.console import finish, print_protocol, say
+    from eosin.reporting.slide_folder import ERRORS_NAME
+    from eosin.reporting.slide_page import slide_sentence
+
+    for protocol in dict.fromkeys(answer.protocol for answer in found.answers):
+        print_protocol(protocol)
+    for note in dict.fromkeys(note for answer in found.answers for note in answer.notes):
+        say(note, style="dim")
+    for answer in found.answers:
+        say((Path(answer.slide).name, "bold"), f": {slide_sentence(answer)}")
+    page = "report.html" if len(found.answers) == 1 else "report.html in the folder of a slide"
+    say(f"written: {found.folder}; open {page}")
+    finish(found.skipped, found.folder / ERRORS_NAME)
