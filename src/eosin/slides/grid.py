@@ -33,12 +33,16 @@ class TileGrid:
     """Square tiles on a grid that begins at the slide's upper left corner; not all need be there.
 
     Attributes:
+        x: of each tile's upper left corner, pixels of level 0, (n,).
+        y: the same.
         width: side of a tile, pixels of level 0.
         step: from one tile to the next, pixels of level 0; below ``width`` where tiles overlap.
         columns: of each tile, (n,).
         rows: the same.
     """
 
+    x: Ints
+    y: Ints
     width: float
     step: float
     columns: Ints
@@ -74,7 +78,7 @@ class TileGrid:
             raise DataError(
                 f"the tile at ({column:.0f}, {row:.0f}) is there {counts.max()} times; keep one"
             )
-        return cls(width, step, columns, rows)
+        return cls(x, y, width, step, columns, rows)
 
 
 def _off(axes: Sequence[Ints], step: float) -> float:

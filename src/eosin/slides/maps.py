@@ -6,6 +6,7 @@ import hashlib
 import math
 import re
 from dataclasses import asdict, dataclass
+from functools import partial
 from html import unescape
 from itertools import product
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -145,26 +146,23 @@ def read_map(path: Path) -> SlideMap:
 def _write(stream: BinaryIO, made: SlideMap) -> None:
     import tifffile
 
-    looks: dict[str, object] = {"tile": (_BLOCK, _BLOCK), "resolutionunit": "CENTIMETER"}
-    looks |= {"compression": "zlib", "photometric": "minisblack"}
-    values, levels = made.values, _levels(made.values.shape)
+    values, levels, density = made.values, _levels(made.values.shape), 1e4 / made.mpp
     with tifffile.TiffWriter(stream, ome=True) as file:
-        density = 1e4 / made.mpp
-        file.write(
-            values,
-            resolution=(density, density),
-            subifds=levels,
-            metadata=_metadata(made),
-            **looks,
+        write = partial(
+            file.write,
+            tile=(_BLOCK, _BLOCK),
+            compression="zlib",
+            photometric="minisblack",
+            resolutionunit="CENTIMETER",
         )
-        for _ in range(levels):
+        write(values, resolution=(density, density), subifds=levels, metadata=_metadata(made))
+        for level in range(1, levels + 1):
             values = _halved(values)
-            density /= 2
-            file.write(values, resolution=(density, density), subfiletype=1, **looks)
+            write(values, resolution=(density / 2**level,) * 2, subfiletype=1)
 
 
 def _metadata(made: SlideMap) -> dict[str, object]:
-    """What stands in the OME-XML; its UUID is of the content, so that equal maps are equal files."""
+    """What the OME-XML says; its UUID is made of the content, so equal maps are equal files."""
     facts = {"name": made.name, "step": made.step, **asdict(made.extent)}
     digest = hashlib.sha256(made.values.tobytes() + repr(facts).encode()).hexdigest()
     return {
