@@ -62,12 +62,14 @@ def test_a_tile_that_overhangs_counts_what_lies_outside_as_glass() -> None:
     assert x.tolist() == [0, 128, 256]
 
 
-def test_corners_are_whole_pixels_that_do_not_drift() -> None:
+def test_the_step_is_a_whole_number_of_pixels_and_tiles_abut() -> None:
     mask = mask_of(["1" * 100] * 4)
-    x, _, width = tissue_tiles(1600, 64, mask, slide_mpp=0.499, size=224, mpp=0.5, overlap=24)
-    assert width == pytest.approx(224 * 0.5 / 0.499)
-    assert x.dtype == np.int64
-    assert x[:7].tolist() == [round(i * 200 * 0.5 / 0.499) for i in range(7)]
+    x, _, width = tissue_tiles(1600, 64, mask, slide_mpp=0.27, size=224, mpp=0.5, overlap=24)
+    assert x[:4].tolist() == [0, 370, 740, 1110]  # 200 px at 0.5 um/px are 370.37 of 0.27
+    assert width == pytest.approx(370 * 224 / 200)
+    x, _, width = tissue_tiles(1600, 64, mask, slide_mpp=0.499, size=224, mpp=0.5)
+    assert width == 224  # read as it is: 0.2 % from the um/px asked for
+    assert np.diff(x).tolist() == [224] * (len(x) - 1)
 
 
 def test_only_tiles_with_enough_tissue_are_taken() -> None:

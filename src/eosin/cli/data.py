@@ -8,21 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eosin.cli import tiles
+from eosin.cli.datasets import Out, Root, require_manifest, write_dataset
 from eosin.cli.sources import MOST_MEGAPIXELS, Device, MaxMegapixels
 from eosin.errors import ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from eosin.artefacts.manifest import Manifest
     from eosin.data.audit import Audit
-    from eosin.data.scan import ReadDataset
     from eosin.pixels.reading import SkippedFile
 
 app = typer.Typer(no_args_is_help=True, help="Read datasets into manifests; audit them.")
-
-Root = Annotated[Path, typer.Argument(metavar="ROOT", help="Folder of the dataset.")]
-Out = Annotated[Path, typer.Option("--out", "-o", metavar="M.csv", help="The manifest to write.")]
 
 
 class Task(StrEnum):
@@ -71,7 +68,7 @@ def breakhis(
     """BreakHis: the official tree, or any folder of BreakHis-named files."""
     from eosin.data.breakhis import read_breakhis
 
-    _require(out, root, *([folds] if folds else []))
+    require_manifest(out, root, *([folds] if folds else []))
     found = read_breakhis(
         root,
         task=task.value,
@@ -80,7 +77,7 @@ def breakhis(
         folds=folds,
         official_fold=official_fold,
     )
-    _write(found, out)
+    write_dataset(found, out)
 
 
 @app.command()
@@ -88,8 +85,8 @@ def bci(root: Root, out: Out, _megapixels: MaxMegapixels = MOST_MEGAPIXELS) -> N
     """BCI: H&E images with HER2 levels in their names; the official test set stays apart."""
     from eosin.data.bci import read_bci
 
-    _require(out, root)
-    _write(read_bci(root), out)
+    require_manifest(out, root)
+    write_dataset(read_bci(root), out)
 
 
 @app.command()
@@ -112,8 +109,14 @@ def folder(
     """Any dataset with one sub-folder a class."""
     from eosin.data.folder import read_folder
 
-    _require(out, root)
-    _write(read_folder(root, patient=patient, positive=positive, ordinal=ordinal, mpp=mpp), out)
+    require_manifest(out, root)
+    write_dataset(
+        read_folder(root, patient=patient, positive=positive, ordinal=ordinal, mpp=mpp), out
+    )
+
+
+app.command()(tiles.slides)
+app.command()(tiles.tile)
 
 
 @app.command()
@@ -139,7 +142,7 @@ def synthetic(
     with showing() as progress:
         write_synthetic(out, options, progress=progress)
     found = read_breakhis(out / "images") if kind is Kind.breakhis else read_bci(out)
-    _write(found, out / "manifest.csv")
+    write_dataset(found, out / "manifest.csv")
 
 
 @app.command(name="pseudo-patients")
@@ -166,7 +169,7 @@ def pseudo_patients(
 
     if weights is not None and backbone is None:
         raise ConfigError("--weights needs --backbone NAME, the network that they belong to")
-    _require(out, manifest)
+    require_manifest(out, manifest)
     images, features = read_manifest(manifest), None
     unread: tuple[SkippedFile, ...] = ()
     with showing() as progress:
@@ -179,7 +182,7 @@ def pseudo_patients(
             frozen = freeze_images(images, settings, progress=progress)
             images, features, unread = frozen.manifest, frozen.features, frozen.skipped
         found = find_pseudo_patients(images, features=features, progress=progress)
-    _write(ReadDataset(found.manifest, (*unread, *found.skipped)), out)
+    write_dataset(ReadDataset(found.manifest, (*unread, *found.skipped)), out)
     say(f"pairs of images that show the same tissue: {found.overlapping}")
     if found.agreement is not None:
         precision, recall = found.agreement
@@ -271,41 +274,3 @@ def _pairs(found: Audit) -> pd.DataFrame:
         for pair in found.duplicates[:20]
     ]
     return pd.DataFrame(rows)
-
-
-def _patients(manifest: Manifest) -> str:
-    """How many patients there are, and how unequally the images lie among them."""
-    if not manifest.protocol.patients_known:
-        return "patients unknown"
-    images = manifest.frame["patient"].value_counts()
-    spread = f"{images.min()} to {images.max()} images each, median {images.median():g}"
-    kind = "pseudo-patients" if manifest.protocol.pseudo else "patients"
-    return f"{len(images)} {kind} ({spread})"
-
-
-def _require(out: Path, *inputs: Path) -> None:
-    """Refuse a manifest that cannot be written, or would cost something, before any reading."""
-    from eosin.artefacts.outputs import MANIFEST, require_table
-    from eosin.pixels.reading import error_table_path
-
-    require_table(out, MANIFEST, inputs=inputs, beside=(error_table_path(out),))
-
-
-def _write(found: ReadDataset, out: Path) -> None:
-    """Write a manifest, say what is in it, and end with the skipped files."""
-    from eosin.artefacts.manifest import SPLITS
-    from eosin.cli.console import finish, print_frame, print_protocol, say
-    from eosin.data.scan import count_table
-    from eosin.pixels.reading import error_table_path, write_error_table
-
-    manifest = found.manifest
-    manifest.write(out)
-    write_error_table(found.skipped, error_table_path(out))
-    say((manifest.dataset, "bold"), f": {len(manifest)} images, {_patients(manifest)}")
-    print_frame(count_table(manifest).reset_index())
-    counts = manifest.frame["split"].value_counts()
-    if placed := [f"{counts[name]} in {name}" for name in SPLITS if name in counts]:
-        say(f"images by split: {', '.join(placed)}")
-    print_protocol(manifest.protocol, manifest.notes)
-    say(f"written: {out}")
-    finish(found.skipped, error_table_path(out))

@@ -53,7 +53,7 @@ class TiledSlide:
     mask: TissueMask
     tiles: tuple[Tile, ...]
     tissue: Floats  # share of each tile, 0 to 1, shape (n,)
-    step: float  # from one tile to the next, pixels of level 0
+    step: int  # from one tile to the next, pixels of level 0
 
     def rows(self, known: Mapping[str, str]) -> list[dict[str, str]]:
         """Rows of a manifest of its tiles; ``known`` is what all have in common."""
@@ -97,7 +97,7 @@ def tile_slide(path: Path, options: TileOptions) -> TiledSlide:
         )
     tissue = mask.shares(x, y, width, slide_mpp=slide.mpp or 0.0)
     tiles = [Tile(path, int(a), int(b), width, options.size) for a, b in zip(x, y, strict=True)]
-    step = width * (options.size - options.overlap) / options.size
+    step = round(width * (options.size - options.overlap) / options.size)
     return TiledSlide(slide, overview, mask, tuple(tiles), tissue, step)
 
 

@@ -171,7 +171,7 @@ def _answer(run: Run, tiled: TiledSlide, tiling: TileOptions, scored: Scored) ->
         overlap=tiling.overlap,
         mpp=width * mpp / tiling.size,
         tile_width=width,
-        step=tiled.step,
+        step=float(tiled.step),
         run=valid_text(str(run.folder)),
         run_sha256=run.sha256,
         task=run.record.task,

@@ -38,9 +38,10 @@ def tissue_tiles(
         overlap: pixels of a tile that the next one shows again.
         least: the share of a tile that must be tissue, 0 to 1; 0 takes every tile.
 
-    The grid starts at (0, 0), and its corners lie on whole pixels of level 0, at most half a pixel
-    from where they should; row by row. Tiles that overhang the right and lower edge belong to it;
-    what they show beyond the slide is white, so counts as glass.
+    The grid starts at (0, 0), row by row, and its step is a whole number of pixels of level 0: the
+    um/px of tiles gives way by at most half a pixel of a step, so that tiles abut without a gap and
+    a map of them lies on the slide without a drift. Tiles that overhang the right and lower edge
+    belong to it; what they show beyond the slide is white, so counts as glass.
 
     Raises:
         ConfigError: tiles of no size, or as large as their overlap.
@@ -50,15 +51,15 @@ def tissue_tiles(
             f"no grid of tiles of {size} px at {mpp:g} um/px with {overlap} px of overlap on a "
             f"slide of {slide_mpp:g} um/px: want size > overlap >= 0 and um/px above 0"
         )
-    step, width = (side * mpp / slide_mpp for side in (size - overlap, size))
-    if step < 1:
+    exact = (size - overlap) * mpp / slide_mpp
+    if exact < 1:
         raise ConfigError(
-            f"tiles of {size} px at {mpp:g} um/px, {step:g} pixels of the slide apart: want 1 or "
+            f"tiles of {size} px at {mpp:g} um/px, {exact:g} pixels of the slide apart: want 1 or "
             "more, so less overlap or more um/px"
         )
-    columns = np.rint(np.arange(0, slide_width, step)).astype(np.int64)
-    rows = np.rint(np.arange(0, slide_height, step)).astype(np.int64)
+    step = round(exact)
+    width = round(step * size / (size - overlap), 3)
+    columns, rows = (np.arange(0, side, step) for side in (slide_width, slide_height))
     x, y = (each.ravel() for each in np.meshgrid(columns, rows))
-    inside = (x < slide_width) & (y < slide_height)
-    inside &= mask.shares(x, y, width, slide_mpp=slide_mpp) >= least
+    inside = mask.shares(x, y, width, slide_mpp=slide_mpp) >= least
     return x[inside], y[inside], width

@@ -39,7 +39,7 @@ SLIDE_FILES = {
     "qupath.geojson": None,
 }
 PALETTE = ((75, 59, 143), (194, 57, 107), (0, 158, 115), (230, 159, 0), (86, 180, 233))
-_WIDEST = 2048  # of the overlay, pixels
+_FINEST, _WIDEST = 1200, 2048  # of the overlay's longer side, pixels
 _SHOWN = 6  # tiles of each kind on the page
 _STYLE = HeatmapStyle()
 _OPACITY = 0.55  # of the colours of more than two classes
@@ -61,17 +61,17 @@ def write_slide(
     write_geojson(
         folder / f"qupath.geojson{'.gz' if packed else ''}", _results(found), merged=merged
     )
-    overlay = _overlay(found, drawn[0])
-    write_png(overlay, folder / "overlay.png")
-    write_text(folder / "report.html", render("slide.html", _facts(found, overlay)))
+    picture = _picture(found, drawn[0])
+    write_png(_panel(found.answer, picture), folder / "overlay.png")
+    write_text(folder / "report.html", render("slide.html", _facts(found, picture)))
     write_artefact(found.answer, folder / ANSWER_NAME)  # last: with it the slide is done
     return folder / "report.html"
 
 
 def slide_sentence(answer: SlideAnswer) -> str:
     """For the terminal and the page: how the tissue divides among the classes."""
-    parts = [f"{each.name} {_share(each)}" for each in answer.classes]
-    return f"Share of the tissue: {'; '.join(parts)} ({counted(answer.tiles, 'tile')})."
+    few = "" if answer.classes[0].low is not None else "; too little tissue for intervals"
+    return f"Share of the tissue: {_shares(answer)} ({counted(answer.tiles, 'tile')}{few})."
 
 
 def share_table(answer: SlideAnswer) -> Table:
@@ -81,9 +81,13 @@ def share_table(answer: SlideAnswer) -> Table:
     return Table(INTERVALS, columns, rows, frozenset({1, 2}))
 
 
+def _shares(answer: SlideAnswer) -> str:
+    return "; ".join(f"class {each.name}: {_share(each)}" for each in answer.classes)
+
+
 def _share(found: ClassShare) -> str:
-    between = "no interval" if found.low is None else f"[{found.low:.3f}, {found.high:.3f}]"
-    return f"{number(found.share)} {between}"
+    between = "" if found.low is None else f" [{found.low:.3f}, {found.high:.3f}]"
+    return f"{number(found.share)}{between}"
 
 
 def _grid(found: ScoredSlide) -> TileGrid:
@@ -143,27 +147,32 @@ def _colours(answer: SlideAnswer) -> dict[str, tuple[int, int, int]]:
     return {name: PALETTE[k % len(PALETTE)] for k, name in enumerate(names)}
 
 
-def _overlay(found: ScoredSlide, first: SlideMap) -> UInt8Image:
-    """The slide under its map, with a legend."""
-    image, answer = found.tiled.overview, found.answer
+def _picture(found: ScoredSlide, first: SlideMap) -> UInt8Image:
+    """The slide under its map: of two classes the positive one's, else each tile's class."""
+    answer = found.answer
+    longest = max(answer.width, answer.height) * answer.slide_mpp
+    mpp = min(found.tiled.mask.mpp, longest / _FINEST)
+    image = found.tiled.overview
+    if mpp < found.tiled.mask.mpp:  # a small slide
+        image = found.tiled.slide.overview(mpp)
+    if answer.task.positive is None:
+        return _in_colours(found, image, mpp)
+    return blend(image, np.nan_to_num(_laid(first, image.shape, mpp)), _STYLE)
+
+
+def _panel(answer: SlideAnswer, picture: UInt8Image) -> UInt8Image:
+    """The picture with what it shows."""
+    key = ""
     if answer.task.positive is not None:
-        values = _laid(first, image.shape, found.tiled.mask.mpp)
-        picture = blend(image, np.nan_to_num(values), _STYLE)
         key = f"probability of {answer.task.positive}, from 0 to 1; clear: not scored, or 0"
-    else:
-        picture, key = _in_colours(found), ""
-    colours = ", ".join(f"{each.name} {_share(each)}" for each in answer.classes)
     lines = (
-        f"{Path(answer.slide).name}: {answer.tiles:,} tiles of {answer.size} px at "
-        f"{answer.mpp:.3g} um/px, {answer.tissue_mm2:.1f} mm2 of tissue",
-        f"protocol of the Run's training: {answer.protocol.name}",
+        f"{answer.tiles:,} tiles of {answer.size} px at {answer.mpp:.3g} um/px, "
+        f"{answer.tissue_mm2:.2f} mm2 of tissue",
+        f"Protocol of the Run's training: {answer.protocol.name}",
     )
-    return draw_panel(
-        [Cell(picture, "Share of the tissue", (colours,))],
-        Heading("What the Run says of the slide", lines, key),
-        _STYLE,
-        width=_WIDEST,
-    )
+    heading = Heading(Path(answer.slide).name, lines, key)
+    cell = Cell(picture, "Share of the tissue", (_shares(answer),))
+    return draw_panel([cell], heading, _STYLE, width=_WIDEST)
 
 
 def _laid(found: SlideMap, shape: tuple[int, ...], mpp: float) -> Floats:
@@ -175,20 +184,20 @@ def _laid(found: SlideMap, shape: tuple[int, ...], mpp: float) -> Floats:
     return np.asarray(found.values[np.ix_(*cells)], np.float32)
 
 
-def _in_colours(found: ScoredSlide) -> UInt8Image:
-    """The slide with each tile in the colour of its class."""
+def _in_colours(found: ScoredSlide, image: UInt8Image, mpp: float) -> UInt8Image:
+    """The slide at ``mpp`` um/px with each tile in the colour of its class."""
     answer, decisions = found.answer, found.scored.predictions.decision_index
     of_class = map_of(decisions.astype(float), _grid(found), _extent(answer))
-    index = _laid(of_class, found.tiled.overview.shape, found.tiled.mask.mpp)
+    index = _laid(of_class, image.shape, mpp)
     scored = np.isfinite(index)
     table = np.array([_colours(answer)[name] for name in answer.task.classes], np.float64)
-    picture = faded(found.tiled.overview).astype(np.float64)
+    picture = faded(image).astype(np.float64)
     colour = table[np.rint(index[scored]).astype(int)]
     picture[scored] = (1 - _OPACITY) * picture[scored] + _OPACITY * colour
     return np.rint(picture).astype(np.uint8)
 
 
-def _facts(found: ScoredSlide, overlay: UInt8Image) -> dict[str, object]:
+def _facts(found: ScoredSlide, picture: UInt8Image) -> dict[str, object]:
     answer, predictions = found.answer, found.scored.predictions
     remarks = [*trust_lines(predictions), *answer.notes]
     if answer.flagged:
@@ -201,10 +210,12 @@ def _facts(found: ScoredSlide, overlay: UInt8Image) -> dict[str, object]:
         "protocol": protocol.name,
         "warning": protocol.warning if protocol.leaky else None,
         "facts": _cover(answer),
+        "positive": answer.task.positive,
+        "legend": [*_colours(answer).items()],
         "sentence": slide_sentence(answer),
         "remarks": tuple(dict.fromkeys(remarks)),
         "tables": (share_table(answer), _area_table(answer)),
-        "overlay": tiles_of([(overlay, Caption("", (), "overlay.png"))], longest=1600)[0],
+        "overlay": tiles_of([(picture, Caption("", (), "overlay.png"))], longest=1600)[0],
         "groups": _examples(found),
         "contents": [
             ("verdict", "Answer"),

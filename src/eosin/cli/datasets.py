@@ -1,0 +1,53 @@
+"""What commands that make a manifest share: its options, and what is said once it is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from eosin.artefacts.manifest import Manifest
+    from eosin.data.scan import ReadDataset
+
+Root = Annotated[Path, typer.Argument(metavar="ROOT", help="Folder of the dataset.")]
+Out = Annotated[Path, typer.Option("--out", "-o", metavar="M.csv", help="The manifest to write.")]
+
+
+def _patients(manifest: Manifest) -> str:
+    """How many patients there are, and how unequally the images lie among them."""
+    if not manifest.protocol.patients_known:
+        return "patients unknown"
+    images = manifest.frame["patient"].value_counts()
+    spread = f"{images.min()} to {images.max()} images each, median {images.median():g}"
+    kind = "pseudo-patients" if manifest.protocol.pseudo else "patients"
+    return f"{len(images)} {kind} ({spread})"
+
+
+def require_manifest(out: Path, *inputs: Path) -> None:
+    """Refuse a manifest that cannot be written, or would cost something, before any reading."""
+    from eosin.artefacts.outputs import MANIFEST, require_table
+    from eosin.pixels.reading import error_table_path
+
+    require_table(out, MANIFEST, inputs=inputs, beside=(error_table_path(out),))
+
+
+def write_dataset(found: ReadDataset, out: Path) -> None:
+    """Write a manifest, say what is in it, and end with the skipped files."""
+    from eosin.artefacts.manifest import SPLITS
+    from eosin.cli.console import finish, print_frame, print_protocol, say
+    from eosin.data.scan import count_table
+    from eosin.pixels.reading import error_table_path, write_error_table
+
+    manifest = found.manifest
+    manifest.write(out)
+    write_error_table(found.skipped, error_table_path(out))
+    say((manifest.dataset, "bold"), f": {len(manifest)} images, {_patients(manifest)}")
+    print_frame(count_table(manifest).reset_index())
+    counts = manifest.frame["split"].value_counts()
+    if placed := [f"{counts[name]} in {name}" for name in SPLITS if name in counts]:
+        say(f"images by split: {', '.join(placed)}")
+    print_protocol(manifest.protocol, manifest.notes)
+    say(f"written: {out}")
+    finish(found.skipped, error_table_path(out))
