@@ -13,6 +13,7 @@ from eosin.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from eosin.artefacts.manifest import Manifest
     from eosin.explanation.scoring import ScoreOptions
     from eosin.reporting.heatmap_folder import HeatmapFolder
 
@@ -21,8 +22,9 @@ def explain(
     places: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN... S.csv | FILES...",
-            help="Run folders, then a manifest, or image files and folders.",
+            metavar="RUN... S.csv | P.csv | FILES...",
+            help="Run folders, then a manifest, a predictions table (its most certain and most "
+            "doubtful images), or image files and folders.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The pictures.")],
@@ -95,7 +97,7 @@ def explain(
     )
     with one_writer(out), showing() as progress:
         runs = [read_run(folder) for folder in folders]
-        explanations = explain_images(runs, read_source(images), options)
+        explanations = explain_images(runs, _source(images, limit), options)
         written = write_heatmaps(explanations, out, style=style, progress=progress)
         write_error_table(written.skipped, out / "errors.csv")
         if score and written.scores:
@@ -110,12 +112,26 @@ def explain(
     finish(written.skipped, out / "errors.csv")
 
 
+def _source(places: list[Path], limit: int | None) -> Manifest | Sequence[Path]:
+    """The images to explain; of a predictions table those that are best looked at."""
+    from eosin.artefacts.outputs import PREDICTIONS
+    from eosin.artefacts.predictions import read_predictions
+    from eosin.explanation.examples import images_to_explain
+
+    table = places[0]
+    is_table = len(places) == 1 and table.suffix.lower() == ".csv" and table.is_file()
+    if is_table and PREDICTIONS.known(table):
+        return images_to_explain(read_predictions(table), most=limit or _EXPLAINED)
+    return read_source(places)
+
+
 def _checks() -> ScoreOptions:
     from eosin.explanation.scoring import ScoreOptions
 
     return ScoreOptions()
 
 
+_EXPLAINED = 12  # images of a predictions table
 _SHOWN = ("faithful", "gap", "deletion_auc", "insertion_auc", "mask_auc")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from eosin.artefacts.codec import write_artefact
 from eosin.artefacts.outputs import PAGE, PICTURE, PREDICTIONS, TIFF, document
+from eosin.explanation.examples import certain_and_doubtful
 from eosin.files import write_text
 from eosin.inference.slides import ANSWER_NAME, INTERVALS, TILES_NAME
 from eosin.pixels.writing import write_png
@@ -245,25 +246,15 @@ def _area_table(answer: SlideAnswer) -> Table:
 def _examples(found: ScoredSlide) -> list[tuple[str, object]]:
     """The most certain tiles of each class, the most doubtful, and the least familiar."""
     predictions = found.scored.predictions
-    frame, values = predictions.frame, predictions.probabilities
-    margin = np.diff(np.sort(values, axis=1)[:, -2:], axis=1).ravel()
-    orders = {
-        f"Most certain {name}": [
-            k for k in np.argsort(-values[:, index]) if predictions.decision_index[k] == index
-        ]
-        for index, name in enumerate(predictions.task.classes)
-    }
-    orders["Most doubtful"] = list(np.argsort(margin))
+    groups = certain_and_doubtful(predictions, each=_SHOWN)
     if predictions.flagged.any():
-        strange = frame["familiarity"].to_numpy(float) if predictions.trust else margin
-        orders["Least familiar"] = [k for k in np.argsort(strange) if predictions.flagged[k]]
+        strange = np.argsort(predictions.frame["familiarity"].to_numpy(float))
+        rows = [int(k) for k in strange if predictions.flagged[k]]
+        groups["Flagged, the least familiar first"] = rows[:_SHOWN]
+    paths = predictions.frame["path"]
     return [
-        (
-            title,
-            tiles_of([(Path(frame["path"][k]), _caption(found, int(k))) for k in order[:_SHOWN]]),
-        )
-        for title, order in orders.items()
-        if order
+        (title, tiles_of([(Path(paths[k]), _caption(found, k)) for k in rows]))
+        for title, rows in groups.items()
     ]
 
 
