@@ -35,7 +35,7 @@ class Grid:
     def snapped(self) -> Grid:
         """The same with whole numbers where a thousandth of a pixel is all that they lack."""
         most = max(self.columns, self.rows)
-        side = _whole(self.side, _EXACT / most)
+        side = _whole(self.side, _EXACT / most) or self.side
         return Grid(_whole(self.left), _whole(self.top), side, self.columns, self.rows)
 
     def part(self, column: int, row: int, most: int) -> Grid:
@@ -62,20 +62,19 @@ def box_average(pixels: UInt8Image, grid: Grid) -> UInt8Image:
         pixels: RGB (height, width, 3), the box that ``grid.cover()`` names.
         grid: in the coordinates of the image that ``pixels`` were cut from.
     """
+    import cv2
+
     left, top, width, height = grid.cover()
     x, y = grid.left - left, grid.top - top
-    if x == y == 0 and grid.side == 1:
-        return pixels
     if x == y == 0 and float(grid.side).is_integer():
-        import cv2
-
         size = (grid.columns, grid.rows)
-        return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+        found = pixels if grid.side == 1 else cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+        return np.asarray(found, np.uint8)
     down = _weights(y, grid.side, grid.rows, height) @ pixels.reshape(height, -1).astype(np.float32)
-    turned = down.reshape(grid.rows, width, 3).transpose(1, 0, 2).reshape(width, -1)
+    turned = cv2.transpose(down.reshape(grid.rows, width, 3)).reshape(width, -1)
     both = _weights(x, grid.side, grid.columns, width) @ turned
-    mean = both.reshape(grid.columns, grid.rows, 3).transpose(1, 0, 2)
-    return np.ascontiguousarray(np.rint(mean), np.uint8)
+    mean = np.rint(both, out=both).astype(np.uint8).reshape(grid.columns, grid.rows, 3)
+    return np.asarray(cv2.transpose(mean), np.uint8)
 
 
 def _weights(offset: float, side: float, boxes: int, pixels: int) -> csr_array:

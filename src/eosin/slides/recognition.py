@@ -78,7 +78,8 @@ def why_no_slide(file: Path) -> str:
         return "is DICOM but no whole-slide image; name a file of a slide, or give it as an image"
     if not head.startswith(_TIFF):
         return "is no slide in a format that OpenSlide knows; name a slide, or give it as an image"
-    level_sides(file)  # DataError where it is truncated
+    if level_sides(file):
+        return "is a truncated TIFF (a directory lies beyond its end); copy or download it again"
     return "is a flat TIFF without tiles: an image field, not a slide; give it as an image"
 
 

@@ -120,21 +120,21 @@ def _decoder(page: TiffPage) -> _Decode | None:
     if page.compression == _JPEG and page.photometric in (_RGB, _YCBCR):
         space = "RGB" if page.photometric == _RGB else "YCBCR"
         jpeg = partial(imagecodecs.jpeg8_decode, tables=page.jpegtables, outcolorspace="RGB")
-        return lambda raw, _: jpeg(_whole_jpeg(raw), colorspace=space)
+        return lambda raw, _: jpeg(_ended(raw), colorspace=space)
     if page.photometric != _RGB:
         return None
     if page.compression == _APERIO_RGB:
-        return lambda raw, _: imagecodecs.jpeg2k_decode(raw)
+        return lambda raw, _: imagecodecs.jpeg2k_decode(_ended(raw))
     if page.compression in _LOSSLESS:
         decode = page.decode
         return lambda raw, index: np.asarray(decode(raw, index, _fullsize=True)[0])[0]
     return None
 
 
-def _whole_jpeg(raw: bytes) -> bytes:
-    """The bytes; ValueError where their end is missing, which the decoder would fill with grey."""
+def _ended(raw: bytes) -> bytes:
+    """The bytes; ValueError without JPEG's end marker, where a decoder would fill up with grey."""
     if raw.rfind(b"\xff\xd9", -_PADDING) < 0:
-        raise ValueError("the JPEG ends too early")
+        raise ValueError("it ends too early")
     return raw
 
 
