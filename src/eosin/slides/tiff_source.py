@@ -29,6 +29,7 @@ _Decode: TypeAlias = Callable[[bytes, int], UInt8Image]  # of a tile's bytes and
 _RGB, _YCBCR = 2, 6
 _JPEG, _APERIO_RGB = 7, 33005
 _LOSSLESS: Final = (1, 5, 8, 32946)  # none, LZW, deflate by two numbers
+_WHITE: Final = 255
 _PADDING: Final = 64  # bytes that may follow the end of a JPEG tile
 _TURN: Final = Lock()  # to read, where the system reads at no stated offset
 _numbers = itertools.count()
@@ -158,19 +159,20 @@ class _Tiles:
         """RGB of a box of a level; white outside it, and where a tile is missing."""
         left, top, width, height = box
         found = self._levels[level]
-        out = np.full((height, width, 3), 255, np.uint8)
         right, bottom = min(left + width, found.width), min(top + height, found.height)
         wide, high = found.tile_width, found.tile_height
+        out = np.empty((height, width, 3), np.uint8)
+        if min(box[:2]) < 0 or (right, bottom) != (left + width, top + height):
+            out[:] = _WHITE
         for row in range(max(top, 0) // high, -(-bottom // high)):
             upper, lower = max(row * high, top), min(row * high + high, bottom)
             for column in range(max(left, 0) // wide, -(-right // wide)):
-                tile = self._tile(level, row * found.columns + column)
-                if tile is None:
-                    continue
                 near, far = max(column * wide, left), min(column * wide + wide, right)
                 rows = slice(upper - row * high, lower - row * high)
                 columns = slice(near - column * wide, far - column * wide)
-                out[upper - top : lower - top, near - left : far - left] = tile[rows, columns]
+                tile = self._tile(level, row * found.columns + column)
+                part = _WHITE if tile is None else tile[rows, columns]
+                out[upper - top : lower - top, near - left : far - left] = part
         return out
 
     def _tile(self, level: int, index: int) -> UInt8Image | None:

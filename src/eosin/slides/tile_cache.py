@@ -10,7 +10,7 @@ from typing import Final
 
 from eosin.arrays import UInt8Image
 
-_MOST_BYTES: Final = 256 * 2**20  # two rows of tiles of a slide 170,000 pixels wide
+_MOST_BYTES: Final = 128 * 2**20  # two rows of tiles of a slide 85,000 pixels wide
 
 
 class TileCache:
