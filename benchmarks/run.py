@@ -35,6 +35,7 @@ _ON_IMAGES = (
     ("stain.py", "{data}/data/breakhis", "--rounds", "2", "--skip-tiatoolbox"),
     ("stain_training.py", "{data}/data/breakhis100x"),
     ("cache.py", "{data}/data/breakhis"),
+    ("slides.py", "{data}/data/slides"),
     ("inference.py", "{data}/data/breakhis", "--weights", "{data}/weights"),
     ("heatmaps.py", "{data}/data/breakhis", "--weights", "{data}/weights"),
     ("streaming.py", "{run}", "{data}/data/breakhis"),
