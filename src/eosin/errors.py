@@ -51,6 +51,7 @@ _EXTRAS = {
     **dict.fromkeys(("onnx", "onnxscript", "nncf"), "export"),
     "onnxruntime": "onnx",
     "openvino": "openvino",
+    **dict.fromkeys(("openslide", "tifffile", "imagecodecs"), "slides"),
     **dict.fromkeys(("tensorboard", "mlflow"), "track"),
 }
 

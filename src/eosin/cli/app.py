@@ -32,6 +32,7 @@ from eosin.cli import (
     predict,
     report,
     sites,
+    slide,
     split,
     stain,
     stress,
@@ -68,6 +69,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data.app, name="data")
+app.add_typer(slide.app, name="slide")
 app.add_typer(stain.app, name="stain")
 for verb in (
     split.split,

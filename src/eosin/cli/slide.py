@@ -1,0 +1,77 @@
+"""`eosin slide ...`: what a whole slide is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from eosin.slides.slide import Slide
+
+app = typer.Typer(no_args_is_help=True, help="Look at whole slides.")
+
+File = Annotated[
+    Path, typer.Argument(metavar="SLIDE", help="A slide's file, or its folder of DICOM files.")
+]
+SlideMpp = Annotated[
+    float | None,
+    typer.Option(
+        "--slide-mpp", metavar="X", help="Um/px of its finest level, over the file's own."
+    ),
+]
+
+
+@app.callback()
+def _options() -> None:
+    """Look at whole slides."""
+
+
+@app.command()
+def info(
+    slide: File,
+    slide_mpp: SlideMpp = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """Say what a slide holds: its sides, levels, um/px, tiles, and who decodes it."""
+    import json
+
+    from eosin.cli.console import say
+    from eosin.slides.opening import open_slide
+
+    opened = open_slide(slide, mpp=slide_mpp)
+    facts = _facts(opened)
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        return
+    for name, value in facts.items():
+        say(
+            (f"{name.replace('_', ' ').replace('mpp', 'um/px'):<14}", "dim"),
+            "-" if value is None else _said(value),
+        )
+    if opened.mpp is None:
+        say(f"{opened.mpp_fault}; say --slide-mpp X", style="yellow")
+
+
+def _facts(slide: Slide) -> dict[str, object]:
+    source = slide.source
+    return {
+        "path": str(slide.path),
+        "vendor": slide.vendor,
+        "sides": [slide.levels[0].width, slide.levels[0].height],
+        "levels": [[each.width, each.height] for each in slide.levels],
+        "mpp": slide.mpp,
+        "objective": slide.objective,
+        "tile": source.tile_sides,
+        "compression": source.compression,
+        "missing_tiles": source.missing,
+        "reader": source.reader,
+    }
+
+
+def _said(value: object) -> str:
+    """Sides as ``2220 x 2967``, several of them with commas; numbers without trailing noughts."""
+    if not isinstance(value, list | tuple):
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    return (", " if isinstance(value[0], list) else " x ").join(map(_said, value))

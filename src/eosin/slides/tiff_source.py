@@ -1,0 +1,208 @@
+"""The fast reader: tiled TIFFs with 8-bit RGB, Aperio's among them, decoded as OpenSlide does."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import numpy as np
+
+from eosin.arrays import UInt8Image
+from eosin.errors import DataError
+from eosin.slides.openslide_source import COPY_AGAIN
+from eosin.slides.slide import Box, Level, Source
+from eosin.slides.tile_cache import TILES
+
+if TYPE_CHECKING:
+    from tifffile import TiffPage
+
+_Decode: TypeAlias = Callable[[bytes, int], UInt8Image]  # of a tile's bytes and its index
+
+_RGB, _YCBCR = 2, 6
+_JPEG, _APERIO_RGB = 7, 33005
+_LOSSLESS: Final = (1, 5, 8, 32946)  # none, LZW, deflate by two numbers
+_PADDING: Final = 64  # bytes that may follow the end of a JPEG tile
+_TURN: Final = Lock()  # to read, where the system reads at no stated offset
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True, slots=True)
+class _TiledLevel:
+    """Where the tiles of one level lie in the file, row by row, and what decodes them."""
+
+    width: int
+    height: int
+    tile_width: int
+    tile_height: int
+    offsets: Sequence[int]
+    counts: Sequence[int]
+    decode: _Decode
+
+    @property
+    def columns(self) -> int:
+        return -(-self.width // self.tile_width)
+
+
+def tiff_source(path: Path, *, aperio: bool) -> Source | None:
+    """The source over a tiled TIFF; None where it holds what OpenSlide had better decode.
+
+    Levels are those that OpenSlide takes, of Aperio every tiled directory, of others the first
+    and those marked as reduced; and the first one's sub-directories, where OME-TIFF keeps them.
+
+    Raises:
+        DataError: the file is truncated, or its directories are damaged.
+    """
+    from tifffile import COMPRESSION
+
+    with _pages_of(path, aperio=aperio) as pages:
+        levels = [
+            _TiledLevel(
+                *(page.imagewidth, page.imagelength, page.tilewidth, page.tilelength),
+                *(page.dataoffsets, page.databytecounts, decode),
+            )
+            for page in pages
+            if (decode := _decoder(page)) is not None
+        ]
+    if not levels or len(levels) < len(pages):
+        return None
+    full = levels[0].width, levels[0].height
+    name = COMPRESSION(pages[0].compression).name
+    return Source(
+        "eosin",
+        tuple(Level.below(full, each.width, each.height) for each in levels),
+        _Tiles(path, levels),
+        (levels[0].tile_width, levels[0].tile_height),
+        "JPEG 2000" if name.startswith("APERIO") else name,
+        sum(not count for each in levels for count in each.counts),
+    )
+
+
+def level_sides(path: Path) -> list[tuple[int, int]]:
+    """Width and height of each level of a TIFF that is none of Aperio's; none without tiles."""
+    with _pages_of(path, aperio=False) as pages:
+        return [(page.imagewidth, page.imagelength) for page in pages]
+
+
+@contextmanager
+def _pages_of(path: Path, *, aperio: bool) -> Iterator[list[TiffPage]]:
+    """The directories that are levels, from the finest; DataError where they are damaged."""
+    from tifffile import TiffFile
+
+    try:
+        with TiffFile(path) as file:
+            first, *others = (page.aspage() for page in file.pages)
+            below = [] if first.pages is None else [page.aspage() for page in first.pages]
+            smaller = [page for page in others if aperio or page.is_reduced] + below
+            pages = [first, *smaller] if first.is_tiled else []
+            tiled = [page for page in pages if page.is_tiled]
+            yield sorted(tiled, key=lambda page: -page.imagewidth)
+    except (ValueError, LookupError, TypeError) as fault:  # tifffile's own among them
+        raise DataError(
+            f"{path}: its directories are damaged, or lie beyond its end ({fault}); {COPY_AGAIN}"
+        ) from fault
+
+
+def _decoder(page: TiffPage) -> _Decode | None:
+    """What decodes a page's tiles to the pixels that OpenSlide makes of them, if it is known."""
+    import imagecodecs
+
+    plain = (page.bitspersample, page.samplesperpixel, page.planarconfig, page.imagedepth)
+    if plain != (8, 3, 1, 1):
+        return None
+    if page.compression == _JPEG and page.photometric in (_RGB, _YCBCR):
+        space = "RGB" if page.photometric == _RGB else "YCBCR"
+        jpeg = partial(imagecodecs.jpeg8_decode, tables=page.jpegtables, outcolorspace="RGB")
+        return lambda raw, _: jpeg(_ended(raw), colorspace=space)
+    if page.photometric != _RGB:
+        return None
+    if page.compression == _APERIO_RGB:
+        return lambda raw, _: imagecodecs.jpeg2k_decode(_ended(raw))
+    if page.compression in _LOSSLESS:
+        decode = page.decode
+        return lambda raw, index: np.asarray(decode(raw, index, _fullsize=True)[0])[0]
+    return None
+
+
+def _ended(raw: bytes) -> bytes:
+    """The bytes; ValueError without JPEG's end marker, where a decoder would fill up with grey."""
+    if raw.rfind(b"\xff\xd9", -_PADDING) < 0:
+        raise ValueError("it ends too early")
+    return raw
+
+
+class _Tiles:
+    """The pixels of a TIFF, each tile read from the disk when it is wanted."""
+
+    def __init__(self, path: Path, levels: Sequence[_TiledLevel]) -> None:
+        self._path, self._levels, self._number = path, tuple(levels), next(_numbers)
+        self._file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        weakref.finalize(self, os.close, self._file)
+        size = os.fstat(self._file).st_size
+        for number, level in enumerate(levels):
+            ends = np.add(level.offsets, level.counts, dtype=np.int64)
+            if ends.max() > size:
+                raise DataError(
+                    f"{path}: is truncated: {self._place(number, int(ends.argmax()))} ends at byte "
+                    f"{ends.max():,} of a file that has {size:,}; {COPY_AGAIN}"
+                )
+
+    def __call__(self, level: int, box: Box) -> UInt8Image:
+        """RGB of a box of a level; white outside it, and where a tile is missing."""
+        left, top, width, height = box
+        found = self._levels[level]
+        out = np.full((height, width, 3), 255, np.uint8)
+        right, bottom = min(left + width, found.width), min(top + height, found.height)
+        wide, high = found.tile_width, found.tile_height
+        for row in range(max(top, 0) // high, -(-bottom // high)):
+            upper, lower = max(row * high, top), min(row * high + high, bottom)
+            for column in range(max(left, 0) // wide, -(-right // wide)):
+                tile = self._tile(level, row * found.columns + column)
+                if tile is None:
+                    continue
+                near, far = max(column * wide, left), min(column * wide + wide, right)
+                rows = slice(upper - row * high, lower - row * high)
+                columns = slice(near - column * wide, far - column * wide)
+                out[upper - top : lower - top, near - left : far - left] = tile[rows, columns]
+        return out
+
+    def _tile(self, level: int, index: int) -> UInt8Image | None:
+        """A decoded tile; None for one that the file leaves out."""
+        if not self._levels[level].counts[index]:
+            return None
+        return TILES.get((self._number, level, index), partial(self._decode, level, index))
+
+    def _decode(self, level: int, index: int) -> UInt8Image:
+        found = self._levels[level]
+        shape = (found.tile_height, found.tile_width, 3)
+        try:
+            raw = _read(self._file, found.offsets[index], found.counts[index])
+            tile = found.decode(raw, index)
+            if tile.shape != shape or tile.dtype != np.uint8:
+                raise ValueError(f"it holds {tile.shape} values of {tile.dtype}, not {shape} bytes")
+        except (RuntimeError, ValueError, TypeError) as fault:  # of imagecodecs and of tifffile
+            raise DataError(
+                f"{self._path}: {self._place(level, index)} cannot be decoded ({fault}); "
+                f"{COPY_AGAIN}"
+            ) from fault
+        return tile
+
+    def _place(self, level: int, index: int) -> str:
+        row, column = divmod(index, self._levels[level].columns)
+        return f"the tile in column {column} and row {row} of level {level}"
+
+
+def _read(file: int, offset: int, count: int) -> bytes:
+    """Bytes of an open file, whatever other threads read of it."""
+    if hasattr(os, "pread"):
+        return os.pread(file, count, offset)
+    with _TURN:
+        os.lseek(file, offset, os.SEEK_SET)
+        return os.read(file, count)
