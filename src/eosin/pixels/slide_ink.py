@@ -12,35 +12,32 @@ from eosin.arrays import Bools, Floats32, UInt8Image
 from eosin.pixels.optical_density import as_bytes
 
 _DARK: Final = 40  # no channel of what was not scanned is brighter, but at its edge
-_ALONG: Final = 0.2  # of a side of the slide that a black border covers at least
-_BLOCK: Final = 500.0  # um; a black rectangle inside the slide has no shorter side
-_FILLED: Final = 0.9  # of its bounding box
+_ALONG: Final = 0.2  # of a side of the slide, that a line of black covers at least
+_BLACK_EDGE: Final = 40.0  # um over which black fades, or runs askew
 _THINNEST: Final = 12.0  # um; half of what a stroke is wide at least
 _SMALLEST: Final = 30_000.0  # um^2 of a stroke's surest part
-_LIKE_SEED: Final = 0.6  # of what the pen absorbs, in each channel, is still the pen
+_LIKE_SEED: Final = 0.7  # of what the palest of the pen absorbs, in each channel, is still pen
+_GAP: Final = 32.0  # um; half of the widest gap within a stroke
 _HALO: Final = 16.0  # um around a stroke that hold some of it
 
 
 def black_areas(image: UInt8Image, mpp: float) -> Bools:
-    """Black borders and black blocks of an overview, (height, width); black pen is neither.
+    """The black along the sides of an overview, (height, width); black pen is none.
 
-    Below 40 in all channels, and along a fifth of a side, or a rectangle 500 um wide or more.
+    Below 40 in all channels, from a side inwards, as deep as over a fifth of the side at least, so
+    that a stroke of black pen that runs into it is left out.
 
     Args:
         image: (height, width, 3) RGB bytes.
         mpp: um a pixel.
     """
-    dark = (image.max(axis=2) < _DARK).view(np.uint8)
-    dark = cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    count, piece, stats, _ = cv2.connectedComponentsWithStats(dark)
-    black = np.zeros(count, np.bool_)
-    for side in (piece[0], piece[-1], piece[:, 0], piece[:, -1]):
-        black |= np.bincount(side, minlength=count) >= _ALONG * len(side)
-    width, height, area = stats.T[2:]
-    black |= (np.minimum(width, height) * mpp >= _BLOCK) & (area >= _FILLED * width * height)
-    black[0] = False
-    found = black[piece]
-    return np.asarray(found | (_near(found, mpp) & (image.max(axis=2) < 2 * _DARK)))
+    top = image.max(axis=2)
+    dark = (top < _DARK).view(np.uint8)
+    dark = as_bytes(cv2.morphologyEx(dark, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)))
+    black = np.zeros(dark.shape, np.bool_)
+    for turn in range(4):
+        _border(np.rot90(dark, turn), np.rot90(black, turn))
+    return np.asarray(black | (_near(black, _BLACK_EDGE / mpp) & (top < 2 * _DARK)))
 
 
 def pen_strokes(density: Floats32, black: Bools, mpp: float) -> Bools:
@@ -61,10 +58,22 @@ def pen_strokes(density: Floats32, black: Bools, mpp: float) -> Bools:
         seed = _thick(sure & ~black, mpp)
         if not seed.any():
             continue
-        typical = np.median(density[seed], axis=0)
-        maybe &= (density >= _LIKE_SEED * typical).all(axis=2)
+        palest = np.percentile(density[seed], 10, axis=0)
+        maybe &= (density >= _LIKE_SEED * palest).all(axis=2)
         pen |= _reached(seed, (maybe | seed) & ~black)
-    return (pen | _near(pen, mpp)) & ~black if pen.any() else pen
+    if not pen.any():
+        return pen
+    kernel = np.ones((2 * max(1, round(_GAP / mpp)) + 1,) * 2, np.uint8)
+    closed = cv2.morphologyEx(pen.view(np.uint8), cv2.MORPH_CLOSE, kernel).view(np.bool_)
+    return np.asarray(_near(closed, _HALO / mpp) & ~black)
+
+
+def _border(dark: UInt8Image, black: Bools) -> None:
+    """Mark in ``black``, a view, what lies dark along the upper side."""
+    depth = np.where(dark.all(axis=0), len(dark), dark.argmin(axis=0)).astype(np.float32)
+    along = np.ones((1, max(1, round(_ALONG * len(depth)))), np.uint8)
+    depth = cv2.morphologyEx(depth[None], cv2.MORPH_OPEN, along)
+    black |= np.arange(len(dark))[:, None] < depth
 
 
 def _by_colour(density: Floats32) -> Iterator[tuple[Bools, Bools]]:
@@ -97,6 +106,6 @@ def _reached(seed: Bools, mask: Bools) -> Bools:
     return np.asarray(holds[piece])
 
 
-def _near(mask: Bools, mpp: float) -> Bools:
-    side = 2 * max(1, round(_HALO / mpp)) + 1
+def _near(mask: Bools, reach: float) -> Bools:
+    side = 2 * max(1, round(reach)) + 1
     return as_bytes(cv2.dilate(mask.view(np.uint8), np.ones((side, side), np.uint8))).view(np.bool_)

@@ -19,7 +19,9 @@ FINEST, COARSEST = 4.0, 16.0  # um/px of an overview
 HOLE: Final = 20_000.0  # um^2; smaller gaps are lumens, vessels and fat cells, part of the tissue
 DUST: Final = 20_000.0  # um^2; smaller pieces are a tile or two: cells adrift, fibres, dirt
 _BRIDGE: Final = 24.0  # um; gaps narrower than twice that are closed, as between cells and fibres
+_THIN: Final = 24.0  # um, half of the thickest wall
 _PALEST, _SURE = 0.05, 0.12  # mean density and its spread over the colours, together
+_EDGE: Final = 0.3  # of what the darkest of the pixels around absorb: below, light has spread
 _GREYEST: Final = 0.25  # of a piece's density: colours lie nearer only in dirt, hair and shadow
 _FLAT, _ROUGH = 2.0, 6.0  # grey levels in 5 x 5 pixels: glass at its best, and under noise
 _FLAT_SHARE: Final = 0.2  # of the pixels in the colour of glass; the others lie beside something
@@ -154,10 +156,10 @@ def _pieces(density: Floats32, foreign: Bools, mpp: float) -> UInt8Image:
     score = cv2.GaussianBlur(mean + colour, (0, 0), 0.8)
     glass = score[(score < _PALEST) & ~foreign]
     noise = 4 * float(np.sqrt(np.mean(glass**2))) if glass.size else 0.0
-    stained = (score > np.clip(noise, _PALEST, _SURE)) & ~foreign
-    bridge = disc(_BRIDGE / mpp)
-    closed = cv2.morphologyEx(stained.view(np.uint8), cv2.MORPH_CLOSE, bridge)
-    solid = cv2.morphologyEx(closed * ~foreign, cv2.MORPH_OPEN, disc(1))
+    edge = _EDGE * cv2.dilate(score, np.ones((5, 5), np.uint8))
+    stained = (score > np.maximum(edge, np.clip(noise, _PALEST, _SURE))) & ~foreign
+    solid = _bridged(stained.view(np.uint8), mpp) * ~foreign
+    solid = cv2.morphologyEx(solid, cv2.MORPH_OPEN, disc(1))
     count, piece, stats, _ = cv2.connectedComponentsWithStats(solid)
     sums = [
         np.bincount(piece.ravel(), weights=each.ravel(), minlength=count) for each in (mean, colour)
@@ -169,6 +171,13 @@ def _pieces(density: Floats32, foreign: Bools, mpp: float) -> UInt8Image:
     labels = _holes_of(as_bytes(solid * ~specks), mpp)
     labels[specks] = Area.DUST
     return labels
+
+
+def _bridged(stained: UInt8Image, mpp: float) -> UInt8Image:
+    """What is stained, its narrow gaps closed; between thin walls, as those of fat, wider ones."""
+    closed = cv2.morphologyEx(stained, cv2.MORPH_CLOSE, disc(_BRIDGE / mpp))
+    thin = stained - cv2.morphologyEx(stained, cv2.MORPH_OPEN, disc(_THIN / mpp))
+    return as_bytes(closed | cv2.morphologyEx(thin, cv2.MORPH_CLOSE, disc(2 * _BRIDGE / mpp)))
 
 
 def _holes_of(solid: UInt8Image, mpp: float) -> UInt8Image:
