@@ -175,8 +175,8 @@ def test_tiles_that_lie_on_no_grid_are_refused(x: list[int], y: list[int], reaso
 def test_what_cannot_be_a_map_of_the_slide_is_refused(tmp_path: Path) -> None:
     tiles = TileGrid.of(np.array([0, 448]), np.array([0, 448]), 448.0)
     for values, extent, reason in (
-        ([0.1, np.inf], SLIDE, "is infinite for tile 1"),
-        ([0.1], SLIDE, "1 values of 2 tiles"),
+        ([0.1, np.inf], SLIDE, "want one number for each of 2 tiles"),
+        ([0.1], SLIDE, "want one number for each of 2 tiles"),
         ([0.1, 0.2], Extent(400, 400, 0.25), "outside of a slide"),
     ):
         with pytest.raises(DataError, match=reason):
@@ -191,3 +191,15 @@ def test_another_file_is_no_map(tmp_path: Path) -> None:
     for name in ("other.tiff", "text.tiff", "absent.tiff"):
         with pytest.raises(DataError, match=name):
             read_map(tmp_path / name)
+
+
+def test_a_map_that_is_cut_off_is_a_data_error_at_every_length(tmp_path: Path) -> None:
+    x, y, values = tissue(2000.0)
+    write_map(tmp_path / "a.ome.tiff", values, TileGrid.of(x, y, 2000.0), SLIDE)
+    with tifffile.TiffFile(tmp_path / "a.ome.tiff") as file:
+        needed = file.pages[0].dataoffsets[0] + file.pages[0].databytecounts[0]
+    whole = (tmp_path / "a.ome.tiff").read_bytes()
+    for length in range(0, needed, 13):
+        (tmp_path / "cut.tiff").write_bytes(whole[:length])
+        with pytest.raises(DataError, match=r"cut\.tiff"):
+            read_map(tmp_path / "cut.tiff")
