@@ -63,6 +63,47 @@ def test_anndata_reads_it(few, tmp_path):
     assert anndata.read_h5ad(tmp_path / "e.h5ad", backed="r").X.shape == (20, 64)
 
 
+def of_tiles(manifest, **changes):
+    """The manifest as one of tiles, 448 px apart in four columns, of two slides."""
+    from dataclasses import replace
+
+    rows = np.arange(len(manifest))
+    columns = {
+        "slide": [f"{row // 10}.svs" for row in rows],
+        "x": [str(row % 4 * 448) for row in rows],
+        "y": [str(row // 4 * 448) for row in rows],
+        "mpp": ["0.5" for _ in rows],
+    }
+    return replace(manifest, frame=manifest.frame.assign(**{**columns, **changes}))
+
+
+def test_tiles_of_slides_lie_where_wsidata_and_lazyslide_look_for_them(few, tmp_path):
+    broken = few.paths[3]
+    broken.write_bytes(b"no image")
+    embed(of_tiles(few), tmp_path / "e.h5ad", OPTIONS)
+    kept = np.delete(np.arange(20), 3)
+    with h5py.File(tmp_path / "e.h5ad") as file:
+        spatial, obs = file["obsm/spatial"], file["obs"]
+        assert spatial.attrs["encoding-type"] == "array"
+        np.testing.assert_array_equal(spatial, np.stack([kept % 4, kept // 4], axis=1) * 448)
+        for name in ("x", "y", "mpp", "tile_id"):
+            assert obs[name].attrs["encoding-type"] == "array"
+            assert name in obs.attrs["column-order"]
+        assert obs["tile_id"][:].tolist() == list(range(19))
+        assert obs["x"][:].tolist() == (kept % 4 * 448).tolist()
+        assert obs["slide"].asstr()[:].tolist() == [f"{row // 10}.svs" for row in kept]
+    assert len(read_embeddings(tmp_path / "e.h5ad").images) == 19
+
+
+@pytest.mark.parametrize("changes", [{"x": ""}, {"y": "left"}, {"slide": ""}])
+def test_images_that_are_not_all_tiles_keep_their_columns_as_text(few, tmp_path, changes):
+    embed(of_tiles(few, **changes), tmp_path / "e.h5ad", OPTIONS)
+    with h5py.File(tmp_path / "e.h5ad") as file:
+        assert "spatial" not in file["obsm"]
+        assert "tile_id" not in file["obs"]
+        assert file["obs/mpp"].asstr()[0] == "0.5"
+
+
 def test_an_interrupted_one_goes_on_to_the_same_bytes_of_features(few, tmp_path, monkeypatch):
     monkeypatch.setattr(embedding, "_EACH", 8)
     embed(few, tmp_path / "whole.h5ad", OPTIONS)

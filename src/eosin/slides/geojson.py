@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 from uuid import NAMESPACE_OID, uuid5
@@ -71,7 +72,7 @@ def write_geojson(path: Path, results: TileResults, *, merged: bool = False) -> 
         raise DataError(f"no colour for the class {first_ten(missing)}; give each class one")
     count = 0
     with replacing(path) as draft, draft.open("wb") as raw:
-        packed = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if path.suffix == ".gz" else raw
+        packed = gzip.GzipFile("", "wb", 6, raw, mtime=0) if path.suffix == ".gz" else raw
         with io.TextIOWrapper(packed, encoding="utf-8") as stream:
             stream.write('{"type": "FeatureCollection", "features": [')
             for feature in _regions(results) if merged else _tiles(results):
@@ -123,7 +124,7 @@ def _feature(
 ) -> dict[str, object]:
     """An object as QuPath writes its own: qupath.lib.io.QuPathTypeAdapters."""
     slide = valid_text(results.slide)
-    numbers = {key: float(value) for key, value in measured.items() if np.isfinite(value)}
+    numbers = {key: float(value) for key, value in measured.items() if math.isfinite(value)}
     properties: dict[str, object] = {"objectType": kind, "measurements": numbers}
     if name:
         properties["classification"] = {"name": name, "color": list(results.colours[name])}

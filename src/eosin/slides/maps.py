@@ -70,27 +70,22 @@ def map_of(values: Floats, tiles: TileGrid, extent: Extent, *, name: str = "valu
     Raises:
         DataError: not a value a tile, an infinite one, or tiles outside of the slide.
     """
-    if len(values) != len(tiles.columns):
-        raise DataError(f"{len(values)} values of {len(tiles.columns)} tiles; give one a tile")
-    if np.isinf(values).any():
-        raise DataError(f"{name} is infinite for tile {int(np.isinf(values).argmax())}")
-    sides = np.array([extent.height, extent.width])
-    corners = np.column_stack([tiles.rows, tiles.columns])
-    if (corners * tiles.step >= sides).any() or corners.min() < 0 or not extent.mpp > 0:
+    values = np.asarray(values, np.float64)
+    if len(values) != len(tiles.columns) or np.isinf(values).any():
+        raise DataError(f"{name}: want one number for each of {len(tiles.columns)} tiles, or NaN")
+    sides, cells = np.array([extent.height, extent.width]), np.stack([tiles.rows, tiles.columns], 1)
+    if (cells * tiles.step >= sides).any() or cells.min() < 0 or not extent.mpp > 0:
         raise DataError(f"tiles lie outside of a slide of {extent}; state the sides of their slide")
-    need = np.ceil(sides / tiles.step - 1e-6).astype(int)
-    need = np.maximum(need, corners.max(axis=0) + 1)
+    need = np.maximum(np.ceil(sides / tiles.step - 1e-6).astype(int), cells.max(axis=0) + 1)
     even = 2 ** _levels(need)
-    shape = tuple(int(side) for side in -(-need // even) * even)
-    total, count = np.zeros(shape), np.zeros(shape)
+    total, count = (np.zeros(-(-need // even) * even) for _ in range(2))
     scored = np.isfinite(values)
-    reach = max(1, math.floor(tiles.width / tiles.step + 0.5))  # cells whose centre a tile covers
-    for down, right in product(range(reach), repeat=2):
-        rows, columns = (corners[scored] + (down, right)).T
-        inside = (rows < need[0]) & (columns < need[1])
-        at = rows[inside], columns[inside]
-        np.add.at(total, at, np.asarray(values, np.float64)[scored][inside])
-        np.add.at(count, at, 1)
+    reach = math.ceil(round(tiles.width / tiles.step, 3) - 0.5)  # cells whose centre a tile covers
+    for shift in product(range(max(1, reach)), repeat=2):
+        at = cells[scored] + shift
+        inside = (at < need).all(axis=1)
+        np.add.at(total, tuple(at[inside].T), values[scored][inside])
+        np.add.at(count, tuple(at[inside].T), 1)
     return SlideMap(_mean(total, count), name, tiles.step, extent)
 
 
@@ -100,17 +95,16 @@ def write_map(
     """Write values of tiles (n,) as an OME-TIFF that viewers lay on the slide; return the map.
 
     A pixel is a cell and its PhysicalSize is ``step * mpp`` um, so that viewers which place images
-    by their physical size (QuPath, napari, OMERO) put it on the slide without a shift. It is not
-    upsampled: viewers enlarge a pixel on their own, more pixels would say nothing more, and who
-    reads the file as an array finds one number a tile. The levels of the pyramid are SubIFDs, each
-    half of the one before; a cell there is the mean of the scored cells that it covers.
+    by it (QuPath, napari, OMERO) put the map on the slide without a shift. It is not upsampled:
+    viewers enlarge pixels on their own, and who reads the file finds one number a tile. The levels
+    are SubIFDs; a cell of a coarser one is the mean of the scored cells that it covers.
 
     Args:
-        path: ending in .ome.tiff or .ome.tif, which is what viewers know an OME-TIFF by.
-        values: of the tiles; NaN where a tile was not scored.
+        path: ending in .ome.tiff or .ome.tif, by which viewers know an OME-TIFF.
+        values: NaN where a tile was not scored.
         tiles: where they lie.
         extent: of the slide.
-        name: of the value; the channel's name.
+        name: of the value, and of the channel.
 
     Raises:
         DataError: as ``map_of``, or a path of another ending.
@@ -131,7 +125,7 @@ def read_map(path: Path) -> SlideMap:
     try:
         with tifffile.TiffFile(path) as file:
             values, xml = file.pages[0].asarray(), file.ome_metadata or ""
-    except (OSError, ValueError) as error:  # tifffile's own errors are ValueErrors
+    except Exception as error:  # of tifffile and its codecs: what a damaged file raises is not said
         raise DataError(f"{path}: cannot be read as TIFF ({error})") from error
     facts = {key: unescape(fact) for key, fact in re.findall(r'<M K="(\w+)">([^<]*)</M>', xml)}
     if _NAMESPACE not in xml or values.dtype != np.float32 or values.ndim != 2:

@@ -2,7 +2,9 @@
 
 The file follows AnnData's on-disk format 0.1.0 (https://anndata.readthedocs.io, "On-disk format"):
 ``X`` the features, ``obs`` the manifest's columns by image, ``uns/eosin`` what they were made
-with. h5py alone writes and reads it: AnnData's own library wants everything in memory to write.
+with. Tiles of slides lie in it as wsidata's ``fetch.features_anndata`` lays them for LazySlide:
+``obsm/spatial`` has their upper left corners at level 0, and ``obs`` a ``tile_id`` and numbers.
+h5py alone writes and reads it: AnnData's own library wants everything in memory to write.
 """
 
 from __future__ import annotations
@@ -20,13 +22,13 @@ from eosin.pixels.reading import SkippedFile
 from eosin.training.features import Features, tensors_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import h5py
     import pandas as pd
 
-    from eosin.arrays import Floats
+    from eosin.arrays import Floats, Ints
     from eosin.artefacts.preprocessing import Preprocessing
     from eosin.networks.torch_engine import TorchEngine
 
@@ -103,20 +105,41 @@ def write_frames(file: h5py.File, obs: pd.DataFrame, backbone: str, width: int) 
     tag(file, "anndata", "0.1.0")
     images = [valid_text(str(path)) for path in obs["path"]]
     columns = {name: [valid_text(str(value)) for value in obs[name]] for name in obs.columns}
-    _write_frame(file.create_group("obs"), images, columns)
+    tiles = _tile_columns(obs)
+    _write_frame(file.create_group("obs"), images, {**columns, **tiles})
     _write_frame(file.create_group("var"), [f"{backbone}_{k}" for k in range(width)], {})
     for name in ("layers", "obsm", "obsp", "varm", "varp"):
         tag(file.create_group(name), "dict", "0.1.0")
+    if tiles:
+        corners = np.column_stack([tiles["x"], tiles["y"]])
+        tag(file["obsm"].create_dataset("spatial", data=corners), "array")
 
 
-def _write_frame(group: h5py.Group, index: list[str], columns: dict[str, list[str]]) -> None:
+def _tile_columns(obs: pd.DataFrame) -> dict[str, Floats | Ints]:
+    """Columns that are numbers where every row is a tile of a slide; none where one is not."""
+    import pandas as pd
+
+    if not {"slide", "x", "y", "mpp"} <= set(obs.columns):
+        return {}
+    numbers = {name: pd.to_numeric(obs[name], errors="coerce") for name in ("x", "y", "mpp")}
+    columns = {name: column.to_numpy(np.float64) for name, column in numbers.items()}
+    known = np.isfinite([columns["x"], columns["y"]]).all() and bool((obs["slide"] != "").all())
+    return {**columns, "tile_id": np.arange(len(obs))} if known else {}
+
+
+def _write_frame(
+    group: h5py.Group, index: list[str], columns: Mapping[str, list[str] | Floats | Ints]
+) -> None:
     import h5py
 
     tag(group, "dataframe")
     group.attrs["_index"] = "_index"
     group.attrs.create("column-order", list(columns), dtype=h5py.string_dtype())
     for name, values in {"_index": index, **columns}.items():
-        tag(group.create_dataset(name, data=values, dtype=h5py.string_dtype()), "string-array")
+        if isinstance(values, np.ndarray):
+            tag(group.create_dataset(name, data=values), "array")
+        else:
+            tag(group.create_dataset(name, data=values, dtype=h5py.string_dtype()), "string-array")
 
 
 def write_measures(file: h5py.File, measures: Floats) -> None:
