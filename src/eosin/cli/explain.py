@@ -116,7 +116,7 @@ def _source(places: list[Path], limit: int | None) -> Manifest | Sequence[Path]:
     """The images to explain; of a predictions table those that are best looked at."""
     from eosin.artefacts.outputs import PREDICTIONS
     from eosin.artefacts.predictions import read_predictions
-    from eosin.explanation.examples import images_to_explain
+    from eosin.inference.doubt import images_to_explain
 
     table = places[0]
     is_table = len(places) == 1 and table.suffix.lower() == ".csv" and table.is_file()

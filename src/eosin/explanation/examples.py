@@ -1,18 +1,15 @@
-"""Images that a Run has already scored: which to look at, and maps of them."""
+"""Maps of images that a Run has already scored, by networks that did not meet their patients."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from eosin.artefacts.manifest import COLUMNS, Manifest
 from eosin.explanation.heatmap import Explanation, require_method
 from eosin.explanation.mapping import open_to_explain
 from eosin.explanation.options import ExplainOptions
 from eosin.explanation.rows import explain_rows
+from eosin.inference.doubt import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +49,7 @@ def explain_examples(
     own = predictions.provenance.split == "out-of-fold"
     found: dict[tuple[Path, str], Explanation] = {}
     for target in dict.fromkeys(target for _, target in wanted):
-        rows = _manifest(predictions, {str(path) for path, name in wanted if name == target})
+        rows = rows_of(predictions, {str(path) for path, name in wanted if name == target})
         patients, folds = rows.frame["patient"], rows.frame["fold"] if own else [""] * len(rows)
         met = [patients.isin(network.run.record.seen_patients).tolist() for network in networks]
         asked = replace(options, target=target)
@@ -60,38 +57,3 @@ def explain_examples(
             if isinstance(item, Explanation):
                 found[item.path, target] = item
     return found
-
-
-def certain_and_doubtful(predictions: Predictions, *, each: int = 6) -> dict[str, list[int]]:
-    """Rows of a table to look at, at most ``each`` of a kind, by what they are.
-
-    Those decided for each class with the greatest probability first, then those whose two most
-    probable classes are closest.
-    """
-    values, decided = predictions.probabilities, predictions.decision_index
-    margin = np.diff(np.sort(values, axis=1)[:, -2:], axis=1).ravel()
-    found = {
-        f"Most certain: {name}": [k for k in np.argsort(-values[:, index]) if decided[k] == index]
-        for index, name in enumerate(predictions.task.classes)
-    }
-    found["Most doubtful"] = list(np.argsort(margin))
-    return {title: [int(k) for k in rows[:each]] for title, rows in found.items() if rows}
-
-
-def images_to_explain(predictions: Predictions, *, most: int = 12) -> Manifest:
-    """The most certain images of each class and the most doubtful, at most so many together."""
-    groups = certain_and_doubtful(predictions, each=most)
-    turns = zip_longest(*groups.values())
-    order = [row for turn in turns for row in turn if row is not None]
-    kept = list(dict.fromkeys(order))[:most]
-    return _manifest(predictions, {predictions.frame["path"][row] for row in kept})
-
-
-def _manifest(predictions: Predictions, paths: set[str]) -> Manifest:
-    """The rows of some images, of no split, so that all of them are explained."""
-    chosen = predictions.frame[predictions.frame["path"].isin(paths)]
-    frame = chosen.reindex(columns=list(COLUMNS), fill_value="").assign(split="")
-    provenance = predictions.provenance
-    return Manifest(
-        frame.reset_index(drop=True), predictions.task, provenance.dataset, provenance.protocol
-    )

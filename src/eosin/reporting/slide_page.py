@@ -9,8 +9,8 @@ import numpy as np
 
 from eosin.artefacts.codec import write_artefact
 from eosin.artefacts.outputs import PAGE, PICTURE, PREDICTIONS, TIFF, document
-from eosin.explanation.examples import certain_and_doubtful
 from eosin.files import write_text
+from eosin.inference.doubt import certain_and_doubtful
 from eosin.inference.slides import ANSWER_NAME, INTERVALS, TILES_NAME
 from eosin.pixels.writing import write_png
 from eosin.reporting.galleries import Caption, tiles_of
