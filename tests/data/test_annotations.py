@@ -76,6 +76,13 @@ def test_parts_and_holes_of_a_multipolygon_belong_to_one_region(tmp_path: Path) 
     assert label_tiles([region], x, y, 50.0, least=0.75) == ["Tumor", "Tumor", ""]
 
 
+def test_without_the_slides_sides_an_outline_may_leave_it(tmp_path: Path) -> None:
+    path = written(tmp_path, imagescope(drawn([[-3, -2], [90, 0], [0, 1e6]])))
+    assert read_annotations(path)[0].outer[0].min() == -3
+    with pytest.raises(DataError, match=r"\(-3, -2\) is outside"):
+        read_annotations(path, sides=(100, 2_000_000))
+
+
 def test_a_derived_class_of_qupath_is_read_by_its_names(tmp_path: Path) -> None:
     named = {"names": ["Tumor", "Positive"], "color": [1, 2, 3]}
     path = written(tmp_path, [feature(polygon(SQUARE), None, classification=named)])
@@ -181,6 +188,11 @@ def test_a_damaged_file_is_a_data_error_and_nothing_else(tmp_path: Path) -> None
     (tmp_path / "half.gz").write_bytes(gzip.compress(whole.encode())[:60])
     with pytest.raises(DataError, match="cannot be read"):
         read_annotations(tmp_path / "half.gz")
+    packed = bytearray(gzip.compress(whole.encode()))
+    packed[40:60] = bytes(20)
+    (tmp_path / "spoilt.gz").write_bytes(packed)
+    with pytest.raises(DataError, match=r"spoilt\.gz: cannot be read"):
+        read_annotations(tmp_path / "spoilt.gz")
     with pytest.raises(DataError, match=r"absent\.xml: cannot be read"):
         read_annotations(tmp_path / "absent.xml")
 
