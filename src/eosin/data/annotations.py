@@ -68,11 +68,12 @@ def label_tiles(
 ) -> list[str]:
     """The class that covers each tile most, where it covers at least ``least`` of it; else "".
 
-    Areas are exact. Of two classes that cover a tile alike, the later one in ``regions`` wins, as
-    it is drawn on top. Where two regions of one class overlap, what both cover counts twice.
+    Areas are exact for outlines that do not cross themselves. Of two classes that cover a tile
+    alike, the later one in ``regions`` wins, as it is drawn on top. Where two regions of one class
+    overlap, what both cover counts twice.
 
     Args:
-        regions: of ``read_annotations``.
+        regions: what was drawn.
         x: of the tiles' upper left corners, pixels of level 0, (n,).
         y: the same.
         width: side of a tile, pixels of level 0.
