@@ -76,10 +76,29 @@ def test_parts_and_holes_of_a_multipolygon_belong_to_one_region(tmp_path: Path) 
     assert label_tiles([region], x, y, 50.0, least=0.75) == ["Tumor", "Tumor", ""]
 
 
+def test_without_the_slides_sides_an_outline_may_leave_it(tmp_path: Path) -> None:
+    path = written(tmp_path, imagescope(drawn([[-3, -2], [90, 0], [0, 1e6]])))
+    assert read_annotations(path)[0].outer[0].min() == -3
+    with pytest.raises(DataError, match=r"\(-3, -2\) is outside"):
+        read_annotations(path, sides=(100, 2_000_000))
+
+
 def test_a_derived_class_of_qupath_is_read_by_its_names(tmp_path: Path) -> None:
     named = {"names": ["Tumor", "Positive"], "color": [1, 2, 3]}
     path = written(tmp_path, [feature(polygon(SQUARE), None, classification=named)])
     assert read_annotations(path)[0].label == "Tumor: Positive"
+
+
+@pytest.mark.parametrize("first", [0, 200])
+def test_a_hole_of_imagescope_belongs_to_the_region_that_it_begins_in(
+    tmp_path: Path, first: int
+) -> None:
+    parts = [[[x + shift, y] for x, y in SQUARE[:-1]] for shift in (first, 200 - first)]
+    hole = drawn(HOLE[:-1], 1, NegativeROA="1")
+    xml = imagescope(hole + "".join(drawn(part, 2 + k) for k, part in enumerate(parts)))
+    regions = read_annotations(written(tmp_path, xml))
+    assert [len(one.holes) for one in regions] == [one.outer[0][:, 0].min() == 0 for one in regions]
+    assert [one.outer[0][0, 0] for one in regions] == [first, 200 - first]
 
 
 def test_what_eosin_writes_for_qupath_is_read_back(tmp_path: Path) -> None:
@@ -181,6 +200,11 @@ def test_a_damaged_file_is_a_data_error_and_nothing_else(tmp_path: Path) -> None
     (tmp_path / "half.gz").write_bytes(gzip.compress(whole.encode())[:60])
     with pytest.raises(DataError, match="cannot be read"):
         read_annotations(tmp_path / "half.gz")
+    packed = bytearray(gzip.compress(whole.encode()))
+    packed[40:60] = bytes(20)
+    (tmp_path / "spoilt.gz").write_bytes(packed)
+    with pytest.raises(DataError, match=r"spoilt\.gz: cannot be read"):
+        read_annotations(tmp_path / "spoilt.gz")
     with pytest.raises(DataError, match=r"absent\.xml: cannot be read"):
         read_annotations(tmp_path / "absent.xml")
 
@@ -255,6 +279,14 @@ def test_a_hand_drawn_triangle_is_cut_exactly() -> None:
     assert label_tiles([triangle], x, y, 100.0, least=0.5) == ["Tumor", "Tumor", "", "Tumor"]
     assert label_tiles([triangle], x, y, 100.0, least=0.5001) == ["Tumor", "", "", ""]
     assert label_tiles([triangle], x, y, 100.0, least=1.0) == ["Tumor", "", "", ""]
+
+
+def test_a_corner_that_barely_enters_a_tile_counts() -> None:
+    spike = region([[0, 0], [100.5, 50], [0, 100]])
+    x, y = np.array([100, 101]), np.array([0, 0])
+    share = 0.5 * (0.5 * 100 / 100.5) / 2 / 100**2
+    assert label_tiles([spike], x, y, 100.0, least=share * 0.99) == ["Tumor", ""]
+    assert label_tiles([spike], x, y, 100.0, least=share * 1.01) == ["", ""]
 
 
 @pytest.mark.parametrize("least", [0.0, -0.5, 1.01, float("nan")])

@@ -202,6 +202,14 @@ def test_regions_of_random_tissue_hold_the_centre_of_each_tile_once(
         assert inside(features, x, y) == name
 
 
+def test_a_region_of_tiles_that_overlap_lies_about_their_centres(tmp_path: Path) -> None:
+    write_geojson(tmp_path / "a.geojson", results("mm", width=448.0, step=336.0), merged=True)
+    (feature,) = read_strictly(tmp_path / "a.geojson")
+    assert feature["geometry"]["coordinates"] == [
+        [[56, 56], [728, 56], [728, 392], [56, 392], [56, 56]]
+    ]
+
+
 def test_a_compressed_file_holds_the_same(tmp_path: Path) -> None:
     made = results(PICTURE)
     for name in ("a.geojson", "a.geojson.gz", "b.geojson.gz"):

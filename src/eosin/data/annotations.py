@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element, TreeBuilder
@@ -44,7 +45,7 @@ def read_annotations(path: Path, *, sides: tuple[int, int] | None = None) -> tup
 
     Args:
         path: the file.
-        sides: width and height of the slide, pixels of level 0; None not to check corners by it.
+        sides: width and height of the slide, pixels of level 0; None where corners may lie outside.
 
     Raises:
         DataError: it is no such file, or an annotation has no class, is of another geometry, has a
@@ -54,7 +55,7 @@ def read_annotations(path: Path, *, sides: tuple[int, int] | None = None) -> tup
         data = path.read_bytes()
         if data.startswith(b"\x1f\x8b"):
             data = gzip.GzipFile(fileobj=io.BytesIO(data)).read(_MOST + 1)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
     if len(data) > _MOST:
         raise DataError(f"{path}: more than {_MOST} bytes; split it")
@@ -67,11 +68,12 @@ def label_tiles(
 ) -> list[str]:
     """The class that covers each tile most, where it covers at least ``least`` of it; else "".
 
-    Areas are exact. Of two classes that cover a tile alike, the later one in ``regions`` wins, as
-    it is drawn on top. Where two regions of one class overlap, what both cover counts twice.
+    Areas are exact for outlines that do not cross themselves. Of two classes that cover a tile
+    alike, the later one in ``regions`` wins, as it is drawn on top. Where two regions of one class
+    overlap, what both cover counts twice.
 
     Args:
-        regions: of ``read_annotations``.
+        regions: what was drawn.
         x: of the tiles' upper left corners, pixels of level 0, (n,).
         y: the same.
         width: side of a tile, pixels of level 0.
@@ -82,9 +84,11 @@ def label_tiles(
     labels = list(dict.fromkeys(region.label for region in reversed(regions)))
     covers = np.zeros((len(labels) + 1, len(x)))  # the last: of no class
     for region in regions:
-        signed = [(ring, 1) for ring in region.outer] + [(ring, -1) for ring in region.holes]
-        for ring, sign in signed:
-            covers[labels.index(region.label)] += sign * _areas(ring, x, y, width)
+        cover = covers[labels.index(region.label)]
+        for ring in region.outer:
+            cover += _areas(ring, x, y, width)
+        for ring in region.holes:
+            cover -= _areas(ring, x, y, width)
     covers = np.round(covers / width**2, 9)
     best = covers.argmax(axis=0)
     return [[*labels, ""][k] if covers[k, n] >= least else "" for n, k in enumerate(best)]
@@ -103,7 +107,7 @@ class _Source:
         try:
             ring = np.array(corners, np.float64)[..., :2]
         except (TypeError, ValueError, IndexError, OverflowError):
-            self.refuse(element, "its corners are no pairs of numbers")
+            ring = np.empty(0)
         if ring.ndim != 2 or ring.shape[1] != 2 or not np.isfinite(ring).all():
             self.refuse(element, "its corners are no pairs of numbers")
         if closed and (ring[0] != ring[-1]).any():
@@ -111,8 +115,8 @@ class _Source:
         ring = ring[:-1] if closed else ring
         if len(np.unique(ring, axis=0)) < 3:
             self.refuse(element, "a ring has less than 3 corners; delete it, or draw it again")
-        outside = (ring < 0).any(axis=1) | (ring > (self.sides or np.inf)).any(axis=1)
-        if outside.any():
+        outside = ((ring < 0) | (ring > (self.sides or np.inf))).any(axis=1)
+        if self.sides and outside.any():
             x, y = ring[outside.argmax()]
             self.refuse(element, f"({x:g}, {y:g}) is outside of the slide, {self.sides} pixels")
         return ring

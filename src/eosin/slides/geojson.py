@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 RGB: TypeAlias = tuple[int, int, int]  # 0 to 255
 Corner: TypeAlias = tuple[int, int]  # of a grid's cell: column, row
+Rings: TypeAlias = "list[list[tuple[float, float]]]"  # closed; x, y in pixels of level 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +76,9 @@ def write_geojson(path: Path, results: TileResults, *, merged: bool = False) -> 
         packed = gzip.GzipFile("", "wb", 6, raw, mtime=0) if path.suffix == ".gz" else raw
         with io.TextIOWrapper(packed, encoding="utf-8") as stream:
             stream.write('{"type": "FeatureCollection", "features": [')
-            for feature in _regions(results) if merged else _tiles(results):
+            for count, feature in enumerate(_regions(results) if merged else _tiles(results), 1):
                 text = json.dumps(feature, ensure_ascii=False, allow_nan=False)
-                stream.write((",\n" if count else "\n") + text)
-                count += 1
+                stream.write((",\n" if count > 1 else "\n") + text)
             stream.write("\n]}\n")
     return count
 
@@ -88,9 +88,9 @@ def _tiles(results: TileResults) -> Iterator[dict[str, object]]:
     for k, name in enumerate(results.classes):
         x, y = int(tiles.x[k]), int(tiles.y[k])
         right, below = round(x + tiles.width, 3), round(y + tiles.width, 3)
-        ring = [(x, y), (right, y), (right, below), (x, below), (x, y)]
+        ring: list[tuple[float, float]] = [(x, y), (right, y), (right, below), (x, below), (x, y)]
         measured = {key: row[k] for key, row in results.measurements.items()}
-        yield _feature(results, "tile", name, [ring], measured)
+        yield _feature(results, name, [ring], measured, kind="tile")
 
 
 def _regions(results: TileResults) -> Iterator[dict[str, object]]:
@@ -107,20 +107,16 @@ def _regions(results: TileResults) -> Iterator[dict[str, object]]:
     outlines = _outlines(areas)
     for k, number in enumerate(numbers.tolist()):
         if number > 0:
-            corners = [
+            rings: Rings = [
                 [(round(x * step + margin, 3), round(y * step + margin, 3)) for x, y in ring]
                 for ring in outlines[number]
             ]
             measured = {key: column[k] for key, column in columns.items()}
-            yield _feature(results, "annotation", results.classes[first[k]], corners, measured)
+            yield _feature(results, results.classes[first[k]], rings, measured, kind="annotation")
 
 
 def _feature(
-    results: TileResults,
-    kind: str,
-    name: str,
-    rings: Sequence[Sequence[tuple[float, ...]]],
-    measured: Mapping[str, float],
+    results: TileResults, name: str, rings: Rings, measured: Mapping[str, float], *, kind: str
 ) -> dict[str, object]:
     """An object as QuPath writes its own: qupath.lib.io.QuPathTypeAdapters."""
     slide = valid_text(results.slide)
