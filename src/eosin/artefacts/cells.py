@@ -37,8 +37,10 @@ def separator(text: str, columns: Iterable[str]) -> str:
     return ","
 
 
-def parse_cells(data: bytes, path: Path, *, kind: str, fix: str) -> pd.DataFrame:
-    """The cells of a table, whether this or another program saved it."""
+def parse_cells(
+    data: bytes, path: Path, *, kind: str, fix: str, key: str = "path"
+) -> pd.DataFrame:
+    """The cells of a table with a column ``key``, whether this or another program saved it."""
     import pandas as pd
 
     if data.startswith(_WORKBOOKS):
@@ -47,16 +49,16 @@ def parse_cells(data: bytes, path: Path, *, kind: str, fix: str) -> pd.DataFrame
     coding = ("utf-16", "strict") if wide else ("utf-8-sig", "surrogateescape")
     try:
         text = data.decode(*coding)
-        mark, lost = separator(text, ["path"]), _LOST.search(text) is not None
+        mark, lost = separator(text, [key]), _LOST.search(text) is not None
         del text  # a million rows stand in memory once
         lines = io.TextIOWrapper(io.BytesIO(data), *coding, newline="")
         header, *rows = _sharing(csv.reader(lines, delimiter=mark, strict=True))
     except (csv.Error, ValueError) as fault:
         reason = fault if isinstance(fault, csv.Error) else "it is empty"
         raise DataError(f"{path}: not a readable {kind} table ({reason}); {fix}") from fault
-    if "path" not in header:
+    if key not in header:
         raise DataError(
-            f"{path}: not a {kind} table: it has no column 'path' "
+            f"{path}: not a {kind} table: it has no column {key!r} "
             f"(cells between commas, semicolons or tabs); {fix}"
         )
     header, rows = _without_empty_end(header, rows)

@@ -85,8 +85,9 @@ def read_slides(root: Path, sources: SlideSources) -> ReadDataset:
         if drawn and path.stem not in drawn:
             skipped.append(SkippedFile(path, f"no annotation is named {path.stem}; draw one"))
             continue
-        regions = {"annotations": str(drawn[path.stem]), "outside": sources.outside}
-        rows.append({**row, **(regions if drawn else {})})
+        if drawn:
+            row |= {"annotations": str(drawn[path.stem]), "outside": sources.outside}
+        rows.append(row)
     if not rows:
         first = f" (the first: {skipped[0].path.name}: {skipped[0].reason})" if skipped else ""
         raise DataError(f"{root}: none of {len(skipped)} slides can be used{first}")
@@ -125,10 +126,9 @@ def _row(
 def _labels(path: Path) -> dict[str, dict[str, str]]:
     """The rows of a table of labels, by the name of the slide."""
     with disk_errors(path, doing="read"):
-        frame = parse_cells(path.read_bytes(), path, kind="table of labels", fix=_FIX)
-    absent = [name for name in ("slide", "label") if name not in frame]
-    if absent:
-        raise DataError(f"{path}: has no column {absent[0]!r}; {_FIX}")
+        frame = parse_cells(path.read_bytes(), path, kind="label", fix=_FIX, key="slide")
+    if "label" not in frame:
+        raise DataError(f"{path}: has no column 'label'; {_FIX}")
     twice = frame["slide"][frame["slide"].duplicated()]
     if len(twice):
         raise DataError(f"{path}: slide {twice.iloc[0]!r} stands in two rows; keep one")

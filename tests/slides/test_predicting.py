@@ -1,0 +1,325 @@
+"""Whole slides through a Run and back: the same numbers as tiles as images, in their places."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from eosin.arrays import UInt8Image
+from eosin.artefacts.manifest import Manifest, read_manifest
+from eosin.artefacts.predictions import read_predictions
+from eosin.artefacts.slide import read_slide_answer
+from eosin.data.slides import SlideSources, read_slides
+from eosin.data.splits import split_by_fractions
+from eosin.data.tiles import TileOptions, tile_manifest, write_tiles
+from eosin.errors import ConfigError, DataError, LeakageError
+from eosin.inference.doubt import images_to_explain
+from eosin.inference.predict import predict
+from eosin.inference.scoring import PredictOptions
+from eosin.inference.slides import SlideOptions
+from eosin.networks.run import Run
+from eosin.pixels.reading import read_image
+from eosin.reporting.slide_folder import WriteOptions, predict_slides
+from eosin.slides.maps import read_map
+from eosin.slides.tile import Tile
+from eosin.training.config import TrainingConfig
+from eosin.training.train import train
+
+SIDE, MPP = 64, 1.0  # of the training images: pixels, um/px
+
+
+@pytest.fixture(scope="module")
+def divided(drawn_breakhis: Manifest) -> Manifest:
+    frame = drawn_breakhis.frame.assign(mpp=f"{MPP:g}")
+    return split_by_fractions(replace(drawn_breakhis, frame=frame), (0.5, 0.25, 0.25), seed=0)
+
+
+@pytest.fixture(scope="module")
+def run(
+    divided: Manifest, small_probe: TrainingConfig, tmp_path_factory: pytest.TempPathFactory
+) -> Run:
+    return train(divided, tmp_path_factory.mktemp("runs") / "probe", small_probe).run
+
+
+@pytest.fixture(scope="module")
+def pixels(divided: Manifest) -> UInt8Image:
+    """Images laid side by side in glass: tissue in rows 2 to 5 and columns 3 to 8 of tiles."""
+    side = read_image(divided.paths[0]).shape[0]
+    slide = np.full((8 * side, 12 * side, 3), 243, np.uint8)
+    for number, path in enumerate(divided.paths[:24]):
+        row, column = divmod(number, 6)
+        top, left = (row + 2) * side, (column + 3) * side
+        slide[top : top + side, left : left + side] = read_image(path)[:side, :side]
+    return slide
+
+
+@pytest.fixture(scope="module")
+def slide(pixels: UInt8Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twice as fine as the Run's images, two levels."""
+    return draw(tmp_path_factory.mktemp("slides") / "a.tiff", pixels)
+
+
+def draw(path: Path, pixels: UInt8Image, *, mpp: float | None = MPP / 2) -> Path:
+    import tifffile
+
+    fine = np.repeat(np.repeat(pixels, 2, axis=0), 2, axis=1)
+    looks: dict[str, object] = {"tile": (256, 256), "photometric": "rgb", "compression": "zlib"}
+    for power, level in enumerate((fine, pixels)):
+        if mpp is not None:
+            density = 1e4 / (mpp * 2**power)
+            looks |= {"resolution": (density, density), "resolutionunit": "CENTIMETER"}
+        tifffile.imwrite(path, level, subfiletype=int(power > 0), append=power > 0, **looks)
+    return path
+
+
+@pytest.fixture(scope="module")
+def written(run: Run, slide: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("out") / "a"
+    predict_slides(run, [slide], out)
+    return out
+
+
+def test_a_run_knows_the_scale_of_its_images(run: Run, divided: Manifest) -> None:
+    assert run.record.scale is not None
+    assert run.record.scale.mpp == MPP
+    assert run.record.scale.size == read_image(divided.paths[0]).shape[0]
+
+
+def test_tiles_have_the_probabilities_of_the_same_pixels_as_images(
+    run: Run, written: Path, divided: Manifest
+) -> None:
+    tiles = read_predictions(written / "tiles.csv")
+    direct = predict(run, divided.paths[:24], PredictOptions(allow_seen=True)).predictions
+    by_path = dict(zip(direct.frame["path"], direct.probabilities, strict=True))
+    side = read_image(divided.paths[0]).shape[0]
+    met = 0
+    for path, found in zip(tiles.frame["path"], tiles.probabilities, strict=True):
+        tile = Tile.of(Path(path))
+        assert tile is not None
+        row, column = tile.y // (2 * side) - 2, tile.x // (2 * side) - 3
+        if 0 <= row < 4 and 0 <= column < 6:
+            np.testing.assert_allclose(found, by_path[str(divided.paths[row * 6 + column])], 1e-5)
+            met += 1
+    assert met == 24
+
+
+def test_the_map_has_the_number_of_each_tile_at_its_place(written: Path) -> None:
+    tiles = read_predictions(written / "tiles.csv")
+    found = read_map(written / "probability.ome.tiff")
+    answer = read_slide_answer(written / "slide.json")
+    assert found.mpp == pytest.approx(answer.step * answer.slide_mpp)
+    for path, value in zip(tiles.frame["path"], tiles.frame["p_malignant"], strict=True):
+        tile = Tile.of(Path(path))
+        assert tile is not None
+        cell = found.values[int(tile.y // answer.step), int(tile.x // answer.step)]
+        assert cell == pytest.approx(value, abs=1e-6)
+    assert np.isfinite(found.values).sum() == len(tiles)
+
+
+def test_only_tissue_is_scored_and_shares_of_classes_sum_to_one(written: Path) -> None:
+    answer = read_slide_answer(written / "slide.json")
+    assert 24 <= answer.tiles <= 40  # of 96; the mask's edge may touch a neighbour
+    assert sum(each.share for each in answer.classes) == pytest.approx(1)
+    assert answer.areas["tissue"] == pytest.approx(24 / 96, abs=0.06)
+    shares = pd.read_csv(written / "slides.csv")
+    assert shares["share_malignant"][0] == answer.classes[1].share
+
+
+def test_qupath_gets_a_ring_a_tile_in_pixels_of_level_0(written: Path) -> None:
+    features = json.loads((written / "qupath.geojson").read_text())["features"]
+    tiles = read_predictions(written / "tiles.csv")
+    assert len(features) == len(tiles)
+    first = Tile.of(Path(tiles.frame["path"][0]))
+    assert first is not None
+    corners = {tuple(corner) for corner in features[0]["geometry"]["coordinates"][0]}
+    width = int(first.width)
+    assert (first.x, first.y) in corners
+    assert (first.x + width, first.y + width) in corners
+
+
+def test_a_slide_interrupted_and_gone_on_with_ends_in_the_same_bytes(
+    run: Run, slide: Path, written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import eosin.inference.table as table
+
+    def stops(*arguments: object, **options: object) -> object:
+        for number, part in enumerate(true_batches(*arguments, **options)):  # type: ignore[arg-type]
+            if number == 2:
+                raise KeyboardInterrupt
+            yield part
+
+    true_batches, options = table.score_batches, PredictOptions(batch_size=4)
+    whole = tmp_path / "whole"
+    predict_slides(run, [slide], whole, None, options)
+    with monkeypatch.context() as patch:
+        patch.setattr(table, "score_batches", stops)
+        with pytest.raises(KeyboardInterrupt):
+            predict_slides(run, [slide], tmp_path / "out", None, options)
+    assert not (tmp_path / "out" / "tiles.csv").exists()
+    with pytest.raises(DataError, match="--resume"):
+        predict_slides(run, [slide], tmp_path / "out", None, options)
+    predict_slides(run, [slide], tmp_path / "out", None, options, writing=WriteOptions(resume=True))
+    for name in sorted(path.name for path in whole.iterdir()):
+        assert (tmp_path / "out" / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def test_of_several_slides_each_has_a_folder_and_a_damaged_one_is_named(
+    run: Run, slide: Path, pixels: UInt8Image, tmp_path: Path
+) -> None:
+    other = draw(tmp_path / "b.tiff", pixels[:, ::-1])
+    damaged = tmp_path / "c.tiff"
+    damaged.write_bytes(other.read_bytes()[: other.stat().st_size // 2])
+    found = predict_slides(run, [slide, other, damaged], tmp_path / "out")
+    assert [Path(answer.slide).name for answer in found.answers] == ["a.tiff", "b.tiff"]
+    assert [item.path.name for item in found.skipped] == ["c.tiff"]
+    assert (tmp_path / "out" / "b" / "report.html").is_file()
+    assert "c.tiff" in (tmp_path / "out" / "errors.csv").read_text()
+
+
+def test_a_slide_whose_scale_is_not_known_is_refused_with_the_fix(
+    run: Run, pixels: UInt8Image, tmp_path: Path
+) -> None:
+    silent = draw(tmp_path / "silent.tiff", pixels, mpp=None)
+    with pytest.raises(DataError, match=r"silent\.tiff: states no um/px.*--slide-mpp"):
+        predict_slides(run, [silent], tmp_path / "out")
+    stated = SlideOptions(slide_mpp=MPP / 2)
+    found = predict_slides(run, [silent], tmp_path / "out", stated)
+    assert found.answers[0].slide_mpp == MPP / 2
+
+
+def test_a_run_of_images_of_unknown_scale_asks_for_it(
+    drawn_breakhis: Manifest, small_probe: TrainingConfig, slide: Path, tmp_path: Path
+) -> None:
+    divided = split_by_fractions(drawn_breakhis, (0.5, 0.25, 0.25), seed=0)
+    unscaled = train(divided, tmp_path / "run", small_probe).run
+    with pytest.raises(ConfigError, match="say --mpp X"):
+        predict_slides(unscaled, [slide], tmp_path / "out")
+    found = predict_slides(unscaled, [slide], tmp_path / "out", SlideOptions(mpp=MPP))
+    assert found.answers[0].size == read_image(divided.paths[0]).shape[0]
+
+
+def test_a_run_trained_on_the_tiles_of_a_slide_refuses_the_slide(
+    slide: Path, small_probe: TrainingConfig, tmp_path: Path
+) -> None:
+    folder = tmp_path / "lab"
+    folder.mkdir()
+    for name in "abcdefgh":  # one slide under eight names is eight patients
+        shutil.copy(slide, folder / f"{name}.tiff")
+    labels = [
+        f"{name},{('benign', 'malignant')['abcdefgh'.index(name) % 2]}" for name in "abcdefgh"
+    ]
+    (tmp_path / "labels.csv").write_text("\n".join(["slide,label", *labels, ""]))
+    slides = read_slides(folder, SlideSources(labels=tmp_path / "labels.csv")).manifest
+    tiles = tile_manifest(slides, TileOptions(MPP, size=64)).manifest
+    divided = split_by_fractions(tiles, (0.5, 0.0, 0.5), seed=0)
+    trained = train(divided, tmp_path / "run", small_probe).run
+    seen = sorted(trained.record.train_patients)[0]
+    with pytest.raises(LeakageError, match=f"{seen}.*--allow-seen"):
+        predict_slides(trained, [folder / f"{seen}.tiff"], tmp_path / "out")
+
+
+def test_a_manifest_of_slides_is_scored_by_its_patients_and_keeps_its_labels(
+    run: Run, slide: Path, tmp_path: Path
+) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text("slide,label,patient\na.tiff,malignant,P1\n")
+    known = SlideSources(labels=labels)
+    with pytest.raises(DataError, match="a task needs two classes"):
+        read_slides(slide.parent, known)
+    manifest = read_slides(slide.parent, SlideSources()).manifest
+    rows = manifest.frame.assign(patient="P1", label="")
+    found = predict_slides(run, replace(manifest, frame=rows), tmp_path / "out")
+    assert found.answers[0].patient == "P1"
+    assert set(read_predictions(tmp_path / "out" / "tiles.csv").frame["patient"]) == {"P1"}
+
+
+def test_tiles_cut_to_disk_are_the_tiles_that_are_read_in_place(
+    slide: Path, tmp_path: Path
+) -> None:
+    manifest = read_slides(slide.parent, SlideSources()).manifest
+    tiles = tile_manifest(manifest, TileOptions(MPP, size=64), per_slide=7, seed=3).manifest
+    tiles.write(tmp_path / "t.csv")
+    again = read_manifest(tmp_path / "t.csv")
+    assert again.paths == tiles.paths
+    assert len(tiles) == 7
+    cut = write_tiles(tiles, tmp_path / "png").manifest
+    for place, file in zip(tiles.paths, cut.paths, strict=True):
+        np.testing.assert_array_equal(read_image(place), read_image(file))
+        assert file.suffix == ".png"
+    assert cut.frame["x"].tolist() == tiles.frame["x"].tolist()
+
+
+def test_a_tile_has_the_label_of_the_region_that_covers_it(slide: Path, tmp_path: Path) -> None:
+    ring = [[0, 0], [768, 0], [768, 5000], [0, 5000], [0, 0]]  # columns 3 to 5 of tiles of 128
+    feature = {
+        "type": "Feature",
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+        "properties": {"classification": {"name": "tumour"}},
+    }
+    drawn = tmp_path / "drawn"
+    drawn.mkdir()
+    (drawn / "a.geojson").write_text(
+        json.dumps({"type": "FeatureCollection", "features": [feature]})
+    )
+    sources = SlideSources(annotations=drawn, outside="normal", positive="tumour")
+    slides = read_slides(slide.parent, sources).manifest
+    assert slides.task.classes == ("normal", "tumour")
+    tiles = tile_manifest(slides, TileOptions(MPP, size=64)).manifest
+    x = tiles.frame["x"].astype(int)
+    assert set(tiles.frame["label"][x < 768]) == {"tumour"}
+    assert set(tiles.frame["label"][x >= 768]) == {"normal"}
+    alone = read_slides(slide.parent, replace(sources, outside="other")).manifest
+    kept = tile_manifest(
+        replace(alone, frame=alone.frame.assign(outside="")), TileOptions(MPP, size=64)
+    ).manifest
+    assert kept.frame["x"].astype(int).max() < 768
+
+
+def test_labels_that_name_no_slide_and_slides_without_a_label_are_named(
+    slide: Path, tmp_path: Path
+) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text("slide,label\nz,benign\n")
+    with pytest.raises(DataError, match=r"a\.tiff.*the labels name no such slide"):
+        read_slides(slide.parent, SlideSources(labels=labels))
+    labels.write_text("slide,grade\na,benign\n")
+    with pytest.raises(DataError, match="has no column 'label'"):
+        read_slides(slide.parent, SlideSources(labels=labels))
+    with pytest.raises(DataError, match="no slide found"):
+        read_slides(tmp_path, SlideSources())
+
+
+def test_a_slide_of_glass_alone_says_so(run: Run, tmp_path: Path) -> None:
+    glass = draw(tmp_path / "glass.tiff", np.full((512, 640, 3), 243, np.uint8))
+    with pytest.raises(DataError, match=r"glass\.tiff: no tile holds 0\.25 of tissue"):
+        predict_slides(run, [glass], tmp_path / "out")
+
+
+def test_the_most_certain_and_the_most_doubtful_tiles_are_taken_to_be_explained(
+    written: Path,
+) -> None:
+    table = read_predictions(written / "tiles.csv")
+    chosen = images_to_explain(table, most=5)
+    margin = np.abs(table.probabilities[:, 0] - 0.5)
+    named = set(chosen.frame["path"])
+    assert len(chosen) == 5
+    assert table.frame["path"][margin.argmin()] in named
+    assert table.frame["path"][table.probabilities[:, 1].argmax()] in named
+
+
+def test_the_page_says_how_the_tissue_divides_and_shows_the_slide(written: Path) -> None:
+    page = (written / "report.html").read_text()
+    answer = read_slide_answer(written / "slide.json")
+    assert f"class malignant: {answer.classes[1].share:.3f}" in page
+    assert "Most doubtful" in page
+    assert not re.search(r'(src|href)="https?:', page)
+    picture = cv2.imread(str(written / "overlay.png"))
+    assert min(picture.shape[:2]) > 500
