@@ -30,6 +30,7 @@ class Task(StrEnum):
 
     binary = "binary"
     subtype = "subtype"
+    eva = "eva"
 
 
 class PatientUnit(StrEnum):
@@ -37,6 +38,13 @@ class PatientUnit(StrEnum):
 
     accession = "accession"
     slide = "slide"
+
+
+class Split(StrEnum):
+    """A published split of BreakHis, or its patient-level twin."""
+
+    eva = "eva"
+    eva_clean = "eva-clean"
 
 
 class Kind(StrEnum):
@@ -48,10 +56,11 @@ class Kind(StrEnum):
 
 @app.command()
 def breakhis(
+    context: typer.Context,
     root: Root,
     out: Out,
     task: Annotated[
-        Task, typer.Option(help="Two classes, or the eight tumour types.")
+        Task, typer.Option(help="Two classes, the eight tumour types, or the four that eva keeps.")
     ] = Task.binary,
     magnification: Annotated[
         list[int] | None, typer.Option(help="Keep this magnification; may be repeated.")
@@ -66,12 +75,24 @@ def breakhis(
     official_fold: Annotated[
         int | None, typer.Option(help="Which of the official folds to take as the split.")
     ] = None,
+    split: Annotated[
+        Split | None,
+        typer.Option(
+            help="eva's split of four types at 40X, which is leaky, or eva-clean: the same with "
+            "the slides of each accession number kept together. Goes with no other option."
+        ),
+    ] = None,
     _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """BreakHis: the official tree, or any folder of BreakHis-named files."""
     from eosin.data.breakhis import read_breakhis
+    from eosin.data.eva import read_eva
 
     _require(out, root, *([folds] if folds else []))
+    if split is not None:
+        _require_alone(context, split)
+        _write(read_eva(root, split.value), out)
+        return
     found = read_breakhis(
         root,
         task=task.value,
@@ -81,6 +102,22 @@ def breakhis(
         official_fold=official_fold,
     )
     _write(found, out)
+
+
+def _require_alone(context: typer.Context, split: Split) -> None:
+    """ConfigError where an option was given that ``--split`` settles itself."""
+    settled = ("task", "magnification", "patient", "folds", "official_fold")
+    sources = {name: context.get_parameter_source(name) for name in settled}
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name, source in sources.items()
+        if source is not None and source.name == "COMMANDLINE"
+    ]
+    if given:
+        raise ConfigError(
+            f"--split {split} settles task, magnification and patients itself; "
+            f"leave {', '.join(given)} out"
+        )
 
 
 @app.command()
@@ -212,6 +249,8 @@ def audit(
     with showing() as progress:
         found = audit_manifest(images, progress=progress)
     say(found.verdict, style="bold")
+    if found.crossing_patients:
+        say(f"patients that cross: {', '.join(found.crossing_patients)}")
     if found.duplicates:
         print_frame(_pairs(found), title=f"{len(found.duplicates)} pairs, the gravest first")
     if out is not None:

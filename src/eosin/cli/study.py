@@ -10,6 +10,8 @@ import typer
 from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from eosin.study.cells import StudyResult
     from eosin.study.config import StudyFile
 
@@ -19,6 +21,10 @@ def study(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the study.")],
     data: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="The images; overrides the file's root.")
+    ] = None,
+    backbone: Annotated[
+        list[str] | None,
+        typer.Option(help="This network in place of the file's own; may be repeated."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and an estimate of time; do nothing.")
@@ -41,19 +47,21 @@ def study(
     from eosin.study.study import STUDY_FILES, run_study
 
     file = settings_file(file)
+    plan, kept = read_study(file, root=data, backbones=backbone or ()), "what is finished is kept"
     if dry_run:
-        _print_plan(read_study(file, root=data), out)
+        _print_plan(plan, out)
         return
-    from eosin.study.table import write_study
+    from eosin.study.table import LEAKAGE_NAME, write_study
 
     require_output_folder(out, STUDY_FILES, inputs=[file])
-    plan, kept = read_study(file, root=data), "what is finished is kept"
-    for backbone in plan.config.backbones:
-        say_licence(backbone)
+    for name in plan.config.backbones:
+        say_licence(name)
     with stoppable(kept=lambda: kept), one_writer(out), showing() as progress:
         found = run_study(plan, out, progress=progress)
         _print_failures(found)
         page, table = write_study(found, out)
+    if (out / LEAKAGE_NAME).is_file():
+        _print_leakage(out / LEAKAGE_NAME)
     say(f"table: {table}")
     say("page: ", (str(page), "bold"))
     for place in found.comparisons:
@@ -74,6 +82,38 @@ def _print_failures(found: StudyResult) -> None:
     for reason, names in reasons.items():
         say(f"{len(names)} failed: {reason}", style="red")
         say(f"  {', '.join(names)}", style="dim")
+
+
+def _print_leakage(table: Path) -> None:
+    """Each model's figures under a leaky and a patient-level protocol, and what the leak adds."""
+    import pandas as pd
+
+    from eosin.cli.console import print_frame, say
+
+    protocols = ["leaky_protocol", "honest_protocol"]
+    for (leaky, honest), rows in pd.read_csv(table).groupby(protocols, sort=False):
+        frame = rows[["model", "metric"]].assign(
+            **{
+                title: [_between(row, name, sign) for _, row in rows.iterrows()]
+                for title, name, sign in (
+                    ("leaky", "leaky", ""),
+                    ("patients apart", "honest", ""),
+                    ("leak adds", "added", "+"),
+                )
+            }
+        )
+        patients = rows["patients"].iloc[0]
+        print_frame(frame, title=f"{leaky} against {honest}, {patients} patients")
+        for note, noted in rows.dropna(subset="note").groupby("note", sort=False):
+            say(f"  {', '.join(noted['metric'].unique())}: {note}", style="dim")
+
+
+def _between(row: pd.Series, name: str, sign: str) -> str:
+    """A figure of a row of ``leakage.csv`` with its interval, e.g. ``0.800 [0.713, 0.881]``."""
+    value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
+    if value != value:  # NaN: it has no meaning there
+        return "undefined"
+    return f"{value:{sign}.3f}" + ("" if low != low else f" [{low:{sign}.3f}, {high:{sign}.3f}]")
 
 
 def _print_plan(plan: StudyFile, out: Path) -> None:

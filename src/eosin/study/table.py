@@ -12,7 +12,7 @@ from eosin.artefacts.tables import write_csv
 from eosin.errors import EosinError
 from eosin.evaluation.draws import score_draws
 from eosin.evaluation.effects import measure_effects
-from eosin.evaluation.leakage import MeterRow, measure_leakage
+from eosin.evaluation.leakage import MeterRow, leakage_frame, measure_leakage
 from eosin.reporting.comparison_page import PAGE_NAME
 from eosin.reporting.draws_section import DrawsRow, draws_frame
 from eosin.reporting.stain_effects import StainRow, stain_frame
@@ -20,6 +20,7 @@ from eosin.reporting.study_page import ResultRow, StudyFacts, headline_figures, 
 from eosin.study.stains import BASELINE, Staining
 
 REPORT_NAME = "report.html"  # of a cell, beside its Run
+LEAKAGE_NAME = "leakage.csv"  # what leakage adds, beside the table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +81,8 @@ def _pages(found: StudyResult, folder: Path) -> tuple[tuple[str, str], ...]:
 def leakage_rows(results: Sequence[Result], *, resamples: int = 2000) -> tuple[MeterRow, ...]:
     """What leakage adds: each model under each leaky protocol against its patient-level figure.
 
-    Models whose protocol has no patient-level twin with the same seed and stain are left out.
+    The figure is that of the study's first patient-level protocol. Models without one of the same
+    seed and stain step are left out.
     """
     honest = {
         (r.cell.model, r.cell.seed, r.cell.stain): r
@@ -93,12 +95,15 @@ def leakage_rows(results: Sequence[Result], *, resamples: int = 2000) -> tuple[M
         twin = honest.get((cell.model, cell.seed, cell.stain))
         if not protocol.leaky or twin is None:
             continue
+        leaks = measure_leakage(result.predictions, twin.predictions, resamples=resamples)
+        metrics = [leak.added.metric for leak in leaks]
         rows.append(
             MeterRow(
                 model=title_of(result) + (f", seed {cell.seed}" if several else ""),
                 leaky_protocol=protocol.name,
                 honest_protocol=twin.predictions.provenance.protocol.name,
-                leaks=measure_leakage(result.predictions, twin.predictions, resamples=resamples),
+                leaks=leaks,
+                figures=tuple((result.image.value(m), twin.image.value(m)) for m in metrics),
             )
         )
     return tuple(rows)
@@ -205,7 +210,7 @@ def write_study(found: StudyResult, folder: StrPath) -> tuple[Path, Path]:
     """Write ``study.html`` and ``study.csv`` into ``folder``; their paths.
 
     A study of stain steps has a ``stain-effects.csv`` beside them, one of several seeds a
-    ``draws.csv``.
+    ``draws.csv``, one with a leaky and a patient-level protocol a ``leakage.csv``.
 
     Raises:
         EosinError: no cell could be done; the sentence has the first reason.
@@ -239,5 +244,8 @@ def write_study(found: StudyResult, folder: StrPath) -> tuple[Path, Path]:
         pages=_pages(found, folder),
     )
     meter = leakage_rows(found.results, resamples=config.resamples)
+    (folder / LEAKAGE_NAME).unlink(missing_ok=True)  # of an earlier file, with other protocols
+    if meter:
+        write_csv(leakage_frame(meter), folder / LEAKAGE_NAME)
     rows, page = result_rows(found.results, folder), folder / "study.html"
     return write_study_page(facts, meter, rows, page, stains=stains, draws=draws), table
