@@ -13,7 +13,7 @@ from eosin.artefacts.manifest import Manifest, read_manifest
 from eosin.cli.app import app
 from eosin.data.audit import audit_manifest
 from eosin.data.breakhis import read_breakhis
-from eosin.data.eva import HELD_OUT, EvaSplit, divide_as_eva, read_eva
+from eosin.data.eva import HELD_OUT, EvaSplit, divide_as_eva
 from eosin.data.splits import split_into_folds
 from eosin.errors import ConfigError, DataError
 
@@ -48,6 +48,11 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def read(root: Path, split: EvaSplit) -> Manifest:
+    """The four types as eva divides them."""
+    return divide_as_eva(read_breakhis(root, task="eva").manifest, split)
+
+
 def slides(manifest: Manifest, split: str) -> set[str]:
     """The slides of a split, as eva names them."""
     own = manifest.frame["slide"][manifest.frame["split"] == split]
@@ -55,7 +60,7 @@ def slides(manifest: Manifest, split: str) -> set[str]:
 
 
 def test_evas_split_holds_out_exactly_its_fourteen_slides_of_four_types_at_40x(tree: Path) -> None:
-    manifest = read_eva(tree, "eva").manifest
+    manifest = read(tree, "eva")
     assert slides(manifest, "test") == set(HELD_OUT)
     assert len(HELD_OUT) == len(set(HELD_OUT)) == 14
     assert manifest.task.classes == ("TA", "MC", "F", "DC")
@@ -66,7 +71,7 @@ def test_evas_split_holds_out_exactly_its_fourteen_slides_of_four_types_at_40x(t
 
 
 def test_evas_split_is_called_leaky_and_names_the_slides_on_both_sides(tree: Path) -> None:
-    manifest = read_eva(tree, "eva").manifest
+    manifest = read(tree, "eva")
     assert manifest.protocol.name == "official split (leaky), eva"
     assert manifest.crossing_patients() == CUT
     (note,) = (note for note in manifest.notes if "cuts in two" in note)
@@ -76,14 +81,14 @@ def test_evas_split_is_called_leaky_and_names_the_slides_on_both_sides(tree: Pat
 
 
 def test_the_audit_names_the_four_accession_numbers_that_cross(tree: Path) -> None:
-    audit = audit_manifest(read_eva(tree, "eva").manifest)
+    audit = audit_manifest(read(tree, "eva"))
     assert audit.crossing_patients == CUT
     assert "4 patients cross splits" in audit.verdict
-    assert audit_manifest(read_eva(tree, "eva-clean").manifest).ok
+    assert audit_manifest(read(tree, "eva-clean")).ok
 
 
 def test_the_clean_twin_holds_out_all_slides_of_the_same_thirteen_patients(tree: Path) -> None:
-    leaky, clean = (read_eva(tree, split).manifest for split in ("eva", "eva-clean"))
+    leaky, clean = (read(tree, split) for split in ("eva", "eva-clean"))
     moved = {"16184", "18842", "19979C", "23060AB"}
     assert slides(clean, "test") == set(HELD_OUT) | moved
     assert slides(clean, "train") == slides(leaky, "train") - moved
@@ -135,7 +140,7 @@ def test_images_that_eva_does_not_divide_are_refused_with_the_fix(
     other = tmp_path / "SOB_M_LC-14-12204-40-001.png"
     other.write_bytes(next(tree.glob("*LC*")).read_bytes())
     with pytest.raises(DataError, match=r"no image of eva's types \['TA', 'MC', 'F', 'DC'\]"):
-        read_eva(tmp_path, split)
+        read(tmp_path, split)
 
 
 def test_the_command_line_says_that_the_split_leaks_and_lets_nothing_else_be_chosen(
@@ -156,7 +161,11 @@ def test_the_command_line_says_that_the_split_leaks_and_lets_nothing_else_be_cho
     clean = ("data", "breakhis", tree, "-o", tmp_path / "clean.csv", "--split", "eva-clean")
     code, said = run(*clean)
     assert (code, "46 in train, 18 in test" in said) == (0, True)
-    code, said = run(*clean, "--task", "subtype", "--patient", "accession")
-    assert code != 0
-    assert "--split eva-clean settles task" in said
-    assert "leave --task, --patient out" in said
+    for wrong, words in {
+        ("--task", "subtype"): "--split eva-clean settles task and folds; leave --task",
+        ("--patient", "slide"): "needs accession numbers as patients",
+        ("--magnification", "100"): "images at 40X and none is here",
+    }.items():
+        code, said = run(*clean, *wrong)
+        assert code != 0
+        assert words in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -56,12 +57,12 @@ class Kind(StrEnum):
 
 @app.command()
 def breakhis(
-    context: typer.Context,
     root: Root,
     out: Out,
     task: Annotated[
-        Task, typer.Option(help="Two classes, the eight tumour types, or the four that eva keeps.")
-    ] = Task.binary,
+        Task | None,
+        typer.Option(help="Two classes (default), the eight tumour types, or the four of eva."),
+    ] = None,
     magnification: Annotated[
         list[int] | None, typer.Option(help="Keep this magnification; may be repeated.")
     ] = None,
@@ -77,47 +78,28 @@ def breakhis(
     ] = None,
     split: Annotated[
         Split | None,
-        typer.Option(
-            help="eva's split of four types at 40X, which is leaky, or eva-clean: the same with "
-            "the slides of each accession number kept together. Goes with no other option."
-        ),
+        typer.Option(help="Four types at 40X as eva divides them (leaky), or with patients whole."),
     ] = None,
     _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """BreakHis: the official tree, or any folder of BreakHis-named files."""
     from eosin.data.breakhis import read_breakhis
-    from eosin.data.eva import read_eva
+    from eosin.data.eva import divide_as_eva
 
+    if split and (folds or task not in (None, Task.eva)):
+        raise ConfigError(f"--split {split} settles task and folds; leave --task and --folds out")
     _require(out, root, *([folds] if folds else []))
-    if split is not None:
-        _require_alone(context, split)
-        _write(read_eva(root, split.value), out)
-        return
     found = read_breakhis(
         root,
-        task=task.value,
-        magnifications=magnification or (),
+        task=(Task.eva if split else task or Task.binary).value,
+        magnifications=magnification or ([40] if split else ()),
         patient=patient.value,
         folds=folds,
         official_fold=official_fold,
     )
+    if split:
+        found = replace(found, manifest=divide_as_eva(found.manifest, split.value))
     _write(found, out)
-
-
-def _require_alone(context: typer.Context, split: Split) -> None:
-    """ConfigError where an option was given that ``--split`` settles itself."""
-    settled = ("task", "magnification", "patient", "folds", "official_fold")
-    sources = {name: context.get_parameter_source(name) for name in settled}
-    given = [
-        f"--{name.replace('_', '-')}"
-        for name, source in sources.items()
-        if source is not None and source.name == "COMMANDLINE"
-    ]
-    if given:
-        raise ConfigError(
-            f"--split {split} settles task, magnification and patients itself; "
-            f"leave {', '.join(given)} out"
-        )
 
 
 @app.command()

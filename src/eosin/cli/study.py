@@ -10,8 +10,9 @@ import typer
 from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from collections.abc import Sequence
 
+    from eosin.evaluation.leakage import MeterRow
     from eosin.study.cells import StudyResult
     from eosin.study.config import StudyFile
 
@@ -23,8 +24,7 @@ def study(
         Path | None, typer.Option(metavar="FOLDER", help="The images; overrides the file's root.")
     ] = None,
     backbone: Annotated[
-        list[str] | None,
-        typer.Option(help="This network in place of the file's own; may be repeated."),
+        list[str] | None, typer.Option(help="In place of the file's own; may be repeated.")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and an estimate of time; do nothing.")
@@ -51,7 +51,7 @@ def study(
     if dry_run:
         _print_plan(plan, out)
         return
-    from eosin.study.table import LEAKAGE_NAME, write_study
+    from eosin.study.table import leakage_rows, write_study
 
     require_output_folder(out, STUDY_FILES, inputs=[file])
     for name in plan.config.backbones:
@@ -59,9 +59,9 @@ def study(
     with stoppable(kept=lambda: kept), one_writer(out), showing() as progress:
         found = run_study(plan, out, progress=progress)
         _print_failures(found)
-        page, table = write_study(found, out)
-    if (out / LEAKAGE_NAME).is_file():
-        _print_leakage(out / LEAKAGE_NAME)
+        meter = leakage_rows(found.results, resamples=plan.config.resamples)
+        page, table = write_study(found, out, meter=meter)
+    _print_leakage(meter)
     say(f"table: {table}")
     say("page: ", (str(page), "bold"))
     for place in found.comparisons:
@@ -84,36 +84,33 @@ def _print_failures(found: StudyResult) -> None:
         say(f"  {', '.join(names)}", style="dim")
 
 
-def _print_leakage(table: Path) -> None:
+def _print_leakage(meter: Sequence[MeterRow]) -> None:
     """Each model's figures under a leaky and a patient-level protocol, and what the leak adds."""
     import pandas as pd
 
-    from eosin.cli.console import print_frame, say
+    from eosin.cli.console import plain_figure, print_frame, say
 
-    protocols = ["leaky_protocol", "honest_protocol"]
-    for (leaky, honest), rows in pd.read_csv(table).groupby(protocols, sort=False):
-        frame = rows[["model", "metric"]].assign(
-            **{
-                title: [_between(row, name, sign) for _, row in rows.iterrows()]
-                for title, name, sign in (
-                    ("leaky", "leaky", ""),
-                    ("patients apart", "honest", ""),
-                    ("leak adds", "added", "+"),
-                )
-            }
+    table = pd.DataFrame(
+        {
+            "pair": f"{row.leaky_protocol} against {row.honest_protocol}",
+            "model": row.model,
+            "metric": leak.added.metric,
+            "leaky": plain_figure(leaky),
+            "patients apart": plain_figure(honest),
+            "leak adds": plain_figure(leak.added),
+            "patients": leak.added.patients,
+        }
+        for row in meter
+        for leak, (leaky, honest) in zip(row.leaks, row.figures, strict=True)
+    )
+    for pair, rows in table.groupby("pair", sort=False) if len(table) else ():
+        print_frame(rows.drop(columns="pair"), title=pair)
+    for note in dict.fromkeys(leak.added.note for row in meter for leak in row.leaks):
+        names = dict.fromkeys(
+            leak.added.metric for row in meter for leak in row.leaks if leak.added.note == note
         )
-        patients = rows["patients"].iloc[0]
-        print_frame(frame, title=f"{leaky} against {honest}, {patients} patients")
-        for note, noted in rows.dropna(subset="note").groupby("note", sort=False):
-            say(f"  {', '.join(noted['metric'].unique())}: {note}", style="dim")
-
-
-def _between(row: pd.Series, name: str, sign: str) -> str:
-    """A figure of a row of ``leakage.csv`` with its interval, e.g. ``0.800 [0.713, 0.881]``."""
-    value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
-    if value != value:  # NaN: it has no meaning there
-        return "undefined"
-    return f"{value:{sign}.3f}" + ("" if low != low else f" [{low:{sign}.3f}, {high:{sign}.3f}]")
+        if note:
+            say(f"  {', '.join(names)}: {note}", style="dim")
 
 
 def _print_plan(plan: StudyFile, out: Path) -> None:

@@ -12,8 +12,7 @@ from dataclasses import replace
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Literal
 
-from eosin.data.breakhis import EVA, counts_slides, read_breakhis
-from eosin.data.scan import ReadDataset
+from eosin.data.breakhis import EVA, counts_slides
 from eosin.errors import ConfigError, DataError
 from eosin.protocol import Protocol
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from eosin.artefacts.manifest import Manifest
-    from eosin.files import StrPath
 
 EvaSplit = Literal["eva", "eva-clean"]
 
@@ -31,16 +29,6 @@ HELD_OUT = (
 )
 _ACCESSIONS = {slide.rstrip(ascii_uppercase) for slide in HELD_OUT}
 _IMAGES = (1132, 339)  # in training and held out, as eva checks them
-
-
-def read_eva(root: StrPath, split: EvaSplit) -> ReadDataset:
-    """Read BreakHis at 40X as eva divides it; ``read_breakhis`` and ``divide_as_eva`` in one.
-
-    Raises:
-        DataError: as these two.
-    """
-    found = read_breakhis(root, task="eva", magnifications=(40,))
-    return replace(found, manifest=divide_as_eva(found.manifest, split))
 
 
 def divide_as_eva(manifest: Manifest, split: EvaSplit) -> Manifest:

@@ -16,10 +16,6 @@ from eosin.evaluation.sentences import about_interval
 from eosin.evaluation.weights import Weights
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pandas as pd
-
     from eosin.artefacts.predictions import Predictions
 
 
@@ -47,7 +43,7 @@ class MeterRow:
     leaky_protocol: str  # the name of the first
     honest_protocol: str  # the name of the second
     leaks: tuple[Leakage, ...]  # one a metric
-    # of each metric the figure under the first and under the second, each with its own interval
+    # of each the figure under the first and under the second, each with its own interval
     figures: tuple[tuple[Estimate, Estimate], ...]
 
 
@@ -93,35 +89,6 @@ def measure_leakage(
         )
         found.append(Leakage(added, _known(flattered[0]), _known(plain[0])))
     return tuple(found)
-
-
-def leakage_frame(rows: Sequence[MeterRow]) -> pd.DataFrame:
-    """One row a model and metric.
-
-    Columns: model, metric, leaky_protocol, honest_protocol; then of leaky, honest and added the
-    value and, with ``_low`` and ``_high`` after the name, its interval; patients, note.
-    """
-    import pandas as pd
-
-    return pd.DataFrame(
-        {
-            "model": row.model,
-            "metric": leak.added.metric,
-            "leaky_protocol": row.leaky_protocol,
-            "honest_protocol": row.honest_protocol,
-            **{
-                f"{name}{end}": value
-                for name, found in zip(
-                    ("leaky", "honest", "added"), (*pair, leak.added), strict=True
-                )
-                for end, value in (("", found.value), ("_low", found.low), ("_high", found.high))
-            },
-            "patients": leak.added.patients,
-            "note": leak.added.note,
-        }
-        for row in rows
-        for leak, pair in zip(row.leaks, row.figures, strict=True)
-    )
 
 
 def _known(value: np.float64) -> float | None:

@@ -41,7 +41,6 @@ STUDY_FILES: dict[str, Output | None] = {
     "study.html": PAGE,
     "study.csv": table("table of a study", "model", "vote", "protocol"),
     "stain-effects.csv": table("table of a study", "model", "stain", "protocol"),
-    "leakage.csv": table("table of a study", "model", "metric", "leaky_protocol"),
     "draws.csv": table("table of a study", "model", "protocol", "against"),
     **dict.fromkeys(("images", "cells", "heatmaps", "comparisons")),
 }

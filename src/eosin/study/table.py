@@ -12,7 +12,8 @@ from eosin.artefacts.tables import write_csv
 from eosin.errors import EosinError
 from eosin.evaluation.draws import score_draws
 from eosin.evaluation.effects import measure_effects
-from eosin.evaluation.leakage import MeterRow, leakage_frame, measure_leakage
+from eosin.evaluation.evaluate import evaluate_predictions
+from eosin.evaluation.leakage import MeterRow, measure_leakage
 from eosin.reporting.comparison_page import PAGE_NAME
 from eosin.reporting.draws_section import DrawsRow, draws_frame
 from eosin.reporting.stain_effects import StainRow, stain_frame
@@ -20,7 +21,6 @@ from eosin.reporting.study_page import ResultRow, StudyFacts, headline_figures, 
 from eosin.study.stains import BASELINE, Staining
 
 REPORT_NAME = "report.html"  # of a cell, beside its Run
-LEAKAGE_NAME = "leakage.csv"  # what leakage adds, beside the table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,8 +81,9 @@ def _pages(found: StudyResult, folder: Path) -> tuple[tuple[str, str], ...]:
 def leakage_rows(results: Sequence[Result], *, resamples: int = 2000) -> tuple[MeterRow, ...]:
     """What leakage adds: each model under each leaky protocol against its patient-level figure.
 
-    The figure is that of the study's first patient-level protocol. Models without one of the same
-    seed and stain step are left out.
+    That is of the study's first patient-level protocol. eva's split is measured once more on its
+    own images alone, all of which its twin holds out too. Models without a patient-level result
+    with the same seed and stain are left out.
     """
     honest = {
         (r.cell.model, r.cell.seed, r.cell.stain): r
@@ -91,21 +92,27 @@ def leakage_rows(results: Sequence[Result], *, resamples: int = 2000) -> tuple[M
     }
     rows, several = [], len({result.cell.seed for result in results}) > 1
     for result in results:
-        cell, protocol = result.cell, result.predictions.provenance.protocol
+        cell, own = result.cell, result.predictions
         twin = honest.get((cell.model, cell.seed, cell.stain))
-        if not protocol.leaky or twin is None:
+        if not own.provenance.protocol.leaky or twin is None:
             continue
-        leaks = measure_leakage(result.predictions, twin.predictions, resamples=resamples)
-        metrics = [leak.added.metric for leak in leaks]
-        rows.append(
-            MeterRow(
-                model=title_of(result) + (f", seed {cell.seed}" if several else ""),
-                leaky_protocol=protocol.name,
-                honest_protocol=twin.predictions.provenance.protocol.name,
-                leaks=leaks,
-                figures=tuple((result.image.value(m), twin.image.value(m)) for m in metrics),
+        against = [(twin.predictions, twin.image, "")]
+        if cell.design.eva:
+            same = twin.predictions.where(twin.predictions.frame["path"].isin(own.frame["path"]))
+            figures = evaluate_predictions(same, resamples=resamples)
+            against.append((same, figures, ", on the images of the leaky split"))
+        for table, evaluation, where in against:
+            leaks = measure_leakage(own, table, resamples=resamples)
+            metrics = [leak.added.metric for leak in leaks]
+            rows.append(
+                MeterRow(
+                    model=title_of(result) + (f", seed {cell.seed}" if several else ""),
+                    leaky_protocol=own.provenance.protocol.name,
+                    honest_protocol=table.provenance.protocol.name + where,
+                    leaks=leaks,
+                    figures=tuple((result.image.value(m), evaluation.value(m)) for m in metrics),
+                )
             )
-        )
     return tuple(rows)
 
 
@@ -206,11 +213,13 @@ def _fields(result: Result, evaluation: Evaluation) -> dict[str, object]:
     return row
 
 
-def write_study(found: StudyResult, folder: StrPath) -> tuple[Path, Path]:
+def write_study(
+    found: StudyResult, folder: StrPath, *, meter: Sequence[MeterRow] | None = None
+) -> tuple[Path, Path]:
     """Write ``study.html`` and ``study.csv`` into ``folder``; their paths.
 
     A study of stain steps has a ``stain-effects.csv`` beside them, one of several seeds a
-    ``draws.csv``, one with a leaky and a patient-level protocol a ``leakage.csv``.
+    ``draws.csv``. ``meter`` is what ``leakage_rows`` gave, where it was called before.
 
     Raises:
         EosinError: no cell could be done; the sentence has the first reason.
@@ -243,9 +252,7 @@ def write_study(found: StudyResult, folder: StrPath) -> tuple[Path, Path]:
         failures=tuple((cell.name, reason) for cell, reason in found.failures),
         pages=_pages(found, folder),
     )
-    meter = leakage_rows(found.results, resamples=config.resamples)
-    (folder / LEAKAGE_NAME).unlink(missing_ok=True)  # of an earlier file, with other protocols
-    if meter:
-        write_csv(leakage_frame(meter), folder / LEAKAGE_NAME)
+    if meter is None:
+        meter = leakage_rows(found.results, resamples=config.resamples)
     rows, page = result_rows(found.results, folder), folder / "study.html"
     return write_study_page(facts, meter, rows, page, stains=stains, draws=draws), table
