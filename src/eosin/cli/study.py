@@ -51,7 +51,7 @@ def study(
     if dry_run:
         _print_plan(plan, out)
         return
-    from eosin.study.table import leakage_rows, write_study
+    from eosin.study.table import leakage_rows, write_measured_study
 
     require_output_folder(out, STUDY_FILES, inputs=[file])
     for name in plan.config.backbones:
@@ -60,7 +60,7 @@ def study(
         found = run_study(plan, out, progress=progress)
         _print_failures(found)
         meter = leakage_rows(found.results, resamples=plan.config.resamples)
-        page, table = write_study(found, out, meter=meter)
+        page, table = write_measured_study(found, meter, out)
     _print_leakage(meter)
     say(f"table: {table}")
     say("page: ", (str(page), "bold"))

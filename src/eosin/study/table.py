@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from eosin.artefacts.evaluation import Evaluation
+    from eosin.artefacts.predictions import Predictions
     from eosin.files import StrPath
     from eosin.study.cells import Result, StudyResult
     from eosin.study.plan import Cell
@@ -96,24 +97,31 @@ def leakage_rows(results: Sequence[Result], *, resamples: int = 2000) -> tuple[M
         twin = honest.get((cell.model, cell.seed, cell.stain))
         if not own.provenance.protocol.leaky or twin is None:
             continue
-        against = [(twin.predictions, twin.image, "")]
-        if cell.design.eva:
-            same = twin.predictions.where(twin.predictions.frame["path"].isin(own.frame["path"]))
-            figures = evaluate_predictions(same, resamples=resamples)
-            against.append((same, figures, ", on the images of the leaky split"))
-        for table, evaluation, where in against:
-            leaks = measure_leakage(own, table, resamples=resamples)
-            metrics = [leak.added.metric for leak in leaks]
-            rows.append(
-                MeterRow(
-                    model=title_of(result) + (f", seed {cell.seed}" if several else ""),
-                    leaky_protocol=own.provenance.protocol.name,
-                    honest_protocol=table.provenance.protocol.name + where,
-                    leaks=leaks,
-                    figures=tuple((result.image.value(m), evaluation.value(m)) for m in metrics),
-                )
-            )
+        model = title_of(result) + (f", seed {cell.seed}" if several else "")
+        rows.append(_meter_row(model, result, twin.predictions, twin.image, resamples=resamples))
+        shared = twin.predictions.frame["path"].isin(own.frame["path"])
+        if cell.design.eva and shared.sum() == len(own):
+            same = twin.predictions.where(shared)
+            evaluation = evaluate_predictions(same, resamples=resamples)
+            row = _meter_row(model, result, same, evaluation, resamples=resamples)
+            where = f"{row.honest_protocol}, on the images of the leaky split"
+            rows.append(replace(row, honest_protocol=where))
     return tuple(rows)
+
+
+def _meter_row(
+    model: str, leaky: Result, honest: Predictions, evaluation: Evaluation, *, resamples: int
+) -> MeterRow:
+    """One model under two protocols; ``evaluation`` is of ``honest``, by image."""
+    leaks = measure_leakage(leaky.predictions, honest, resamples=resamples)
+    metrics = [leak.added.metric for leak in leaks]
+    return MeterRow(
+        model=model,
+        leaky_protocol=leaky.predictions.provenance.protocol.name,
+        honest_protocol=honest.provenance.protocol.name,
+        leaks=leaks,
+        figures=tuple((leaky.image.value(m), evaluation.value(m)) for m in metrics),
+    )
 
 
 def stain_rows(results: Sequence[Result], *, resamples: int = 2000) -> tuple[StainRow, ...]:
@@ -213,17 +221,23 @@ def _fields(result: Result, evaluation: Evaluation) -> dict[str, object]:
     return row
 
 
-def write_study(
-    found: StudyResult, folder: StrPath, *, meter: Sequence[MeterRow] | None = None
-) -> tuple[Path, Path]:
+def write_study(found: StudyResult, folder: StrPath) -> tuple[Path, Path]:
     """Write ``study.html`` and ``study.csv`` into ``folder``; their paths.
 
     A study of stain steps has a ``stain-effects.csv`` beside them, one of several seeds a
-    ``draws.csv``. ``meter`` is what ``leakage_rows`` gave, where it was called before.
+    ``draws.csv``.
 
     Raises:
         EosinError: no cell could be done; the sentence has the first reason.
     """
+    meter = leakage_rows(found.results, resamples=found.study.config.resamples)
+    return write_measured_study(found, meter, folder)
+
+
+def write_measured_study(
+    found: StudyResult, meter: Sequence[MeterRow], folder: StrPath
+) -> tuple[Path, Path]:
+    """``write_study`` where ``leakage_rows`` has measured already what leakage adds."""
     folder, config = Path(folder), found.study.config
     if not found.results:
         raise EosinError(
@@ -252,7 +266,5 @@ def write_study(
         failures=tuple((cell.name, reason) for cell, reason in found.failures),
         pages=_pages(found, folder),
     )
-    if meter is None:
-        meter = leakage_rows(found.results, resamples=config.resamples)
     rows, page = result_rows(found.results, folder), folder / "study.html"
     return write_study_page(facts, meter, rows, page, stains=stains, draws=draws), table
