@@ -37,9 +37,7 @@ def separator(text: str, columns: Iterable[str]) -> str:
     return ","
 
 
-def parse_cells(
-    data: bytes, path: Path, *, kind: str, fix: str, key: str = "path"
-) -> pd.DataFrame:
+def parse_cells(data: bytes, path: Path, *, kind: str, fix: str, key: str = "path") -> pd.DataFrame:
     """The cells of a table with a column ``key``, whether this or another program saved it."""
     import pandas as pd
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,6 +28,7 @@ class Task(StrEnum):
 
     binary = "binary"
     subtype = "subtype"
+    eva = "eva"
 
 
 class PatientUnit(StrEnum):
@@ -34,6 +36,13 @@ class PatientUnit(StrEnum):
 
     accession = "accession"
     slide = "slide"
+
+
+class Split(StrEnum):
+    """A published split of BreakHis, or its patient-level twin."""
+
+    eva = "eva"
+    eva_clean = "eva-clean"
 
 
 class Kind(StrEnum):
@@ -48,8 +57,9 @@ def breakhis(
     root: Root,
     out: Out,
     task: Annotated[
-        Task, typer.Option(help="Two classes, or the eight tumour types.")
-    ] = Task.binary,
+        Task | None,
+        typer.Option(help="Two classes (default), the eight tumour types, or the four of eva."),
+    ] = None,
     magnification: Annotated[
         list[int] | None, typer.Option(help="Keep this magnification; may be repeated.")
     ] = None,
@@ -63,20 +73,29 @@ def breakhis(
     official_fold: Annotated[
         int | None, typer.Option(help="Which of the official folds to take as the split.")
     ] = None,
+    split: Annotated[
+        Split | None,
+        typer.Option(help="Four types at 40X as eva divides them (leaky), or with patients whole."),
+    ] = None,
     _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """BreakHis: the official tree, or any folder of BreakHis-named files."""
     from eosin.data.breakhis import read_breakhis
+    from eosin.data.eva import divide_as_eva
 
+    if split and (folds or task not in (None, Task.eva)):
+        raise ConfigError(f"--split {split} settles task and folds; leave --task and --folds out")
     require_manifest(out, root, *([folds] if folds else []))
     found = read_breakhis(
         root,
-        task=task.value,
-        magnifications=magnification or (),
+        task=(Task.eva if split else task or Task.binary).value,
+        magnifications=magnification or ([40] if split else ()),
         patient=patient.value,
         folds=folds,
         official_fold=official_fold,
     )
+    if split:
+        found = replace(found, manifest=divide_as_eva(found.manifest, split.value))
     write_dataset(found, out)
 
 
@@ -218,6 +237,8 @@ def audit(
     with showing() as progress:
         found = audit_manifest(images, progress=progress)
     say(found.verdict, style="bold")
+    if found.crossing_patients:
+        say(f"patients that cross: {', '.join(found.crossing_patients)}")
     if found.duplicates:
         print_frame(_pairs(found), title=f"{len(found.duplicates)} pairs, the gravest first")
     if out is not None:

@@ -10,6 +10,9 @@ import typer
 from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from eosin.evaluation.leakage import MeterRow
     from eosin.study.cells import StudyResult
     from eosin.study.config import StudyFile
 
@@ -19,6 +22,9 @@ def study(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the study.")],
     data: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="The images; overrides the file's root.")
+    ] = None,
+    backbone: Annotated[
+        list[str] | None, typer.Option(help="In place of the file's own; may be repeated.")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and an estimate of time; do nothing.")
@@ -41,19 +47,21 @@ def study(
     from eosin.study.study import STUDY_FILES, run_study
 
     file = settings_file(file)
+    plan, kept = read_study(file, root=data, backbones=backbone or ()), "what is finished is kept"
     if dry_run:
-        _print_plan(read_study(file, root=data), out)
+        _print_plan(plan, out)
         return
-    from eosin.study.table import write_study
+    from eosin.study.table import leakage_rows, write_measured_study
 
     require_output_folder(out, STUDY_FILES, inputs=[file])
-    plan, kept = read_study(file, root=data), "what is finished is kept"
-    for backbone in plan.config.backbones:
-        say_licence(backbone)
+    for name in plan.config.backbones:
+        say_licence(name)
     with stoppable(kept=lambda: kept), one_writer(out), showing() as progress:
         found = run_study(plan, out, progress=progress)
         _print_failures(found)
-        page, table = write_study(found, out)
+        meter = leakage_rows(found.results, resamples=plan.config.resamples)
+        page, table = write_measured_study(found, meter, out)
+    _print_leakage(meter)
     say(f"table: {table}")
     say("page: ", (str(page), "bold"))
     for place in found.comparisons:
@@ -74,6 +82,35 @@ def _print_failures(found: StudyResult) -> None:
     for reason, names in reasons.items():
         say(f"{len(names)} failed: {reason}", style="red")
         say(f"  {', '.join(names)}", style="dim")
+
+
+def _print_leakage(meter: Sequence[MeterRow]) -> None:
+    """Each model's figures under a leaky and a patient-level protocol, and what the leak adds."""
+    import pandas as pd
+
+    from eosin.cli.console import plain_figure, print_frame, say
+
+    table = pd.DataFrame(
+        {
+            "pair": f"{row.leaky_protocol} against {row.honest_protocol}",
+            "model": row.model,
+            "metric": leak.added.metric,
+            "leaky": plain_figure(leaky),
+            "patients apart": plain_figure(honest),
+            "leak adds": plain_figure(leak.added),
+            "patients": leak.added.patients,
+        }
+        for row in meter
+        for leak, (leaky, honest) in zip(row.leaks, row.figures, strict=True)
+    )
+    for pair, rows in table.groupby("pair", sort=False) if len(table) else ():
+        print_frame(rows.drop(columns="pair"), title=pair)
+    for note in dict.fromkeys(leak.added.note for row in meter for leak in row.leaks):
+        names = dict.fromkeys(
+            leak.added.metric for row in meter for leak in row.leaks if leak.added.note == note
+        )
+        if note:
+            say(f"  {', '.join(names)}: {note}", style="dim")
 
 
 def _print_plan(plan: StudyFile, out: Path) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from eosin.files import StrPath
 
-TaskName = Literal["binary", "subtype"]
+TaskName = Literal["binary", "subtype", "eva"]
 PatientUnit = Literal["accession", "slide"]
 
 BENIGN = ("A", "F", "PT", "TA")
@@ -46,6 +46,8 @@ SUBTYPES = {
 MAGNIFICATIONS = (40, 100, 200, 400)
 BINARY = Task("binary", ("benign", "malignant"), positive="malignant")
 SUBTYPE = Task("subtype", BENIGN + MALIGNANT)
+EVA = Task("eva", ("TA", "MC", "F", "DC"))  # the types that kaiko-ai/eva keeps, in its order
+TASKS: dict[TaskName, Task] = {"binary": BINARY, "subtype": SUBTYPE, "eva": EVA}
 
 _EXPECTED = "BreakHis images, named e.g. SOB_M_DC-14-2523-400-001.png"
 _NAME = re.compile(
@@ -122,7 +124,8 @@ def read_breakhis(
 
     Args:
         root: the folder; its subfolders are walked and their names not looked at.
-        task: ``"binary"`` (benign, malignant) or ``"subtype"`` (A, F, PT, TA, DC, LC, MC, PC).
+        task: ``"binary"`` (benign, malignant), ``"subtype"`` (A, F, PT, TA, DC, LC, MC, PC) or
+            ``"eva"`` (TA, MC, F and DC; images of other types are left out).
         magnifications: which of 40, 100, 200, 400 to keep; none means all.
         patient: what counts as one patient, the accession number or the slide.
         folds: the official folds: ``Folds.csv``, a ``dsfoldK.txt`` or a folder of those.
@@ -153,12 +156,16 @@ def read_breakhis(
     if named and not wanted:
         present = sorted({item.name.magnification for item in named})
         raise DataError(f"{root}: has no image at {list(magnifications)}X, only at {present}X")
+    if task == "eva":
+        wanted = [item for item in wanted if item.name.subtype in EVA.classes]
+        if named and not wanted:
+            raise DataError(f"{root}: has no image of eva's types {list(EVA.classes)}")
     require_images(root, whole, skipped, expected=_EXPECTED)
     kept = set(whole)
     rows = [_row(item, task=task, patient=patient) for item in wanted if item.path in kept]
     manifest = Manifest(
         frame=image_rows(rows),
-        task=BINARY if task == "binary" else SUBTYPE,
+        task=TASKS[task],
         dataset="breakhis",
         notes=(PATIENT_NOTES[patient],),
     )

@@ -43,6 +43,8 @@ class MeterRow:
     leaky_protocol: str  # the name of the first
     honest_protocol: str  # the name of the second
     leaks: tuple[Leakage, ...]  # one a metric
+    # of each the figure under the first and under the second, each with its own interval
+    figures: tuple[tuple[Estimate, Estimate], ...]
 
 
 def measure_leakage(

@@ -76,8 +76,8 @@ def score_parts(
 def score_headlines(sample: Sample, task: Task, weights: Weights) -> dict[MetricKey, Floats]:
     """Accuracy and the area under the ROC, macro-averaged beyond two classes, shape (R,) each.
 
-    Of two classes also the area within patients. What ``score_sample`` gives for them, without the
-    cost of every other metric.
+    Of two classes also the area within patients, of more also balanced accuracy. What
+    ``score_sample`` gives for them, without the cost of every other metric.
     """
     sample = _following(sample, weights)
     counts = metrics.confusion_counts(
@@ -89,7 +89,8 @@ def score_headlines(sample: Sample, task: Task, weights: Weights) -> dict[Metric
     if task.binary:
         return accuracy | {MetricKey("roc_auc"): areas[0]} | _within(sample, task, weights)
     return accuracy | {
-        MetricKey("macro_roc_auc"): metrics.macro(np.stack(areas, 1), sample.present)
+        MetricKey("balanced_accuracy"): metrics.macro(metrics.recall(counts), sample.present),
+        MetricKey("macro_roc_auc"): metrics.macro(np.stack(areas, 1), sample.present),
     }
 
 

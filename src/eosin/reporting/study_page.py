@@ -121,7 +121,10 @@ def _inflation(protocol: str, honest: str, leaks: Sequence[Leakage]) -> str:
     worst = max(leaks, key=lambda leak: leak.added.value or 0)
     beyond = [leak for leak in leaks if leak.inflates]
     if not beyond:
-        return f"“{protocol}” inflates the accuracy of no model of this study beyond chance."
+        return (
+            f"“{protocol}” inflates the accuracy of no model of this study beyond chance against "
+            f"“{honest}”."
+        )
     models = counted(len(leaks), "model")
     return (
         f"“{protocol}” inflates the accuracy of {len(beyond)} of {models}, at most by "

@@ -11,6 +11,7 @@ from eosin.artefacts.codec import with_changes, write_artefact
 from eosin.artefacts.evaluation import Evaluation, read_evaluation
 from eosin.artefacts.predictions import Predictions, read_predictions
 from eosin.artefacts.study import CellState, read_cell_state
+from eosin.data.eva import divide_as_eva
 from eosin.data.splits import leave_one_out, split_by_fractions, split_into_folds
 from eosin.errors import DataError, WeightsError
 from eosin.evaluation.evaluate import evaluate_predictions
@@ -67,6 +68,8 @@ class StudyResult:
 
 def divide(manifest: Manifest, design: Design, seed: int) -> Manifest:
     """The manifest under one protocol."""
+    if design.eva:
+        return divide_as_eva(manifest, design.eva)
     if design.drop_test:
         manifest = manifest.where(manifest.frame["split"] != "test")
     if design.leave_one_out:

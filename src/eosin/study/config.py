@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self, get_args
 
 from pydantic import Field, field_validator
 
 from eosin.artefacts.run import Vote
+from eosin.data.breakhis import TaskName
+from eosin.data.eva import EvaSplit
 from eosin.data.splits import SITES
 from eosin.errors import ConfigError
 from eosin.settings import Settings, read_flat_toml, settings_file, validated
@@ -16,6 +18,8 @@ from eosin.study.stains import BASELINE, Staining
 from eosin.training.config import TrainingConfig, read_config
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from eosin.data.splits import By
     from eosin.files import StrPath
 
@@ -29,7 +33,11 @@ _UNITS: dict[str, By] = {
     "site": "site",
     "scanner": "scanner",
 }
-_FORM = 'want e.g. "patient 5-fold", "image 70/15/15", "official 85/15" or "site leave-one-out"'
+_EVA: dict[str, EvaSplit] = {name: name for name in get_args(EvaSplit)}
+_FORM = (
+    'want e.g. "patient 5-fold", "image 70/15/15", "official 85/15", "site leave-one-out" or, of '
+    'BreakHis, "eva" or "eva-clean"'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +60,24 @@ class Design:
         return self.by in SITES and not (self.folds or self.fractions)
 
     @property
+    def eva(self) -> EvaSplit | None:
+        """Which of eva's splits of BreakHis this is; None where it is none."""
+        return _EVA.get(self.text)
+
+    @property
     def slug(self) -> str:
         """The protocol as a folder's name, e.g. ``patient_5-fold``, ``image_70-15-15``."""
         return self.text.replace(" ", "_").replace("/", "-")
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``"<unit> <N>-fold"`` or ``"<unit> <train>/<val>/<test>"`` in per cent.
+        """Read ``"<unit> <N>-fold"``, ``"<unit> <train>/<val>/<test>"`` in per cent, or a name.
 
         Raises:
             ConfigError: an unknown unit or shape.
         """
+        if text.strip() in _EVA:
+            return cls(text.strip(), by="patient")
         unit, _, shape = text.strip().partition(" ")
         if unit not in _UNITS:
             raise ConfigError(f"protocol {text!r}: {unit!r} is none of {list(_UNITS)}; {_FORM}")
@@ -98,7 +113,7 @@ class StudyConfig(Settings):
     # manifest: ``root`` is a table that `eosin data` wrote, with whatever columns were added to it
     dataset: Literal["breakhis", "bci", "folder", "manifest", "synthetic"]
     root: str = ""
-    task: Literal["binary", "subtype"] = "binary"  # BreakHis only
+    task: TaskName = "binary"  # BreakHis only; "eva" for the protocols of that name
     magnifications: Annotated[tuple[int, ...], Field(strict=False)] = ()  # BreakHis only
     patient_pattern: str = ""  # folder only
     positive: str = ""  # folder only
@@ -115,6 +130,7 @@ class StudyConfig(Settings):
     weights: str = ""  # what follows overrides the recipe; empty or absent: as the recipe says
     freeze: bool | None = None
     image_size: int | None = None
+    fit: Literal["stretch", "crop"] | None = None
     epochs: int | None = None
     batch_size: int | None = None
     device: str = "auto"
@@ -154,19 +170,23 @@ class StudyFile:
     root: Path  # the folder of the images
 
 
-def read_study(path: StrPath, *, root: StrPath | None = None) -> StudyFile:
+def read_study(
+    path: StrPath, *, root: StrPath | None = None, backbones: Sequence[str] = ()
+) -> StudyFile:
     """Read a study file.
 
     Args:
         path: the TOML file, or the name of one that eosin brings along.
         root: folder of the images; overrides the file's own ``root``.
+        backbones: override the file's own ``backbones``, where any are given.
 
     Raises:
         ConfigError: unknown keys, wrong values, no recipe file, no root at all, or a stain step
             that the recipe cannot have.
     """
     path = settings_file(path)
-    config = validated(StudyConfig, read_flat_toml(path), place=str(path))
+    fields = {**read_flat_toml(path), **({"backbones": list(backbones)} if backbones else {})}
+    config = validated(StudyConfig, fields, place=str(path))
     if root is None and not config.root and config.dataset != "synthetic":
         raise ConfigError(f"{path}: names no root; give the folder of the images with --data")
     recipe = read_config(path.parent / config.recipe) if config.recipe else TrainingConfig()
@@ -175,6 +195,7 @@ def read_study(path: StrPath, *, root: StrPath | None = None) -> StudyFile:
             "weights": config.weights or None,
             "freeze": config.freeze,
             "image_size": config.image_size,
+            "fit": config.fit,
             "epochs": config.epochs,
             "batch_size": config.batch_size,
             "device": config.device,

@@ -12,6 +12,7 @@ from eosin.artefacts.tables import write_csv
 from eosin.errors import EosinError
 from eosin.evaluation.draws import score_draws
 from eosin.evaluation.effects import measure_effects
+from eosin.evaluation.evaluate import evaluate_predictions
 from eosin.evaluation.leakage import MeterRow, measure_leakage
 from eosin.reporting.comparison_page import PAGE_NAME
 from eosin.reporting.draws_section import DrawsRow, draws_frame
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from eosin.artefacts.evaluation import Evaluation
+    from eosin.artefacts.predictions import Predictions
     from eosin.files import StrPath
     from eosin.study.cells import Result, StudyResult
     from eosin.study.plan import Cell
@@ -80,7 +82,9 @@ def _pages(found: StudyResult, folder: Path) -> tuple[tuple[str, str], ...]:
 def leakage_rows(results: Sequence[Result], *, resamples: int = 2000) -> tuple[MeterRow, ...]:
     """What leakage adds: each model under each leaky protocol against its patient-level figure.
 
-    Models whose protocol has no patient-level twin with the same seed and stain are left out.
+    That is of the study's first patient-level protocol. eva's split is measured once more on its
+    own images alone, all of which its twin holds out too. Models without a patient-level result
+    with the same seed and stain are left out.
     """
     honest = {
         (r.cell.model, r.cell.seed, r.cell.stain): r
@@ -89,19 +93,35 @@ def leakage_rows(results: Sequence[Result], *, resamples: int = 2000) -> tuple[M
     }
     rows, several = [], len({result.cell.seed for result in results}) > 1
     for result in results:
-        cell, protocol = result.cell, result.predictions.provenance.protocol
+        cell, own = result.cell, result.predictions
         twin = honest.get((cell.model, cell.seed, cell.stain))
-        if not protocol.leaky or twin is None:
+        if not own.provenance.protocol.leaky or twin is None:
             continue
-        rows.append(
-            MeterRow(
-                model=title_of(result) + (f", seed {cell.seed}" if several else ""),
-                leaky_protocol=protocol.name,
-                honest_protocol=twin.predictions.provenance.protocol.name,
-                leaks=measure_leakage(result.predictions, twin.predictions, resamples=resamples),
-            )
-        )
+        model = title_of(result) + (f", seed {cell.seed}" if several else "")
+        rows.append(_meter_row(model, result, twin.predictions, twin.image, resamples=resamples))
+        shared = twin.predictions.frame["path"].isin(own.frame["path"])
+        if cell.design.eva and shared.sum() == len(own):
+            same = twin.predictions.where(shared)
+            evaluation = evaluate_predictions(same, resamples=resamples)
+            row = _meter_row(model, result, same, evaluation, resamples=resamples)
+            where = f"{row.honest_protocol}, on the images of the leaky split"
+            rows.append(replace(row, honest_protocol=where))
     return tuple(rows)
+
+
+def _meter_row(
+    model: str, leaky: Result, honest: Predictions, evaluation: Evaluation, *, resamples: int
+) -> MeterRow:
+    """One model under two protocols; ``evaluation`` is of ``honest``, by image."""
+    leaks = measure_leakage(leaky.predictions, honest, resamples=resamples)
+    metrics = [leak.added.metric for leak in leaks]
+    return MeterRow(
+        model=model,
+        leaky_protocol=leaky.predictions.provenance.protocol.name,
+        honest_protocol=honest.provenance.protocol.name,
+        leaks=leaks,
+        figures=tuple((leaky.image.value(m), evaluation.value(m)) for m in metrics),
+    )
 
 
 def stain_rows(results: Sequence[Result], *, resamples: int = 2000) -> tuple[StainRow, ...]:
@@ -210,6 +230,14 @@ def write_study(found: StudyResult, folder: StrPath) -> tuple[Path, Path]:
     Raises:
         EosinError: no cell could be done; the sentence has the first reason.
     """
+    meter = leakage_rows(found.results, resamples=found.study.config.resamples)
+    return write_measured_study(found, meter, folder)
+
+
+def write_measured_study(
+    found: StudyResult, meter: Sequence[MeterRow], folder: StrPath
+) -> tuple[Path, Path]:
+    """``write_study`` where ``leakage_rows`` has measured already what leakage adds."""
     folder, config = Path(folder), found.study.config
     if not found.results:
         raise EosinError(
@@ -238,6 +266,5 @@ def write_study(found: StudyResult, folder: StrPath) -> tuple[Path, Path]:
         failures=tuple((cell.name, reason) for cell, reason in found.failures),
         pages=_pages(found, folder),
     )
-    meter = leakage_rows(found.results, resamples=config.resamples)
     rows, page = result_rows(found.results, folder), folder / "study.html"
     return write_study_page(facts, meter, rows, page, stains=stains, draws=draws), table
