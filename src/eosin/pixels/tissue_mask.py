@@ -120,7 +120,7 @@ def find_tissue(overview: UInt8Image, mpp: float) -> TissueMask:
     tissue = labels == Area.TISSUE
     if tissue.any():
         labels[out_of_focus(image, tissue, mpp)] = Area.BLURRED
-        labels[folds(mean, tissue, mpp)] = Area.FOLD
+        labels[folds(density, tissue, mpp)] = Area.FOLD
     return TissueMask(labels, mpp)
 
 
