@@ -1,4 +1,4 @@
-"""`eosin slide ...`: what a whole slide is."""
+"""`eosin slide ...`: what a whole slide is, and what of it is tissue."""
 
 from __future__ import annotations
 
@@ -52,6 +52,25 @@ def info(
         )
     if opened.mpp is None:
         say(f"{opened.mpp_fault}; say --slide-mpp X", style="yellow")
+
+
+@app.command()
+def show(
+    slide: File,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="PAGE.png", help="The picture.")],
+    slide_mpp: SlideMpp = None,
+    size: Annotated[int, typer.Option(min=1, help="A tile's side in pixels.")] = 224,
+    mpp: Annotated[float, typer.Option(min=0.05, help="Um/px of a tile.")] = 0.5,
+) -> None:
+    """Draw a slide, the tiles that show tissue, and where tissue, pen, folds and dirt lie."""
+    from eosin.artefacts.outputs import PICTURE, require_output
+    from eosin.cli.console import say
+    from eosin.reporting.slide_picture import write_slide_picture
+    from eosin.slides.opening import open_slide
+
+    require_output(out, PICTURE, inputs=[slide])
+    tiles = write_slide_picture(open_slide(slide, mpp=slide_mpp), out, size=size, mpp=mpp)
+    say(f"{tiles:,} tiles of {size} px at {mpp:g} um/px show tissue, written: {out}")
 
 
 def _facts(slide: Slide) -> dict[str, object]:

@@ -80,7 +80,7 @@ def _by_colour(density: Floats32) -> Iterator[tuple[Bools, Bools]]:
     """For each colour of pen where it is sure, and where it may be together with tissue."""
     red, green, blue = density[..., 0], density[..., 1], density[..., 2]
     yield red - green >= 0.3, red >= 0.95 * green
-    yield (red >= 0.92 * green) & (red - blue >= 0.7), red >= 0.8 * green
+    yield (red >= 0.92 * green) & (red - blue >= 0.7), red >= 0.72 * green
     least = np.minimum(green, blue)
     yield (least - red >= 0.9) & (blue >= 0.75 * green), blue >= 0.62 * green
     least, most = density.min(axis=2), density.max(axis=2)

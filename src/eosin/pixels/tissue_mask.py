@@ -13,6 +13,7 @@ import numpy as np
 from eosin.arrays import Bools, Floats, Floats32, Ints, UInt8Image
 from eosin.errors import DataError
 from eosin.pixels.optical_density import as_bytes, as_floats, density_table, require_rgb_bytes
+from eosin.pixels.slide_faults import folds, out_of_focus
 from eosin.pixels.slide_ink import black_areas, pen_strokes
 
 FINEST, COARSEST = 4.0, 16.0  # um/px of an overview
@@ -112,8 +113,14 @@ def find_tissue(overview: UInt8Image, mpp: float) -> TissueMask:
     black = black_areas(image, mpp)
     density = density_over(image, glass_colour(image, black))
     pen = pen_strokes(density, black, mpp)
-    labels = _pieces(density, black | pen, mpp)
+    mean = as_floats(cv2.transform(density, np.full((1, 3), 1 / 3, np.float32)))
+    colour = as_floats(density.max(axis=2) - density.min(axis=2))
+    labels = _pieces(mean, colour, black | pen, mpp)
     labels[pen], labels[black] = Area.PEN, Area.BLACK
+    tissue = labels == Area.TISSUE
+    if tissue.any():
+        labels[out_of_focus(image, tissue, mpp)] = Area.BLURRED
+        labels[folds(density, tissue, mpp)] = Area.FOLD
     return TissueMask(labels, mpp)
 
 
@@ -149,10 +156,8 @@ def density_over(image: UInt8Image, glass: Floats) -> Floats32:
     return as_floats(cv2.LUT(image, np.maximum(table, 0)[None]))
 
 
-def _pieces(density: Floats32, foreign: Bools, mpp: float) -> UInt8Image:
+def _pieces(mean: Floats32, colour: Floats32, foreign: Bools, mpp: float) -> UInt8Image:
     """Glass, tissue, holes and dust, (height, width) of ``Area``."""
-    mean = cv2.transform(density, np.full((1, 3), 1 / 3, np.float32))
-    colour = as_floats(density.max(axis=2) - density.min(axis=2))
     score = cv2.GaussianBlur(mean + colour, (0, 0), 0.8)
     glass = score[(score < _PALEST) & ~foreign]
     noise = 4 * float(np.sqrt(np.mean(glass**2))) if glass.size else 0.0

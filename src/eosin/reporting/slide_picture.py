@@ -1,0 +1,132 @@
+"""The picture of a slide: its overview with the tiles that would be read, and what lies where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from eosin.arrays import Floats, UInt8Image
+from eosin.files import valid_text
+from eosin.pixels.tissue_mask import Area, TissueMask, find_tissue
+from eosin.pixels.tissue_tiles import tissue_tiles
+from eosin.reporting.canvas import CARD, INK, QUIET, VIOLET, write_png
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from eosin.slides.slide import Slide
+
+OVERVIEW_MPP: Final = 8.0
+_LOOK: Final[dict[Area, tuple[str, str]]] = {
+    Area.TISSUE: ("tissue", "#e58fb0"),
+    Area.FOLD: ("fold (tissue)", "#7a1f6b"),
+    Area.BLURRED: ("out of focus (tissue)", "#7d6fd0"),
+    Area.HOLE: ("hole", "#9fd3ea"),
+    Area.DUST: ("dust", "#e0a100"),
+    Area.PEN: ("pen", "#1f9d55"),
+    Area.BLACK: ("black", "#2b2b2b"),
+    Area.GLASS: ("glass", "#f6f4f7"),
+}
+_PANEL: Final = 6.0  # inches of the longer side of a panel
+_SEEN: Final = 1200  # pixels of its longer side, at 200 an inch
+_SHADE: Final = 0.35  # of what is seen below the colours
+
+
+def write_slide_picture(slide: Slide, out: Path, *, size: int = 224, mpp: float = 0.5) -> int:
+    """Draw a slide as PNG and return how many tiles of ``size`` pixels at ``mpp`` show tissue.
+
+    Raises:
+        DataError: nothing is known of the slide's um/px, or it cannot be read.
+        ConfigError: there is no grid of such tiles.
+    """
+    scale, finest = slide.known_mpp(), slide.levels[0]
+    overview = slide.overview(OVERVIEW_MPP)
+    mask = find_tissue(overview, OVERVIEW_MPP)
+    x, y, width = tissue_tiles(
+        finest.width, finest.height, mask, slide_mpp=scale, size=size, mpp=mpp
+    )
+    wide, tall = (side * scale / 1000 for side in (finest.width, finest.height))
+    figure, (plain, coloured) = _panels(wide / tall)
+    fine = min(OVERVIEW_MPP, max(scale, 1000 * max(wide, tall) / _SEEN))
+    _show(plain, slide.overview(fine), fine, f"{len(x):,} tiles of {size} px at {mpp:g} µm/px")
+    _outline(plain, x * scale / 1000, y * scale / 1000, width * scale / 1000)
+    _show(coloured, _coloured(overview, mask), OVERVIEW_MPP, _pieces(mask))
+    for axes in (plain, coloured):
+        axes.set(xlim=(0, wide), ylim=(tall, 0))
+    _write_shares(figure, mask)
+    name = valid_text(slide.path.name)
+    sides = f"{finest.width:,} x {finest.height:,} px at {scale:.4g} µm/px"
+    figure.suptitle(f"{name}: {sides}", color=INK, fontsize=11, parse_math=False)
+    write_png(figure, out)
+    return len(x)
+
+
+def _panels(aspect: float) -> tuple[Figure, list[Axes]]:
+    """Two axes side by side, or one above the other where a slide is wide."""
+    from matplotlib.figure import Figure
+
+    wide, tall = _PANEL * min(1, aspect), _PANEL * min(1, 1 / aspect)
+    beside = aspect < 1.3
+    sides = (2 * max(wide, 2.4), tall + 0.9) if beside else (wide, 2 * max(tall, 1.6) + 1.2)
+    figure = Figure(figsize=sides, layout="constrained")
+    axes = figure.subplots(1 if beside else 2, 2 if beside else 1)
+    return figure, list(axes)
+
+
+def _show(axes: Axes, image: UInt8Image, mpp: float, title: str) -> None:
+    height, width = (side * mpp / 1000 for side in image.shape[:2])
+    axes.imshow(image, extent=(0, width, height, 0), interpolation="antialiased")
+    axes.set_title(title, fontsize=9, color=INK, loc="left")
+    axes.set_xlabel("mm", fontsize=8, color=QUIET)
+    axes.tick_params(colors=QUIET, labelsize=7, length=2)
+    for spine in axes.spines.values():
+        spine.set_color(QUIET)
+
+
+def _outline(axes: Axes, x: Floats, y: Floats, side: float) -> None:
+    """The tiles' outlines, all in mm."""
+    from matplotlib.collections import PolyCollection
+
+    corners = np.array([(0, 0), (1, 0), (1, 1), (0, 1)]) * side
+    squares = np.stack([x, y], axis=1)[:, None] + corners
+    thin = float(np.clip(40 / max(len(x), 1) ** 0.5, 0.15, 0.8))
+    look = {"facecolors": "none", "edgecolors": VIOLET, "linewidths": thin}
+    axes.add_collection(PolyCollection(squares, **look), autolim=False)
+
+
+def _coloured(overview: UInt8Image, mask: TissueMask) -> UInt8Image:
+    """The overview in grey under the colours of its areas."""
+    from matplotlib.colors import to_rgb
+
+    palette = np.array([to_rgb(_LOOK[area][1]) for area in Area]) * 255
+    grey = overview.mean(axis=2, keepdims=True) / 255
+    return (palette[mask.labels] * (1 - _SHADE + _SHADE * grey)).astype(np.uint8)
+
+
+def _pieces(mask: TissueMask) -> str:
+    pieces = mask.pieces(Area.TISSUE, Area.FOLD, Area.BLURRED)
+    return f"{pieces:,} {'piece' if pieces == 1 else 'pieces'} of tissue"
+
+
+def _write_shares(figure: Figure, mask: TissueMask) -> None:
+    from matplotlib.patches import Patch
+
+    shares = {area: mask.share(area) for area in _LOOK}
+    patches = [
+        Patch(facecolor=_LOOK[area][1], edgecolor=QUIET, linewidth=0.4, label=_label(area, share))
+        for area, share in shares.items()
+        if share
+    ]
+    legend = figure.legend(
+        handles=patches, loc="outside lower center", ncols=4, frameon=False, fontsize=8
+    )
+    for text in legend.get_texts():
+        text.set_color(INK)
+    figure.set_facecolor(CARD)
+
+
+def _label(area: Area, share: float) -> str:
+    return f"{_LOOK[area][0]} {'< 0.1' if share < 0.001 else f'{100 * share:.1f}'} %"
