@@ -496,6 +496,15 @@ def test_a_slide_whose_last_tile_is_cut_off_is_refused_with_the_tile(drawn_slide
     assert "is truncated: the tile in column 3 and row 3 of level 0 ends at byte" in said(path)
 
 
+def test_a_directory_that_places_too_few_tiles_is_damaged(drawn_slide, tissue, tmp_path):
+    path = drawn_slide(tmp_path / "a.tif", tissue)
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        for name in ("TileByteCounts", "TileOffsets"):
+            tag = file.pages[0].tags[name]
+            tag.overwrite(tag.value[:9])
+    assert "copy or download it again" in said(path)
+
+
 def test_missing_tiles_are_white_and_counted(drawn):
     with tifffile.TiffFile(drawn, mode="r+b") as file:
         tag = file.pages[0].tags["TileByteCounts"]

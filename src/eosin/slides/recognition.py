@@ -29,7 +29,7 @@ def is_slide(path: Path) -> bool:
     try:
         files = sorted(path.glob("*.dcm")) if path.is_dir() else [path]
         return any(_is_slide(file, _head(file)) for file in files)
-    except OSError:
+    except (OSError, DataError):
         return False
 
 

@@ -120,10 +120,7 @@ class Slide:
     ) -> Iterator[tuple[int, int, UInt8Image]]:
         """Every tile of the slide at ``mpp`` um/px, row by row: its x, its y and its pixels.
 
-        Args:
-            size: of a tile, pixels.
-            mpp: um/px.
-            overlap: of neighbouring tiles, pixels of a tile.
+        ``size`` and ``overlap`` (of neighbours) are pixels of a tile.
 
         Raises:
             ConfigError: ``overlap`` is not below ``size``, or ``mpp`` not above 0.

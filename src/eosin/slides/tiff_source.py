@@ -64,18 +64,11 @@ def tiff_source(path: Path, *, aperio: bool) -> Source | None:
     from tifffile import COMPRESSION
 
     with _pages_of(path, aperio=aperio) as pages:
-        levels = [
-            _TiledLevel(
-                *(page.imagewidth, page.imagelength, page.tilewidth, page.tilelength),
-                *(page.dataoffsets, page.databytecounts, decode),
-            )
-            for page in pages
-            if (decode := _decoder(page)) is not None
-        ]
-    if not levels or len(levels) < len(pages):
-        return None
+        levels = [_tiled(page, decode) for page in pages if (decode := _decoder(page)) is not None]
+        if not levels or len(levels) < len(pages):
+            return None
+        name = COMPRESSION(pages[0].compression).name
     full = levels[0].width, levels[0].height
-    name = COMPRESSION(pages[0].compression).name
     return Source(
         "eosin",
         tuple(Level.below(full, each.width, each.height) for each in levels),
@@ -109,6 +102,15 @@ def _pages_of(path: Path, *, aperio: bool) -> Iterator[list[TiffPage]]:
         raise DataError(
             f"{path}: its directories are damaged, or lie beyond its end ({fault}); {COPY_AGAIN}"
         ) from fault
+
+
+def _tiled(page: TiffPage, decode: _Decode) -> _TiledLevel:
+    sides = page.imagewidth, page.imagelength, page.tilewidth, page.tilelength
+    level = _TiledLevel(*sides, page.dataoffsets, page.databytecounts, decode)
+    tiles = level.columns * -(-level.height // level.tile_height)
+    if min(len(level.offsets), len(level.counts)) < tiles:
+        raise ValueError(f"of {tiles} tiles only {len(level.offsets)} have a place")
+    return level
 
 
 def _decoder(page: TiffPage) -> _Decode | None:
@@ -148,12 +150,12 @@ class _Tiles:
         weakref.finalize(self, os.close, self._file)
         size = os.fstat(self._file).st_size
         for number, level in enumerate(levels):
-            ends = np.add(level.offsets, level.counts, dtype=np.int64)
-            if ends.max() > size:
-                raise DataError(
-                    f"{path}: is truncated: {self._place(number, int(ends.argmax()))} ends at byte "
-                    f"{ends.max():,} of a file that has {size:,}; {COPY_AGAIN}"
-                )
+            for index, (offset, count) in enumerate(zip(level.offsets, level.counts, strict=False)):
+                if count and offset + count > size:
+                    raise DataError(
+                        f"{path}: is truncated: {self._place(number, index)} ends at byte "
+                        f"{offset + count:,} of a file that has {size:,}; {COPY_AGAIN}"
+                    )
 
     def __call__(self, level: int, box: Box) -> UInt8Image:
         """RGB of a box of a level; white outside it, and where a tile is missing."""
@@ -189,7 +191,7 @@ class _Tiles:
             tile = found.decode(raw, index)
             if tile.shape != shape or tile.dtype != np.uint8:
                 raise ValueError(f"it holds {tile.shape} values of {tile.dtype}, not {shape} bytes")
-        except (RuntimeError, ValueError, TypeError) as fault:  # of imagecodecs and of tifffile
+        except (RuntimeError, ValueError, TypeError, OSError) as fault:  # the decoders', the disk's
             raise DataError(
                 f"{self._path}: {self._place(level, index)} cannot be decoded ({fault}); "
                 f"{COPY_AGAIN}"
