@@ -17,9 +17,7 @@ File = Annotated[
 ]
 SlideMpp = Annotated[
     float | None,
-    typer.Option(
-        "--slide-mpp", metavar="X", help="Um/px of its finest level, over the file's own."
-    ),
+    typer.Option("--slide-mpp", metavar="X", help="Um/px of level 0, over the file's own."),
 ]
 
 
@@ -46,10 +44,8 @@ def info(
         typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
         return
     for name, value in facts.items():
-        say(
-            (f"{name.replace('_', ' ').replace('mpp', 'um/px'):<14}", "dim"),
-            "-" if value is None else _said(value),
-        )
+        shown = name.replace("_", " ").replace("mpp", "um/px")
+        say((f"{shown:<14}", "dim"), "-" if value is None else _said(value))
     if opened.mpp is None:
         say(f"{opened.mpp_fault}; say --slide-mpp X", style="yellow")
 

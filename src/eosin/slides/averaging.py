@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -20,10 +20,7 @@ _EXACT = 1e-3  # of a pixel: what an offset, or the drift over a whole grid, is 
 class Grid:
     """Boxes side by side, one for each pixel wanted, in pixels of the image they are laid on.
 
-    Attributes:
-        left, top: of the first box.
-        side: of each box; below 1 the image is enlarged.
-        columns, rows: how many boxes.
+    ``left`` and ``top`` are the first box's, ``side`` is each box's; below 1 the image is enlarged.
     """
 
     left: float
@@ -32,17 +29,11 @@ class Grid:
     columns: int
     rows: int
 
-    def snapped(self) -> Grid:
-        """The same with whole numbers where a thousandth of a pixel is all that they lack."""
-        most = max(self.columns, self.rows)
-        side = _whole(self.side, _EXACT / most) or self.side
-        return Grid(_whole(self.left), _whole(self.top), side, self.columns, self.rows)
-
-    def part(self, column: int, row: int, most: int) -> Grid:
-        """The boxes from (column, row) on, ``most`` a side at most."""
-        left, top = self.left + column * self.side, self.top + row * self.side
-        sides = min(most, self.columns - column), min(most, self.rows - row)
-        return Grid(left, top, self.side, *sides).snapped()
+    @classmethod
+    def of(cls, left: float, top: float, side: float, sides: tuple[int, int]) -> Self:
+        """A grid of ``sides`` columns and rows; a thousandth of a pixel is rounded away."""
+        whole = _whole(side, _EXACT / max(sides)) or side
+        return cls(_whole(left), _whole(top), whole, *sides)
 
     def cover(self) -> tuple[int, int, int, int]:
         """Left, top, width and height, whole pixels, of what all boxes together touch."""

@@ -1,7 +1,9 @@
-"""Opening a slide: which reader takes it, what it states, and a few slides kept open."""
+"""Opening a slide: which files are one, who reads it, what it states, and a few kept open."""
 
 from __future__ import annotations
 
+import os
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,27 +13,62 @@ from typing import Final
 from eosin.arrays import UInt8Image
 from eosin.errors import ConfigError, DataError
 from eosin.files import disk_errors
-from eosin.slides.openslide_source import open_handle, openslide_source
-from eosin.slides.recognition import (
-    GENERIC,
-    find_slides,
-    is_slide,
-    slide_file,
-    vendor_of,
-    why_no_slide,
-)
+from eosin.slides.openslide_source import COPY_AGAIN, open_handle, openslide_source
 from eosin.slides.slide import Slide, Source
 from eosin.slides.tiff_source import tiff_source
 from eosin.slides.tile import Tile
 
-__all__ = ["find_slides", "is_slide", "open_slide", "opened", "read_tile"]
-
-_APERIO: Final = "aperio"
+_APERIO, _DICOM = "aperio", "dicom"  # OpenSlide's names
+_GENERIC: Final = "generic-tiff"  # of a tiled TIFF of nobody in particular
+_LARGE: Final = 8192  # pixels a side: a tiled TIFF beyond it is a slide though it has one level
+_PLAIN: Final = (b"\x89PNG", b"\xff\xd8\xff", b"BM")
+_TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_MIRAX: Final = ".mrxs"  # a slide whose own file may be a plain thumbnail
+_NAMES: Final = (_MIRAX, ".svs", ".ndpi", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".czi")
+_SERIES: Final = re.compile(rb"\x20\x00\x0e\x00UI..([0-9.]{1,64})", re.DOTALL)
+_DICOM_HEAD: Final = 2**20  # bytes in which the tag of the series lies
 _FINEST, _COARSEST = 0.05, 10.0  # um/px that a scanner may have
 _MOST_APART: Final = 0.02  # of the um/px across and down
 _MOST_OPEN: Final = 8
 _OPEN: Final[OrderedDict[Path, tuple[tuple[int, int], Slide]]] = OrderedDict()
 _LOCK: Final = Lock()
+
+
+def is_slide(path: Path) -> bool:
+    """Whether a file, or a folder of DICOM files, is a whole slide; False where there is none.
+
+    What OpenSlide knows is one; of tiled TIFFs of no vendor, those with several levels or more
+    than 8192 pixels a side. Where the extra ``slides`` is not installed, the name decides.
+    """
+    try:
+        files = sorted(path.glob("*.dcm")) if path.is_dir() else [path]
+        return any(_is_slide(file, _head(file)) for file in files)
+    except (OSError, DataError):
+        return False
+
+
+def find_slides(root: Path) -> tuple[Path, ...]:
+    """Every slide in a folder and below it, by path; a folder of one DICOM slide counts as it.
+
+    Raises:
+        DataError: there is no such folder, or no slide in it.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; name the folder that holds the slides")
+    found: list[Path] = []
+    for folder, folders, files in os.walk(root.resolve()):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        place = Path(folder)
+        dicom = is_slide(place)
+        if dicom:
+            found.append(place)
+        shown = (place / name for name in sorted(files) if not name.startswith("."))
+        found += [
+            file for file in shown if not (dicom and _is_dicom(_head(file))) and is_slide(file)
+        ]
+    if not found:
+        raise DataError(f"{root}: no slide found; want .svs, .tiff, .ndpi, .mrxs, DICOM or such")
+    return tuple(sorted(found))
 
 
 def open_slide(path: Path, *, mpp: float | None = None) -> Slide:
@@ -51,11 +88,12 @@ def open_slide(path: Path, *, mpp: float | None = None) -> Slide:
     if mpp is not None and not _FINEST <= mpp <= _COARSEST:
         raise ConfigError(f"{mpp:g} um/px is no scanner's: name {_FINEST:g} to {_COARSEST:g}")
     with disk_errors(path, doing="read"):
-        file = slide_file(path)
-        vendor = vendor_of(file)
+        file = _dicom_in(path) if path.is_dir() else path
+        vendor = _vendor_of(file)
         if vendor is None:
-            raise DataError(f"{path}: {why_no_slide(file)}")
-        fast = tiff_source(file, aperio=vendor == _APERIO) if vendor in (_APERIO, GENERIC) else None
+            raise DataError(f"{path}: {_why_no_slide(file)}")
+        plain = vendor in (_APERIO, _GENERIC)
+        fast = tiff_source(file, aperio=vendor == _APERIO) if plain else None
     handle = open_handle(file, path)
     source = openslide_source(handle, file, path)
     stated, fault = _stated_mpp(handle.properties) if mpp is None else (mpp, "")
@@ -91,6 +129,66 @@ def read_tile(tile: Tile) -> UInt8Image:
         DataError: the slide cannot be opened, or a tile of its file is corrupt.
     """
     return opened(tile.slide).region(tile.x, tile.y, tile.width, tile.size)
+
+
+def _vendor_of(file: Path) -> str | None:
+    """OpenSlide's name for the format of a file; None where it knows none."""
+    from openslide import OpenSlide
+
+    found: str | None = OpenSlide.detect_format(file)
+    return found
+
+
+def _is_slide(file: Path, head: bytes) -> bool:
+    if head.startswith(_PLAIN) and file.suffix.lower() != _MIRAX:
+        return False
+    try:
+        vendor = _vendor_of(file)
+    except ModuleNotFoundError:
+        return file.suffix.lower() in _NAMES or _is_dicom(head)
+    if vendor != _GENERIC:
+        return vendor is not None
+    full, *smaller = open_slide(file).levels
+    return bool(smaller) or max(full.width, full.height) > _LARGE
+
+
+def _why_no_slide(file: Path) -> str:
+    """What a file is that OpenSlide knows no format of, and what to do with it."""
+    head = _head(file)
+    if _is_dicom(head):
+        return "is DICOM but no whole-slide image; name a file of a slide, or give it as an image"
+    if not head.startswith(_TIFF):
+        return "is no slide in a format that OpenSlide knows; name a slide, or give it as an image"
+    if tiff_source(file, aperio=False):  # a tile or a directory lies beyond its end
+        return f"is a truncated TIFF; {COPY_AGAIN}"
+    return "is a flat TIFF without tiles: an image field, not a slide; give it as an image"
+
+
+def _head(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return stream.read(132)
+
+
+def _is_dicom(head: bytes) -> bool:
+    return head[128:] == b"DICM"
+
+
+def _dicom_in(folder: Path) -> Path:
+    """A file of the DICOM slide in a folder; DataError where that holds none, or several."""
+    files = [file for file in sorted(folder.glob("*.dcm")) if _vendor_of(file) == _DICOM]
+    if not files:
+        raise DataError(f"{folder}: is a folder without a DICOM slide; name the slide's file")
+    series = {_series_of(file) for file in files}
+    if len(series) > 1:
+        raise DataError(f"{folder}: holds {len(series)} DICOM slides; name a file of one of them")
+    return files[0]
+
+
+def _series_of(file: Path) -> bytes:
+    """The series that a DICOM file says it belongs to; empty where its head does not."""
+    with file.open("rb") as stream:
+        found = _SERIES.search(stream.read(_DICOM_HEAD))
+    return found[1] if found else b""
 
 
 def _agree(fast: Source, slow: Source) -> bool:

@@ -120,10 +120,7 @@ class Slide:
     ) -> Iterator[tuple[int, int, UInt8Image]]:
         """Every tile of the slide at ``mpp`` um/px, row by row: its x, its y and its pixels.
 
-        Args:
-            size: of a tile, pixels.
-            mpp: um/px.
-            overlap: of neighbouring tiles, pixels of a tile.
+        ``size`` and ``overlap`` (of neighbours) are pixels of a tile.
 
         Raises:
             ConfigError: ``overlap`` is not below ``size``, or ``mpp`` not above 0.
@@ -150,19 +147,20 @@ class Slide:
             raise ConfigError(f"{mpp} um/px is no resolution; name one above 0")
         return mpp / self.known_mpp()
 
-    def _averaged(self, x: int, y: int, scale: float, sides: tuple[int, int]) -> UInt8Image:
+    def _averaged(self, x: float, y: float, scale: float, sides: tuple[int, int]) -> UInt8Image:
         """Boxes of ``scale`` pixels of level 0 from (x, y) on, ``sides`` columns and rows."""
         fine = [n for n, each in enumerate(self.levels) if each.downsample <= scale * _FINE_ENOUGH]
         level = max(fine, default=0)
         factor = self.levels[level].downsample
-        grid = Grid(x / factor, y / factor, scale / factor, *sides).snapped()
-        most = max(1, int(_MOST_SIDE / grid.side))
+        most = max(1, int(_MOST_SIDE * factor / scale))
         if max(sides) <= most:
+            grid = Grid.of(x / factor, y / factor, scale / factor, sides)
             return box_average(self.source.pixels(level, grid.cover()), grid)
-        out = np.empty((grid.rows, grid.columns, 3), np.uint8)
-        for row in range(0, grid.rows, most):
-            for column in range(0, grid.columns, most):
-                part = grid.part(column, row, most)
-                found = box_average(self.source.pixels(level, part.cover()), part)
-                out[row : row + part.rows, column : column + part.columns] = found
+        out = np.empty((sides[1], sides[0], 3), np.uint8)
+        for row in range(0, sides[1], most):
+            for column in range(0, sides[0], most):
+                part = out[row : row + most, column : column + most]
+                height, width, _ = part.shape
+                corner = x + column * scale, y + row * scale
+                part[:] = self._averaged(*corner, scale, (width, height))
         return out

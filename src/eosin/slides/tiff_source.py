@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,7 @@ from eosin.slides.slide import Box, Level, Source
 from eosin.slides.tile_cache import TILES
 
 if TYPE_CHECKING:
-    from tifffile import TiffPage
+    from tifffile import TiffFile, TiffPage
 
 _Decode: TypeAlias = Callable[[bytes, int], UInt8Image]  # of a tile's bytes and its index
 
@@ -61,21 +60,18 @@ def tiff_source(path: Path, *, aperio: bool) -> Source | None:
     Raises:
         DataError: the file is truncated, or its directories are damaged.
     """
-    from tifffile import COMPRESSION
+    from tifffile import COMPRESSION, TiffFile
 
-    with _pages_of(path, aperio=aperio) as pages:
-        levels = [
-            _TiledLevel(
-                *(page.imagewidth, page.imagelength, page.tilewidth, page.tilelength),
-                *(page.dataoffsets, page.databytecounts, decode),
-            )
-            for page in pages
-            if (decode := _decoder(page)) is not None
-        ]
-    if not levels or len(levels) < len(pages):
-        return None
+    try:
+        with TiffFile(path) as file:
+            pages = _level_pages(file, aperio=aperio)
+            levels = [_tiled(page, each) for page in pages if (each := _decoder(page)) is not None]
+            if not levels or len(levels) < len(pages):
+                return None
+            name = COMPRESSION(pages[0].compression).name
+    except (ValueError, LookupError, TypeError) as fault:  # tifffile's own among them
+        raise DataError(f"{path}: its directories are damaged ({fault}); {COPY_AGAIN}") from fault
     full = levels[0].width, levels[0].height
-    name = COMPRESSION(pages[0].compression).name
     return Source(
         "eosin",
         tuple(Level.below(full, each.width, each.height) for each in levels),
@@ -86,29 +82,22 @@ def tiff_source(path: Path, *, aperio: bool) -> Source | None:
     )
 
 
-def level_sides(path: Path) -> list[tuple[int, int]]:
-    """Width and height of each level of a TIFF that is none of Aperio's; none without tiles."""
-    with _pages_of(path, aperio=False) as pages:
-        return [(page.imagewidth, page.imagelength) for page in pages]
+def _level_pages(file: TiffFile, *, aperio: bool) -> list[TiffPage]:
+    """The directories that are levels, from the finest; none where the first is not tiled."""
+    first, *others = (page.aspage() for page in file.pages)
+    below = [] if first.pages is None else [page.aspage() for page in first.pages]
+    smaller = [page for page in others if aperio or page.is_reduced] + below
+    pages = [first, *smaller] if first.is_tiled else []
+    return sorted((page for page in pages if page.is_tiled), key=lambda page: -page.imagewidth)
 
 
-@contextmanager
-def _pages_of(path: Path, *, aperio: bool) -> Iterator[list[TiffPage]]:
-    """The directories that are levels, from the finest; DataError where they are damaged."""
-    from tifffile import TiffFile
-
-    try:
-        with TiffFile(path) as file:
-            first, *others = (page.aspage() for page in file.pages)
-            below = [] if first.pages is None else [page.aspage() for page in first.pages]
-            smaller = [page for page in others if aperio or page.is_reduced] + below
-            pages = [first, *smaller] if first.is_tiled else []
-            tiled = [page for page in pages if page.is_tiled]
-            yield sorted(tiled, key=lambda page: -page.imagewidth)
-    except (ValueError, LookupError, TypeError) as fault:  # tifffile's own among them
-        raise DataError(
-            f"{path}: its directories are damaged, or lie beyond its end ({fault}); {COPY_AGAIN}"
-        ) from fault
+def _tiled(page: TiffPage, decode: _Decode) -> _TiledLevel:
+    sides = page.imagewidth, page.imagelength, page.tilewidth, page.tilelength
+    level = _TiledLevel(*sides, page.dataoffsets, page.databytecounts, decode)
+    tiles = level.columns * -(-level.height // level.tile_height)
+    if min(len(level.offsets), len(level.counts)) < tiles:
+        raise ValueError(f"of {tiles} tiles only {len(level.offsets)} have a place")
+    return level
 
 
 def _decoder(page: TiffPage) -> _Decode | None:
@@ -148,12 +137,12 @@ class _Tiles:
         weakref.finalize(self, os.close, self._file)
         size = os.fstat(self._file).st_size
         for number, level in enumerate(levels):
-            ends = np.add(level.offsets, level.counts, dtype=np.int64)
-            if ends.max() > size:
-                raise DataError(
-                    f"{path}: is truncated: {self._place(number, int(ends.argmax()))} ends at byte "
-                    f"{ends.max():,} of a file that has {size:,}; {COPY_AGAIN}"
-                )
+            for index, (offset, count) in enumerate(zip(level.offsets, level.counts, strict=False)):
+                if count and offset + count > size:
+                    raise DataError(
+                        f"{path}: is truncated: {self._place(number, index)} ends at byte "
+                        f"{offset + count:,} of a file that has {size:,}; {COPY_AGAIN}"
+                    )
 
     def __call__(self, level: int, box: Box) -> UInt8Image:
         """RGB of a box of a level; white outside it, and where a tile is missing."""
@@ -189,7 +178,7 @@ class _Tiles:
             tile = found.decode(raw, index)
             if tile.shape != shape or tile.dtype != np.uint8:
                 raise ValueError(f"it holds {tile.shape} values of {tile.dtype}, not {shape} bytes")
-        except (RuntimeError, ValueError, TypeError) as fault:  # of imagecodecs and of tifffile
+        except (RuntimeError, ValueError, TypeError, OSError) as fault:  # the decoders', the disk's
             raise DataError(
                 f"{self._path}: {self._place(level, index)} cannot be decoded ({fault}); "
                 f"{COPY_AGAIN}"
