@@ -38,6 +38,8 @@ class TrainingConfig(Settings):
     committee: Annotated[tuple[str, ...], Field(strict=False)] = ()
     weights: PathText = "imagenet"  # "imagenet", "none" or the path of a safetensors file
     freeze: bool = False  # fit a linear head on frozen features instead of fine-tuning
+    train_blocks: Annotated[int, Field(ge=1)] | None = None  # learn the last N only; None: all
+    adapters: Annotated[int, Field(ge=1)] | None = None  # rank of adapters, which learn instead
     embeddings: str = ""  # an .h5ad of `eosin embed`, which frozen features are then taken from
     image_size: Annotated[int, Field(ge=16, le=4096)] | None = None  # None: the backbone's own
     fit: Literal["stretch", "crop"] = "stretch"
@@ -131,6 +133,25 @@ class TrainingConfig(Settings):
             raise ValueError(
                 "stain_jitter and stain_exchange change images anew each epoch, and freeze = true "
                 "sees each image once; set them to 0 or fine-tune"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_part_is_fine_tuned(self) -> TrainingConfig:
+        given = {"train_blocks": self.train_blocks, "adapters": self.adapters}
+        asked = " and ".join(f"{name} = {value}" for name, value in given.items() if value)
+        if self.train_blocks and self.adapters:
+            raise ValueError(f"{asked} are two ways to train a part of a backbone; choose one")
+        if asked and self.freeze:
+            raise ValueError(
+                f"{asked} trains a part of the backbone, and freeze = true none of it; leave one "
+                "of them out"
+            )
+        names = [name.strip().lower() for name in (self.backbone, *self.committee)]
+        if asked and "inception_her2" in names:
+            raise ValueError(
+                f"{asked} builds on trained weights, and inception_her2 is trained from scratch; "
+                "train the whole of it"
             )
         return self
 
