@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
+Neighbours = Annotated[int, Field(ge=1)]
 Monitor = Literal["val_loss", "val_accuracy", "val_balanced_accuracy", "last"]
 
 
@@ -82,7 +83,9 @@ class TrainingConfig(Settings):
     stain_jitter: Share = 0.0  # 0.2: 0.8 to 1.2 times the haematoxylin, and so the eosin
     stain_exchange: Annotated[float, Field(ge=0, le=1)] = 0.0  # another training patient's stains
 
-    # The linear head on frozen features.
+    # The head on frozen features: a linear one, or a vote of the nearest training images.
+    probe: Literal["logistic", "knn"] = "logistic"
+    probe_k: Annotated[tuple[Neighbours, ...], Field(min_length=1, strict=False)] = (5, 20, 50, 200)
     probe_c: Annotated[tuple[Positive, ...], Field(min_length=1, strict=False)] = (
         0.0001,
         0.001,
@@ -152,6 +155,15 @@ class TrainingConfig(Settings):
             raise ValueError(
                 f"{asked} builds on trained weights, and inception_her2 is trained from scratch; "
                 "train the whole of it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_probe_is_frozen(self) -> TrainingConfig:
+        if self.probe != "logistic" and not self.freeze:
+            raise ValueError(
+                f"probe = {self.probe!r} votes on frozen features; set freeze = true, or leave "
+                "probe out"
             )
         return self
 
