@@ -43,8 +43,8 @@ class KnnHead(nn.Module):
     @classmethod
     def among(cls, tensors: Mapping[str, Tensor]) -> KnnHead | None:
         """The head among the tensors of a network, by their names there; None where it has none."""
-        found = [tensors.get(f"head.{name}") for name in ("bank", "votes", "neighbours")]
-        bank, votes, neighbours = found
+        names = ("bank", "votes", "neighbours")
+        bank, votes, neighbours = (tensors.get(f"head.{name}") for name in names)
         if bank is None or votes is None or neighbours is None:
             return None
         return cls(bank, votes, int(neighbours))

@@ -140,7 +140,9 @@ class TrainingConfig(Settings):
         return self
 
     @model_validator(mode="after")
-    def _a_part_is_fine_tuned(self) -> TrainingConfig:
+    def _a_part_is_fine_tuned_and_a_probe_frozen(self) -> TrainingConfig:
+        if self.probe != "logistic" and not self.freeze:
+            raise ValueError(f"probe = {self.probe!r} votes on frozen features; set freeze = true")
         given = {"train_blocks": self.train_blocks, "adapters": self.adapters}
         asked = " and ".join(f"{name} = {value}" for name, value in given.items() if value)
         if self.train_blocks and self.adapters:
@@ -155,15 +157,6 @@ class TrainingConfig(Settings):
             raise ValueError(
                 f"{asked} builds on trained weights, and inception_her2 is trained from scratch; "
                 "train the whole of it"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _a_probe_is_frozen(self) -> TrainingConfig:
-        if self.probe != "logistic" and not self.freeze:
-            raise ValueError(
-                f"probe = {self.probe!r} votes on frozen features; set freeze = true, or leave "
-                "probe out"
             )
         return self
 

@@ -1,12 +1,11 @@
 """Which part of a backbone learns: its last blocks, or low-rank adapters beside its layers.
 
-Low-rank adapters (Hu et al. 2022) leave a linear layer W as it is and learn B A of rank R, so that
-the layer answers with (W + B A) x; merged, it is one matrix again.
+An adapter (Hu et al. 2022) learns B A of rank R beside a linear layer W, which stays as it is and
+then answers with (W + B A) x; merged, it is one matrix again.
 """
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,50 +23,34 @@ _LISTS = ("blocks", "layers", "stages")  # timm's names of what holds a network'
 _Listed = nn.Sequential | nn.ModuleList
 
 
-def blocks_of(network: Classifier) -> list[nn.Module]:
-    """The backbone's blocks from the first to the last; those of each stage in turn.
-
-    Raises:
-        ConfigError: timm does not list this backbone's blocks.
-    """
-    lists = (getattr(network.backbone, name, None) for name in _LISTS)
-    stages = next((each for each in lists if isinstance(each, _Listed)), [])
-    found = [block for stage in stages for block in _inside(stage)]
-    if not found:
-        raise ConfigError(
-            f"train_blocks: backbone {network.spec.name!r} does not list its blocks in order, as "
-            "timm's EfficientNets, ViTs, Swins and ConvNeXts do; leave train_blocks out"
-        )
-    return found
-
-
 def require_part(network: Classifier, config: TrainingConfig) -> None:
-    """ConfigError where a network has not the part that the settings train."""
+    """ConfigError where a network has not the part that the settings train, or peft is missing."""
     if config.train_blocks:
-        _last_blocks(network, config.train_blocks)
+        last_blocks(network, config.train_blocks)
     if config.adapters:
         _adaptable(network, config.adapters)
 
 
-def _last_blocks(network: Classifier, count: int) -> list[nn.Module]:
-    blocks = blocks_of(network)
+def last_blocks(network: Classifier, count: int) -> list[nn.Module]:
+    """The last blocks of the backbone, of its stages in turn; ConfigError where it has fewer."""
+    blocks = _blocks(network)
     if count > len(blocks):
-        raise ConfigError(
-            f"train_blocks = {count}: backbone {network.spec.name!r} has {len(blocks)} blocks; "
-            f"want 1 to {len(blocks)}, or leave train_blocks out to train all of it"
-        )
+        name = f"train_blocks = {count}: backbone {network.spec.name!r}"
+        if not blocks:
+            raise ConfigError(
+                f"{name} does not list its blocks in order, as timm's EfficientNets, ViTs, Swins "
+                "and ConvNeXts do; leave train_blocks out"
+            )
+        raise ConfigError(f"{name} has {len(blocks)} blocks; want 1 to {len(blocks)}")
     return blocks[-count:]
 
 
 def hold_before(network: Classifier, count: int) -> None:
     """Freeze all that comes before the last ``count`` blocks: weights, statistics, random depth.
 
-    What follows these blocks, such as a last norm, learns with them.
-
-    Raises:
-        ConfigError: the backbone has fewer blocks, or none in order.
+    What follows these, such as a last norm, learns with them. ConfigError as ``last_blocks``.
     """
-    first, reached = _last_blocks(network, count)[0], False
+    first, reached = last_blocks(network, count)[0], False
     for module in network.backbone.modules():  # in the order of their making, which is timm's
         reached = reached or module is first
         if not reached:
@@ -76,69 +59,32 @@ def hold_before(network: Classifier, count: int) -> None:
                 weight.requires_grad_(False)
 
 
-def _adaptable(network: Classifier, rank: int) -> list[str]:
-    """Names of the linear layers of attention and MLP in a backbone."""
-    try:
-        import peft  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f'adapters = {rank} needs {error.name}, which is not installed: pip install "eosin'
-            '[encoders]"'
-        ) from error
-    layers = network.backbone.named_modules()
-    linear = {name: set(name.split(".")) for name, each in layers if type(each) is nn.Linear}
-    if not any("attn" in parts for parts in linear.values()):
-        raise ConfigError(
-            f"adapters = {rank}: backbone {network.spec.name!r} has no attention whose linear "
-            "layers they could adapt; use a transformer, or train_blocks"
-        )
-    return [name for name, parts in linear.items() if parts & {"attn", "mlp"}]
-
-
 def add_adapters(network: Classifier, rank: int, *, seed: int, size: int) -> None:
-    """Put adapters beside these layers and freeze all else of the backbone; answers stay the same.
+    """Put adapters beside the linear layers of attention and MLP; all else of the backbone freezes.
 
-    Args:
-        network: with the weights that it starts from.
-        rank: of each adapter.
-        seed: of their random halves.
-        size: side of the input, in pixels.
+    One half of each is drawn from ``seed``, the other is 0, so that the answers stay as they are.
 
     Raises:
-        ConfigError: as ``require_part``, or layers are not asked for their answers.
+        ConfigError: as ``require_part``, or one would do nothing, tried at ``size`` pixels a side.
     """
     names = _adaptable(network, rank)
-    if passed := sorted(set(names) - _asked(network, names, size)):
-        raise ConfigError(
-            f"adapters = {rank}: backbone {network.spec.name!r} computes with the weights of "
-            f"{first_ten(passed)} past the layers themselves, where adapters would do nothing; "
-            "use train_blocks"
-        )
     from peft import LoraConfig, inject_adapter_in_model
 
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         lora = LoraConfig(r=rank, lora_alpha=rank, target_modules=names)  # W + 1 * B A
         inject_adapter_in_model(lora, network.backbone)
-
-
-def _asked(network: Classifier, names: list[str], size: int) -> set[str]:
-    """The layers that are called when the network answers."""
-    asked: set[str] = set()
-
-    def note(name: str, *_: object) -> None:
-        asked.add(name)
-
-    hooks = [
-        network.backbone.get_submodule(name).register_forward_hook(partial(note, name))
-        for name in names
-    ]
-    image = torch.zeros(1, 3, size, size, device=next(network.parameters()).device)
-    with torch.no_grad():
-        network.eval().features(image)
-    for hook in hooks:
-        hook.remove()
-    return asked
+    learned = {name: w for name, w in network.backbone.named_parameters() if w.requires_grad}
+    blank = torch.zeros(1, 3, size, size, device=next(network.parameters()).device)
+    score = network.eval().features(blank).sum()
+    found = torch.autograd.grad(score, list(learned.values()), allow_unused=True)
+    idle = {n.partition(".lora_")[0] for n, g in zip(learned, found, strict=True) if g is None}
+    if idle:
+        raise ConfigError(
+            f"adapters = {rank}: backbone {network.spec.name!r} computes with the weights of "
+            f"{first_ten(idle)} past the layers themselves, where adapters would do nothing; use "
+            "train_blocks"
+        )
 
 
 def merge_adapters(network: Classifier) -> None:
@@ -154,21 +100,42 @@ def merge_adapters(network: Classifier) -> None:
 
 def part_note(network: Classifier, config: TrainingConfig) -> Iterator[str]:
     """A sentence on how much of a network learns; none where it is all of it."""
-    if not (config.train_blocks or config.adapters):
-        return
-    learned = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
-    whole = sum(weight.numel() for weight in network.parameters())
-    what = f"adapters of rank {config.adapters}"
-    if config.train_blocks:
-        what = f"the last {config.train_blocks} of {len(blocks_of(network))} blocks"
-    kept = "random ones" if config.weights == "none" else "as they were"
-    yield (
-        f"Trained in part, {what} and the head: {learned:,} of {whole:,} weights; the others were "
-        f"kept, {kept}."
-    )
+    if config.train_blocks or config.adapters:
+        what = f"adapters of rank {config.adapters}"
+        if config.train_blocks:
+            what = f"the last {config.train_blocks} of {len(_blocks(network))} blocks"
+        whole = [weight.numel() for weight in network.parameters()]
+        learned = [weight.numel() for weight in network.parameters() if weight.requires_grad]
+        kept = "random ones" if config.weights == "none" else "as they were"
+        yield (
+            f"Trained in part, {what} and the head: {sum(learned):,} of {sum(whole):,} weights; "
+            f"the others were kept, {kept}."
+        )
 
 
-def _inside(stage: nn.Module) -> list[nn.Module]:
-    """The blocks of a stage; a block itself where there are no stages."""
-    inner = getattr(stage, "blocks", stage)
-    return list(inner) if isinstance(inner, _Listed) else [stage]
+def _blocks(network: Classifier) -> list[nn.Module]:
+    lists = (getattr(network.backbone, name, None) for name in _LISTS)
+    stages = next((each for each in lists if isinstance(each, _Listed)), [])
+    found: list[nn.Module] = []
+    for stage in stages:
+        inner = getattr(stage, "blocks", stage)
+        found += inner if isinstance(inner, _Listed) else [stage]
+    return found
+
+
+def _adaptable(network: Classifier, rank: int) -> list[str]:
+    try:
+        import peft  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"adapters = {rank} needs {error.name}, which is not installed: "
+            'pip install "eosin[encoders]"'
+        ) from error
+    layers = network.backbone.named_modules()
+    linear = {name: set(name.split(".")) for name, each in layers if type(each) is nn.Linear}
+    if not any("attn" in parts for parts in linear.values()):
+        raise ConfigError(
+            f"adapters = {rank}: backbone {network.spec.name!r} has no attention whose linear "
+            "layers they could adapt; use a transformer, or train_blocks"
+        )
+    return [name for name, parts in linear.items() if parts & {"attn", "mlp"}]
