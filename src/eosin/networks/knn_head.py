@@ -32,6 +32,7 @@ class KnnHead(nn.Module):
 
     bank: Tensor
     votes: Tensor
+    neighbours: Tensor
 
     def __init__(self, bank: Tensor, votes: Tensor, neighbours: int) -> None:
         super().__init__()
@@ -43,8 +44,8 @@ class KnnHead(nn.Module):
     @classmethod
     def among(cls, tensors: Mapping[str, Tensor]) -> KnnHead | None:
         """The head among the tensors of a network, by their names there; None where it has none."""
-        names = ("bank", "votes", "neighbours")
-        bank, votes, neighbours = (tensors.get(f"head.{name}") for name in names)
+        bank, votes = tensors.get("head.bank"), tensors.get("head.votes")
+        neighbours = tensors.get("head.neighbours")
         if bank is None or votes is None or neighbours is None:
             return None
         return cls(bank, votes, int(neighbours))
@@ -59,5 +60,5 @@ class KnnHead(nn.Module):
 
     def logits(self, features: Floats) -> Floats:
         """The same of an array."""
-        parts = torch.from_numpy(features.astype(np.float32)).split(_AT_A_TIME)
+        parts = torch.split(torch.from_numpy(features.astype(np.float32)), _AT_A_TIME)
         return np.concatenate([self(part).double().numpy() for part in parts])

@@ -148,10 +148,7 @@ class TrainingConfig(Settings):
         if self.train_blocks and self.adapters:
             raise ValueError(f"{asked} are two ways to train a part of a backbone; choose one")
         if asked and self.freeze:
-            raise ValueError(
-                f"{asked} trains a part of the backbone, and freeze = true none of it; leave one "
-                "of them out"
-            )
+            raise ValueError(f"{asked} trains a part of a backbone, freeze = true none; choose one")
         names = [name.strip().lower() for name in (self.backbone, *self.committee)]
         if asked and "inception_her2" in names:
             raise ValueError(

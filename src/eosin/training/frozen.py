@@ -259,7 +259,7 @@ def _chosen(probe: Probe) -> dict[str, JsonValue]:
         tried: JsonValue = {f"{1 / each:.0f}": loss for each, loss in probe.losses.items()}
         return {"neighbours": int(probe.head.neighbours), "log_loss_of_neighbours": tried}
     losses: JsonValue = {f"{strength:g}": loss for strength, loss in probe.losses.items()}
-    chosen = probe.strength[0] if len(probe.strength) == 1 else [*probe.strength]
+    chosen: JsonValue = probe.strength[0] if len(probe.strength) == 1 else [*probe.strength]
     return {"strength": chosen, "inner_log_loss": losses}
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def set_training(network: Classifier, config: TrainingConfig) -> None:
     """Put what the settings let learn into training mode, and freeze the rest of the backbone.
 
-    Frozen BatchNorm keeps its statistics and its scales. ConfigError as ``hold_before``.
+    Frozen BatchNorm keeps its statistics and scales. ConfigError as ``hold_before``.
     """
     network.train()
     if config.train_blocks:

@@ -14,7 +14,7 @@ from torch import nn
 from eosin.errors import ConfigError, first_ten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from eosin.networks.classifier import Classifier
     from eosin.training.config import TrainingConfig
@@ -115,7 +115,7 @@ def part_note(network: Classifier, config: TrainingConfig) -> Iterator[str]:
 
 def _blocks(network: Classifier) -> list[nn.Module]:
     lists = (getattr(network.backbone, name, None) for name in _LISTS)
-    stages = next((each for each in lists if isinstance(each, _Listed)), [])
+    stages: Iterable[nn.Module] = next((each for each in lists if isinstance(each, _Listed)), ())
     found: list[nn.Module] = []
     for stage in stages:
         inner = getattr(stage, "blocks", stage)
