@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from eosin.errors import ConfigError, first_ten
 
@@ -77,7 +77,9 @@ def add_adapters(network: Classifier, rank: int, *, seed: int, size: int) -> Non
     learned = {name: w for name, w in network.backbone.named_parameters() if w.requires_grad}
     blank = torch.zeros(1, 3, size, size, device=next(network.parameters()).device)
     score = network.eval().features(blank).sum()
-    found = torch.autograd.grad(score, list(learned.values()), allow_unused=True)
+    found: tuple[Tensor | None, ...] = (None,) * len(learned)
+    if score.requires_grad:
+        found = torch.autograd.grad(score, list(learned.values()), allow_unused=True)
     idle = {n.partition(".lora_")[0] for n, g in zip(learned, found, strict=True) if g is None}
     if idle:
         raise ConfigError(
