@@ -1,6 +1,7 @@
 """Encoders on the command line: listed, their licence said once, embedded, trained, reported."""
 
 import json
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -83,3 +84,30 @@ def test_a_report_with_heatmaps_goes_out_though_the_network_has_none(split, tmp_
     run("report", trained, tmp_path / "p.csv", "-o", tmp_path / "r.html", "--heatmaps")
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "There is no heatmap of this model: backbone &#39;odd&#39; has several" in page
+
+
+def test_a_run_of_merged_adapters_predicts_reports_and_is_exported_without_peft(
+    split, tmp_path, monkeypatch
+):
+    pytest.importorskip("peft", reason="peft is not installed here")
+    pytest.importorskip("onnxscript", reason="onnxscript is not installed here")
+    trained, graph = tmp_path / "run", tmp_path / "graph"
+    words = ["--backbone", "test_vit", "--weights", "none", "--adapters", 2, "--epochs", 1]
+    run("train", split, "-o", trained, *words, "--device", "cpu")
+    monkeypatch.setitem(sys.modules, "peft", None)
+    run("predict", trained, split, "-o", tmp_path / "p.csv", "--device", "cpu")
+    run("report", trained, tmp_path / "p.csv", "-o", tmp_path / "r.html", "--heatmaps")
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "Exact patch terms" in page
+    assert "Trained in part, adapters of rank 2 and the head" in page
+    run("export", trained, "-o", graph)
+    assert json.loads((graph / "run.json").read_text())["graph"]["parity"]["probabilities"] < 1e-4
+
+
+def test_the_last_blocks_are_trained_from_the_command_line(split, tmp_path):
+    words = ["--backbone", "test_efficientnet", "--weights", "none", "--image-size", 64]
+    words += ["--train-blocks", 2, "--epochs", 1, "--device", "cpu"]
+    run("train", split, "-o", tmp_path / "run", *words)
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["training"]["train_blocks"] == 2
+    assert any("the last 2 of 5 blocks" in note for note in record["notes"])

@@ -313,6 +313,24 @@ def test_a_dry_run_prints_the_plan_and_trains_nothing(
     assert not (tmp_path / "out" / "cells").exists()
 
 
+def test_a_recipe_trains_parts_of_networks_and_a_dry_run_names_one_that_has_none(
+    images: Path, tmp_path: Path, miniature: str
+) -> None:
+    (tmp_path / "recipe.toml").write_text('adapters = 2\nweights = "none"\n')
+    file = tmp_path / "parts.toml"
+    text = miniature.replace("freeze = true\nimage_size = 64", 'recipe = "recipe.toml"')
+    file.write_text(text.replace('"test_resnet"', '"test_vit"'))
+    assert read_study(file, root=images).training.adapters == 2
+    words = ["study", str(file), "-o", str(tmp_path / "out"), "--data", str(images), "--dry-run"]
+    result = CliRunner().invoke(app, words)
+    said = " ".join(result.output.split())
+    assert "backbone 'test_efficientnet' has no attention" in said
+    assert "'test_vit' has no attention" not in said
+    file.write_text(miniature.replace("image_size = 64", 'recipe = "recipe.toml"'))
+    with pytest.raises(ConfigError, match=r"adapters = 2 .* freeze = true"):
+        read_study(file, root=images)
+
+
 @pytest.mark.parametrize(
     ("text", "by", "folds", "fractions"),
     [

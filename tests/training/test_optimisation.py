@@ -71,9 +71,9 @@ def test_class_weights_make_classes_count_alike_and_an_absent_one_not_at_all():
 
 def test_batchnorm_that_learns_needs_two_images():
     network = build_classifier(TINY, classes=2)
-    assert smallest_batch(network, freeze_batchnorm=False) == 2
-    assert smallest_batch(network, freeze_batchnorm=True) == 1
-    assert smallest_batch(build_classifier("test_vit", classes=2), freeze_batchnorm=False) == 1
+    assert smallest_batch(network, TrainingConfig()) == 2
+    assert smallest_batch(network, TrainingConfig(freeze_batchnorm=True)) == 1
+    assert smallest_batch(build_classifier("test_vit", classes=2), TrainingConfig()) == 1
 
 
 def test_the_average_moves_by_its_decay_and_warms_up():

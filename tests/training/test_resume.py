@@ -123,6 +123,21 @@ def test_a_kill_at_any_write_leaves_a_training_that_resumes_to_the_same_weights(
     assert stop_at > 7  # state and history of two epochs, best weights, then the Run
 
 
+@pytest.mark.parametrize("part", [{"train_blocks": 2}, {"adapters": 4}])
+def test_a_part_of_a_network_resumes_to_bit_identical_weights(
+    part, tiny_manifest, tiny_config, tmp_path
+):
+    vit = {"backbone": "test_vit", "image_size": 160, "early_stopping_patience": 0}
+    config = tiny_config.with_overrides({**vit, **part})
+    with pytest.raises(KeyboardInterrupt):
+        finetune(tiny_manifest, tmp_path / "stopped", config, progress=Interrupt(2))
+    resumed = finetune(tiny_manifest, tmp_path / "stopped", config, resume=True).run
+    whole = finetune(tiny_manifest, tmp_path / "whole", config).run
+    assert same_tensors(resumed.weights_path, whole.weights_path)
+    assert curve(resumed.folder).equals(curve(whole.folder))
+    assert resumed.record == whole.record
+
+
 def test_ctrl_c_keeps_the_epochs_done_and_a_plain_start_will_not_overwrite_them(
     tiny_manifest, tiny_config, tmp_path
 ):

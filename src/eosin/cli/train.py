@@ -40,6 +40,17 @@ def train(
         bool | None,
         typer.Option("--freeze/--no-freeze", help="Linear head on frozen features (laptop path)."),
     ] = None,
+    probe: Annotated[
+        str | None, typer.Option(help="With --freeze: logistic, or knn (nearest images vote).")
+    ] = None,
+    train_blocks: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Fine-tune the last N blocks and the head only."),
+    ] = None,
+    adapters: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="R", help="Learn low-rank adapters of a transformer instead."),
+    ] = None,
     embeddings: Annotated[
         Path | None,
         typer.Option(metavar="E.h5ad", help="Fit a probe on what `eosin embed` wrote, no images."),
@@ -102,6 +113,9 @@ def train(
             "learning_rate": learning_rate,
             "image_size": image_size,
             "freeze": freeze,
+            "probe": probe,
+            "train_blocks": train_blocks,
+            "adapters": adapters,
             "stain": stain,
             "stain_target": stain_target,
             "stain_per": stain_per,

@@ -14,9 +14,9 @@ from eosin.pixels.reading import UInt8Image
 from eosin.pixels.stain_jitter import scale_stains
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from torch import Tensor
+    from torch import nn
 
     from eosin.arrays import MapValues
     from eosin.networks.classifier import Classifier
@@ -54,17 +54,16 @@ def random_twins(classifier: Classifier, *, classes: int, draws: int, seed: int 
     for draw in range(draws):
         twin = build_classifier(classifier.spec, classes=classes, seed=seed + draw)
         whole.append(twin.eval().to(device))
-        drawn = twin.head.state_dict()
-        heads += [_with_head(classifier, drawn, sign) for sign in (1, -1)]
+        heads += [_with_head(classifier, twin.head, sign) for sign in (1, -1)]
     return RandomTwins(tuple(heads), tuple(whole))
 
 
-def _with_head(classifier: Classifier, head: Mapping[str, Tensor], sign: int) -> Classifier:
+def _with_head(classifier: Classifier, head: nn.Module, sign: int) -> Classifier:
     """A copy under another head whose logits are multiplied by ``sign``."""
     import torch
 
     forgetful = copy.deepcopy(classifier).eval()
-    forgetful.head.load_state_dict(head)
+    forgetful.head = copy.deepcopy(head)
     with torch.no_grad():
         for weights in list(forgetful.head.parameters())[-2:]:  # of the last layer, and its bias
             weights.mul_(sign)

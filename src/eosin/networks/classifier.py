@@ -19,6 +19,7 @@ from eosin.networks.backbones import (
     resolve_backbone,
 )
 from eosin.networks.inception import InceptionHer2, inception_head
+from eosin.networks.knn_head import KnnHead
 from eosin.networks.tensors import read_tensors, set_tensors, write_tensors
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Classifier(nn.Module):
         spec: what the backbone is.
         backbone: the feature extractor, a timm network without its classifier or InceptionHer2.
         dropout: acts on features before the head, while training only.
-        head: features (N, C) to logits; one ``nn.Linear``, three for InceptionHer2.
+        head: features (N, C) to logits; one ``nn.Linear``, three for InceptionHer2, or a KnnHead.
     """
 
     def __init__(self, spec: BackboneSpec, *, classes: int, dropout: float) -> None:
@@ -346,5 +347,6 @@ def read_spec(path: Path) -> BackboneSpec | None:
 
 def read_weights(classifier: Classifier, path: Path) -> None:
     """Load what ``save_classifier`` wrote; ModelError naming file and tensors at fault."""
-    name, fix = classifier.spec.name, "train the Run again"
-    set_tensors(classifier, read_tensors(path), path, name=name, fix=fix)
+    name, fix, tensors = classifier.spec.name, "train the Run again", read_tensors(path)
+    classifier.head = KnnHead.among(tensors) or classifier.head
+    set_tensors(classifier, tensors, path, name=name, fix=fix)

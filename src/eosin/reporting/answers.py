@@ -27,7 +27,8 @@ RESEARCH_ONLY = (
 # The training settings that a frozen network's linear head depends on.
 _OF_FROZEN = (
     *("backbone", "weights", "freeze", "image_size", "fit", "stain", "stain_target", "stain_per"),
-    *("class_weights", "probe_c", "probe_rule", "patients_alike", "inner_folds", "seed"),
+    *("class_weights", "probe", "probe_c", "probe_k", "probe_rule", "patients_alike"),
+    *("inner_folds", "seed"),
 )
 
 

@@ -112,11 +112,13 @@ def _try(study: StudyFile, backbone: str) -> _Tried:
     from eosin.networks.classifier import build_classifier, require_size
     from eosin.networks.torch_engine import TorchEngine
     from eosin.networks.weights import require_weights
+    from eosin.training.partial import require_part
 
     config = study.training
     tried = _Tried()
     try:
         classifier = build_classifier(backbone, classes=2)
+        require_part(classifier, config)
         size = classifier.spec.preprocessing(size=config.image_size).size
         engine = TorchEngine(classifier, device=config.device)
         require_size(classifier, size)

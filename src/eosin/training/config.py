@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
+Neighbours = Annotated[int, Field(ge=1)]
 Monitor = Literal["val_loss", "val_accuracy", "val_balanced_accuracy", "last"]
 
 
@@ -38,6 +39,8 @@ class TrainingConfig(Settings):
     committee: Annotated[tuple[str, ...], Field(strict=False)] = ()
     weights: PathText = "imagenet"  # "imagenet", "none" or the path of a safetensors file
     freeze: bool = False  # fit a linear head on frozen features instead of fine-tuning
+    train_blocks: Annotated[int, Field(ge=1)] | None = None  # learn the last N only; None: all
+    adapters: Annotated[int, Field(ge=1)] | None = None  # rank of adapters, which learn instead
     embeddings: str = ""  # an .h5ad of `eosin embed`, which frozen features are then taken from
     image_size: Annotated[int, Field(ge=16, le=4096)] | None = None  # None: the backbone's own
     fit: Literal["stretch", "crop"] = "stretch"
@@ -80,7 +83,9 @@ class TrainingConfig(Settings):
     stain_jitter: Share = 0.0  # 0.2: 0.8 to 1.2 times the haematoxylin, and so the eosin
     stain_exchange: Annotated[float, Field(ge=0, le=1)] = 0.0  # another training patient's stains
 
-    # The linear head on frozen features.
+    # The head on frozen features: a linear one, or a vote of the nearest training images.
+    probe: Literal["logistic", "knn"] = "logistic"
+    probe_k: Annotated[tuple[Neighbours, ...], Field(min_length=1, strict=False)] = (5, 20, 50, 200)
     probe_c: Annotated[tuple[Positive, ...], Field(min_length=1, strict=False)] = (
         0.0001,
         0.001,
@@ -131,6 +136,24 @@ class TrainingConfig(Settings):
             raise ValueError(
                 "stain_jitter and stain_exchange change images anew each epoch, and freeze = true "
                 "sees each image once; set them to 0 or fine-tune"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_part_is_fine_tuned_and_a_probe_frozen(self) -> TrainingConfig:
+        if self.probe != "logistic" and not self.freeze:
+            raise ValueError(f"probe = {self.probe!r} votes on frozen features; set freeze = true")
+        given = {"train_blocks": self.train_blocks, "adapters": self.adapters}
+        asked = " and ".join(f"{name} = {value}" for name, value in given.items() if value)
+        if self.train_blocks and self.adapters:
+            raise ValueError(f"{asked} are two ways to train a part of a backbone; choose one")
+        if asked and self.freeze:
+            raise ValueError(f"{asked} trains a part of a backbone, freeze = true none; choose one")
+        names = [name.strip().lower() for name in (self.backbone, *self.committee)]
+        if asked and "inception_her2" in names:
+            raise ValueError(
+                f"{asked} builds on trained weights, and inception_her2 is trained from scratch; "
+                "train the whole of it"
             )
         return self
 

@@ -1,4 +1,4 @@
-"""Fine-tuning: the whole network learns, epoch by epoch, and the best epoch is kept.
+"""Fine-tuning: the network, or a part of it, learns by epochs, and the best epoch is kept.
 
 A kill at any moment loses at most the running epoch. Every draw is a function of the seed, the
 epoch and the image, so a resumed training ends in the weights of an uninterrupted one: bit for bit
@@ -20,7 +20,6 @@ from eosin.errors import ConfigError, EosinError, ModelError
 from eosin.evaluation.calibration import apply_temperature, fit_temperature, lock_threshold
 from eosin.machine import software_versions
 from eosin.networks.classifier import (
-    Classifier,
     build_classifier,
     read_weights,
     require_size,
@@ -45,6 +44,7 @@ from eosin.training.history import EpochRow, best_epoch, epoch_line, write_histo
 from eosin.training.learner import Learner
 from eosin.training.left_out import Trained, left_out_note
 from eosin.training.optimisation import fastest_convolutions, smallest_batch
+from eosin.training.partial import merge_adapters, part_note, require_part
 from eosin.training.probe import locked
 from eosin.training.reference import tuned_reference
 from eosin.training.resume import (
@@ -142,7 +142,8 @@ class _Training:
             dropout=config.dropout,
             seed=config.seed,
         )
-        least = _smallest_step(network, config)
+        least = smallest_batch(network, config)
+        require_part(network, config)
         spec = network.spec.preprocessing(
             size=config.image_size, fit=config.fit, normalised=config.normalisation == "backbone"
         )
@@ -154,6 +155,7 @@ class _Training:
         self.learner = Learner(
             network, config, device=device, labels=self.train.label_index, spec=spec
         )
+        self.part = tuple(part_note(network, config))
         self.stains = training_stains(self.train, self.val, spec, config)
         self.epochs = Epochs(
             self.train,
@@ -175,6 +177,8 @@ class _Training:
         tracker = open_tracker(self.folder, self.config, done=len(self.rows))
         gpus = [self.learner.device] if self.learner.device.type == "cuda" else []
         try:
+            for sentence in self.part:
+                progress.note(sentence)
             self._pack(progress)
             with torch.random.fork_rng(devices=gpus), fastest_convolutions():
                 while not self._ended():
@@ -255,6 +259,8 @@ class _Training:
     def _finish(self) -> Run:
         """Calibrate the best epoch on the validation images and write the Run."""
         read_weights(self.learner.judged, self._best_path)
+        if self.config.adapters:
+            merge_adapters(self.learner.judged)
         temperature, threshold = self._calibrated() if self.val else (1.0, None)
         save_classifier(self.learner.judged, self.folder / WEIGHTS_NAME)
         write_history(self.rows, self.folder / HISTORY_NAME)
@@ -312,6 +318,7 @@ class _Training:
         )
 
     def _notes(self) -> Iterable[str]:
+        yield from self.part
         yield from left_out_note(len(self.skipped))
         yield from fallback_notes(self.train, self.stains.train)
         if self.val is None:
@@ -333,16 +340,6 @@ class _Training:
 def _by_path(manifest: Manifest) -> Manifest:
     """The rows in the order of their paths: draws go by place, and CSV rows may be shuffled."""
     return replace(manifest, frame=manifest.frame.sort_values("path", ignore_index=True))
-
-
-def _smallest_step(network: Classifier, config: TrainingConfig) -> int:
-    least = smallest_batch(network, freeze_batchnorm=config.freeze_batchnorm)
-    if config.batch_size < least:
-        raise ConfigError(
-            f"batch_size = {config.batch_size}: BatchNorm needs at least {least} images a step; "
-            "raise it or set freeze_batchnorm = true"
-        )
-    return least
 
 
 def _clear(folder: Path) -> None:

@@ -16,6 +16,7 @@ from eosin.inference.context import says
 from eosin.inference.readings import noted
 from eosin.machine import software_versions
 from eosin.networks.classifier import Classifier, build_classifier, require_size, save_classifier
+from eosin.networks.knn_head import KnnHead
 from eosin.networks.run import WEIGHTS_NAME, Run, write_run
 from eosin.networks.tensors import read_tensors, require_sound
 from eosin.networks.torch_engine import TorchEngine
@@ -169,8 +170,9 @@ def train_frozen(
         labels[inside],
         groups[inside].tolist(),
         classes=len(task.classes),
+        kind=config.probe,
         positive=task.positive_index if task.binary else None,
-        strengths=config.probe_c,
+        strengths=[1 / k for k in config.probe_k] if config.probe == "knn" else config.probe_c,
         inner_folds=config.inner_folds,
         weighing=Weighing(classes=config.class_weights == "balanced", groups=config.patients_alike),
         rule=config.probe_rule,
@@ -205,11 +207,13 @@ def _near(frame: pd.DataFrame, config: TrainingConfig) -> Neighbours | None:
     return found
 
 
-def read_head(run: Run) -> LinearHead:
-    """The linear head of a Run, read without building its network; ModelError where it has none."""
+def read_head(run: Run) -> LinearHead | KnnHead:
+    """The head of a frozen Run, read without building its network; ModelError where it has none."""
     run.require_intact()
     tensors = read_tensors(run.weights_path)
     require_sound(tensors, run.weights_path, fix="train the Run again")
+    if voting := KnnHead.among(tensors):
+        return voting
     try:
         weight, bias = (tensors[f"head.{name}"].double().numpy() for name in ("weight", "bias"))
     except KeyError as error:
@@ -235,9 +239,12 @@ def _learned_from(split: Manifest) -> int:
     return int(split.frame["split"].isin(["train", "val"]).sum())
 
 
-def _install_head(classifier: Classifier, head: LinearHead) -> None:
+def _install_head(classifier: Classifier, head: LinearHead | KnnHead) -> None:
     import torch
 
+    if isinstance(head, KnnHead):
+        classifier.head = head
+        return
     linear = classifier.head
     if not isinstance(linear, torch.nn.Linear):
         raise ModelError(
@@ -246,6 +253,15 @@ def _install_head(classifier: Classifier, head: LinearHead) -> None:
     with torch.no_grad():
         linear.weight.copy_(torch.from_numpy(head.weight))
         linear.bias.copy_(torch.from_numpy(head.bias))
+
+
+def _chosen(probe: Probe) -> dict[str, JsonValue]:
+    if isinstance(probe.head, KnnHead):
+        tried: JsonValue = {f"{1 / each:.0f}": loss for each, loss in probe.losses.items()}
+        return {"neighbours": int(probe.head.neighbours), "log_loss_of_neighbours": tried}
+    losses: JsonValue = {f"{strength:g}": loss for strength, loss in probe.losses.items()}
+    chosen: JsonValue = probe.strength[0] if len(probe.strength) == 1 else [*probe.strength]
+    return {"strength": chosen, "inner_log_loss": losses}
 
 
 def _record(
@@ -261,7 +277,6 @@ def _record(
     def patients(name: str) -> tuple[str, ...]:
         return tuple(sorted(set(split.frame["patient"][split.frame["split"] == name])))
 
-    losses: JsonValue = {f"{strength:g}": loss for strength, loss in probe.losses.items()}
     tried: JsonValue = {f"{weight:g}": loss for weight, loss in probe.context_losses.items()}
     weighed: dict[str, JsonValue] = {"context_log_loss": tried} if probe.context else {}
     return TrainedRun(
@@ -280,8 +295,7 @@ def _record(
         seed=config.seed,
         training=config.model_dump(mode="json"),
         choices={
-            "strength": probe.strength[0] if len(probe.strength) == 1 else [*probe.strength],
-            "inner_log_loss": losses,
+            **_chosen(probe),
             **weighed,
             **locked(probe.threshold),
         },

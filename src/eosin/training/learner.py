@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from eosin.networks.tensors import own_tensors
 from eosin.pixels.preprocessing import scale_and_shift
 from eosin.training.optimisation import class_weights, half_precision, make_optimizer, set_training
+from eosin.training.partial import add_adapters
 
 if TYPE_CHECKING:
     from eosin.arrays import Floats32, Ints
@@ -41,14 +42,17 @@ class Learner:
         """``labels`` are those of the training images: the class weights come from them.
 
         Raises:
-            ConfigError: the device does not compute in the precision that the settings name.
+            ConfigError: the device does not compute in the precision that the settings name, or
+                as ``set_training`` and ``add_adapters``.
         """
         self._half = half_precision(config, device)
+        if config.adapters:
+            add_adapters(network, config.adapters, seed=config.seed, size=spec.size)
         layout = torch.channels_last if config.channels_last else torch.contiguous_format
         self.device = device
         self.network = network.to(device).to(memory_format=layout)
         self._sender = Sender(spec, device, layout=layout)
-        set_training(self.network, freeze_batchnorm=config.freeze_batchnorm)
+        set_training(self.network, config)
         self._average = MovingAverage(self.network) if config.ema else None
         self._config = config
         self._optimizer = make_optimizer(self.network, config)
@@ -73,7 +77,7 @@ class Learner:
     def begin_epoch(self, seed: int) -> None:
         """Seed dropout and return to training mode."""
         torch.manual_seed(seed)
-        set_training(self.network, freeze_batchnorm=self._config.freeze_batchnorm)
+        set_training(self.network, self._config)
 
     def learn(self, images: UInt8Image, labels: Ints, *, step: int, rate: float) -> torch.Tensor:
         """One step of the optimiser on a batch.
@@ -139,7 +143,7 @@ def _outputs(network: Classifier) -> int:
 class MovingAverage:
     """The running average of a network's weights: a <- d a + (1 - d) w (Polyak & Juditsky 1992).
 
-    BatchNorm statistics are averaged too; counters are copied.
+    BatchNorm statistics are averaged too; counters are copied, and frozen weights left alone.
 
     Attributes:
         network: the averaged one, a copy that no optimiser touches.
@@ -152,8 +156,10 @@ class MovingAverage:
         # GPU each would be a launch of its own.
         # Tied weights stand there once: moved under each of their names they would run ahead.
         own, towards = own_tensors(self.network), own_tensors(followed)
-        moving = [name for name, tensor in own.items() if tensor.is_floating_point()]
-        counters = [name for name in own if name not in set(moving)]
+        still = {name for name, weight in followed.named_parameters() if not weight.requires_grad}
+        floats = {name for name, tensor in own.items() if tensor.is_floating_point()}
+        moving = [name for name in own if name in floats - still]
+        counters = [name for name in own if name not in floats]
         self._moving, self._towards = [own[n] for n in moving], [towards[n] for n in moving]
         self._counters, self._counts = [own[n] for n in counters], [towards[n] for n in counters]
 

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from eosin.errors import ConfigError
+from eosin.training.partial import hold_before
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,17 +22,33 @@ if TYPE_CHECKING:
     from eosin.training.config import TrainingConfig
 
 
-def set_training(network: Classifier, *, freeze_batchnorm: bool) -> None:
-    """Put ``network`` into training mode; frozen BatchNorm keeps its statistics and its scales."""
+def set_training(network: Classifier, config: TrainingConfig) -> None:
+    """Put what the settings let learn into training mode, and freeze the rest of the backbone.
+
+    Frozen BatchNorm keeps its statistics and scales. ConfigError as ``hold_before``.
+    """
     network.train()
-    if freeze_batchnorm:
+    if config.train_blocks:
+        hold_before(network, config.train_blocks)
+    if config.freeze_batchnorm or config.adapters:
         for layer in _batchnorms(network):
             layer.eval().requires_grad_(False)
 
 
-def smallest_batch(network: Classifier, *, freeze_batchnorm: bool) -> int:
-    """How many images a training step needs: BatchNorm has no variance of one."""
-    return 2 if _batchnorms(network) and not freeze_batchnorm else 1
+def smallest_batch(network: Classifier, config: TrainingConfig) -> int:
+    """How many images a training step needs: BatchNorm that learns has no variance of one.
+
+    Raises:
+        ConfigError: the settings' batches are smaller, or as ``set_training``.
+    """
+    set_training(network, config)
+    least = 2 if any(layer.training for layer in _batchnorms(network)) else 1
+    if config.batch_size < least:
+        raise ConfigError(
+            f"batch_size = {config.batch_size}: BatchNorm needs at least {least} images a step; "
+            "raise it or set freeze_batchnorm = true"
+        )
+    return least
 
 
 def make_optimizer(network: Classifier, config: TrainingConfig) -> torch.optim.Optimizer:

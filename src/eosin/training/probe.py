@@ -17,16 +17,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
+import torch
 
 from eosin.artefacts.run import Context
 from eosin.errors import DataError
 from eosin.evaluation.calibration import apply_temperature, fit_temperature, lock_threshold
 from eosin.inference.context import joined
+from eosin.networks.knn_head import KnnHead
 from eosin.training.linear_head import LinearHead, Weighing, fit_head
 
 # Of the neighbours' mean logit beside the image's own.
 CONTEXT_WEIGHTS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 Rule: TypeAlias = Literal["one-se", "least-loss"]
+Kind: TypeAlias = Literal["logistic", "knn"]
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +45,7 @@ if TYPE_CHECKING:
 class Probe:
     """A fitted head with what was decided about it."""
 
-    head: LinearHead  # the linear head
+    head: LinearHead | KnnHead
     strength: tuple[float, ...]  # the chosen inverse regularisation C of each block of channels
     temperature: float  # of the logits
     threshold: LockedThreshold | None  # of the positive class, binary tasks only
@@ -69,6 +72,7 @@ def fit_probe(
     groups: Sequence[str],
     *,
     classes: int,
+    kind: Kind = "logistic",
     positive: int | None = None,
     strengths: Sequence[float] = (0.001, 0.01, 0.1, 1.0),
     inner_folds: int = 5,
@@ -84,8 +88,8 @@ def fit_probe(
 
     Strengths are judged by the log loss, at its own best temperature, of predictions made in
     cross-validation whose folds keep ``groups`` whole; they are tried from the strongest
-    regularisation on, until one does worse than the best before it. Temperature and threshold
-    come from the validation images ``held`` where there are any; otherwise from those
+    regularisation on, of logistic heads until one does worse than the best before it. Temperature
+    and threshold come from the validation images ``held`` where there are any; otherwise from those
     cross-validated predictions, each made by a head that had not met the group it scores.
 
     Args:
@@ -94,6 +98,7 @@ def fit_probe(
         groups: what must not be cut in two, shape (n,): patients, or images where the protocol
             cuts patients.
         classes: how many classes there are.
+        kind: ``"logistic"``, or ``"knn"``: its strengths are 1 / k, as more of them smooth more.
         positive: index of the positive class, binary tasks only.
         strengths: inverse regularisations to try, positive.
         inner_folds: folds of the inner cross-validation; fewer where groups or images are few.
@@ -126,8 +131,9 @@ def fit_probe(
         strengths=strengths,
         weighing=weighing,
         rule=rule,
+        kind=kind,
     )
-    ends = np.cumsum(blocks or [features.shape[1]])
+    ends = np.cumsum((kind == "logistic" and blocks) or [features.shape[1]])
     fits = [fit(block) for block in np.split(features, ends[:-1], axis=1)]
     head, inner, losses = _committee(fits)
     strength = tuple(each.strength for each in fits)
@@ -156,7 +162,7 @@ def fit_probe(
 class _Fit:
     """A head on one block of channels."""
 
-    head: LinearHead
+    head: LinearHead | KnnHead
     strength: float
     temperature: float  # of the cross-validated logits
     losses: dict[float, float]  # of each strength tried
@@ -173,16 +179,18 @@ def _fit_block(
     strengths: Sequence[float],
     weighing: Weighing,
     rule: Rule,
+    kind: Kind,
 ) -> _Fit:
     """Choose the strength over the inner folds ``parts``, then fit on all."""
     scored = np.concatenate([outside for _, outside in parts])
     truth, own = labels[scored], names[scored]
     share = weighing.weights(truth, own)
+    fitted = fit_knn if kind == "knn" else fit_head
     inner: dict[float, Floats] = {}
     losses: dict[float, float] = {}
     errors: dict[float, float] = {}
     for strength in sorted(strengths):
-        fit = partial(fit_head, classes=classes, strength=strength)
+        fit = partial(fitted, classes=classes, strength=strength)
         heads = [
             (fit(features[i], labels[i], weights=weighing.weights(labels[i], names[i])), o)
             for i, o in parts
@@ -191,23 +199,32 @@ def _fit_block(
         each = _calibrated_losses(inner[strength], truth, share)
         losses[strength] = float(np.average(each, weights=share))
         errors[strength] = _standard_error(each, own, share)
-        if losses[strength] > min(losses.values()):
+        if kind == "logistic" and losses[strength] > min(losses.values()):
             break  # weaker regularisation fits longer and, past the best, only worse
     best = _choose(losses, errors, rule)
     every = weighing.weights(labels, names)
-    head = fit_head(features, labels, classes=classes, strength=best, weights=every)
+    head = fitted(features, labels, classes=classes, strength=best, weights=every)
     return _Fit(head, best, fit_temperature(inner[best], truth, share), losses, inner[best])
 
 
-def _committee(fits: Sequence[_Fit]) -> tuple[LinearHead, Floats, dict[float, float]]:
+def fit_knn(
+    features: Floats, labels: Ints, *, classes: int, strength: float, weights: Floats
+) -> KnnHead:
+    """A head in which 1 / ``strength`` nearest images vote, each with its weight."""
+    votes = np.eye(classes)[labels] * weights[:, None]
+    return KnnHead(torch.from_numpy(features), torch.from_numpy(votes), round(1 / strength))
+
+
+def _committee(fits: Sequence[_Fit]) -> tuple[LinearHead | KnnHead, Floats, dict[float, float]]:
     """One head over all blocks, its cross-validated logits, and the blocks' mean losses."""
     if len(fits) == 1:
         return fits[0].head, fits[0].inner, fits[0].losses
     shares = [1 / (len(fits) * each.temperature) for each in fits]
     pairs = list(zip(shares, fits, strict=True))
+    heads = [(share, each.head) for share, each in pairs if isinstance(each.head, LinearHead)]
     head = LinearHead(
-        np.concatenate([share * each.head.weight for share, each in pairs], axis=1),
-        np.sum([share * each.head.bias for share, each in pairs], axis=0),
+        np.concatenate([share * each.weight for share, each in heads], axis=1),
+        np.sum([share * each.bias for share, each in heads], axis=0),
     )
     tried = sorted(set.intersection(*(set(each.losses) for each in fits)))
     losses = {c: float(np.mean([each.losses[c] for each in fits])) for c in tried}

@@ -137,7 +137,8 @@ def read_progress(folder: Path, identity: Identity) -> Progressed | None:
 
 
 def _bound(settings: Mapping[str, object]) -> dict[str, object]:
-    """The settings that decide what is learned; a Run also keeps findings beside them."""
+    """The settings that decide what is learned; a Run also keeps findings, which are tables."""
     known = TrainingConfig.model_fields.keys() - _FREE
     defaults = TrainingConfig().model_dump(mode="json")  # a setting that came later was at its own
-    return {key: value for key, value in {**defaults, **settings}.items() if key in known}
+    given = {key: value for key, value in settings.items() if not isinstance(value, dict)}
+    return {key: value for key, value in {**defaults, **given}.items() if key in known}
