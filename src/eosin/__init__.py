@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from eosin.data.breakhis import read_breakhis
     from eosin.data.folder import read_folder
     from eosin.data.scan import ReadDataset
+    from eosin.data.slides import SlideSources, read_slides
     from eosin.data.splits import split_by_fractions, split_into_folds
     from eosin.data.synthetic import SyntheticOptions, write_synthetic
+    from eosin.data.tiles import TileOptions, tile_manifest
     from eosin.errors import (
         ConfigError,
         DataError,
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from eosin.export.export import ExportOptions, export_run
     from eosin.inference.predict import Scored, predict
     from eosin.inference.scoring import PredictOptions
+    from eosin.inference.slides import SlideOptions
     from eosin.networks.backbones import register_backbone
     from eosin.networks.run import Network, Run, read_run
     from eosin.pixels.reading import SkippedFile
@@ -56,6 +59,9 @@ if TYPE_CHECKING:
     from eosin.reporting.comparison_page import write_comparison
     from eosin.reporting.galleries import Gallery
     from eosin.reporting.report import write_report
+    from eosin.reporting.slide_folder import SlideWriteOptions, WrittenSlides, predict_slides
+    from eosin.slides.opening import open_slide
+    from eosin.slides.slide import Slide
     from eosin.study.cells import Result, StudyResult
     from eosin.study.config import StudyConfig, StudyFile, read_study
     from eosin.study.study import run_study
@@ -115,14 +121,20 @@ __all__ = [
     "ScoreOptions",
     "Scored",
     "SkippedFile",
+    "Slide",
+    "SlideOptions",
+    "SlideSources",
+    "SlideWriteOptions",
     "StudyConfig",
     "StudyFile",
     "StudyResult",
     "SyntheticOptions",
     "Task",
+    "TileOptions",
     "Trained",
     "TrainingConfig",
     "Vahadane",
+    "WrittenSlides",
     "__version__",
     "audit_manifest",
     "compare_predictions",
@@ -131,7 +143,9 @@ __all__ = [
     "export_run",
     "make_ensemble",
     "make_ensembles",
+    "open_slide",
     "predict",
+    "predict_slides",
     "predict_together",
     "read_bci",
     "read_breakhis",
@@ -141,11 +155,13 @@ __all__ = [
     "read_manifest",
     "read_predictions",
     "read_run",
+    "read_slides",
     "read_study",
     "register_backbone",
     "run_study",
     "split_by_fractions",
     "split_into_folds",
+    "tile_manifest",
     "train",
     "write_comparison",
     "write_report",
@@ -167,8 +183,10 @@ _ROOMS = {
     "eosin.data.breakhis": ("read_breakhis",),
     "eosin.data.folder": ("read_folder",),
     "eosin.data.scan": ("ReadDataset",),
+    "eosin.data.slides": ("SlideSources", "read_slides"),
     "eosin.data.splits": ("split_by_fractions", "split_into_folds"),
     "eosin.data.synthetic": ("SyntheticOptions", "write_synthetic"),
+    "eosin.data.tiles": ("TileOptions", "tile_manifest"),
     "eosin.errors": (
         "ConfigError",
         "DataError",
@@ -189,6 +207,7 @@ _ROOMS = {
     "eosin.export.export": ("ExportOptions", "export_run"),
     "eosin.inference.predict": ("Scored", "predict"),
     "eosin.inference.scoring": ("PredictOptions",),
+    "eosin.inference.slides": ("SlideOptions",),
     "eosin.networks.backbones": ("register_backbone",),
     "eosin.networks.run": ("Network", "Run", "read_run"),
     "eosin.pixels.reading": ("SkippedFile",),
@@ -198,6 +217,9 @@ _ROOMS = {
     "eosin.reporting.comparison_page": ("write_comparison",),
     "eosin.reporting.galleries": ("Gallery",),
     "eosin.reporting.report": ("write_report",),
+    "eosin.reporting.slide_folder": ("SlideWriteOptions", "WrittenSlides", "predict_slides"),
+    "eosin.slides.opening": ("open_slide",),
+    "eosin.slides.slide": ("Slide",),
     "eosin.study.cells": ("Result", "StudyResult"),
     "eosin.study.config": ("StudyConfig", "StudyFile", "read_study"),
     "eosin.study.study": ("run_study",),

@@ -27,7 +27,7 @@ from eosin.inference.scoring import PredictOptions
 from eosin.inference.slides import SlideOptions
 from eosin.networks.run import Run
 from eosin.pixels.reading import read_image
-from eosin.reporting.slide_folder import WriteOptions, predict_slides
+from eosin.reporting.slide_folder import SlideWriteOptions, predict_slides
 from eosin.slides.maps import read_map
 from eosin.slides.tile import Tile
 from eosin.training.config import TrainingConfig
@@ -166,7 +166,9 @@ def test_a_slide_interrupted_and_gone_on_with_ends_in_the_same_bytes(
     assert not (tmp_path / "out" / "tiles.csv").exists()
     with pytest.raises(DataError, match="--resume"):
         predict_slides(run, [slide], tmp_path / "out", None, options)
-    predict_slides(run, [slide], tmp_path / "out", None, options, writing=WriteOptions(resume=True))
+    predict_slides(
+        run, [slide], tmp_path / "out", None, options, writing=SlideWriteOptions(resume=True)
+    )
     for name in sorted(path.name for path in whole.iterdir()):
         assert (tmp_path / "out" / name).read_bytes() == (whole / name).read_bytes(), name
 

@@ -121,9 +121,9 @@ def predict(
     slides = SlideOptions(mpp, slide_mpp, tile_size, overlap, least_tissue)
     source = read_source(images)
     if holds_slides(source):
-        from eosin.reporting.slide_folder import WriteOptions, predict_slides
+        from eosin.reporting.slide_folder import SlideWriteOptions, predict_slides
 
-        writing = WriteOptions(merged, packed, resume, overwrite)
+        writing = SlideWriteOptions(merged, packed, resume, overwrite)
         progress = Shown()
         with stoppable(again, kept=lambda: _kept(progress)), showing(progress):
             found = predict_slides(

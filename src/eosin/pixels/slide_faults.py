@@ -28,7 +28,8 @@ def folds(density: Floats32, tissue: Bools, mpp: float) -> Bools:
 
     Dark is 1.4 times the tissue 250 um around, in every colour: in a fold both stains double, where
     nuclei crowd mostly one grows. Rims that dried or curled up look the same, and so can a strand
-    of dense epithelium; short and broad folds, and those of pale tissue in a dark slide, are missed.
+    of dense epithelium; short and broad folds, and those of pale tissue in a dark slide, are
+    missed.
 
     Args:
         density: over that of the glass, (height, width, 3).

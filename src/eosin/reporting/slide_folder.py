@@ -32,7 +32,7 @@ _SLIDES = table("table of slides", "slide", "tissue_mm2")
 
 
 @dataclass(frozen=True, slots=True)
-class WriteOptions:
+class SlideWriteOptions:
     """How slides are written.
 
     Attributes:
@@ -64,7 +64,7 @@ def predict_slides(
     slide_options: SlideOptions | None = None,
     options: PredictOptions | None = None,
     *,
-    writing: WriteOptions | None = None,
+    writing: SlideWriteOptions | None = None,
     progress: Progress = SILENT,
 ) -> WrittenSlides:
     """Score whole slides and write what is found; of several, each has a folder of its name.
@@ -84,7 +84,7 @@ def predict_slides(
         DataError: no slide could be scored; or what an interruption left is in the way.
         LeakageError: the Run was trained or validated on patients of a slide.
     """
-    options, writing = options or PredictOptions(), writing or WriteOptions()
+    options, writing = options or PredictOptions(), writing or SlideWriteOptions()
     rows, tiling = _rows(slides, options.split), tile_options(run, slide_options or SlideOptions())
     several = len(rows) > 1
     own = {row["slide"]: None for row in rows} if several else dict(SLIDE_FILES)
@@ -148,7 +148,7 @@ class _Work:
     place: Path
     tiling: TileOptions
     options: PredictOptions
-    writing: WriteOptions
+    writing: SlideWriteOptions
     networks: Sequence[Network]
 
     def done(self) -> SlideAnswer | None:
