@@ -53,7 +53,7 @@ def main() -> None:
         for patient in held.patients
     ]
     written = predict_slides(
-        run, slides, arguments.out / "slides", SlideOptions(least=0.0), PredictOptions()
+        run, slides, arguments.out / "slides", SlideOptions(), PredictOptions()
     )
     tables = [on_slide(held, path, arguments.out) for path in slides]
     shift = max(abs(table["map"] - table["p_1"]).max() for table in tables)
