@@ -167,5 +167,5 @@ def test_the_share_of_tissue_hardly_depends_on_the_resolution(real_data: Path) -
 
 
 def test_a_resolution_that_the_limits_do_not_fit_is_refused() -> None:
-    with pytest.raises(DataError, match="4 to 16 um/px, not at 0.5"):
+    with pytest.raises(DataError, match=r"4 to 16 um/px, not at 0\.5"):
         find_tissue(plain_slide((244, 244, 245)), 0.5)
