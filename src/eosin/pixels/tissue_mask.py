@@ -108,7 +108,8 @@ def find_tissue(overview: UInt8Image, mpp: float) -> TissueMask:
 
     Tissue is what absorbs more than this slide's glass, or colours the light: the mean of the
     three optical densities over those of the glass, and their spread, so that pale eosin counts
-    and grey glass does not.
+    and grey glass does not. A slide has one glass, beside the white that was not scanned: where it
+    changes its tint from part to part, a part counts as tissue.
 
     Raises:
         DataError: not RGB bytes, or another resolution.

@@ -120,8 +120,9 @@ def _write_shares(figure: Figure, mask: TissueMask) -> None:
         for area, share in shares.items()
         if share
     ]
+    columns = 4 if figure.get_figwidth() > _PANEL else 3
     legend = figure.legend(
-        handles=patches, loc="outside lower center", ncols=4, frameon=False, fontsize=8
+        handles=patches, loc="outside lower center", ncols=columns, frameon=False, fontsize=8
     )
     for text in legend.get_texts():
         text.set_color(INK)
