@@ -81,8 +81,8 @@ def _border(dark: UInt8Image, black: Bools) -> None:
     """Mark in ``black``, a view, what lies dark along the upper side."""
     depth = np.where(dark.all(axis=0), len(dark), dark.argmin(axis=0)).astype(np.float32)
     along = np.ones((1, max(1, round(_ALONG * len(depth)))), np.uint8)
-    depth = cv2.morphologyEx(depth[None], cv2.MORPH_OPEN, along)
-    black |= np.arange(len(dark))[:, None] < depth
+    opened = cv2.morphologyEx(depth[None], cv2.MORPH_OPEN, along)
+    black |= np.arange(len(dark))[:, None] < opened
 
 
 def _by_colour(density: Floats32) -> Iterator[tuple[Bools, Bools]]:
