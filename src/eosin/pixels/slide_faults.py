@@ -9,6 +9,7 @@ import numpy as np
 
 from eosin.arrays import Bools, Floats32, UInt8Image
 from eosin.pixels.optical_density import as_floats
+from eosin.pixels.slide_ink import extremes
 
 _FOLD, _PART = 1.4, 1.2  # times what the tissue around absorbs, where a fold is sure and at its rim
 _SURE: Final = 0.15  # of a fold
@@ -26,9 +27,9 @@ _SMALLEST: Final = 100_000.0  # um^2 of what is out of focus
 def folds(density: Floats32, tissue: Bools, mpp: float) -> Bools:
     """Thick dark streaks in tissue, (height, width): longer than 300 um, wider than 32 um.
 
-    Dark is 1.4 times the tissue 250 um around, in every colour: in a fold both stains double, where
-    nuclei crowd mostly one grows. Rims that dried or curled up look the same, and so can a strand
-    of dense epithelium; short and broad folds, and those of pale tissue in a dark slide, are
+    Dark is 1.4 times the tissue 250 um around, in every colour: in a fold both stains double,
+    where nuclei crowd mostly one grows. Rims that dried or curled up look the same, and so can a
+    strand of dense epithelium; short and broad folds, and those of a slide's pale tissue, are
     missed.
 
     Args:
@@ -39,7 +40,7 @@ def folds(density: Floats32, tissue: Bools, mpp: float) -> Bools:
     inside = (tissue & (density[..., 1] > _STAINED)).astype(np.float32)
     smooth = cv2.GaussianBlur(density, (0, 0), max(_GRAIN / mpp, 0.5))
     around = _averaged(density * inside[..., None], inside, _AROUND / mpp)
-    times = (smooth / np.maximum(around, 1e-3)).min(axis=2)
+    times, _ = extremes(as_floats(smooth / np.maximum(around, 1e-3)))
     dark = tissue & (times > _PART)
     green = smooth[..., 1]
     dark &= green > np.median(green[tissue])

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 
 from eosin.arrays import Bools, Floats32, UInt8Image
-from eosin.pixels.optical_density import as_bytes
+from eosin.pixels.foreign import brightest
+from eosin.pixels.optical_density import as_bytes, as_floats
 
 _DARK: Final = 40  # no channel of what was not scanned is brighter, but at its edge
 _ALONG: Final = 0.2  # of a side of the slide, that a line of black covers at least
@@ -31,7 +32,7 @@ def black_areas(image: UInt8Image, mpp: float) -> Bools:
         image: (height, width, 3) RGB bytes.
         mpp: um a pixel.
     """
-    top = image.max(axis=2)
+    top = brightest(image.transpose(2, 0, 1))
     dark = (top < _DARK).view(np.uint8)
     dark = as_bytes(cv2.morphologyEx(dark, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)))
     black = np.zeros(dark.shape, np.bool_)
@@ -59,7 +60,8 @@ def pen_strokes(density: Floats32, black: Bools, mpp: float) -> Bools:
         if not seed.any():
             continue
         palest = np.percentile(density[seed], 10, axis=0)
-        maybe &= (density >= _LIKE_SEED * palest).all(axis=2)
+        for plane, least in zip(cv2.split(density), palest, strict=True):
+            maybe &= plane >= _LIKE_SEED * least
         pen |= _reached(seed, (maybe | seed) & ~black)
     if not pen.any():
         return pen
@@ -68,22 +70,29 @@ def pen_strokes(density: Floats32, black: Bools, mpp: float) -> Bools:
     return np.asarray(_near(closed, _HALO / mpp) & ~black)
 
 
+def extremes(density: Floats32) -> tuple[Floats32, Floats32]:
+    """The least and the most of the three colours, (height, width) each."""
+    red, green, blue = cv2.split(density)  # five times faster than along the last axis
+    least, most = (each(each(red, green), blue) for each in (np.minimum, np.maximum))
+    return as_floats(least), as_floats(most)
+
+
 def _border(dark: UInt8Image, black: Bools) -> None:
     """Mark in ``black``, a view, what lies dark along the upper side."""
     depth = np.where(dark.all(axis=0), len(dark), dark.argmin(axis=0)).astype(np.float32)
     along = np.ones((1, max(1, round(_ALONG * len(depth)))), np.uint8)
-    depth = cv2.morphologyEx(depth[None], cv2.MORPH_OPEN, along)
-    black |= np.arange(len(dark))[:, None] < depth
+    opened = cv2.morphologyEx(depth[None], cv2.MORPH_OPEN, along)
+    black |= np.arange(len(dark))[:, None] < opened
 
 
 def _by_colour(density: Floats32) -> Iterator[tuple[Bools, Bools]]:
     """For each colour of pen where it is sure, and where it may be together with tissue."""
-    red, green, blue = density[..., 0], density[..., 1], density[..., 2]
+    red, green, blue = cv2.split(density)
     yield red - green >= 0.3, red >= 0.95 * green
     yield (red >= 0.92 * green) & (red - blue >= 0.7), red >= 0.72 * green
     least = np.minimum(green, blue)
     yield (least - red >= 0.9) & (blue >= 0.75 * green), blue >= 0.62 * green
-    least, most = density.min(axis=2), density.max(axis=2)
+    least, most = extremes(density)
     yield (least >= 1.2) & (most - least <= 0.5), most - least <= 1.0
 
 

@@ -12,9 +12,15 @@ import numpy as np
 
 from eosin.arrays import Bools, Floats, Floats32, Ints, UInt8Image
 from eosin.errors import DataError
-from eosin.pixels.optical_density import as_bytes, as_floats, density_table, require_rgb_bytes
+from eosin.pixels.optical_density import (
+    as_bytes,
+    as_floats,
+    darkest_channel,
+    density_table,
+    require_rgb_bytes,
+)
 from eosin.pixels.slide_faults import folds, out_of_focus
-from eosin.pixels.slide_ink import black_areas, pen_strokes
+from eosin.pixels.slide_ink import black_areas, extremes, pen_strokes
 
 FINEST, COARSEST = 4.0, 16.0  # um/px of an overview
 HOLE: Final = 20_000.0  # um^2; smaller gaps are lumens, vessels and fat cells, part of the tissue
@@ -102,7 +108,8 @@ def find_tissue(overview: UInt8Image, mpp: float) -> TissueMask:
 
     Tissue is what absorbs more than this slide's glass, or colours the light: the mean of the
     three optical densities over those of the glass, and their spread, so that pale eosin counts
-    and grey glass does not.
+    and grey glass does not. A slide has one glass, beside the white that was not scanned: where it
+    changes its tint from part to part, a part counts as tissue.
 
     Raises:
         DataError: not RGB bytes, or another resolution.
@@ -114,8 +121,8 @@ def find_tissue(overview: UInt8Image, mpp: float) -> TissueMask:
     density = density_over(image, glass_colour(image, black))
     pen = pen_strokes(density, black, mpp)
     mean = as_floats(cv2.transform(density, np.full((1, 3), 1 / 3, np.float32)))
-    colour = as_floats(density.max(axis=2) - density.min(axis=2))
-    labels = _pieces(mean, colour, black | pen, mpp)
+    least, most = extremes(density)
+    labels = _pieces(mean, most - least, black | pen, mpp)
     labels[pen], labels[black] = Area.PEN, Area.BLACK
     tissue = labels == Area.TISSUE
     if tissue.any():
@@ -133,7 +140,7 @@ def glass_colour(image: UInt8Image, black: Bools) -> Floats:
     green = as_floats(image[..., 1])
     spread = cv2.blur(green * green, (5, 5)) - cv2.blur(green, (5, 5)) ** 2
     rough = np.sqrt(np.maximum(spread, 0))
-    lit = ~black & (green > _DARKEST_GLASS) & (image.min(axis=2) < _WHITE)
+    lit = ~black & (green > _DARKEST_GLASS) & (darkest_channel(image) < _WHITE)
     white = np.full(3, 255.0)
     if np.count_nonzero(lit) < _FEWEST * lit.size:
         return white
@@ -163,14 +170,15 @@ def _pieces(mean: Floats32, colour: Floats32, foreign: Bools, mpp: float) -> UIn
     noise = 4 * float(np.sqrt(np.mean(glass**2))) if glass.size else 0.0
     edge = _EDGE * cv2.dilate(score, np.ones((5, 5), np.uint8))
     stained = (score > np.maximum(edge, np.clip(noise, _PALEST, _SURE))) & ~foreign
-    solid = _bridged(stained.view(np.uint8), mpp) * ~foreign
-    solid = cv2.morphologyEx(solid, cv2.MORPH_OPEN, disc(1))
+    bridged = as_bytes(_bridged(stained.view(np.uint8), mpp) * ~foreign)
+    solid = as_bytes(cv2.morphologyEx(bridged, cv2.MORPH_OPEN, disc(1)))
     count, piece, stats, _ = cv2.connectedComponentsWithStats(solid)
-    sums = [
-        np.bincount(piece.ravel(), weights=each.ravel(), minlength=count) for each in (mean, colour)
-    ]
+    inside = piece[solid > 0]
+    dense, coloured = (
+        np.bincount(inside, weights=each[solid > 0], minlength=count) for each in (mean, colour)
+    )
     dust = stats[:, cv2.CC_STAT_AREA] * mpp**2 < DUST
-    dust |= sums[1] < _GREYEST * sums[0]
+    dust |= coloured < _GREYEST * dense
     dust[0] = False
     specks = dust[piece]
     labels = _holes_of(as_bytes(solid * ~specks), mpp)
@@ -182,7 +190,8 @@ def _bridged(stained: UInt8Image, mpp: float) -> UInt8Image:
     """What is stained, its narrow gaps closed; between thin walls, as those of fat, wider ones."""
     closed = cv2.morphologyEx(stained, cv2.MORPH_CLOSE, disc(_BRIDGE / mpp))
     thin = stained - cv2.morphologyEx(stained, cv2.MORPH_OPEN, disc(_THIN / mpp))
-    return as_bytes(closed | cv2.morphologyEx(thin, cv2.MORPH_CLOSE, disc(2 * _BRIDGE / mpp)))
+    netted = cv2.morphologyEx(thin, cv2.MORPH_CLOSE, disc(2 * _BRIDGE / mpp))
+    return as_bytes(np.maximum(closed, netted))
 
 
 def _holes_of(solid: UInt8Image, mpp: float) -> UInt8Image:

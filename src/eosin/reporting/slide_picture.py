@@ -72,8 +72,8 @@ def _panels(aspect: float) -> tuple[Figure, list[Axes]]:
     beside = aspect < 1.3
     sides = (2 * max(wide, 2.4), tall + 0.9) if beside else (wide, 2 * max(tall, 1.6) + 1.2)
     figure = Figure(figsize=sides, layout="constrained")
-    axes = figure.subplots(1 if beside else 2, 2 if beside else 1)
-    return figure, list(axes)
+    axes = figure.subplots(1 if beside else 2, 2 if beside else 1, squeeze=False)
+    return figure, list(axes.ravel())
 
 
 def _show(axes: Axes, image: UInt8Image, mpp: float, title: str) -> None:
@@ -91,10 +91,10 @@ def _outline(axes: Axes, x: Floats, y: Floats, side: float) -> None:
     from matplotlib.collections import PolyCollection
 
     corners = np.array([(0, 0), (1, 0), (1, 1), (0, 1)]) * side
-    squares = np.stack([x, y], axis=1)[:, None] + corners
+    squares = list(np.stack([x, y], axis=1)[:, None] + corners)
     thin = float(np.clip(40 / max(len(x), 1) ** 0.5, 0.15, 0.8))
-    look = {"facecolors": "none", "edgecolors": VIOLET, "linewidths": thin}
-    axes.add_collection(PolyCollection(squares, **look), autolim=False)
+    outlines = PolyCollection(squares, facecolors="none", edgecolors=VIOLET, linewidths=thin)
+    axes.add_collection(outlines, autolim=False)
 
 
 def _coloured(overview: UInt8Image, mask: TissueMask) -> UInt8Image:
@@ -103,7 +103,7 @@ def _coloured(overview: UInt8Image, mask: TissueMask) -> UInt8Image:
 
     palette = np.array([to_rgb(_LOOK[area][1]) for area in Area]) * 255
     grey = overview.mean(axis=2, keepdims=True) / 255
-    return (palette[mask.labels] * (1 - _SHADE + _SHADE * grey)).astype(np.uint8)
+    return np.asarray(palette[mask.labels] * (1 - _SHADE + _SHADE * grey), np.uint8)
 
 
 def _pieces(mask: TissueMask) -> str:
@@ -120,8 +120,9 @@ def _write_shares(figure: Figure, mask: TissueMask) -> None:
         for area, share in shares.items()
         if share
     ]
+    columns = 4 if figure.get_figwidth() > _PANEL else 3
     legend = figure.legend(
-        handles=patches, loc="outside lower center", ncols=4, frameon=False, fontsize=8
+        handles=patches, loc="outside lower center", ncols=columns, frameon=False, fontsize=8
     )
     for text in legend.get_texts():
         text.set_color(INK)
