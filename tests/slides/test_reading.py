@@ -505,6 +505,14 @@ def test_a_directory_that_places_too_few_tiles_is_damaged(drawn_slide, tissue, t
     assert "copy or download it again" in said(path)
 
 
+@pytest.mark.parametrize("tag", ["TileLength", "TileWidth", "ImageLength"])
+def test_a_side_of_no_pixels_is_damage(tag, drawn_slide, tissue, tmp_path):
+    path = drawn_slide(tmp_path / "a.svs", tissue, compression="j2k")
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        file.pages[0].tags[tag].overwrite(0)
+    assert "a.svs" in said(path)
+
+
 def test_missing_tiles_are_white_and_counted(drawn):
     with tifffile.TiffFile(drawn, mode="r+b") as file:
         tag = file.pages[0].tags["TileByteCounts"]

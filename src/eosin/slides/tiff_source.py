@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import struct
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,8 +30,11 @@ _RGB, _YCBCR = 2, 6
 _JPEG, _APERIO_RGB = 7, 33005
 _LOSSLESS: Final = (1, 5, 8, 32946)  # none, LZW, deflate by two numbers
 _WHITE: Final = 255
+_MOST_PIXELS: Final = 2**26  # of a tile
 _PADDING: Final = 64  # bytes that may follow the end of a JPEG tile
 _TURN: Final = Lock()  # to read, where the system reads at no stated offset
+# What tifffile raises where a directory is damaged; its own errors are ValueErrors.
+_DAMAGE: Final = (ValueError, LookupError, TypeError, ArithmeticError, struct.error)
 _numbers = itertools.count()
 
 
@@ -69,7 +73,7 @@ def tiff_source(path: Path, *, aperio: bool) -> Source | None:
             if not levels or len(levels) < len(pages):
                 return None
             name = COMPRESSION(pages[0].compression).name
-    except (ValueError, LookupError, TypeError) as fault:  # tifffile's own among them
+    except _DAMAGE as fault:
         raise DataError(f"{path}: its directories are damaged ({fault}); {COPY_AGAIN}") from fault
     full = levels[0].width, levels[0].height
     return Source(
@@ -92,8 +96,11 @@ def _level_pages(file: TiffFile, *, aperio: bool) -> list[TiffPage]:
 
 
 def _tiled(page: TiffPage, decode: _Decode) -> _TiledLevel:
-    sides = page.imagewidth, page.imagelength, page.tilewidth, page.tilelength
-    level = _TiledLevel(*sides, page.dataoffsets, page.databytecounts, decode)
+    width, height = int(page.imagewidth), int(page.imagelength)
+    wide, high = int(page.tilewidth), int(page.tilelength)
+    if min(width, height, wide, high) < 1 or wide * high > _MOST_PIXELS:
+        raise ValueError(f"{width} x {height} pixels in tiles of {wide} x {high}")
+    level = _TiledLevel(width, height, wide, high, page.dataoffsets, page.databytecounts, decode)
     tiles = level.columns * -(-level.height // level.tile_height)
     if min(len(level.offsets), len(level.counts)) < tiles:
         raise ValueError(f"of {tiles} tiles only {len(level.offsets)} have a place")
