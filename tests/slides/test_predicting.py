@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from eosin.data.slides import SlideSources, read_slides
 from eosin.data.splits import split_by_fractions
 from eosin.data.tiles import TileOptions, tile_manifest, write_tiles
 from eosin.errors import ConfigError, DataError, LeakageError
+from eosin.export.export import export_run
 from eosin.inference.doubt import images_to_explain
 from eosin.inference.predict import predict
 from eosin.inference.scoring import PredictOptions
@@ -315,6 +318,49 @@ def test_the_most_certain_and_the_most_doubtful_tiles_are_taken_to_be_explained(
     assert len(chosen) == 5
     assert table.frame["path"][margin.argmin()] in named
     assert table.frame["path"][table.probabilities[:, 1].argmax()] in named
+
+
+_BLOCKED = """
+import sys
+for name in {absent}:
+    sys.modules[name] = None
+sys.argv = ["eosin", *{arguments}]
+from eosin.cli.app import main
+main()
+"""
+
+
+def eosin_without(*absent: str, arguments: list[object]) -> subprocess.CompletedProcess[str]:
+    code = _BLOCKED.format(absent=absent, arguments=[str(each) for each in arguments])
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
+    )
+
+
+def test_an_exported_run_scores_a_slide_without_pytorch(
+    run: Run, slide: Path, written: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxruntime")
+    exported = export_run(run, tmp_path / "onnx")
+    words = ["predict", exported.folder, slide, "-o", tmp_path / "out"]
+    done = eosin_without("torch", "timm", "torchvision", "sklearn", arguments=words)
+    assert done.returncode == 0, done.stderr
+    wanted = read_predictions(written / "tiles.csv")
+    found = read_predictions(tmp_path / "out" / "tiles.csv")
+    assert found.frame["path"].tolist() == wanted.frame["path"].tolist()
+    np.testing.assert_allclose(found.probabilities, wanted.probabilities, atol=1e-4)
+
+
+def test_without_the_extra_for_slides_the_command_names_it(
+    run: Run, slide: Path, tmp_path: Path
+) -> None:
+    aperio = tmp_path / "a.svs"
+    shutil.copy(slide, aperio)
+    words = ["predict", run.folder, aperio, "-o", tmp_path / "out"]
+    done = eosin_without("openslide", "tifffile", "imagecodecs", arguments=words)
+    assert done.returncode == 1
+    assert 'pip install "eosin[slides]"' in done.stderr
+    assert not (tmp_path / "out" / "tiles.csv").exists()
 
 
 def test_the_page_says_how_the_tissue_divides_and_shows_the_slide(written: Path) -> None:
