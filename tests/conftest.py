@@ -129,6 +129,7 @@ def make_record() -> RecordMaker:
             "notes": (),
             "weights_sha256": "0" * 64,
             "context": None,
+            "bag": None,
             "reference": None,
         }
         return TrainedRun.model_validate({**fields, **changes})

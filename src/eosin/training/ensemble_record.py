@@ -97,6 +97,7 @@ def ensemble_record(
         notes=tuple(dict.fromkeys(note for record in records for note in record.notes)),
         weights_sha256=weights_sha256,
         context=None,
+        bag=None,
         reference=known,
         vote=vote,
         weights=fitted.weights,

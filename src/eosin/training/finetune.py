@@ -305,6 +305,7 @@ class _Training:
             versions=software_versions(),
             weights_sha256=known.weights_sha256 or "",
             context=None,
+            bag=None,
             reference=known,
             notes=(*self.train.notes, *self._notes()),
         )

@@ -181,11 +181,11 @@ def train_frozen(
         window=config.context_window,
         blocks=images.classifier.widths,
     )
-    _install_head(images.classifier, probe.head)
+    install_head(images.classifier, probe.head)
     folder.mkdir(parents=True, exist_ok=True)
     save_classifier(images.classifier, folder / WEIGHTS_NAME)
     reference = probed_reference((images.features, images.measures), split, folder, probe)
-    record = _record(images, split, config, whole=whole, probe=probe, fold=fold, known=reference)
+    record = record_of(images, split, config, whole=whole, probe=probe, fold=fold, known=reference)
     return write_run(folder, record)
 
 
@@ -234,7 +234,8 @@ def _learned_from(split: Manifest) -> int:
     return int(split.frame["split"].isin(["train", "val"]).sum())
 
 
-def _install_head(classifier: Classifier, head: LinearHead) -> None:
+def install_head(classifier: Classifier, head: LinearHead) -> None:
+    """Set a classifier's head in place; ModelError where it is no linear one."""
     import torch
 
     linear = classifier.head
@@ -247,7 +248,7 @@ def _install_head(classifier: Classifier, head: LinearHead) -> None:
         linear.bias.copy_(torch.from_numpy(head.bias))
 
 
-def _record(
+def record_of(
     images: FrozenImages,
     split: Manifest,
     config: TrainingConfig,
@@ -257,6 +258,8 @@ def _record(
     fold: int | None,
     known: Reference,
 ) -> TrainedRun:
+    """The record of a Run whose head is that of ``probe``."""
+
     def patients(name: str) -> tuple[str, ...]:
         return tuple(sorted(set(split.frame["patient"][split.frame["split"] == name])))
 
@@ -288,6 +291,7 @@ def _record(
         versions=software_versions(),
         weights_sha256=known.weights_sha256 or "",
         context=probe.context,
+        bag=None,
         reference=known,
         notes=(
             *split.notes,
