@@ -82,7 +82,8 @@ def config(embedded: Path) -> TrainingConfig:
     from eosin.training.embeddings import read_embeddings
 
     settings = read_embeddings(embedded).settings
-    return TrainingConfig(device="cpu", bag="slide", **settings)  # type: ignore[arg-type]
+    settings |= {"bag": "slide", "inner_folds": 3, "bag_epochs": 15, "device": "cpu"}
+    return TrainingConfig(**settings)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +246,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 @pytest.fixture(scope="module")
 def drawn(images: Manifest, small_probe: TrainingConfig, tmp_path_factory) -> Run:
-    config = small_probe.with_overrides({"bag": "slide", "image_size": 64, "bag_epochs": 40})
+    config = small_probe.with_overrides(
+        {"bag": "slide", "image_size": 64, "bag_epochs": 20, "inner_folds": 3}
+    )
     return train(images, tmp_path_factory.mktemp("drawn") / "run", config).run
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from eosin.artefacts.run import Bag
-from eosin.inference.bags import Gate, tile_values, tile_weights
+from eosin.inference.bags import Gate, tile_weights
 from eosin.networks.device import choose_device
 from eosin.training.linear_head import LinearHead
 
@@ -52,15 +52,25 @@ class BagNetwork(nn.Module):
             The answers, and those of the tiles of the greatest margin.
         """
         logits = self.head(tiles)
-        inside = slide[None] == torch.arange(int(slide[-1]) + 1, device=slide.device)[:, None]
-        values = tile_values(logits.detach().cpu().numpy(), np.empty((0, 0)), None)
-        own = tile_weights(self.rule, values, slide.cpu().numpy(), self.task)
-        ruled = (inside * torch.from_numpy(own).to(logits)) @ logits
+        ruled = self.ruled(logits, slide)
         if not self.gated:
             return ruled, ruled
         opened = torch.tanh(self.tanh(tiles)) * torch.sigmoid(self.sigmoid(tiles))
-        scores = self.weight(opened)[:, 0].masked_fill(~inside, -torch.inf)
+        scores = self.weight(opened)[:, 0].masked_fill(~_inside(slide), -torch.inf)
         return torch.softmax(scores, dim=1) @ logits, ruled
+
+    def ruled(self, logits: Tensor, slide: Tensor) -> Tensor:
+        """Logits (slides, classes) of those of tiles (n, classes), by the fixed rule."""
+        scores = np.zeros((len(logits), 1))
+        values = np.hstack([logits.detach().cpu().numpy(), scores])
+        weights = tile_weights(self.rule, values, slide.cpu().numpy(), self.task)
+        own = torch.from_numpy(weights).to(logits)
+        return (_inside(slide) * own) @ logits
+
+
+def _inside(slide: Tensor) -> Tensor:
+    """Which tile is of which slide, shape (slides, n)."""
+    return slide[None] == torch.arange(int(slide[-1]) + 1, device=slide.device)[:, None]
 
 
 class BagLearner:
@@ -112,39 +122,59 @@ class BagLearner:
             axes = _axes((own - self._centre) / scale, components)
             self._axes = axes / scale[:, None]
             self._tiles = (features - self._centre) @ self._axes
-            begun = [self._begun(BagNetwork(axes.shape[1], rule, task)) for _ in range(_STARTS)]
-        self.network = min(begun, key=lambda each: each[0])[1]
-        self._steps = _adam(self.network, _RATE)
+            network = BagNetwork(axes.shape[1], rule, task).to(self._device)
+            starts = nn.Linear(axes.shape[1], _STARTS * len(task.classes)).to(self._device)
+        self.network = network
+        self._begin(starts)
+        self._steps = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=_DECAY)
 
-    def _begun(self, network: BagNetwork) -> tuple[float, BagNetwork]:
-        """A head that learned of the tiles of the greatest margin alone, and its last loss."""
-        self.network = network.to(self._device)
-        self._steps = _adam(network, _FIRST_RATE)
-        losses = [self.learn(only_ruled=True) for _ in range(_FIRST)]
-        return losses[-1], network
+    def _begin(self, starts: nn.Linear) -> None:
+        """Give the network the best of many heads that learn by the fixed rule alone.
 
-    def learn(self, *, only_ruled: bool = False) -> float:
-        """One epoch; the mean loss in it."""
-        total = 0.0
-        for part in _parts(self._random.permutation(len(self._learned))):
-            slides = self._learned[part]
-            answers, ruled = self._answers([self._some(self._of[each]) for each in slides])
-            truth = self._labels[slides].to(self._device)
-            losses = functional.cross_entropy(ruled, truth, reduction="none")
-            if self.network.gated and not only_ruled:
-                own = functional.cross_entropy(answers, truth, reduction="none")
-                losses = own + _THEIRS * losses
-            loss = (losses * torch.from_numpy(self._share[part]).to(losses)).mean()
+        Which tiles are right is not known at first, and a head that begins with the wrong ones
+        stays with them: its loss on the very slides that it learns from tells.
+        """
+        steps = torch.optim.AdamW(starts.parameters(), lr=_FIRST_RATE, weight_decay=_DECAY)
+        for _ in range(_FIRST):
+            total = torch.zeros(_STARTS)
+            for part in self._shuffled():
+                tiles, slide, truth, share = self._drawn(part)
+                logits = starts(tiles).unflatten(1, (_STARTS, -1))
+                answers = torch.stack(
+                    [self.network.ruled(each, slide) for each in logits.unbind(1)]
+                )
+                losses = functional.cross_entropy(
+                    answers.flatten(0, 1), truth.repeat(_STARTS), reduction="none"
+                )
+                losses = (losses.unflatten(0, (_STARTS, -1)) * share).sum(1)
+                steps.zero_grad()
+                (losses.sum() / len(part)).backward()
+                steps.step()
+                total += losses.detach().cpu()
+        best, head = int(total.argmin()), self.network.head
+        with torch.no_grad():
+            head.weight.copy_(starts.weight.unflatten(0, (_STARTS, -1))[best])
+            head.bias.copy_(starts.bias.unflatten(0, (_STARTS, -1))[best])
+
+    def learn(self) -> None:
+        """One epoch."""
+        for part in self._shuffled():
+            tiles, slide, truth, share = self._drawn(part)
+            answers, ruled = self.network(tiles, slide)
+            losses = functional.cross_entropy(answers, truth, reduction="none")
+            if self.network.gated:
+                losses = losses + _THEIRS * functional.cross_entropy(ruled, truth, reduction="none")
             self._steps.zero_grad()
-            loss.backward()
+            (losses * share).mean().backward()
             self._steps.step()
-            total += loss.item() * len(part) / len(self._learned)
-        return total
 
     def logits(self, slides: Ints) -> Floats:
         """Of slides (k,), all their tiles counted, shape (k, classes)."""
         with torch.no_grad():
-            parts = [self._answers([self._of[k] for k in part])[0] for part in _parts(slides)]
+            parts = [
+                self.network(*self._tiles_of([self._of[k] for k in part]))[0]
+                for part in _parts(slides)
+            ]
         return torch.cat(parts).double().cpu().numpy()
 
     def folded(self) -> tuple[LinearHead, Gate | None]:
@@ -161,22 +191,25 @@ class BagLearner:
         weight = network.weight.weight.detach().double().cpu().numpy()[0]
         return head, Gate(*fold(network.tanh), *fold(network.sigmoid), weight)
 
+    def _shuffled(self) -> list[Ints]:
+        return _parts(self._random.permutation(len(self._learned)))
+
+    def _drawn(self, part: Ints) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Tiles, the number of each one's slide, true classes and weights of some slides."""
+        slides, share = self._learned[part], self._share[part].astype(np.float32)
+        tiles, slide = self._tiles_of([self._some(self._of[k]) for k in slides])
+        truth = self._labels[slides].to(self._device)
+        return tiles, slide, truth, torch.from_numpy(share).to(self._device)
+
     def _some(self, tiles: Ints) -> Ints:
         if len(tiles) <= self._most:
             return tiles
         return self._random.choice(tiles, self._most, replace=False)
 
-    def _answers(self, picked: list[Ints]) -> tuple[Tensor, Tensor]:
+    def _tiles_of(self, picked: list[Ints]) -> tuple[Tensor, Tensor]:
         slide = torch.from_numpy(np.repeat(np.arange(len(picked)), [len(each) for each in picked]))
         tiles = self._tiles[torch.from_numpy(np.concatenate(picked))]
-        answers: tuple[Tensor, Tensor] = self.network(
-            tiles.to(self._device), slide.to(self._device)
-        )
-        return answers
-
-
-def _adam(network: BagNetwork, rate: float) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=_DECAY)
+        return tiles.to(self._device), slide.to(self._device)
 
 
 def _axes(standard: Tensor, components: int) -> Tensor:

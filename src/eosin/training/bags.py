@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from eosin.training.frozen import FrozenImages
 
 COMPONENTS = (16, 64)  # principal components of features tried
-_PATIENCE = 25  # epochs without gain
+_PATIENCE = 8  # epochs without gain
 
 
 @dataclass(frozen=True, eq=False)

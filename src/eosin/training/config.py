@@ -98,7 +98,7 @@ class TrainingConfig(Settings):
     aggregator: Literal["mean", "max", "topk", "abmil"] = "abmil"  # how, by frozen features
     topk_share: Annotated[float, Field(gt=0, le=1)] = 0.05  # of a slide's tiles, for topk
     bag_tiles: Annotated[int, Field(ge=1)] = 512  # at most, of a slide and epoch; drawn anew
-    bag_epochs: Annotated[int, Field(ge=1)] = 100  # at most; how many is chosen inside
+    bag_epochs: Annotated[int, Field(ge=1)] = 40  # at most; how many is chosen inside
     fold_validation: bool = False  # keep the next fold for validation, as fine-tuning does
 
     # The machine.
