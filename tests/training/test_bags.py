@@ -168,11 +168,9 @@ def test_numpy_says_what_the_network_that_learned_says(
     assert bags is not None
     for components in (16, 64):
         learner = BagLearner(
-            torch.from_numpy(features.astype(np.float32)),
-            bags.slide,
-            bags.labels,
-            learned=np.arange(30),
-            share=np.ones(30),
+            bags,
+            np.arange(30),
+            np.ones(30),
             components=components,
             rule=rule_of(config),
             config=config,
@@ -184,12 +182,11 @@ def test_numpy_says_what_the_network_that_learned_says(
         assert gate is not None
         values = tile_values(head.logits(features), features, gate)
         weights = tile_weights(rule_of(config), values, bags.slide, TASK)
-        by_torch = learner.network.double()
-        learner._tiles = learner._tiles.double()
-        np.testing.assert_allclose(
-            pooled(weights, values, bags.slide), learner.logits(np.arange(40)), atol=1e-5
-        )
-        assert by_torch.gated
+        learner.network.double()
+        learner._tiles = (torch.from_numpy(features) - learner._centre) @ learner._axes
+        by_torch = learner.logits(np.arange(40))
+        np.testing.assert_allclose(pooled(weights, values, bags.slide), by_torch, atol=1e-6)
+        assert np.ptp(by_torch) > 0.1
 
 
 def test_each_rule_weighs_tiles_as_by_hand() -> None:

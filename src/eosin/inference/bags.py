@@ -6,8 +6,9 @@ tiles' logits. All of it is NumPy, so that exported Runs need no torch.
 
 from __future__ import annotations
 
-import math
+import hashlib
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,22 +18,22 @@ import numpy as np
 from eosin.artefacts.run import ATTENTION_NAME
 from eosin.errors import ConfigError, DataError, ModelError
 from eosin.evaluation.calibration import apply_temperature
-from eosin.files import sha256_of
 from eosin.slides.tile import Tile
 from eosin.trust.reference import Look
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import pandas as pd
 
     from eosin.arrays import Floats, Floats32, Ints
+    from eosin.artefacts.reference import Flag
     from eosin.artefacts.run import Bag
     from eosin.inference.readings import Reading
     from eosin.networks.run import Run
     from eosin.tasks import Task
 
-_SHAPES = {"tanh": 2, "tanh_bias": 1, "sigmoid": 2, "sigmoid_bias": 1, "weight": 1}
+_NAMES = ("tanh", "tanh_bias", "sigmoid", "sigmoid_bias", "weight")
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,20 +59,7 @@ class Gate:
 
     def tensors(self) -> dict[str, Floats32]:
         """As they lie in ``attention.safetensors``."""
-        return {f"attention.{k}": getattr(self, k).astype(np.float32) for k in _SHAPES}
-
-    @classmethod
-    def of(cls, tensors: Mapping[str, Floats32]) -> Gate:
-        """The same back; ValueError naming the tensor that will not do."""
-        own = {name.removeprefix("attention."): each for name, each in tensors.items()}
-        if own.keys() != _SHAPES.keys() or any(own[k].ndim != _SHAPES[k] for k in own):
-            raise ValueError(f"its tensors are {sorted(tensors)}")
-        hidden = {each.shape[0] for each in own.values()}
-        if len(hidden) > 1 or own["tanh"].shape != own["sigmoid"].shape:
-            raise ValueError("its tensors do not fit together")
-        if not all(np.isfinite(each).all() for each in own.values()):
-            raise ValueError("it holds values that are not finite")
-        return cls(**{name: each.astype(np.float64) for name, each in own.items()})
+        return {f"attention.{name}": getattr(self, name).astype(np.float32) for name in _NAMES}
 
 
 def load_gate(run: Run) -> Gate | None:
@@ -81,16 +69,18 @@ def load_gate(run: Run) -> Gate | None:
         ModelError: its file is missing, changed, or no such attention.
     """
     from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors.numpy import load
 
     if run.record.bag is None or run.record.bag.attention_sha256 is None:
         return None
     path = run.folder / ATTENTION_NAME
     try:
-        if sha256_of(path) != run.record.bag.attention_sha256:
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != run.record.bag.attention_sha256:
             raise ValueError("changed since run.json was written")
-        return Gate.of(load_file(path))
-    except (SafetensorError, ValueError, OSError) as error:
+        tensors = load(data)
+        return Gate(*(tensors[f"attention.{name}"].astype(np.float64) for name in _NAMES))
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
         reason = " ".join(str(error).split())
         raise ModelError(
             f"{path}: not the attention of {run.folder} ({reason}); train the Run again"
@@ -137,11 +127,16 @@ def tile_weights(bag: Bag, values: Floats, slide: Ints, task: Task) -> Floats:
     background = 1 - task.positive_index if task.binary else 0
     logits = values[:, :-1]
     margin = np.delete(logits, background, axis=1).max(axis=1) - logits[:, background]
-    order = np.lexsort((-margin, slide))
-    rank = np.empty(len(slide), dtype=np.int64)
-    rank[order] = np.arange(len(slide)) - (np.cumsum(count) - count)[slide[order]]
-    kept = np.array([math.ceil((bag.share or 0) * n) or 1 for n in count.tolist()])
-    return np.asarray((rank < kept[slide]) / kept[slide])
+    kept = np.maximum(np.ceil((bag.share or 0) * count), 1)[slide]
+    return np.asarray((ranks(margin, slide) < kept) / kept)
+
+
+def ranks(values: Floats, slide: Ints, *, ties: Floats | None = None) -> Ints:
+    """The place of each tile in its slide by ``values``, shape (n,), 0 for the highest."""
+    order = np.lexsort((*(() if ties is None else (ties,)), -values, slide))
+    count, place = np.bincount(slide), np.empty(len(slide), dtype=np.int64)
+    place[order] = np.arange(len(slide)) - (np.cumsum(count) - count)[slide[order]]
+    return place
 
 
 def pooled(weights: Floats, values: Floats, slide: Ints) -> Floats:
@@ -222,6 +217,7 @@ class Slides:
     """Slides that were answered."""
 
     rows: pd.DataFrame  # of ``find_slides``, those with a tile that could be read
+    number: Ints  # the row of each tile that could be
     probabilities: Floats  # shape (slides, classes)
     looks: tuple[Look, ...]  # one a slide: a flag is one that tiles of half its attention have
     notes: tuple[str, ...]  # of the stain step, one a slide
@@ -247,25 +243,22 @@ def answer_slides(run: Run, found: Reading, frame: pd.DataFrame) -> Slides:
     table = tiles[["path", "slide"]].assign(**_places(tiles), attention=chances.attention)
     own = {f"p_{name}": chances.tiles[:, k] for k, name in enumerate(run.record.task.classes)}
     parts = [np.flatnonzero(slide == each) for each in range(len(present))]
+    said = found.notes or [""] * len(slide)
     return Slides(
         rows.iloc[present].reset_index(drop=True),
+        slide,
         chances.slides,
         tuple(_look(found.looks, part, chances.attention) for part in parts if found.looks),
-        tuple(
-            "; ".join(dict.fromkeys(filter(None, (found.notes[k] for k in part)))) for part in parts
-        )
-        if found.notes
-        else ("",) * len(parts),
+        tuple("; ".join(dict.fromkeys(said[k] for k in part if said[k])) for part in parts),
         table.assign(**own),
     )
 
 
 def _look(looks: Sequence[Look], part: Ints, attention: Floats) -> Look:
-    share: dict[str, float] = {}
-    flags = [(flag, attention[k]) for k in part for flag in looks[k].flags]
-    for flag, weight in flags:
-        share[flag] = share.get(flag, 0.0) + float(weight)
-    return Look(None, tuple(dict.fromkeys(flag for flag, _ in flags if share[flag] >= 0.5)))
+    share: Counter[Flag] = Counter()
+    for k in part:
+        share.update(dict.fromkeys(looks[k].flags, attention[k]))
+    return Look(None, tuple(flag for flag, weight in share.items() if weight >= 0.5))
 
 
 def _places(tiles: pd.DataFrame) -> dict[str, list[str]]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from eosin.arrays import Floats, Ints
     from eosin.tasks import Task
+    from eosin.training.bags import Bags
     from eosin.training.config import TrainingConfig
 
 HIDDEN = 128
@@ -26,7 +27,7 @@ _TOGETHER = 8  # slides a step
 _RATE, _DECAY = 3e-3, 0.1  # of AdamW (Loshchilov & Hutter 2019)
 _SHARE = 0.05  # of a slide's tiles, those of the greatest margin, which teach the head as well
 _THEIRS = 2.0  # what their loss counts: attention alone often finds nothing to begin with
-_STARTS, _FIRST, _FIRST_RATE = 6, 15, 1e-2
+_STARTS, _FIRST, _FIRST_RATE = 6, 15, 1e-2  # heads that begin, their epochs and rate
 _SEEN = 4096  # tiles that principal components are of, evenly spread
 
 
@@ -80,10 +81,8 @@ class BagLearner:
     a direction among a thousand that tells those of the training apart tells nothing of others.
 
     Args:
-        features: of all tiles, shape (n, channels), float32.
-        slide: the number of each tile's slide, shape (n,), from 0.
-        labels: class indices of slides.
-        learned: the slides to learn from; the tiles of these alone set what is standard.
+        bags: all slides.
+        learned: the numbers of those to learn from; the tiles of these alone set what is standard.
         share: the weight of each of these, shape (slides,).
         components: how many principal components are kept.
         rule: how tiles weigh.
@@ -93,23 +92,17 @@ class BagLearner:
 
     def __init__(
         self,
-        features: Tensor,
-        slide: Ints,
-        labels: Ints,
-        *,
+        bags: Bags,
         learned: Ints,
         share: Floats,
+        *,
         components: int,
         rule: Bag,
         config: TrainingConfig,
         task: Task,
     ) -> None:
-        self._share = share
-        self._labels, self._learned, self._most = (
-            torch.from_numpy(labels),
-            learned,
-            config.bag_tiles,
-        )
+        self._labels, self._learned, self._share = torch.from_numpy(bags.labels), learned, share
+        features, slide, self._most = torch.from_numpy(bags.features), bags.slide, config.bag_tiles
         self._of = np.split(np.argsort(slide, kind="stable"), np.cumsum(np.bincount(slide))[:-1])
         self._device, self._random = (
             choose_device(config.device),
@@ -121,7 +114,7 @@ class BagLearner:
             torch.manual_seed(config.seed)
             axes = _axes((own - self._centre) / scale, components)
             self._axes = axes / scale[:, None]
-            self._tiles = (features - self._centre) @ self._axes
+            self._tiles = ((features - self._centre) @ self._axes).float()
             network = BagNetwork(axes.shape[1], rule, task).to(self._device)
             starts = nn.Linear(axes.shape[1], _STARTS * len(task.classes)).to(self._device)
         self.network = network
@@ -179,7 +172,7 @@ class BagLearner:
 
     def folded(self) -> tuple[LinearHead, Gate | None]:
         """Head and attention of features as they are: all that was done to them folded in."""
-        axes, centre = self._axes.double().numpy(), self._centre.double().numpy()
+        axes, centre = self._axes.numpy(), self._centre.numpy()
 
         def fold(layer: nn.Linear) -> tuple[Floats, Floats]:
             weight = layer.weight.detach().double().cpu().numpy() @ axes.T
@@ -217,7 +210,7 @@ def _axes(standard: Tensor, components: int) -> Tensor:
     seen = standard[:: max(1, -(-len(standard) // _SEEN))]
     channels = seen.shape[1]
     if components >= min(seen.shape):
-        return torch.eye(channels)
+        return torch.eye(channels, dtype=seen.dtype)
     _, spread, axes = torch.pca_lowrank(seen, components, center=False, niter=4)
     return axes * (len(seen) * components / spread.square().sum()).sqrt()
 

@@ -2,14 +2,13 @@
 
 ``mean`` is the probe on slides' mean features. The others learn tile logits together with the
 rule that weighs them (``max`` and ``topk``: the tiles of the greatest margin; ``abmil``: the gated
-attention of Ilse, Tomczak & Welling 2018). How long and how strongly regularised is chosen by
+attention of Ilse, Tomczak & Welling 2018). How long and on how many components is chosen by
 cross-validation inside the training patients, whose slide answers also calibrate.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,15 +22,7 @@ from eosin.networks.classifier import save_classifier
 from eosin.networks.run import WEIGHTS_NAME, write_run
 from eosin.training.frozen import install_head, record_of
 from eosin.training.linear_head import Weighing
-from eosin.training.probe import (
-    Held,
-    Probe,
-    calibrated_losses,
-    decide,
-    fit_probe,
-    inner_folds_of,
-    locked,
-)
+from eosin.training.probe import Held, Probe, calibrated_losses, decide, fit_probe, inner_folds_of
 from eosin.training.reference import probed_reference
 
 if TYPE_CHECKING:
@@ -39,7 +30,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
     from pydantic import JsonValue
-    from torch import Tensor
 
     from eosin.arrays import Floats, Ints, Texts
     from eosin.artefacts.manifest import Manifest
@@ -51,6 +41,12 @@ if TYPE_CHECKING:
 
 COMPONENTS = (16, 64)  # principal components of features tried
 _PATIENCE = 8  # epochs without gain
+_HOW = {
+    "mean": "all its tiles alike",
+    "max": "its one tile of the greatest margin",
+    "topk": "its tiles of the greatest margin",
+    "abmil": "its tiles as gated attention weighs them",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +61,7 @@ class Bags:
 
     @classmethod
     def of(cls, split: Manifest, features: Floats, part: str) -> Bags | None:
-        """Those of one split; None where it has none; DataError as ``find_slides``."""
+        """Those of one split; None where it has none."""
         own = (split.frame["split"] == part).to_numpy()
         if not own.any():
             return None
@@ -74,29 +70,11 @@ class Bags:
         _, first = np.unique(slide, return_index=True)
         return cls(features[own], slide, rows, tiles.label_index[first], tiles.kept_whole[first])
 
-    @cached_property
-    def tensor(self) -> Tensor:
-        """The features for torch, in single precision."""
-        import torch
-
-        return torch.from_numpy(self.features.astype(np.float32))
-
     @property
     def means(self) -> Floats:
         """The mean features of slides, shape (slides, channels)."""
-        count = np.bincount(self.slide)
-        order = np.argsort(self.slide, kind="stable")
-        starts = np.cumsum(count) - count
-        return np.asarray(np.add.reduceat(self.features[order], starts) / count[:, None])
-
-
-@dataclass(frozen=True, eq=False)
-class BagFit:
-    """What was learnt of slides."""
-
-    probe: Probe  # the head of tile logits, with what was decided on slides
-    gate: Gate | None = None  # the attention, for ``abmil``
-    choices: dict[str, JsonValue] | None = None  # made inside; None for those of the probe
+        found = [self.features[self.slide == number].mean(0) for number in range(len(self.rows))]
+        return np.stack(found)
 
 
 def train_bags(
@@ -118,43 +96,22 @@ def train_bags(
     train, held = (Bags.of(split, images.features, part) for part in ("train", "val"))
     if train is None:
         raise DataError("the manifest has no training images; make a split with `eosin split`")
-    _require_slides(train, split.task)
-    fit = fit_bags(train, held, config, split.task)
-    install_head(images.classifier, fit.probe.head)
+    _require_several(train, split.task)
+    probe, gate, choices = fit_bags(train, held, config, split.task)
+    install_head(images.classifier, probe.head)
     folder.mkdir(parents=True, exist_ok=True)
     save_classifier(images.classifier, folder / WEIGHTS_NAME)
-    bag = rule_of(config) if fit.gate is None else write_gate(folder, fit.gate, rule_of(config))
-    judged = train.rows if held is None else held.rows
-    known = (images.features, images.measures)
-    reference = probed_reference(known, split, folder, fit.probe, slides=judged)
-    record = record_of(
-        images, split, config, whole=whole, probe=fit.probe, fold=fold, known=reference
+    bag = rule_of(config) if gate is None else _written(folder, gate, rule_of(config))
+    known, judged = (images.features, images.measures), train.rows if held is None else held.rows
+    reference = probed_reference(known, split, folder, probe, slides=judged)
+    record = record_of(images, split, config, whole=whole, probe=probe, fold=fold, known=reference)
+    notes = (
+        *record.notes,
+        f"Labels are of slides: a slide is answered by {_HOW[bag.aggregator]} ({bag.aggregator}); "
+        "probabilities of single tiles are not calibrated.",
     )
-    choices, notes = fit.choices or record.choices, (*record.notes, says(bag))
+    choices = {**{name: value for name, value in record.choices.items() if value}, **choices}
     return write_run(folder, with_changes(record, bag=bag, choices=choices, notes=notes))
-
-
-def says(bag: Bag) -> str:
-    """The sentence that a Run keeps of how its slides are answered."""
-    how = {
-        "mean": "all its tiles alike",
-        "max": "its one tile of the greatest margin",
-        "topk": f"the {100 * (bag.share or 0):g} % of its tiles with the greatest margin",
-        "abmil": "its tiles as gated attention weighs them",
-    }
-    return (
-        f"Labels are of slides: a slide is answered by {how[bag.aggregator]} ({bag.aggregator}); "
-        "probabilities of single tiles are not calibrated."
-    )
-
-
-def write_gate(folder: Path, gate: Gate, rule: Bag) -> Bag:
-    """Write the attention into ``folder``; ``rule`` with its SHA-256."""
-    from safetensors.numpy import save
-
-    with replacing(folder / ATTENTION_NAME) as draft:
-        draft.write_bytes(save(gate.tensors()))
-    return with_changes(rule, attention_sha256=sha256_of(folder / ATTENTION_NAME))
 
 
 def rule_of(config: TrainingConfig) -> Bag:
@@ -166,8 +123,16 @@ def rule_of(config: TrainingConfig) -> Bag:
     )
 
 
-def _require_slides(bags: Bags, task: Task) -> None:
-    for index, count in enumerate(np.bincount(bags.labels, minlength=len(task.classes)).tolist()):
+def _written(folder: Path, gate: Gate, rule: Bag) -> Bag:
+    from safetensors.numpy import save
+
+    with replacing(folder / ATTENTION_NAME) as draft:
+        draft.write_bytes(save(gate.tensors()))
+    return with_changes(rule, attention_sha256=sha256_of(folder / ATTENTION_NAME))
+
+
+def _require_several(bags: Bags, task: Task) -> None:
+    for index, count in enumerate(np.bincount(bags.labels).tolist()):
         if count == 1:
             raise DataError(
                 f"{bags.rows['slide'][bags.labels == index].iloc[0]}: the only slide of class "
@@ -175,16 +140,15 @@ def _require_slides(bags: Bags, task: Task) -> None:
             )
 
 
-def fit_bags(train: Bags, held: Bags | None, config: TrainingConfig, task: Task) -> BagFit:
-    """Fit head and attention, temperature and threshold on training patients only.
+def fit_bags(
+    train: Bags, held: Bags | None, config: TrainingConfig, task: Task
+) -> tuple[Probe, Gate | None, dict[str, JsonValue]]:
+    """The head with its temperature and threshold, the attention, and what was chosen.
 
     Temperature and threshold come from the slides ``held``, where there are any; else from those
-    of the inner cross-validation.
-
-    Raises:
-        DataError: one class only, or too few patients.
+    of the inner cross-validation. DataError where slides are of one class, or too few patients.
     """
-    weighing, positive = _weighing(config), (task.positive_index if task.binary else None)
+    positive = task.positive_index if task.binary else None
     if config.aggregator == "mean":
         probe = fit_probe(
             train.means,
@@ -194,76 +158,65 @@ def fit_bags(train: Bags, held: Bags | None, config: TrainingConfig, task: Task)
             positive=positive,
             strengths=config.probe_c,
             inner_folds=config.inner_folds,
-            weighing=weighing,
+            weighing=weighing_of(config),
             rule=config.probe_rule,
             seed=config.seed,
             held=held and Held(held.means, held.labels, held.groups),
         )
-        return BagFit(probe)
-    found = _search(train, config, task)
-    learner = _learner(train, np.arange(len(train.labels)), found.components, config, task)
-    for _ in range(found.epochs):
+        return probe, None, {}
+    chosen, scored, logits = _chosen(train, config, task)
+    learner = _learner(train, np.arange(len(train.rows)), int(chosen["components"]), config, task)
+    for _ in range(int(chosen["epochs"])):
         learner.learn()
     head, gate = learner.folded()
-    scored, logits, judged = found.scored, found.logits, train
+    judged = train
     if held is not None:
-        scored, judged = np.arange(len(held.labels)), held
+        judged, scored = held, np.arange(len(held.rows))
         values = tile_values(head.logits(held.features), held.features, gate)
         logits = pooled(tile_weights(rule_of(config), values, held.slide, task), values, held.slide)
-    own = judged.labels[scored], judged.groups[scored]
+    labels, groups = judged.labels[scored], judged.groups[scored]
+    share = np.ones(len(scored)) if held else weighing_of(config).weights(labels, groups)
     temperature, threshold, chances = decide(
-        logits,
-        labels=own[0],
-        groups=own[1],
-        weights=weighing.weights(*own) if held is None else np.ones(len(scored)),
-        positive=positive,
+        logits, labels=labels, groups=groups, weights=share, positive=positive
     )
-    probe = Probe(head, (), temperature, threshold, {}, scored, chances)
-    losses: JsonValue = {str(count): loss for count, loss in found.losses.items()}
-    chosen: dict[str, JsonValue] = {"components": found.components, "epochs": found.epochs}
-    return BagFit(probe, gate, {**chosen, "bag_log_loss": losses, **locked(threshold)})
+    return Probe(head, (), temperature, threshold, {}, scored, chances), gate, {**chosen}
 
 
-def _weighing(config: TrainingConfig) -> Weighing:
+def weighing_of(config: TrainingConfig) -> Weighing:
+    """How much slides count."""
     return Weighing(classes=config.class_weights == "balanced", groups=config.patients_alike)
 
 
-@dataclass(frozen=True, eq=False)
-class _Found:
-    """What the inner cross-validation chose."""
+def _chosen(
+    bags: Bags, config: TrainingConfig, task: Task
+) -> tuple[dict[str, float], Ints, Floats]:
+    """The numbers of components and of epochs of least log loss outside of inner folds.
 
-    components: int
-    epochs: int
-    losses: dict[int, float]  # the least log loss with each number of components
-    scored: Ints  # the slides outside of the inner folds, fold by fold
-    logits: Floats  # of these, shape (slides, classes)
-
-
-def _search(bags: Bags, config: TrainingConfig, task: Task) -> _Found:
-    """The numbers of components and of epochs of least log loss outside of inner folds."""
-    parts = inner_folds_of(
-        bags.labels, bags.groups.tolist(), folds=config.inner_folds, seed=config.seed
-    )
+    Also the slides outside, fold by fold, and their logits (slides, classes) at that point.
+    """
+    groups = bags.groups.tolist()
+    parts = inner_folds_of(bags.labels, groups, folds=config.inner_folds, seed=config.seed)
     scored = np.concatenate([outside for _, outside in parts])
     truth = bags.labels[scored]
-    weights = _weighing(config).weights(truth, bags.groups[scored])
-    losses: dict[int, float] = {}
-    best = (np.inf, 0, 0, np.empty((0, 0)))
+    share = weighing_of(config).weights(truth, bags.groups[scored])
+    best, kept = {"bag_log_loss": np.inf}, np.empty((0, 0))
     for components in COMPONENTS:
         learners = [_learner(bags, inside, components, config, task) for inside, _ in parts]
-        last = 0
+        least, last = np.inf, 0
         for epoch in range(1, config.bag_epochs + 1):
             for learner in learners:
                 learner.learn()
             pairs = zip(learners, parts, strict=True)
             logits = np.concatenate([learner.logits(outside) for learner, (_, outside) in pairs])
-            loss = float(np.average(calibrated_losses(logits, truth, weights), weights=weights))
-            if loss < losses.get(components, np.inf):
-                losses[components], last = loss, epoch
-                best = min(best, (loss, components, epoch, logits), key=lambda each: each[0])
+            loss = float(np.average(calibrated_losses(logits, truth, share), weights=share))
+            if loss < least:
+                least, last = loss, epoch
+            if loss < best["bag_log_loss"]:
+                best = {"bag_log_loss": loss, "components": components, "epochs": epoch}
+                kept = logits
             if epoch - last >= _PATIENCE:
                 break
-    return _Found(best[1], best[2], losses, scored, best[3])
+    return best, scored, kept
 
 
 def _learner(
@@ -271,14 +224,8 @@ def _learner(
 ) -> BagLearner:
     from eosin.training.bag_network import BagLearner
 
+    share = weighing_of(config).weights(bags.labels[learned], bags.groups[learned])
+    rule = rule_of(config)
     return BagLearner(
-        bags.tensor,
-        bags.slide,
-        bags.labels,
-        learned=learned,
-        share=_weighing(config).weights(bags.labels[learned], bags.groups[learned]),
-        components=components,
-        rule=rule_of(config),
-        config=config,
-        task=task,
+        bags, learned, share, components=components, rule=rule, config=config, task=task
     )
