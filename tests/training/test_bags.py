@@ -420,7 +420,7 @@ def test_settings_that_do_not_go_with_slides_are_one_sentence(
         config.with_overrides({"context": "neighbours"})
     with pytest.raises(ConfigError, match="a mean of networks answers for images"):
         config.with_overrides({"committee": ("resnet18",)})
-    with pytest.raises(ConfigError, match=r"answers for slides.*an ensemble is made of Runs"):
+    with pytest.raises(ConfigError, match=r"answers for slides.*an ensemble is made of"):
         make_ensemble([drawn, abmil[0]], tmp_path / "both")
     with pytest.raises(DataError, match="no column 'slide'"):
         predict(drawn, images.in_split("test").paths)

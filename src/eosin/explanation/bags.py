@@ -101,7 +101,8 @@ def explain_slides(
     """
     import pandas as pd
 
-    options, skipped = options or PredictOptions(), list[SkippedFile]()
+    options = options or PredictOptions()
+    skipped: list[SkippedFile] = []
     rows: list[pd.DataFrame] = []
     tables: list[pd.DataFrame] = []
     own = isinstance(run.record, FoldsRun) and images.fingerprint == run.record.fingerprint
@@ -131,7 +132,7 @@ def score_slides(run: Run, values: Floats, slide: Ints, *, seed: int = 0) -> pd.
     left = np.empty((len(orders), len(SHARES), len(count)))
     for row, place in enumerate(places):
         for column, share in enumerate(SHARES):
-            kept = place >= np.minimum(np.ceil(share * count), count - 1)[slide]
+            kept = place >= np.minimum(np.ceil(share * count - 1e-9), count - 1)[slide]
             chances = slide_chances(run, values[kept], slide[kept]).slides
             left[row, column] = chances[np.arange(len(count)), target]
     begun = whole.slides.max(axis=1)

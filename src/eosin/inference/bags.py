@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eosin.artefacts.run import ATTENTION_NAME
-from eosin.errors import ConfigError, DataError, ModelError
+from eosin.errors import DataError, ModelError
 from eosin.evaluation.calibration import apply_temperature
 from eosin.slides.tile import Tile
 from eosin.trust.reference import Look
@@ -92,13 +92,6 @@ def answers_slides(run: Run) -> bool:
     return any(leaf.record.bag is not None for leaf in run.leaves())
 
 
-def require_no_bags(runs: Sequence[Run], what: str) -> None:
-    """ConfigError where one of ``runs`` answers for slides, and ``what`` is of images."""
-    for run in runs:
-        if answers_slides(run):
-            raise ConfigError(f"{run.folder}: answers for slides (--bag slide); {what}")
-
-
 def tile_values(logits: Floats, features: Floats, gate: Gate | None) -> Floats:
     """Of each tile all that its slide needs: logits, and last its attention, (n, classes + 1)."""
     scores = np.zeros(len(logits)) if gate is None else gate.scores(features)
@@ -127,7 +120,7 @@ def tile_weights(bag: Bag, values: Floats, slide: Ints, task: Task) -> Floats:
     background = 1 - task.positive_index if task.binary else 0
     logits = values[:, :-1]
     margin = np.delete(logits, background, axis=1).max(axis=1) - logits[:, background]
-    kept = np.maximum(np.ceil((bag.share or 0) * count), 1)[slide]
+    kept = np.maximum(np.ceil((bag.share or 0) * count - 1e-9), 1)[slide]
     return np.asarray((ranks(margin, slide) < kept) / kept)
 
 
@@ -200,13 +193,9 @@ def find_slides(frame: pd.DataFrame) -> tuple[pd.DataFrame, Ints]:
     rows = frame.drop_duplicates("slide").reset_index(drop=True)
     parents = frame["path"].map(os.path.dirname).groupby(number).unique()
     tops = [os.path.commonpath(each) for each in parents]
-    whole = [
-        Tile.of(Path(path)) is not None and tops.count(top) == 1
-        for path, top in zip(rows["path"], tops, strict=True)
-    ]
     paths = [
-        top if alone else str(Path(top) / name)
-        for top, alone, name in zip(tops, whole, rows["slide"], strict=True)
+        top if Tile.of(Path(path)) and tops.count(top) == 1 else str(Path(top) / name)
+        for top, path, name in zip(tops, rows["path"], rows["slide"], strict=True)
     ]
     nowhere = {name: "" for name in ("x", "y") if name in rows}
     return rows.assign(path=paths, **nowhere), number

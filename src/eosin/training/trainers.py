@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,9 +10,9 @@ import numpy as np
 
 from eosin.artefacts.predictions import Predictions, make_predictions
 from eosin.data.splits import hold_out
-from eosin.inference.bags import answer_slides, load_gate, tile_values
+from eosin.inference.bags import load_gate, tile_values
 from eosin.inference.context import calibrated, near, threshold_of
-from eosin.inference.predict import predict
+from eosin.inference.predict import Chosen, make_scored, predict
 from eosin.inference.readings import Reading
 from eosin.inference.scoring import PredictOptions
 from eosin.progress import SILENT, Progress
@@ -101,20 +101,14 @@ class FrozenTrainer:
         """The same of slides, from features of the tiles ``held``."""
         tiles = self._split(self.manifest, fold).in_split("test")
         paths, features = images.manifest.frame["path"][held], images.features[held]
+        judge = open_judge(run)
         found = Reading(
             np.flatnonzero(tiles.frame["path"].isin(paths)),
             tile_values(read_head(run).logits(features), features, load_gate(run)),
             notes=tuple(images.stain_notes.get(Path(path), "") for path in paths),
+            looks=judge.looks(lambda _: features, images.measures[held]) if judge else (),
         )
-        if judge := open_judge(run):
-            looks = judge.looks(lambda _: features, images.measures[held])
-            found = replace(found, looks=looks)
-        slides, threshold = answer_slides(run, found, tiles.frame), run.record.threshold
-        predictions = make_predictions(
-            slides.rows, slides.probabilities, task=run.record.task, threshold=threshold
-        )
-        predictions = with_trust(predictions, run, slides.looks, SetOptions(), rows=slides.rows)
-        return replace(predictions, attention=slides.attention)
+        return make_scored(run, Chosen(tiles, split="test"), PredictOptions(), found).predictions
 
     def _images(self, fold: int | None) -> FrozenImages:
         """The images as this fold's networks see them; only the last ones asked for are kept."""
