@@ -15,42 +15,10 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 from bars import at_most
-
-from eosin.artefacts.predictions import Predictions, Provenance, make_predictions
-from eosin.evaluation.calibration import apply_temperature
-from eosin.protocol import Protocol
-from eosin.tasks import Task
+from metrics import drawn_predictions
 
 SECONDS, GIGABYTES, GIGABYTES_UNKNOWN = 30.0, 1.0, 2.0
-
-
-def drawn_table(images: int, patients: int, classes: int, seed: int) -> Predictions:
-    """A table whose patients have a label and a difficulty of their own."""
-    draw = np.random.default_rng(seed)
-    names = tuple(f"class-{index}" for index in range(classes))
-    task = Task("drawn", names, positive=names[1] if classes == 2 else None)
-    patient = draw.integers(0, patients, images) if patients else np.arange(images)
-    count = patients or images
-    label = (np.arange(count) % classes)[patient]
-    logits = draw.normal(size=(images, classes)) + draw.normal(size=(count, classes))[patient]
-    logits[np.arange(images), label] += 1.5
-    frame = pd.DataFrame(
-        {
-            "path": [f"/drawn/{index}.png" for index in range(images)],
-            "patient": [f"14-{index}" for index in patient] if patients else "",
-            "magnification": "",
-            "label": np.array(names, dtype=object)[label],
-            "fold": "",
-        }
-    )
-    threshold = 0.5 if classes == 2 else None
-    protocol = Protocol(unit="patient" if patients else "image", patients_known=patients > 0)
-    origin = Provenance(protocol=protocol, threshold=threshold)
-    chances = apply_temperature(logits, 1.0)
-    return make_predictions(frame, chances, task=task, threshold=threshold, provenance=origin)
 
 
 def measured(command: list[str]) -> tuple[float, float, float]:
@@ -76,7 +44,8 @@ def main() -> None:
     for patients in given.patients:
         with tempfile.TemporaryDirectory() as folder:
             table, out = Path(folder) / "p.csv", Path(folder) / "e.json"
-            drawn_table(given.images, patients, given.classes, given.seed).write(table)
+            drawn = given.images, patients, given.classes, given.seed
+            drawn_predictions(*drawn, magnifications=("",)).write(table)
             evaluate = [sys.executable, "-m", "eosin", "evaluate", str(table), "-o", str(out)]
             seconds, busy, memory = measured([*evaluate, "--resamples", str(given.resamples)])
         whom = f"{patients:,} patients" if patients else "unknown patients"

@@ -32,7 +32,13 @@ MAGNIFICATIONS = ("40", "100", "200", "400")
 Figures = dict[tuple[str, Scope], float]
 
 
-def drawn_predictions(images: int, patients: int, classes: int, seed: int) -> Predictions:
+def drawn_predictions(
+    images: int,
+    patients: int,
+    classes: int,
+    seed: int,
+    magnifications: tuple[str, ...] = MAGNIFICATIONS,
+) -> Predictions:
     """A table like a BreakHis run's: a patient's images share label and difficulty."""
     draw = np.random.default_rng(seed)
     names = tuple(f"class-{place}" for place in range(classes))
@@ -46,8 +52,8 @@ def drawn_predictions(images: int, patients: int, classes: int, seed: int) -> Pr
         {
             "path": [f"/drawn/{place}.png" for place in range(images)],
             "patient": [f"14-{place}" for place in patient] if patients else "",
-            "magnification": draw.choice(MAGNIFICATIONS, images),
-            "label": np.array(names)[label],
+            "magnification": draw.choice(magnifications, images),
+            "label": np.array(names, dtype=object)[label],
             "fold": "",
         }
     )

@@ -7,9 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from eosin.artefacts.manifest import Manifest
+from eosin.artefacts.predictions import Predictions, Provenance, make_predictions
 from eosin.artefacts.preprocessing import Preprocessing
 from eosin.artefacts.run import FoldsRun, TrainedRun
 from eosin.data.breakhis import read_breakhis
@@ -95,6 +98,40 @@ def small_probe() -> TrainingConfig:
     return TrainingConfig(
         backbone="test_efficientnet", weights="none", freeze=True, image_size=32, device="cpu"
     )
+
+
+BINARY = Task("binary", ("benign", "malignant"), positive="malignant")
+BY_PATIENT = Provenance(protocol=Protocol(unit="patient", design="5-fold"))
+
+
+@pytest.fixture(scope="session")
+def patients_table() -> Callable[..., Predictions]:
+    """A binary table of the probability given to the truth: a row a patient, a column an image.
+
+    Patients are benign and malignant by turns.
+    """
+
+    def build(
+        truth: np.ndarray,
+        provenance: Provenance = BY_PATIENT,
+    ) -> Predictions:
+        patients, images = truth.shape
+        label = np.repeat(np.arange(patients) % 2, images)
+        malignant = np.where(label == 1, truth.ravel(), 1 - truth.ravel())
+        rows = pd.DataFrame(
+            {
+                "path": [f"/bh/{index}.png" for index in range(truth.size)],
+                "patient": np.repeat([f"14-{patient}" for patient in range(patients)], images),
+                "magnification": "100",
+                "label": [BINARY.classes[each] for each in label],
+                "fold": "",
+            }
+        )
+        chances = np.stack([1 - malignant, malignant], axis=1)
+        at = provenance.threshold
+        return make_predictions(rows, chances, task=BINARY, threshold=at, provenance=provenance)
+
+    return build
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,34 +11,16 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from eosin.artefacts.predictions import Provenance, make_predictions
+from eosin.artefacts.predictions import Predictions
 from eosin.cli.app import app
-from eosin.protocol import Protocol
-from eosin.tasks import Task
-
-BINARY = Task("binary", ("benign", "malignant"), positive="malignant")
 
 
 @pytest.fixture
-def predictions(tmp_path: Path) -> Path:
+def predictions(tmp_path: Path, patients_table: Callable[..., Predictions]) -> Path:
     """Forty patients of four images; four of five images are right."""
-    draw = np.random.default_rng(3)
-    label = np.repeat(np.arange(40) % 2, 4)
-    p = np.clip(0.5 + (2 * label - 1) * draw.choice([0.3, 0.3, 0.3, 0.3, -0.2], len(label)), 0, 1)
-    rows = pd.DataFrame(
-        {
-            "path": [f"/bh/{i}.png" for i in range(160)],
-            "patient": np.repeat([f"14-{k}" for k in range(40)], 4),
-            "magnification": "100",
-            "label": [BINARY.classes[each] for each in label],
-            "fold": "",
-        }
-    )
-    by_patient = Provenance(protocol=Protocol(unit="patient", design="5-fold"))
-    path = tmp_path / "p.csv"
-    table = make_predictions(rows, np.stack([1 - p, p], 1), task=BINARY, provenance=by_patient)
-    table.write(path)
-    return path
+    truth = np.random.default_rng(3).choice([0.8, 0.8, 0.8, 0.8, 0.3], (40, 4))
+    patients_table(truth).write(tmp_path / "p.csv")
+    return tmp_path / "p.csv"
 
 
 def test_the_plan_is_said_and_its_curve_written(predictions: Path, tmp_path: Path) -> None:

@@ -8,10 +8,9 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from eosin.artefacts.predictions import Predictions, Provenance, make_predictions
+from eosin.artefacts.predictions import Predictions, Provenance
 from eosin.errors import ConfigError
 from eosin.networks.run import Run
 from eosin.protocol import Protocol
@@ -22,6 +21,7 @@ from eosin.tasks import Task
 
 BINARY = Task("binary", ("benign", "malignant"), positive="malignant")
 BY_PATIENT = Protocol(unit="patient", design="70/15/15", seed=7)
+Scored = Callable[..., Predictions]
 ITEMS = {"tripod-ai": 52, "claim": 44, "metrics": 30}
 
 
@@ -31,29 +31,20 @@ def run(tmp_path: Path, make_record: Callable[..., object]) -> Run:
     return Run(tmp_path, record, "0" * 64)  # type: ignore[arg-type]
 
 
-def scored(protocol: Protocol = BY_PATIENT) -> Predictions:
+@pytest.fixture
+def scored(patients_table: Callable[..., Predictions]) -> Scored:
     """Ten patients of four images; the first image of each is classified wrongly."""
-    label = np.repeat(np.arange(10) % 2, 4)
-    wrong = np.arange(40) % 4 == 0
-    p = np.where(label != wrong, 0.8, 0.2)
-    rows = pd.DataFrame(
-        {
-            "path": [f"/bh/{i}.png" for i in range(40)],
-            "patient": np.repeat([f"14-{k}" for k in range(10)], 4),
-            "magnification": "100",
-            "label": [BINARY.classes[each] for each in label],
-            "fold": "",
-        }
-    )
-    origin = Provenance(protocol=protocol, dataset="breakhis", split="test", threshold=0.5)
-    return make_predictions(
-        rows, np.stack([1 - p, p], 1), task=BINARY, provenance=origin, threshold=0.5
-    )
+
+    def build(protocol: Protocol = BY_PATIENT) -> Predictions:
+        origin = Provenance(protocol=protocol, dataset="breakhis", split="test", threshold=0.5)
+        return patients_table(np.tile([0.2, 0.8, 0.8, 0.8], (10, 1)), origin)
+
+    return build
 
 
 @pytest.mark.parametrize("standard", ITEMS)
 def test_every_item_of_a_standard_is_there_once_and_answered_or_open(
-    run: Run, standard: str
+    run: Run, standard: str, scored: Scored
 ) -> None:
     filled = fill_checklist(run, scored(), standard)
     numbers = [item.number for item in filled.items]
@@ -64,7 +55,7 @@ def test_every_item_of_a_standard_is_there_once_and_answered_or_open(
     assert all(f"\n| {number} | " in text for number in numbers)
 
 
-def test_what_no_artefact_shows_stays_open(run: Run) -> None:
+def test_what_no_artefact_shows_stays_open(run: Run, scored: Scored) -> None:
     answers = {
         item.number: item.answer for item in fill_checklist(run, scored(), "tripod-ai").items
     }
@@ -72,7 +63,7 @@ def test_what_no_artefact_shows_stays_open(run: Run) -> None:
         assert answers[number] is None
 
 
-def test_external_testing_is_claimed_of_external_images_alone(run: Run) -> None:
+def test_external_testing_is_claimed_of_external_images_alone(run: Run, scored: Scored) -> None:
     own = {i.number: i.answer for i in fill_checklist(run, scored(), "claim").items}
     other = Protocol(unit="external", patients_known=True)
     away = {i.number: i.answer for i in fill_checklist(run, scored(other), "claim").items}
@@ -84,28 +75,28 @@ def test_external_testing_is_claimed_of_external_images_alone(run: Run) -> None:
     assert away["33"].startswith("external images")
 
 
-def test_a_leaky_protocol_is_said_where_the_division_is_asked_for(run: Run) -> None:
+def test_a_leaky_protocol_is_said_where_the_division_is_asked_for(run: Run, scored: Scored) -> None:
     leaky = Protocol(unit="image", design="5-fold", leaky=True)
     answers = {i.number: i.answer for i in fill_checklist(run, scored(leaky), "tripod-ai").items}
     assert "image-level (leaky)" in str(answers["12a"])
     assert "remembering patients" in str(answers["12a"])
 
 
-def test_figures_are_those_of_the_evaluation_with_their_n(run: Run) -> None:
+def test_figures_are_those_of_the_evaluation_with_their_n(run: Run, scored: Scored) -> None:
     answers = {i.number: i.answer for i in fill_checklist(run, scored(), "claim").items}
     assert "accuracy 0.750 [0.750, 0.750]" in str(answers["38"])  # each patient has 3 of 4 right
     assert "40 images of 10 patients" in str(answers["38"])
     assert str(answers["39"]).startswith("10 of 40 images are classified wrongly")
 
 
-def test_a_users_words_break_neither_the_table_nor_the_page(run: Run) -> None:
+def test_a_users_words_break_neither_the_table_nor_the_page(run: Run, scored: Scored) -> None:
     filled = fill_checklist(run, scored(), "tripod-ai")
     row = next(line for line in filled.markdown().splitlines() if line.startswith("| 26 |"))
     assert r"&lt;b>was torn&lt;/b> \| twice" in row
     assert "&lt;b&gt;was torn&lt;/b&gt;" in filled.page()
 
 
-def test_a_model_card_has_metadata_that_a_hub_reads(run: Run) -> None:
+def test_a_model_card_has_metadata_that_a_hub_reads(run: Run, scored: Scored) -> None:
     card = model_card(run, scored())
     head = card.split("---\n")[1]
     assert "pipeline_tag: image-classification" in head
@@ -126,6 +117,6 @@ def test_every_answer_that_a_standard_names_exists() -> None:
     assert all(callable(getattr(Answers, f"_{name}", None)) for name in named)
 
 
-def test_an_unknown_standard_is_named_with_those_there_are(run: Run) -> None:
+def test_an_unknown_standard_is_named_with_those_there_are(run: Run, scored: Scored) -> None:
     with pytest.raises(ConfigError, match=r"'stard' is not one of \['tripod-ai', 'claim'"):
         fill_checklist(run, scored(), "stard")

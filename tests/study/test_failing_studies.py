@@ -11,39 +11,20 @@ import huggingface_hub
 import pytest
 from typer.testing import CliRunner
 
-from eosin.artefacts.manifest import Manifest
 from eosin.cli.app import app
 from eosin.errors import EosinError
 from eosin.study.config import read_study
 from eosin.study.study import run_study
 from eosin.study.table import write_study
 
-FILE = """
-title = "Miniature"
-dataset = "breakhis"
-protocols = ["image 3-fold", "patient 3-fold"]
-seeds = [7]
-backbones = ["test_efficientnet", "test_resnet"]
-votes = ["soft", "weighted"]
-weights = "none"
-freeze = true
-image_size = 64
-device = "cpu"
-resamples = 200
-heatmaps = 2
-"""
-
-
-@pytest.fixture(scope="module")
-def images(drawn_breakhis: Manifest) -> Path:
-    return drawn_breakhis.paths[0].parent
-
 
 def test_a_cell_that_fails_is_named_and_does_not_lose_the_others(
-    images: Path, tmp_path: Path
+    images: Path, tmp_path: Path, miniature: str
 ) -> None:
     file = tmp_path / "failing.toml"
-    many = FILE.replace('"patient 3-fold"]', '"patient 30-fold"]')  # 12 patients cannot fill 30
+    many = miniature.replace(
+        '"patient 3-fold"]', '"patient 30-fold"]'
+    )  # 12 patients cannot fill 30
     file.write_text(many.replace('votes = ["soft", "weighted"]', "votes = []"))
     found = run_study(read_study(file, root=images), tmp_path / "out")
     assert len(found.results) == 2
@@ -53,9 +34,11 @@ def test_a_cell_that_fails_is_named_and_does_not_lose_the_others(
     assert "patient_30-fold/seed-7/test_resnet" in page.read_text(encoding="utf-8")
 
 
-def test_the_terminal_names_each_failure_with_its_reason_once(images: Path, tmp_path: Path) -> None:
+def test_the_terminal_names_each_failure_with_its_reason_once(
+    images: Path, tmp_path: Path, miniature: str
+) -> None:
     file = tmp_path / "failing.toml"
-    many = FILE.replace('"patient 3-fold"]', '"patient 30-fold"]').replace("heatmaps = 2", "")
+    many = miniature.replace('"patient 3-fold"]', '"patient 30-fold"]').replace("heatmaps = 2", "")
     file.write_text(many.replace('"soft", "weighted"', '"soft"'))
     words = ["study", str(file), "-o", str(tmp_path / "out"), "--data", str(images)]
     result = CliRunner().invoke(app, words)
@@ -67,9 +50,11 @@ def test_the_terminal_names_each_failure_with_its_reason_once(images: Path, tmp_
     assert "page: " in result.output
 
 
-def test_a_study_whose_every_cell_fails_ends_in_a_sentence(images: Path, tmp_path: Path) -> None:
+def test_a_study_whose_every_cell_fails_ends_in_a_sentence(
+    images: Path, tmp_path: Path, miniature: str
+) -> None:
     file = tmp_path / "failing.toml"
-    file.write_text(FILE.replace('"image 3-fold", "patient 3-fold"', '"patient 30-fold"'))
+    file.write_text(miniature.replace('"image 3-fold", "patient 3-fold"', '"patient 30-fold"'))
     found = run_study(read_study(file, root=images), tmp_path / "out")
     with pytest.raises(EosinError, match=r"^none of the 4 cells .* 12 patients cannot fill 30"):
         write_study(found, tmp_path / "out")
@@ -96,10 +81,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_a_missing_weight_costs_one_retry_however_many_cells_want_it(
-    images: Path, tmp_path: Path, asked: list[str]
+    images: Path, tmp_path: Path, asked: list[str], miniature: str
 ) -> None:
     file = tmp_path / "imagenet.toml"
-    file.write_text(FILE.replace('"none"', '"imagenet"').replace("heatmaps = 2", ""))
+    file.write_text(miniature.replace('"none"', '"imagenet"').replace("heatmaps = 2", ""))
     found = run_study(read_study(file, root=images), tmp_path / "out")
     assert len(found.failures) == 8
     assert len(asked) == 2 * 2  # two networks, each asked for and asked for again
@@ -112,10 +97,10 @@ def test_a_missing_weight_costs_one_retry_however_many_cells_want_it(
 
 
 def test_a_dry_run_names_missing_weights_and_sizes_that_cannot_be(
-    images: Path, tmp_path: Path, asked: list[str]
+    images: Path, tmp_path: Path, asked: list[str], miniature: str
 ) -> None:
     file = tmp_path / "faulty.toml"
-    text = FILE.replace('"none"', '"imagenet"').replace('"test_resnet"', '"test_vit"')
+    text = miniature.replace('"none"', '"imagenet"').replace('"test_resnet"', '"test_vit"')
     file.write_text(text)
     words = ["study", str(file), "-o", str(tmp_path / "out"), "--data", str(images), "--dry-run"]
     result = CliRunner().invoke(app, words)
@@ -128,10 +113,10 @@ def test_a_dry_run_names_missing_weights_and_sizes_that_cannot_be(
 
 
 def test_pictures_that_cannot_be_drawn_do_not_lose_the_figures(
-    images: Path, tmp_path: Path
+    images: Path, tmp_path: Path, miniature: str
 ) -> None:
     file = tmp_path / "cross-covariance.toml"
-    one = FILE.replace('"test_efficientnet", "test_resnet"', '"xcit_nano_12_p16_224"')
+    one = miniature.replace('"test_efficientnet", "test_resnet"', '"xcit_nano_12_p16_224"')
     one = one.replace('votes = ["soft", "weighted"]', "votes = []").replace("image_size = 64\n", "")
     file.write_text(one.replace('"image 3-fold", ', ""))
     found = run_study(read_study(file, root=images), tmp_path / "out")

@@ -19,7 +19,6 @@ import torch
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-from eosin.artefacts.manifest import Manifest
 from eosin.cli.app import app
 from eosin.errors import ConfigError
 from eosin.networks.torch_engine import TorchEngine
@@ -29,33 +28,14 @@ from eosin.study.plan import Cell, plan, trainings
 from eosin.study.study import run_study
 from eosin.study.table import write_study
 
-FILE = """
-title = "Miniature"
-dataset = "breakhis"
-protocols = ["image 3-fold", "patient 3-fold"]
-seeds = [7]
-backbones = ["test_efficientnet", "test_resnet"]
-votes = ["soft", "weighted"]
-weights = "none"
-freeze = true
-image_size = 64
-device = "cpu"
-resamples = 200
-heatmaps = 2
-"""
 LEAKY = "image-level (leaky), 3-fold"
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 @pytest.fixture(scope="module")
-def images(drawn_breakhis: Manifest) -> Path:
-    return drawn_breakhis.paths[0].parent
-
-
-@pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def file(tmp_path_factory: pytest.TempPathFactory, miniature: str) -> Path:
     path = tmp_path_factory.mktemp("study") / "miniature.toml"
-    path.write_text(FILE)
+    path.write_text(miniature)
     return path
 
 
@@ -191,9 +171,9 @@ def test_the_models_of_each_protocol_are_compared_on_the_same_images(
 
 
 def test_heatmaps_and_comparisons_are_made_again_where_what_they_show_has_changed(
-    file: Path, images: Path, tmp_path: Path
+    file: Path, images: Path, tmp_path: Path, miniature: str
 ) -> None:
-    text = FILE.replace('"image 3-fold", ', "").replace('"soft", "weighted"', "")
+    text = miniature.replace('"image 3-fold", ', "").replace('"soft", "weighted"', "")
     file = tmp_path / "small.toml"
     file.write_text(text)
     first = run_study(read_study(file, root=images), tmp_path / "out")
@@ -211,7 +191,7 @@ def test_heatmaps_and_comparisons_are_made_again_where_what_they_show_has_change
 
 
 def test_no_network_of_a_study_meets_an_image_twice_however_many_votes_share_it(
-    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, miniature: str
 ) -> None:
     monkeypatch.setenv("EOSIN_CACHE", str(tmp_path / "cache"))
     met: list[int] = []
@@ -227,7 +207,7 @@ def test_no_network_of_a_study_meets_an_image_twice_however_many_votes_share_it(
     monkeypatch.setattr(TorchEngine, "features", counting)
     monkeypatch.setattr(TorchEngine, "answers", refused)
     file = tmp_path / "votes.toml"
-    text = FILE.replace('"image 3-fold", "patient 3-fold"', '"patient 50/25/25"')
+    text = miniature.replace('"image 3-fold", "patient 3-fold"', '"patient 50/25/25"')
     text = text.replace('"soft", "weighted"', '"soft", "hard", "weighted"')
     file.write_text(text.replace("heatmaps = 2", ""))
     found = run_study(read_study(file, root=images), tmp_path / "out")
@@ -251,10 +231,10 @@ def test_a_second_run_does_nothing_again(
 
 
 def test_a_changed_setting_redoes_the_cells_it_changes_and_no_other(
-    file: Path, images: Path, tmp_path: Path
+    file: Path, images: Path, tmp_path: Path, miniature: str
 ) -> None:
     small = tmp_path / "small.toml"
-    one = FILE.replace('votes = ["soft", "weighted"]', "votes = []")
+    one = miniature.replace('votes = ["soft", "weighted"]', "votes = []")
     small.write_text(one.replace('"test_efficientnet", "test_resnet"', '"test_efficientnet"'))
     run_study(read_study(small, root=images), tmp_path / "out")
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("cell.json")}
@@ -267,7 +247,7 @@ def test_a_changed_setting_redoes_the_cells_it_changes_and_no_other(
 
 
 def test_swapped_weights_redo_the_cells_that_start_from_them_and_no_other(
-    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, miniature: str
 ) -> None:
     def write_weights(name: str, seed: int) -> None:
         torch.manual_seed(seed)
@@ -285,7 +265,7 @@ def test_swapped_weights_redo_the_cells_that_start_from_them_and_no_other(
         }
 
     file = tmp_path / "weights.toml"
-    text = FILE.replace('"image 3-fold", ', "").replace(', "weighted"', "")
+    text = miniature.replace('"image 3-fold", ', "").replace(', "weighted"', "")
     file.write_text(text.replace('"none"', '"imagenet"').replace("heatmaps = 2", ""))
     study = read_study(file, root=images)
     monkeypatch.setenv("EOSIN_WEIGHTS", str(tmp_path))
@@ -356,12 +336,14 @@ def test_a_protocol_that_cannot_be_read_says_how_to_write_one(text: str) -> None
         Design.parse(text)
 
 
-def test_an_unknown_key_and_a_missing_root_are_errors_that_help(tmp_path: Path) -> None:
+def test_an_unknown_key_and_a_missing_root_are_errors_that_help(
+    tmp_path: Path, miniature: str
+) -> None:
     file = tmp_path / "study.toml"
-    file.write_text(FILE.replace("seeds", "seed"))
+    file.write_text(miniature.replace("seeds", "seed"))
     with pytest.raises(ConfigError, match="did you mean 'seeds'"):
         read_study(file, root=tmp_path)
-    file.write_text(FILE)
+    file.write_text(miniature)
     with pytest.raises(ConfigError, match="--data"):
         read_study(file)
 
@@ -377,10 +359,10 @@ def test_a_cells_key_changes_with_what_its_result_depends_on(file: Path, images:
 
 
 def test_several_seeds_are_averaged_and_counted_from_the_first_model(
-    images: Path, tmp_path: Path
+    images: Path, tmp_path: Path, miniature: str
 ) -> None:
     file = tmp_path / "drawn.toml"
-    text = FILE.replace("seeds = [7]", "seeds = [1, 2]").replace('"image 3-fold", ', "")
+    text = miniature.replace("seeds = [7]", "seeds = [1, 2]").replace('"image 3-fold", ', "")
     text = text.replace('"test_resnet"', '"test_efficientnet@stride8"')
     file.write_text(text.replace('"soft", "weighted"', '"soft"').replace("heatmaps = 2", ""))
     found = run_study(read_study(file, root=images), tmp_path / "out")

@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
-import pandas as pd
 import pytest
 
-from eosin.artefacts.predictions import Predictions, Provenance, make_predictions
+from eosin.artefacts.predictions import Predictions, Provenance
 from eosin.errors import ConfigError, DataError
 from eosin.protocol import Protocol
-from eosin.tasks import Task
 from eosin.trust.power import plan_patients
 
-BINARY = Task("binary", ("benign", "malignant"), positive="malignant")
-BY_PATIENT = Protocol(unit="patient", design="5-fold", seed=7)
+Table = Callable[..., Predictions]
 
 
-def table(right: np.ndarray, *, protocol: Protocol = BY_PATIENT) -> Predictions:
+@pytest.fixture
+def table(patients_table: Callable[..., Predictions]) -> Table:
     """A row a patient, a column an image: whether each image is classified right."""
-    patients, images = right.shape
-    label = np.repeat(np.arange(patients) % 2, images)
-    p = np.where(right.ravel(), label, 1 - label) * 0.8 + 0.1
-    rows = pd.DataFrame(
-        {
-            "path": [f"/bh/{i}.png" for i in range(right.size)],
-            "patient": np.repeat([f"14-{k}" for k in range(patients)], images),
-            "magnification": "100",
-            "label": [BINARY.classes[each] for each in label],
-            "fold": "",
-        }
-    )
-    return make_predictions(
-        rows, np.stack([1 - p, p], 1), task=BINARY, provenance=Provenance(protocol=protocol)
-    )
+    return lambda right, *rest: patients_table(np.where(right, 0.9, 0.1), *rest)
 
 
 def share_right(patients: int, images: int, share: float) -> np.ndarray:
@@ -40,7 +26,7 @@ def share_right(patients: int, images: int, share: float) -> np.ndarray:
     return np.repeat(np.arange(patients) < share * patients, images).reshape(patients, images)
 
 
-def test_one_image_a_patient_needs_the_patients_of_the_textbook() -> None:
+def test_one_image_a_patient_needs_the_patients_of_the_textbook(table: Table) -> None:
     # n = (1.96 + 0.8416)^2 0.8 0.2 / 0.1^2 = 125.6 for an accuracy of 0.8 and a bound at 0.7
     power = plan_patients({"b0": table(share_right(200, 1, 0.8))}, effect=0.1)
     assert power.observed[0] == pytest.approx(0.8)
@@ -52,14 +38,14 @@ def test_one_image_a_patient_needs_the_patients_of_the_textbook() -> None:
     assert power.low < 125.6 < power.high
 
 
-def test_more_images_of_patients_who_are_all_alike_do_not_replace_patients() -> None:
+def test_more_images_of_patients_who_are_all_alike_do_not_replace_patients(table: Table) -> None:
     # Every image of a patient is right or wrong with the others: 20 images say what one does.
     power = plan_patients({"b0": table(share_right(200, 20, 0.8))}, effect=0.1)
     assert power.needed is not None
     assert abs(power.needed - 125.6) < 0.12 * 125.6
 
 
-def test_paired_models_need_fewer_patients_the_more_mistakes_they_share() -> None:
+def test_paired_models_need_fewer_patients_the_more_mistakes_they_share(table: Table) -> None:
     draw = np.random.default_rng(0)
     first = draw.random((100, 5)) < 0.8
     alike, apart = first.copy(), draw.random((100, 5)) < 0.8
@@ -72,14 +58,14 @@ def test_paired_models_need_fewer_patients_the_more_mistakes_they_share() -> Non
     assert close.needed < far.needed / 3
 
 
-def test_a_study_without_an_effect_finds_one_in_about_a_twentieth_of_cases() -> None:
+def test_a_study_without_an_effect_finds_one_in_about_a_twentieth_of_cases(table: Table) -> None:
     power = plan_patients({"b0": table(share_right(100, 4, 0.7))}, effect=1e-4, studies=800)
     assert power.needed is None  # far beyond ten thousand patients
     assert power.curve[-1].low <= 0.06
     assert power.curve[-1].power < 0.09
 
 
-def test_the_area_under_the_curve_can_be_planned_for() -> None:
+def test_the_area_under_the_curve_can_be_planned_for(table: Table) -> None:
     right = np.random.default_rng(1).random((40, 6)) < 0.75
     power = plan_patients({"b0": table(right)}, effect=0.1, metric="roc_auc", studies=100)
     assert power.metric == "roc_auc"
@@ -87,12 +73,12 @@ def test_the_area_under_the_curve_can_be_planned_for() -> None:
     assert power.curve[0].power < power.curve[-1].power
 
 
-def test_what_cannot_be_planned_is_said() -> None:
+def test_what_cannot_be_planned_is_said(table: Table) -> None:
     fine = table(share_right(20, 2, 0.8))
     with pytest.raises(DataError, match="7 patients at hand"):
         plan_patients({"b0": table(share_right(7, 2, 0.6))}, effect=0.1)
     own = Protocol(unit="image", design="5-fold", patients_known=False)
-    unknown = table(share_right(20, 1, 0.8), protocol=own)
+    unknown = table(share_right(20, 1, 0.8), Provenance(protocol=own))
     with pytest.raises(DataError, match="whose images they are"):
         plan_patients({"b0": unknown}, effect=0.1)
     with pytest.raises(DataError, match="whoever the patients are"):

@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
+from collections.abc import Callable
 
-from eosin.artefacts.predictions import Predictions, Provenance, make_predictions
-from eosin.protocol import Protocol
-from eosin.tasks import Task
+import numpy as np
+import pytest
+
+from eosin.artefacts.predictions import Predictions
 from eosin.trust.stress_card import stress_card
 
-BINARY = Task("binary", ("benign", "malignant"), positive="malignant")
 PATIENTS, IMAGES = 20, 10
+Table = Callable[[int], Predictions]
 
 
-def table(wrong_of_ten: int) -> Predictions:
+@pytest.fixture
+def table(patients_table: Callable[..., Predictions]) -> Table:
     """Twenty patients of ten images, of each patient so many wrong, one more or less by turns."""
-    label = np.repeat(np.arange(PATIENTS) % 2, IMAGES)
-    turn = np.repeat(np.arange(PATIENTS) // 2 % 3 - 1, IMAGES)  # -1, 0, +1
-    wrong = np.tile(np.arange(IMAGES), PATIENTS) < wrong_of_ten + turn * (wrong_of_ten > 1)
-    p = np.where(wrong, 1 - label, label) * 0.6 + 0.2
-    rows = pd.DataFrame(
-        {
-            "path": [f"/bh/{i}.png" for i in range(len(label))],
-            "patient": np.repeat([f"14-{k}" for k in range(PATIENTS)], IMAGES),
-            "magnification": "100",
-            "label": [BINARY.classes[each] for each in label],
-            "fold": "",
-        }
-    )
-    origin = Provenance(protocol=Protocol(unit="patient", design="70/15/15"))
-    return make_predictions(rows, np.stack([1 - p, p], 1), task=BINARY, provenance=origin)
+
+    def build(wrong_of_ten: int) -> Predictions:
+        turn = np.arange(PATIENTS)[:, None] // 2 % 3 - 1  # -1, 0, +1
+        wrong = np.arange(IMAGES) < wrong_of_ten + turn * (wrong_of_ten > 1)
+        return patients_table(np.where(wrong, 0.2, 0.8))
+
+    return build
 
 
-def test_accuracy_is_lost_from_the_first_severity_after_which_it_never_comes_back() -> None:
+def test_accuracy_is_lost_from_the_first_severity_after_which_it_never_comes_back(
+    table: Table,
+) -> None:
     wrong = {1: 1, 2: 4, 3: 1, 4: 4, 5: 5}
     card = stress_card(table(1), {("blur", k): table(n) for k, n in wrong.items()}, resamples=500)
     assert card.unchanged.accuracy.value == 0.9
@@ -43,21 +38,21 @@ def test_accuracy_is_lost_from_the_first_severity_after_which_it_never_comes_bac
     assert np.isclose(changes[4], -0.4, atol=0.02)
 
 
-def test_a_shift_that_changes_nothing_has_an_interval_that_holds_zero() -> None:
+def test_a_shift_that_changes_nothing_has_an_interval_that_holds_zero(table: Table) -> None:
     card = stress_card(table(1), {("hue", k): table(1) for k in range(1, 6)}, resamples=500)
     assert card.lost_from("hue") is None
     change = card.of("hue")[4].change
     assert (change.value, change.low, change.high) == (0, 0, 0)
 
 
-def test_an_image_that_one_condition_lacks_is_left_out_of_all() -> None:
+def test_an_image_that_one_condition_lacks_is_left_out_of_all(table: Table) -> None:
     short = table(1)
     short = short.where(short.frame["path"] != "/bh/0.png")
     card = stress_card(table(1), {("blur", 1): short}, resamples=500)
     assert card.unchanged.accuracy.images == card.of("blur")[0].accuracy.images == 199
 
 
-def test_the_table_has_a_row_a_figure_with_its_n() -> None:
+def test_the_table_has_a_row_a_figure_with_its_n(table: Table) -> None:
     frame = stress_card(table(1), {("blur", 1): table(4)}, resamples=500).frame()
     assert list(frame["shift"].unique()) == ["unchanged", "blur"]
     assert set(frame["what"]) == {"accuracy", "change of accuracy", "calibration error"}
