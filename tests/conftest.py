@@ -167,6 +167,7 @@ def make_record() -> RecordMaker:
             "weights_sha256": "0" * 64,
             "context": None,
             "scale": None,
+            "bag": None,
             "reference": None,
         }
         return TrainedRun.model_validate({**fields, **changes})

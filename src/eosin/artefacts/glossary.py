@@ -143,4 +143,16 @@ GLOSSARY: dict[str, Meaning] = {
         "Mean over patients of the share of their images classified right (Spanhol et al. 2016).",
         rule=_PROBABLE,
     ),
+    "attention_area": Meaning(
+        "area between attention and chance",
+        "How much lower the class probability of a slide lies without its most attended tiles than "
+        "without as many at random, mean over the shares removed.",
+        chance=0.0,
+        least=-1.0,
+    ),
+    "attention_beats_random": Meaning(
+        "slides where attention beats chance",
+        "Share of slides whose probability falls further without the most attended tiles than "
+        "under every random order.",
+    ),
 }

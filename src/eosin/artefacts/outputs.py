@@ -11,7 +11,7 @@ from eosin.artefacts import manifest, predictions
 from eosin.artefacts.cells import separator
 from eosin.artefacts.codec import read_fields
 from eosin.artefacts.reference import REFERENCE_NAME
-from eosin.artefacts.run import read_record
+from eosin.artefacts.run import ATTENTION_NAME, read_record
 from eosin.artefacts.tables import SIDECAR, companion
 from eosin.errors import ConfigError, DiskError, EosinError
 from eosin.files import disk_errors, require_file, require_writable, valid_text
@@ -80,11 +80,13 @@ PICTURE: Final = _holding("PNG picture", b"\x89PNG\r\n\x1a\n", first=True)
 TIFF: Final = _holding("map of eosin's", b"eosin/slide-map")
 WEIGHTS: Final = _holding("weights file of eosin's", b'"backbone":"')
 REFERENCE: Final = _holding("reference of a Run", b'"sets.labels":')
+ATTENTION: Final = _holding("attention of a Run", b'"attention.weight":')
 RUN_FILES: Final = {
     "model.safetensors": WEIGHTS,
     "history.csv": table("learning curve", "epoch", "train_loss"),
     "errors.csv": ERRORS,
     REFERENCE_NAME: REFERENCE,
+    ATTENTION_NAME: ATTENTION,
     _PREDICTIONS: PREDICTIONS,
 }
 

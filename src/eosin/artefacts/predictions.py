@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from eosin.artefacts.cells import require_cells, require_columns
 from eosin.artefacts.reference import Trust
-from eosin.artefacts.tables import Sidecar, read_table, require_folds, write_table
+from eosin.artefacts.tables import Sidecar, read_table, require_folds, write_attention, write_table
 from eosin.artefacts.trust_columns import TRUST_COLUMNS, require_trust
 from eosin.artefacts.values import Count, NamedProtocol, Share
 from eosin.errors import DataError
@@ -92,12 +92,15 @@ class Predictions:
         task: the classes.
         provenance: where the table comes from.
         trust: how those four columns were made; None where the table has them not.
+        attention: where rows are slides, a row a tile, as ``inference.bags`` makes it; it is
+            written beside the table, and never read with it.
     """
 
     frame: pd.DataFrame
     task: Task
     provenance: Provenance = Provenance()
     trust: Trust | None = None
+    attention: pd.DataFrame | None = None
 
     def __post_init__(self) -> None:
         from eosin.artefacts.looks import callable_table
@@ -208,6 +211,7 @@ class Predictions:
         known = self.provenance.in_valid_text()
         fields = {name: getattr(known, name) for name in _PROVENANCE}
         fields |= {"task": self.task, "images": len(self), "trust": self.trust}
+        write_attention(self.attention, Path(path))
         write_table(self.frame, Path(path), PredictionsSidecar, fields)
 
     def _index_of(self, column: str) -> Ints:

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MOST_MEMBERS = 1000
+ATTENTION_NAME = "attention.safetensors"
 Vote: TypeAlias = Literal["soft", "hard", "weighted", "fusion"]
+Aggregator: TypeAlias = Literal["mean", "max", "topk", "abmil"]
 
 
 def _require_inside(path: str) -> str:
@@ -64,6 +66,25 @@ class Scale(Strict):
     mpp: Positive | None  # um a pixel; None where the manifest states none, or several
 
 
+class Bag(Strict):
+    """How the tiles of a slide make its answer: a weighted mean of their logits.
+
+    The Run's temperature and threshold are those of slides.
+    """
+
+    aggregator: Aggregator
+    # of a slide's tiles, those of the greatest margin, that count alike in ``topk``; else None
+    share: Annotated[float, Field(gt=0, le=1)] | None
+    attention_sha256: Sha256 | None  # of ``attention.safetensors``, for ``abmil``; else None
+
+    @model_validator(mode="after")
+    def _has_what_it_needs(self) -> Self:
+        for name, owner in (("share", "topk"), ("attention_sha256", "abmil")):
+            if (getattr(self, name) is not None) != (self.aggregator == owner):
+                raise ValueError(f"aggregator = {self.aggregator!r}: {name} belongs to {owner!r}")
+        return self
+
+
 class Record(Artefact):
     """What the records of all kinds of Run say."""
 
@@ -98,13 +119,18 @@ class Record(Artefact):
     context: Context | None
     # at which slides are read for it; None where no image could be read, and for Runs of 0.1.0
     scale: Scale | None
+    # how tiles make the answer of their slide; None where images are answered, and for Runs made of
+    # others
+    bag: Bag | None
     # what tells the unfamiliar; None for Runs of 0.1.0 and where nothing could be learnt
     reference: Reference | None
 
     @property
-    def reference_files(self) -> dict[str, str]:
-        """SHA-256 of the file beside the record that the reference has, by its name."""
-        return {} if self.reference is None else {REFERENCE_NAME: self.reference.sha256}
+    def files_beside(self) -> dict[str, str]:
+        """SHA-256 of every file beside the record that is no network, by its name."""
+        gate = self.bag and self.bag.attention_sha256
+        known = {} if self.reference is None else {REFERENCE_NAME: self.reference.sha256}
+        return {**known, **({ATTENTION_NAME: gate} if gate else {})}
 
     @property
     def inside(self) -> tuple[Member, ...]:
@@ -137,6 +163,10 @@ class Record(Artefact):
         alone = self.context and self.context.alone_threshold
         if self.context and (alone is None) != (self.threshold is None):
             raise ValueError(f"context.alone_threshold = {alone}, threshold = {self.threshold}")
+        if self.context and self.bag:
+            raise ValueError(
+                "context belongs to Runs that answer for images, bag to those of slides"
+            )
         return self
 
     @model_validator(mode="after")
@@ -196,8 +226,8 @@ class _Outer(Record):
 
     @model_validator(mode="after")
     def _leaves_neighbours_to_members(self) -> Self:
-        if self.context is not None:
-            raise ValueError("context belongs to the Runs of single networks inside")
+        if self.context is not None or self.bag is not None:
+            raise ValueError("context and bag belong to the Runs of single networks inside")
         return self
 
     @model_validator(mode="after")
@@ -301,6 +331,7 @@ def _from_0_1_0(fields: Fields) -> Fields:
         "weights_sha256": weights_sha256,
         "context": None,
         "scale": None,
+        "bag": None,
         "reference": None,
     }
     if kind in ("run/trained", "run/exported"):

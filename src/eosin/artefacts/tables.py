@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from eosin.artefacts.codec import Fields
 
 SIDECAR, ERRORS, JOURNAL = ".meta.json", ".errors.csv", ".partial.jsonl"
+ATTENTION = ".attention.csv"
 _FOLD = re.compile(r"(0|[1-9][0-9]{0,5})?")
 _FORMAT_1 = re.compile(rb'"format_version"\s*:\s*1\s*[,}]')
 
@@ -83,6 +84,15 @@ def write_csv(frame: pd.DataFrame, path: Path, *, float_format: str | None = Non
     """Write a CSV in one step; text that a spreadsheet program would run has an apostrophe."""
     with replacing(path) as draft:
         _write_rows(frame, draft, float_format=float_format)
+
+
+def write_attention(frame: pd.DataFrame | None, table: Path) -> None:
+    """Write what tiles weigh beside the ``table`` of their slides; None removes an older one."""
+    place = companion(table, ATTENTION)
+    if frame is None:
+        place.unlink(missing_ok=True)
+    else:
+        write_csv(frame.assign(path=relative_paths(frame["path"], table.parent)), place)
 
 
 def write_table(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from eosin.artefacts.manifest import Manifest
+    from eosin.explanation.bags import ExplainedSlides
     from eosin.explanation.scoring import ScoreOptions
     from eosin.reporting.heatmap_folder import HeatmapFolder
 
@@ -68,11 +69,19 @@ def explain(
     batch_size: BatchSize = 16,
     _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
-    """Draw where a model found its evidence; several Runs stand side by side."""
+    """Draw where a model found its evidence; several Runs stand side by side.
+
+    Of a Run that answers for slides (train --bag slide) and a manifest: what each tile weighs, and
+    whether to believe it. Of tiles as files it draws heatmaps.
+    """
+    from eosin.artefacts.manifest import Manifest
     from eosin.artefacts.outputs import require_output_folder
     from eosin.cli.console import finish, say, showing
+    from eosin.explanation.bags import explain_slides
     from eosin.explanation.explain import ExplainOptions
     from eosin.explanation.explain import explain as explain_images
+    from eosin.inference.bags import answers_slides
+    from eosin.inference.scoring import PredictOptions
     from eosin.locks import one_writer
     from eosin.networks.run import read_run
     from eosin.pixels.reading import write_error_table
@@ -97,7 +106,14 @@ def explain(
     )
     with one_writer(out), showing() as progress:
         runs = [read_run(folder) for folder in folders]
-        explanations = explain_images(runs, _source(images, limit), options)
+        source = _source(images, limit)
+        if len(runs) == 1 and answers_slides(runs[0]) and isinstance(source, Manifest):
+            scoring = PredictOptions(
+                split=split, device=device, batch_size=batch_size, engine=engine
+            )
+            _slides(explain_slides(runs[0], source, scoring), out)
+            return
+        explanations = explain_images(runs, source, options)
         written = write_heatmaps(explanations, out, style=style, progress=progress)
         write_error_table(written.skipped, out / "errors.csv")
         if score and written.scores:
@@ -123,6 +139,25 @@ def _source(places: list[Path], limit: int | None) -> Manifest | Sequence[Path]:
     if is_table and PREDICTIONS.known(table):
         return images_to_explain(read_predictions(table), most=limit or _EXPLAINED)
     return read_source(places)
+
+
+def _slides(explained: ExplainedSlides, out: Path) -> None:
+    """Write attention.csv and attention-faithfulness.csv, and say how far to believe them."""
+    from eosin.artefacts.tables import write_csv
+    from eosin.cli.console import finish, say
+    from eosin.pixels.reading import write_error_table
+
+    write_csv(explained.attention, out / "attention.csv", float_format="%.6g")
+    write_csv(explained.rows, out / "attention-faithfulness.csv", float_format="%.6g")
+    write_error_table(explained.skipped, out / "errors.csv")
+    if seen := int(explained.rows["seen"].sum()):
+        said = "are of patients that the Run was trained or validated on"
+        say(f"{seen} of {len(explained.rows)} slides {said}", style="yellow")
+    for estimate in explained.estimates:
+        say(str(estimate))
+    say(f"attention is {explained.verdict}")
+    say(f"{len(explained.rows)} slides explained, written: {out}")
+    finish(explained.skipped, out / "errors.csv")
 
 
 def _checks() -> ScoreOptions:

@@ -74,6 +74,13 @@ def train(
     context: Annotated[
         str | None, typer.Option(help="neighbours: patches next to each on its slide count.")
     ] = None,
+    bag: Annotated[
+        str | None,
+        typer.Option(help="slide: labels are of slides, whose tiles answer together; freezes."),
+    ] = None,
+    aggregator: Annotated[
+        str | None, typer.Option(help="Of --bag: mean, max, topk or abmil (attention).")
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0)] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted training.")
@@ -112,15 +119,17 @@ def train(
             "batch_size": batch_size,
             "learning_rate": learning_rate,
             "image_size": image_size,
-            "freeze": freeze,
             "probe": probe,
             "train_blocks": train_blocks,
             "adapters": adapters,
+            "freeze": True if freeze is None and bag == "slide" else freeze,
             "stain": stain,
             "stain_target": stain_target,
             "stain_per": stain_per,
             "stain_jitter": stain_jitter,
             "context": context,
+            "bag": bag,
+            "aggregator": aggregator,
             "seed": seed,
             "device": device,
             "track": track,

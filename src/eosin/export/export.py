@@ -130,7 +130,7 @@ class _Exporter:
             self.progress.note(f"exporting {normpath(run.folder)}")
             return self._single(run, folder)
         run.require_files()
-        _copy_reference(run, folder)
+        _copy_beside(run, folder)
         inside = [
             self.export(member, folder / MEMBERS_NAME / _member_name(number, member))
             for number, member in enumerate(members, start=1)
@@ -150,7 +150,7 @@ class _Exporter:
         anatomy = examine(classifier, size=size)
         module = GraphModule(classifier, anatomy=anatomy).eval()
         files = self._write(module, folder, size=size)
-        _copy_reference(run, folder)
+        _copy_beside(run, folder)
         parity = self._parity(run, files[0], module)
         require_parity(parity, name=str(run.folder))
         trial = self._try_int8(run, files, module)
@@ -211,8 +211,8 @@ class _Exporter:
         return [path, path.with_suffix(".bin")]
 
 
-def _copy_reference(run: Run, folder: Path) -> None:
-    for name in run.record.reference_files:
+def _copy_beside(run: Run, folder: Path) -> None:
+    for name in run.record.files_beside:
         shutil.copyfile(run.folder / name, folder / name)
 
 
@@ -230,6 +230,11 @@ def _require_weights(run: Run) -> None:
 def _require_judgeable(run: Run, manifest: Manifest) -> None:
     """ConfigError or DataError where int8 of a network in ``run`` cannot be judged by images."""
     for each in run.walk():
+        if each.record.bag:
+            raise ConfigError(
+                f"{each.folder}: answers for slides, and int8 is judged one image at a time; "
+                "export it without int8"
+            )
         if not each.record.inside:
             choose_int8_images(each, manifest)
         elif each.record.owns_weights:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.reference import REFERENCE_NAME
+from eosin.artefacts.run import ATTENTION_NAME
 from eosin.errors import ConfigError, DiskError
 from eosin.files import contents, disk_errors, drafted
 from eosin.networks.run import HISTORY_NAME, RECORD_NAME, read_run
@@ -43,7 +44,7 @@ def require_free(run: Run, folder: Path, *, overwrite: bool) -> None:
             f"{folder}: already a finished export of {run.folder}; use it, or write it again with "
             "--overwrite"
         )
-    own = (RECORD_NAME, HISTORY_NAME, MEMBERS_NAME, REFERENCE_NAME)
+    own = (RECORD_NAME, HISTORY_NAME, MEMBERS_NAME, REFERENCE_NAME, ATTENTION_NAME)
     others = [name for name in contents(folder) if name not in own and name[:6] != "model."]
     if others:
         raise ConfigError(f"{folder}: also holds {others[0]}, which would be lost; move it away")

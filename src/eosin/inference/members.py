@@ -1,12 +1,14 @@
 """The probabilities of a Run, whatever it is made of: one network, folds, or an ensemble.
 
 Where a network counts neighbours on the slide, probabilities are made when the logits of all images
-are known: ``answers`` gives those of a batch, ``settled`` makes them of the whole.
+are known: ``answers`` gives those of a batch, ``settled`` makes them of the whole. Where it answers
+for slides, ``bags.answer_slides`` does.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
@@ -14,6 +16,7 @@ import numpy as np
 from eosin.artefacts.run import Vote
 from eosin.errors import ModelError
 from eosin.evaluation.calibration import apply_temperature
+from eosin.inference.bags import answers_slides, load_gate, tile_values
 from eosin.inference.context import calibrated, near, uses_neighbours
 from eosin.inference.readings import Reading
 from eosin.inference.votes import hard_vote, soft_vote, weighted_vote
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from eosin.arrays import Floats, Ints
+    from eosin.inference.bags import Gate
     from eosin.inference.readings import Readings
     from eosin.networks.fusion_weights import FusionWeights
     from eosin.networks.run import Run
@@ -41,10 +45,29 @@ class Scorer:
     head: FusionWeights | None = None
 
     def answers(self, readings: Readings) -> Reading:
-        """Probabilities (n, classes), or logits (n, networks * classes) yet to be ``settled``."""
+        """Probabilities (n, classes), or logits (n, networks * classes) yet to be ``settled``, or
+        ``tile_values`` (n, networks * (classes + 1)) yet to be answers of slides.
+        """
+        if answers_slides(self.run):
+            return self._tiles(readings)
         if not uses_neighbours(self.run):
             return self.probabilities(readings)
         places, rows, skipped = _aligned([readings.logits(leaf) for leaf in self.run.leaves()])
+        return Reading(places, np.concatenate(rows, axis=1), skipped)
+
+    @cached_property
+    def _gates(self) -> list[tuple[Run, Gate | None]]:
+        return [(leaf, load_gate(leaf)) for leaf in self.run.leaves()]
+
+    def _tiles(self, readings: Readings) -> Reading:
+        parts = []
+        for leaf, gate in self._gates:
+            logits, features = readings.logits(leaf), readings.features(leaf)
+            if len(logits.places):
+                values = tile_values(logits.values, features.values, gate)
+                logits = replace(logits, values=values)
+            parts.append(logits)
+        places, rows, skipped = _aligned(parts)
         return Reading(places, np.concatenate(rows, axis=1), skipped)
 
     def settled(self, found: Reading, images: pd.DataFrame) -> Reading:

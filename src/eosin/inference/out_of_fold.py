@@ -26,10 +26,12 @@ def out_of_fold(
 
     Args:
         folder: of the Run that the folds belong to.
-        manifest: with the folds.
+        manifest: with the folds; a row a slide where the Runs answer for slides.
         runs: one a fold.
         parts: the predictions of each for its held-out fold.
     """
+    import pandas as pd
+
     frame = _in_order(parts, manifest)
     provenance = Provenance(
         runs=(str(folder),),
@@ -43,7 +45,9 @@ def out_of_fold(
             *unscored_note(len(manifest) - len(frame)),
         ),
     )
-    return Predictions(frame, manifest.task, provenance, _trust(parts))
+    tiles = [part.attention for part in parts if part.attention is not None]
+    attention = pd.concat(tiles, ignore_index=True) if tiles else None
+    return Predictions(frame, manifest.task, provenance, _trust(parts), attention)
 
 
 def _trust(parts: Sequence[Predictions]) -> Trust | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from eosin.artefacts.manifest import Manifest
 from eosin.artefacts.predictions import Predictions, Provenance, make_predictions, unscored_note
 from eosin.data.neighbours import has_places
 from eosin.errors import DataError
+from eosin.inference.bags import answer_slides, answers_slides
 from eosin.inference.context import said_of, threshold_of
 from eosin.inference.images import ImagesLike, as_source, external_images, select_split
 from eosin.inference.members import open_scorer
@@ -116,15 +117,25 @@ def _magnification_note(run: Run, images: Manifest) -> tuple[str, ...]:
 
 
 def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Reading) -> Scored:
-    """Predictions of what was found of the chosen images; DataError where that is nothing."""
+    """Predictions of what was found of the chosen images; DataError where that is nothing.
+
+    Of a Run that answers for slides they have a row a slide, and its tiles beside them.
+    """
     images = chosen.images
     if not len(found.places):
         reason = found.skipped[0].reason
         raise DataError(f"none of the {len(images)} images could be read: {reason}")
-    rows = images.frame.iloc[found.places]
+    rows, attention = images.frame.iloc[found.places], None
     neighbours = said_of([run], rows)  # refuses coordinates that cannot be
     alone = bool(neighbours) and not has_places(rows)
-    found, threshold = open_scorer(run).settled(found, images.frame), threshold_of(run, alone=alone)
+    threshold = threshold_of(run, alone=alone)
+    if answers_slides(run):
+        slides = answer_slides(run, found, images.frame)
+        rows, attention = slides.rows, slides.attention
+        values, looks, stains = slides.probabilities, slides.looks, slides.notes
+    else:
+        found = open_scorer(run).settled(found, images.frame)
+        values, looks, stains = found.values, found.looks, found.notes
     seen = seen_note(run, images) if options.allow_seen else ()
     unscored = (*unscored_note(len(found.skipped)), *_left_out_note(len(chosen.skipped)))
     provenance = Provenance(
@@ -145,7 +156,7 @@ def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Readin
                     *unscored,
                     *(
                         ()
-                        if any(look.familiarity is not None for look in found.looks)
+                        if any(look.familiarity is not None for look in looks)
                         else (CANNOT_TELL,)
                     ),
                     *run.record.notes,
@@ -156,18 +167,19 @@ def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Readin
     )
     predictions = make_predictions(
         rows,
-        found.values,
+        values,
         task=run.record.task,
         threshold=threshold,
         provenance=provenance,
     )
-    if found.looks or run.record.reference is not None:
+    if looks or run.record.reference is not None:
         predictions = with_trust(
-            predictions, run, found.looks, options.sets, rows=rows, calibrated=not alone
+            predictions, run, looks, options.sets, rows=rows, calibrated=not alone
         )
-    if any(found.notes) or run.record.preprocessing.stain is not None:
-        said = zip(predictions.frame["path"], found.notes, strict=True)
+    if any(stains) or run.record.preprocessing.stain is not None:
+        said = zip(predictions.frame["path"], stains, strict=True)
         predictions = predictions.with_stain_notes({Path(path): note for path, note in said})
+    predictions = replace(predictions, attention=attention)
     return Scored(predictions, (*chosen.skipped, *_in_order(found.skipped, images)))
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from eosin.artefacts.manifest import Manifest
 from eosin.artefacts.outputs import PREDICTIONS, require_table
+from eosin.artefacts.tables import ATTENTION, companion
+from eosin.inference.bags import answers_slides
 from eosin.inference.context import uses_neighbours
 from eosin.inference.journal import Journal, journal_path, keeping, require_none_begun
 from eosin.inference.journal_head import head_of
@@ -66,14 +68,16 @@ def predict_to_table(
     """
     options, path = options or PredictOptions(), journal_path(out)
     inputs = [run.folder, *(() if isinstance(images, Manifest) else images)]
-    require_table(out, PREDICTIONS, inputs=inputs, beside=(path, error_table_path(out)))
+    beside = (path, error_table_path(out), companion(out, ATTENTION))
+    require_table(out, PREDICTIONS, inputs=inputs, beside=beside)
     chosen = choose(run, images, options, progress=progress)
     head = head_of(run, chosen, options)
     with one_writer(out):
         if not resume and not overwrite:
             require_none_begun(path)
-        answering = len(run.leaves()) if uses_neighbours(run) else 0
-        going_on = partial(Journal.resume, classes=len(run.record.task.classes), networks=answering)
+        answering = len(run.leaves()) if uses_neighbours(run) or answers_slides(run) else 0
+        each = len(run.record.task.classes) + answers_slides(run)
+        going_on = partial(Journal.resume, classes=each, networks=answering)
         opened = going_on if resume and not overwrite else Journal.begin
         with opened(path, head, chosen.images.paths) as journal:
             coming = score_batches(

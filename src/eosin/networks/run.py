@@ -73,9 +73,9 @@ class Run:
 
     @property
     def files(self) -> Mapping[str, str]:
-        """SHA-256 of each file of its own network, or fusion head, and of its reference."""
+        """SHA-256 of each file of its own network, or fusion head, and of what lies beside."""
         own = {WEIGHTS_NAME: self.record.weights_sha256 or ""} if self.record.owns_weights else {}
-        return {**(self.graph.files if self.graph else own), **self.record.reference_files}
+        return {**(self.graph.files if self.graph else own), **self.record.files_beside}
 
     def __str__(self) -> str:
         known = self.record

@@ -36,6 +36,8 @@ HEATMAP_FILES: dict[str, Output | None] = {
     "errors.csv": ERRORS,
     "faithfulness.csv": table("table of heatmaps", "path", "model", "method", "verdict"),
     "faithfulness-summary.csv": table("table of heatmaps", "model", "method", "measure"),
+    "attention.csv": table("table of attention", "path", "slide", "attention"),
+    "attention-faithfulness.csv": table("table of attention", "path", "attended", "finding"),
     PAGE_NAME: PAGE,
     **dict.fromkeys(("overlays", "panels", "merged", "maps", TILES)),
 }

@@ -99,6 +99,11 @@ class TrainingConfig(Settings):
     inner_folds: Annotated[int, Field(ge=2)] = 5
     context: Literal["none", "neighbours"] = "none"  # add the logits of patches next to each
     context_window: Literal[3, 5] = 3  # patches along the square of these
+    bag: Literal["none", "slide"] = "none"  # labels belong to slides, and tiles answer together
+    aggregator: Literal["mean", "max", "topk", "abmil"] = "abmil"  # how, by frozen features
+    topk_share: Annotated[float, Field(gt=0, le=1)] = 0.05  # of a slide's tiles, for topk
+    bag_tiles: Annotated[int, Field(ge=1)] = 512  # at most, of a slide and epoch; drawn anew
+    bag_epochs: Annotated[int, Field(ge=1)] = 40  # at most; how many is chosen inside
     fold_validation: bool = False  # keep the next fold for validation, as fine-tuning does
 
     # The machine.
@@ -163,6 +168,27 @@ class TrainingConfig(Settings):
             raise ValueError(
                 f"context = {self.context!r} weighs neighbours in the cross-validation of a frozen "
                 "probe, and fine-tuning has none; set freeze = true, or context = 'none'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _bags_are_of_frozen_features(self) -> TrainingConfig:
+        if self.bag == "none":
+            return self
+        if not self.freeze:
+            raise ValueError(
+                f"bag = {self.bag!r} learns from the features of a frozen network, and fine-tuning "
+                "has none; set freeze = true, or bag = 'none'"
+            )
+        if self.context != "none":
+            raise ValueError(
+                f"context = {self.context!r} is of images with labels of their own, and bag = "
+                f"{self.bag!r} of slides; set one of them to 'none'"
+            )
+        if self.committee:
+            raise ValueError(
+                f"committee = {list(self.committee)}: a mean of networks answers for images, and "
+                f"bag = {self.bag!r} for slides; name one backbone"
             )
         return self
 

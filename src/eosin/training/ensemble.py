@@ -14,6 +14,7 @@ from eosin.artefacts.predictions import Predictions, make_predictions, read_pred
 from eosin.artefacts.run import FoldsRun, Vote
 from eosin.data.splits import hold_out
 from eosin.errors import ConfigError, DataError, ModelError
+from eosin.inference.bags import answers_slides
 from eosin.inference.context import require_places
 from eosin.inference.predict import predict
 from eosin.inference.scoring import PredictOptions
@@ -294,6 +295,11 @@ def _require_members(runs: Sequence[Run]) -> None:
             )
     for run in runs:
         run.require_intact()
+        if answers_slides(run):
+            raise ConfigError(
+                f"{run.folder}: answers for slides (--bag slide), and an ensemble is made of Runs "
+                "that answer for images; train it with --fold all for the mean of its folds"
+            )
 
 
 def _require_folders(folders: Mapping[Vote, Path]) -> None:

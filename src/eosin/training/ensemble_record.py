@@ -98,6 +98,7 @@ def ensemble_record(
         weights_sha256=weights_sha256,
         context=None,
         scale=shared_scale(records),
+        bag=None,
         reference=known,
         vote=vote,
         weights=fitted.weights,

@@ -313,6 +313,7 @@ class _Training:
             weights_sha256=known.weights_sha256 or "",
             context=None,
             scale=scale_of(self.train.frame),
+            bag=None,
             reference=known,
             notes=(*self.train.notes, *self._notes()),
         )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.run import EnsembleRun, FoldsRun
+from eosin.inference.bags import find_slides
 from eosin.inference.out_of_fold import out_of_fold
 from eosin.networks.run import PREDICTIONS_NAME, Run, write_run
 from eosin.networks.taking_in import take_in
@@ -42,7 +44,8 @@ def gather_folds(
     """
     first = runs[0].record
     folder.mkdir(parents=True, exist_ok=True)
-    predictions = out_of_fold(folder, manifest, runs, parts)
+    scored = replace(manifest, frame=find_slides(manifest.frame)[0]) if first.bag else manifest
+    predictions = out_of_fold(folder, scored, runs, parts)
     known = answered_reference(predictions, folder, weights_sha256=None, out_of_fold=True)
     thresholds = [run.record.threshold for run in runs if run.record.threshold is not None]
     record = FoldsRun(
@@ -67,6 +70,7 @@ def gather_folds(
         weights_sha256=None,
         context=None,
         scale=shared_scale(run.record for run in runs),
+        bag=None,
         reference=known,
         vote=first.vote if isinstance(first, EnsembleRun) else None,
         members=take_in(folder, runs),

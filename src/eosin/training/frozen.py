@@ -184,11 +184,11 @@ def train_frozen(
         window=config.context_window,
         blocks=images.classifier.widths,
     )
-    _install_head(images.classifier, probe.head)
+    install_head(images.classifier, probe.head)
     folder.mkdir(parents=True, exist_ok=True)
     save_classifier(images.classifier, folder / WEIGHTS_NAME)
     reference = probed_reference((images.features, images.measures), split, folder, probe)
-    record = _record(images, split, config, whole=whole, probe=probe, fold=fold, known=reference)
+    record = record_of(images, split, config, whole=whole, probe=probe, fold=fold, known=reference)
     return write_run(folder, record)
 
 
@@ -239,7 +239,8 @@ def _learned_from(split: Manifest) -> int:
     return int(split.frame["split"].isin(["train", "val"]).sum())
 
 
-def _install_head(classifier: Classifier, head: LinearHead | KnnHead) -> None:
+def install_head(classifier: Classifier, head: LinearHead | KnnHead) -> None:
+    """Set a classifier's head in place; ModelError where it is no linear one."""
     import torch
 
     if isinstance(head, KnnHead):
@@ -264,7 +265,7 @@ def _chosen(probe: Probe) -> dict[str, JsonValue]:
     return {"strength": chosen, "inner_log_loss": losses}
 
 
-def _record(
+def record_of(
     images: FrozenImages,
     split: Manifest,
     config: TrainingConfig,
@@ -274,6 +275,8 @@ def _record(
     fold: int | None,
     known: Reference,
 ) -> TrainedRun:
+    """The record of a Run whose head is that of ``probe``."""
+
     def patients(name: str) -> tuple[str, ...]:
         return tuple(sorted(set(split.frame["patient"][split.frame["split"] == name])))
 
@@ -304,6 +307,7 @@ def _record(
         weights_sha256=known.weights_sha256 or "",
         context=probe.context,
         scale=scale_of(split.frame),
+        bag=None,
         reference=known,
         notes=(
             *split.notes,

@@ -118,7 +118,7 @@ def fit_probe(
         DataError: fewer than two groups, one class only, or too few groups of each class.
     """
     weighing, names = weighing or Weighing(), np.asarray(groups, dtype=str)
-    parts = _inner_folds(labels, groups, folds=inner_folds, seed=seed)
+    parts = inner_folds_of(labels, groups, folds=inner_folds, seed=seed)
     scored = np.concatenate([outside for _, outside in parts])
     truth, own = labels[scored], names[scored]
     share = weighing.weights(truth, own)
@@ -143,7 +143,7 @@ def fit_probe(
     if held is not None:
         logits, truth, own, found = head.logits(held.features), held.labels, held.groups, held.near
         scored, share = np.arange(len(truth)), np.ones(len(truth))
-    judge = partial(_decide, labels=truth, groups=own, weights=share, positive=positive)
+    judge = partial(decide, labels=truth, groups=own, weights=share, positive=positive)
     alone = judge(logits)
     if near is None or near.pitch is None or found is None:
         return Probe(head, strength, *alone[:2], losses, scored, alone[2])
@@ -196,7 +196,7 @@ def _fit_block(
             for i, o in parts
         ]
         inner[strength] = np.concatenate([head.logits(features[o]) for head, o in heads])
-        each = _calibrated_losses(inner[strength], truth, share)
+        each = calibrated_losses(inner[strength], truth, share)
         losses[strength] = float(np.average(each, weights=share))
         errors[strength] = _standard_error(each, own, share)
         if kind == "logistic" and losses[strength] > min(losses.values()):
@@ -238,14 +238,14 @@ def _context_losses(
     return {
         weight: float(
             np.average(
-                _calibrated_losses(joined(logits, near, weight), labels, weights), weights=weights
+                calibrated_losses(joined(logits, near, weight), labels, weights), weights=weights
             )
         )
         for weight in CONTEXT_WEIGHTS
     }
 
 
-def _decide(
+def decide(
     logits: Floats, *, labels: Ints, groups: Texts, weights: Floats, positive: int | None
 ) -> tuple[float, LockedThreshold | None, Floats]:
     """The temperature, the threshold of two classes, and the probabilities (n, classes)."""
@@ -262,7 +262,7 @@ def locked(threshold: LockedThreshold | None) -> dict[str, JsonValue]:
     return {} if threshold is None else {"threshold": {**asdict(threshold)}}
 
 
-def _inner_folds(
+def inner_folds_of(
     labels: Ints, groups: Sequence[str], *, folds: int, seed: int
 ) -> list[tuple[Ints, Ints]]:
     """Row numbers inside and outside of each inner fold that leaves two classes inside."""
@@ -290,7 +290,7 @@ def _inner_folds(
     return kept
 
 
-def _calibrated_losses(logits: Floats, labels: Ints, weights: Floats) -> Floats:
+def calibrated_losses(logits: Floats, labels: Ints, weights: Floats) -> Floats:
     """The log loss of each image (n,) at the temperature that is best for all."""
     chances = apply_temperature(logits, fit_temperature(logits, labels, weights))
     own = chances[np.arange(len(labels)), labels]

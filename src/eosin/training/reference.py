@@ -28,23 +28,34 @@ if TYPE_CHECKING:
 
 
 def probed_reference(
-    images: tuple[Floats, Floats], split: Manifest, folder: Path, probe: Probe
+    images: tuple[Floats, Floats],
+    split: Manifest,
+    folder: Path,
+    probe: Probe,
+    *,
+    slides: pd.DataFrame | None = None,
 ) -> Reference:
     """Of a frozen network: no image of the training set a weight of the backbone.
+
+    Where it answers for slides, their answers calibrate sets, and nothing tells the unfamiliar: the
+    share of new patients' images that are as strange as a tile says nothing of a slide.
 
     Args:
         images: features (n, channels) and measures (n, names) of the rows of ``split``.
         split: rows in splits; the test split is not looked at.
         folder: of the Run, its weights in it.
         probe: the head, with what heads that had not met an image said of it.
+        slides: the slides that it was said of, a row each, where it answers for slides.
     """
     place = split.frame["split"]
     learned = np.asarray(place.isin(["train", "val"]))
     rows = split.frame[learned]
     features, measures = (values[learned] for values in images)
-    known = learn_features(features, measures, rows, unfitted=np.ones(len(rows), bool))
+    unfitted = np.full(len(rows), slides is None)
+    known = learn_features(features, measures, rows, unfitted=unfitted)
     validated = bool((place == "val").any())
-    judged = split.frame[place == ("val" if validated else "train")].iloc[probe.judged]
+    scored = split.frame[place == ("val" if validated else "train")] if slides is None else slides
+    judged = scored.iloc[probe.judged]
     known = replace(
         known,
         calibration=answers(probe.probabilities, judged, split.task.classes),

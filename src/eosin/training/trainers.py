@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
 
 from eosin.artefacts.predictions import Predictions, make_predictions
 from eosin.data.splits import hold_out
+from eosin.inference.bags import load_gate, tile_values
 from eosin.inference.context import calibrated, near, threshold_of
-from eosin.inference.predict import predict
+from eosin.inference.predict import Chosen, make_scored, predict
+from eosin.inference.readings import Reading
 from eosin.inference.scoring import PredictOptions
 from eosin.progress import SILENT, Progress
+from eosin.training.bags import train_bags
 from eosin.training.finetune import finetune
 from eosin.training.frozen import FrozenImages, freeze_images, read_head, train_frozen
 from eosin.training.resume import Identity, finished_run
@@ -20,8 +26,7 @@ from eosin.trust.conformal import SetOptions
 from eosin.trust.judge import open_judge
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from eosin.arrays import Bools
     from eosin.artefacts.manifest import Manifest
     from eosin.networks.run import Run
     from eosin.pixels.reading import SkippedFile
@@ -64,12 +69,15 @@ class FrozenTrainer:
         split, whole = (self._split(rows, fold) for rows in (images.manifest, self.manifest))
         identity = Identity.of(whole, self.config, fold)
         finished = finished_run(folder, identity, resume=self.resume)
-        return finished or train_frozen(images, split, folder, self.config, whole=whole, fold=fold)
+        make = train_bags if self.config.bag == "slide" else train_frozen
+        return finished or make(images, split, folder, self.config, whole=whole, fold=fold)
 
     def score_held_out(self, run: Run, fold: int) -> Predictions:
         """Predictions for the held-out fold, from the features already computed."""
         images = self._images(fold)
         held = (self._split(images.manifest, fold).frame["split"] == "test").to_numpy()
+        if run.record.bag is not None:
+            return self._score_slides(run, images, held, fold)
         logits, rows = read_head(run).logits(images.features[held]), images.manifest.frame[held]
         around = near(run.record, rows)
         alone = run.record.context is not None and around is None
@@ -88,6 +96,19 @@ class FrozenTrainer:
         if images.preprocessing.stain is None:
             return predictions
         return predictions.with_stain_notes(images.stain_notes)
+
+    def _score_slides(self, run: Run, images: FrozenImages, held: Bools, fold: int) -> Predictions:
+        """The same of slides, from features of the tiles ``held``."""
+        tiles = self._split(self.manifest, fold).in_split("test")
+        paths, features = images.manifest.frame["path"][held], images.features[held]
+        judge = open_judge(run)
+        found = Reading(
+            np.flatnonzero(tiles.frame["path"].isin(paths)),
+            tile_values(read_head(run).logits(features), features, load_gate(run)),
+            notes=tuple(images.stain_notes.get(Path(path), "") for path in paths),
+            looks=judge.looks(lambda _: features, images.measures[held]) if judge else (),
+        )
+        return make_scored(run, Chosen(tiles, split="test"), PredictOptions(), found).predictions
 
     def _images(self, fold: int | None) -> FrozenImages:
         """The images as this fold's networks see them; only the last ones asked for are kept."""

@@ -1,0 +1,231 @@
+"""Learning from slides' labels: a frozen network's features, a head, and what each tile weighs.
+
+``mean`` is the probe on slides' mean features. The others learn tile logits together with the
+rule that weighs them (``max`` and ``topk``: the tiles of the greatest margin; ``abmil``: the gated
+attention of Ilse, Tomczak & Welling 2018). How long and on how many components is chosen by
+cross-validation inside the training patients, whose slide answers also calibrate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eosin.artefacts.codec import with_changes
+from eosin.artefacts.run import ATTENTION_NAME, Bag
+from eosin.errors import DataError
+from eosin.files import replacing, sha256_of
+from eosin.inference.bags import Gate, find_slides, pooled, tile_values, tile_weights
+from eosin.networks.classifier import save_classifier
+from eosin.networks.run import WEIGHTS_NAME, write_run
+from eosin.training.frozen import install_head, record_of
+from eosin.training.linear_head import Weighing
+from eosin.training.probe import Held, Probe, calibrated_losses, decide, fit_probe, inner_folds_of
+from eosin.training.reference import probed_reference
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+    from pydantic import JsonValue
+
+    from eosin.arrays import Floats, Ints, Texts
+    from eosin.artefacts.manifest import Manifest
+    from eosin.networks.run import Run
+    from eosin.tasks import Task
+    from eosin.training.bag_network import BagLearner
+    from eosin.training.config import TrainingConfig
+    from eosin.training.frozen import FrozenImages
+
+COMPONENTS = (16, 64)  # principal components of features tried
+_PATIENCE = 8  # epochs without gain
+_HOW = {
+    "mean": "all its tiles alike",
+    "max": "its one tile of the greatest margin",
+    "topk": "its tiles of the greatest margin",
+    "abmil": "its tiles as gated attention weighs them",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Bags:
+    """Slides and their tiles."""
+
+    features: Floats  # of tiles, shape (n, channels)
+    slide: Ints  # the number of each tile's slide, shape (n,)
+    rows: pd.DataFrame  # a row a slide
+    labels: Ints  # class indices of slides
+    groups: Texts  # what must not be cut in two, of slides
+
+    @classmethod
+    def of(cls, split: Manifest, features: Floats, part: str) -> Bags | None:
+        """Those of one split; None where it has none."""
+        own = (split.frame["split"] == part).to_numpy()
+        if not own.any():
+            return None
+        tiles = split.where(own)
+        rows, slide = find_slides(tiles.frame)
+        _, first = np.unique(slide, return_index=True)
+        return cls(features[own], slide, rows, tiles.label_index[first], tiles.kept_whole[first])
+
+    @property
+    def means(self) -> Floats:
+        """The mean features of slides, shape (slides, channels)."""
+        found = [self.features[self.slide == number].mean(0) for number in range(len(self.rows))]
+        return np.stack(found)
+
+
+def train_bags(
+    images: FrozenImages,
+    split: Manifest,
+    folder: Path,
+    config: TrainingConfig,
+    *,
+    whole: Manifest,
+    fold: int | None = None,
+) -> Run:
+    """Fit a Run that answers for slides, and write it; arguments as of ``train_frozen``.
+
+    Raises:
+        DataError: tiles without a slide, a slide of several labels or patients, a class with a
+            single slide, or too few patients to choose inside.
+    """
+    find_slides(whole.frame)
+    train, held = (Bags.of(split, images.features, part) for part in ("train", "val"))
+    if train is None:
+        raise DataError("the manifest has no training images; make a split with `eosin split`")
+    _require_several(train, split.task)
+    probe, gate, choices = fit_bags(train, held, config, split.task)
+    install_head(images.classifier, probe.head)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_classifier(images.classifier, folder / WEIGHTS_NAME)
+    bag = rule_of(config) if gate is None else _written(folder, gate, rule_of(config))
+    known, judged = (images.features, images.measures), train.rows if held is None else held.rows
+    reference = probed_reference(known, split, folder, probe, slides=judged)
+    record = record_of(images, split, config, whole=whole, probe=probe, fold=fold, known=reference)
+    notes = (
+        *record.notes,
+        f"Labels are of slides: a slide is answered by {_HOW[bag.aggregator]} ({bag.aggregator}); "
+        "probabilities of single tiles are not calibrated.",
+    )
+    choices = {**{name: value for name, value in record.choices.items() if value}, **choices}
+    return write_run(folder, with_changes(record, bag=bag, choices=choices, notes=notes))
+
+
+def rule_of(config: TrainingConfig) -> Bag:
+    """How tiles are to weigh; the digest of an attention is not known yet."""
+    return Bag(
+        aggregator=config.aggregator,
+        share=config.topk_share if config.aggregator == "topk" else None,
+        attention_sha256="0" * 64 if config.aggregator == "abmil" else None,
+    )
+
+
+def _written(folder: Path, gate: Gate, rule: Bag) -> Bag:
+    from safetensors.numpy import save
+
+    with replacing(folder / ATTENTION_NAME) as draft:
+        draft.write_bytes(save(gate.tensors()))
+    return with_changes(rule, attention_sha256=sha256_of(folder / ATTENTION_NAME))
+
+
+def _require_several(bags: Bags, task: Task) -> None:
+    for index, count in enumerate(np.bincount(bags.labels).tolist()):
+        if count == 1:
+            raise DataError(
+                f"{bags.rows['slide'][bags.labels == index].iloc[0]}: the only slide of class "
+                f"{task.classes[index]!r} to learn from; give two or more, or leave the class out"
+            )
+
+
+def fit_bags(
+    train: Bags, held: Bags | None, config: TrainingConfig, task: Task
+) -> tuple[Probe, Gate | None, dict[str, JsonValue]]:
+    """The head with its temperature and threshold, the attention, and what was chosen.
+
+    Temperature and threshold come from the slides ``held``, where there are any; else from those
+    of the inner cross-validation. DataError where slides are of one class, or too few patients.
+    """
+    positive = task.positive_index if task.binary else None
+    if config.aggregator == "mean":
+        probe = fit_probe(
+            train.means,
+            train.labels,
+            train.groups.tolist(),
+            classes=len(task.classes),
+            positive=positive,
+            strengths=config.probe_c,
+            inner_folds=config.inner_folds,
+            weighing=weighing_of(config),
+            rule=config.probe_rule,
+            seed=config.seed,
+            held=held and Held(held.means, held.labels, held.groups),
+        )
+        return probe, None, {}
+    chosen, scored, logits = _chosen(train, config, task)
+    learner = _learner(train, np.arange(len(train.rows)), int(chosen["components"]), config, task)
+    for _ in range(int(chosen["epochs"])):
+        learner.learn()
+    head, gate = learner.folded()
+    judged = train
+    if held is not None:
+        judged, scored = held, np.arange(len(held.rows))
+        values = tile_values(head.logits(held.features), held.features, gate)
+        logits = pooled(tile_weights(rule_of(config), values, held.slide, task), values, held.slide)
+    labels, groups = judged.labels[scored], judged.groups[scored]
+    share = np.ones(len(scored)) if held else weighing_of(config).weights(labels, groups)
+    temperature, threshold, chances = decide(
+        logits, labels=labels, groups=groups, weights=share, positive=positive
+    )
+    return Probe(head, (), temperature, threshold, {}, scored, chances), gate, {**chosen}
+
+
+def weighing_of(config: TrainingConfig) -> Weighing:
+    """How much slides count."""
+    return Weighing(classes=config.class_weights == "balanced", groups=config.patients_alike)
+
+
+def _chosen(
+    bags: Bags, config: TrainingConfig, task: Task
+) -> tuple[dict[str, float], Ints, Floats]:
+    """The numbers of components and of epochs of least log loss outside of inner folds.
+
+    Also the slides outside, fold by fold, and their logits (slides, classes) at that point.
+    """
+    groups = bags.groups.tolist()
+    parts = inner_folds_of(bags.labels, groups, folds=config.inner_folds, seed=config.seed)
+    scored = np.concatenate([outside for _, outside in parts])
+    truth = bags.labels[scored]
+    share = weighing_of(config).weights(truth, bags.groups[scored])
+    best, kept = {"bag_log_loss": np.inf}, np.empty((0, 0))
+    for components in COMPONENTS:
+        learners = [_learner(bags, inside, components, config, task) for inside, _ in parts]
+        least, last = np.inf, 0
+        for epoch in range(1, config.bag_epochs + 1):
+            for learner in learners:
+                learner.learn()
+            pairs = zip(learners, parts, strict=True)
+            logits = np.concatenate([learner.logits(outside) for learner, (_, outside) in pairs])
+            loss = float(np.average(calibrated_losses(logits, truth, share), weights=share))
+            if loss < least:
+                least, last = loss, epoch
+            if loss < best["bag_log_loss"]:
+                best = {"bag_log_loss": loss, "components": components, "epochs": epoch}
+                kept = logits
+            if epoch - last >= _PATIENCE:
+                break
+    return best, scored, kept
+
+
+def _learner(
+    bags: Bags, learned: Ints, components: int, config: TrainingConfig, task: Task
+) -> BagLearner:
+    from eosin.training.bag_network import BagLearner
+
+    share = weighing_of(config).weights(bags.labels[learned], bags.groups[learned])
+    rule = rule_of(config)
+    return BagLearner(
+        bags, learned, share, components=components, rule=rule, config=config, task=task
+    )
