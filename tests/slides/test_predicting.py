@@ -211,24 +211,47 @@ def test_a_run_of_images_of_unknown_scale_asks_for_it(
     assert found.answers[0].size == read_image(divided.paths[0]).shape[0]
 
 
-def test_a_run_trained_on_the_tiles_of_a_slide_refuses_the_slide(
-    slide: Path, small_probe: TrainingConfig, tmp_path: Path
-) -> None:
-    folder = tmp_path / "lab"
-    folder.mkdir()
-    for name in "abcdefgh":  # one slide under eight names is eight patients
+@pytest.fixture(scope="module")
+def tiles(slide: Path, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """Tiles of one slide under eight names, which is eight patients; half of them train."""
+    folder = tmp_path_factory.mktemp("lab")
+    names = "abcdefgh"
+    for name in names:
         shutil.copy(slide, folder / f"{name}.tiff")
-    labels = [
-        f"{name},{('benign', 'malignant')['abcdefgh'.index(name) % 2]}" for name in "abcdefgh"
-    ]
-    (tmp_path / "labels.csv").write_text("\n".join(["slide,label", *labels, ""]))
-    slides = read_slides(folder, SlideSources(labels=tmp_path / "labels.csv")).manifest
-    tiles = tile_manifest(slides, TileOptions(MPP, size=64)).manifest
-    divided = split_by_fractions(tiles, (0.5, 0.0, 0.5), seed=0)
-    trained = train(divided, tmp_path / "run", small_probe).run
+    rows = [f"{name},{('benign', 'malignant')[names.index(name) % 2]}" for name in names]
+    (folder / "labels.csv").write_text("\n".join(["slide,label", *rows, ""]))
+    slides = read_slides(folder, SlideSources(labels=folder / "labels.csv")).manifest
+    found = tile_manifest(slides, TileOptions(MPP, size=64)).manifest
+    return split_by_fractions(found, (0.5, 0.0, 0.5), seed=0)
+
+
+def test_a_run_trained_on_the_tiles_of_a_slide_refuses_the_slide(
+    tiles: Manifest, small_probe: TrainingConfig, tmp_path: Path
+) -> None:
+    trained = train(tiles, tmp_path / "run", small_probe).run
     seen = sorted(trained.record.train_patients)[0]
     with pytest.raises(LeakageError, match=f"{seen}.*--allow-seen"):
-        predict_slides(trained, [folder / f"{seen}.tiff"], tmp_path / "out")
+        predict_slides(trained, [tiles.paths[0].parent.with_stem(seen)], tmp_path / "out")
+
+
+def test_a_run_that_answers_for_slides_answers_with_what_each_tile_weighs(
+    tiles: Manifest, small_probe: TrainingConfig, tmp_path: Path
+) -> None:
+    config = small_probe.with_overrides({"bag": "slide", "aggregator": "topk"})
+    trained = train(tiles, tmp_path / "run", config).run
+    held = tiles.in_split("test")
+    new = held.paths[0].parent
+    found = predict_slides(trained, [new], tmp_path / "out").answers[0]
+    wanted = predict(trained, held).predictions
+    row = wanted.frame["path"].tolist().index(str(new))
+    assert found.whole is not None
+    assert found.whole.decision == wanted.frame["decision"][row]
+    chances = list(found.whole.probabilities.values())
+    np.testing.assert_allclose(chances, wanted.probabilities[row], rtol=1e-9)
+    attention = read_map(tmp_path / "out" / "attention.ome.tiff").values
+    assert np.nansum(attention) == pytest.approx(1, abs=1e-5)
+    assert len(read_predictions(tmp_path / "out" / "tiles.csv")) == found.tiles
+    assert f"{found.whole.decision}, probability" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_a_manifest_of_slides_is_scored_by_its_patients_and_keeps_its_labels(

@@ -26,6 +26,14 @@ class ClassShare(Strict):
     probability: Share  # the mean over its tiles
 
 
+class WholeAnswer(Strict):
+    """What a Run that answers for slides says of one."""
+
+    decision: str  # the class
+    probabilities: dict[str, Share]
+    answer: str | None  # a class or ``"abstain"``; None where the Run cannot tell
+
+
 class SlideAnswer(Artefact):
     """What was scored of a slide, and what came out."""
 
@@ -54,6 +62,7 @@ class SlideAnswer(Artefact):
     flagged: Share | None  # of its tiles; None where the Run cannot tell
     squares: Count  # of tissue that the intervals were drawn over
     classes: tuple[ClassShare, ...]
+    whole: WholeAnswer | None  # None for Runs that answer for tiles
     notes: tuple[str, ...]
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eosin.artefacts.codec import with_changes
 from eosin.artefacts.manifest import Manifest
-from eosin.artefacts.slide import ClassShare, SlideAnswer
+from eosin.artefacts.predictions import make_predictions
+from eosin.artefacts.slide import ClassShare, SlideAnswer, WholeAnswer
 from eosin.data.identity import Identity
 from eosin.data.scan import image_rows
 from eosin.data.tiles import TileOptions, tile_slide
 from eosin.errors import ConfigError
 from eosin.files import valid_text
+from eosin.inference.bags import answers_slides
 from eosin.inference.predict import Scored
 from eosin.inference.table import predict_to_table
 from eosin.pixels.tissue_mask import TISSUE, Area
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from eosin.networks.run import Network, Run
     from eosin.slides.tile import Tile
 
-TILES_NAME, ANSWER_NAME = "tiles.csv", "slide.json"
+TILES_NAME, ANSWER_NAME, WHOLE_NAME = "tiles.csv", "slide.json", "answer.csv"
 _SQUARE = 1000.0  # um, the side of the squares that are drawn for intervals
 _FEWEST = 8  # squares of tissue; of fewer there is no interval
 _DRAWS, _SEED = 2000, 0
@@ -59,8 +62,9 @@ class ScoredSlide:
     """A slide with its tiles scored."""
 
     tiled: TiledSlide
-    scored: Scored
+    scored: Scored  # a row a tile
     answer: SlideAnswer
+    attention: Floats | None = None  # of each tile, where the Run answers for slides, shape (n,)
 
     @property
     def tiles(self) -> list[Tile]:
@@ -118,18 +122,44 @@ def predict_slide(
         LeakageError, ConfigError, ModelError: as ``predict_to_table``.
     """
     tiled = tile_slide(path, tiling)
-    tiles = _tile_rows(run, tiled, known or {})
+    tiles, whole = _tile_rows(run, tiled, known or {}), answers_slides(run)
     scored = predict_to_table(
         run,
         tiles,
-        folder / TILES_NAME,
+        folder / (WHOLE_NAME if whole else TILES_NAME),
         options,
         resume=resume,
         overwrite=overwrite,
         progress=progress,
         networks=networks,
     )
-    return ScoredSlide(tiled, scored, _answer(run, tiled, tiling, scored))
+    if not whole:
+        return ScoredSlide(tiled, scored, _answer(run, tiled, tiling, scored))
+    single, attention = _tiles_of(scored, tiles)
+    single.predictions.write(folder / TILES_NAME)
+    answer = with_changes(_answer(run, tiled, tiling, single), whole=_whole(scored.predictions))
+    return ScoredSlide(tiled, single, answer, attention)
+
+
+def _tiles_of(scored: Scored, tiles: Manifest) -> tuple[Scored, Floats]:
+    """What a Run that answers for slides says of the tiles of one, and what each weighs."""
+    known, table = scored.predictions, scored.predictions.attention
+    if table is None:
+        raise ValueError("a Run that answers for slides says what tiles weigh")
+    rows = tiles.frame.set_index("path").loc[table["path"]].reset_index()
+    chances = table[known.probability_columns].to_numpy(np.float64)
+    provenance = replace(known.provenance, threshold=None)
+    single = make_predictions(rows, chances, task=known.task, provenance=provenance)
+    return replace(scored, predictions=single), table["attention"].to_numpy(np.float64)
+
+
+def _whole(predictions: Predictions) -> WholeAnswer:
+    frame, names = predictions.frame, predictions.task.classes
+    return WholeAnswer(
+        decision=str(frame["decision"][0]),
+        probabilities=dict(zip(names, predictions.probabilities[0].tolist(), strict=True)),
+        answer=str(frame["answer"][0]) if predictions.trust else None,
+    )
 
 
 def _tile_rows(run: Run, tiled: TiledSlide, known: Mapping[str, str]) -> Manifest:
@@ -184,6 +214,7 @@ def _answer(run: Run, tiled: TiledSlide, tiling: TileOptions, scored: Scored) ->
         flagged=float(predictions.flagged.mean()) if predictions.trust else None,
         squares=len(squares),
         classes=_class_shares(predictions, squares),
+        whole=None,
         notes=predictions.provenance.notes,
     )
 

@@ -124,6 +124,7 @@ def slide_frame(answers: Sequence[SlideAnswer]) -> pd.DataFrame:
             "tiles": answer.tiles,
             "unread": answer.unread,
             "flagged": answer.flagged,
+            "decision": answer.whole.decision if answer.whole else "",
             **{
                 f"{name}_{each.name}": value
                 for each in answer.classes

@@ -9,16 +9,17 @@ import numpy as np
 
 from eosin.artefacts.codec import write_artefact
 from eosin.artefacts.outputs import PAGE, PICTURE, PREDICTIONS, TIFF, document
+from eosin.artefacts.reference import ABSTAIN
 from eosin.files import write_text
 from eosin.inference.doubt import certain_and_doubtful
-from eosin.inference.slides import ANSWER_NAME, INTERVALS, TILES_NAME
+from eosin.inference.slides import ANSWER_NAME, INTERVALS, TILES_NAME, WHOLE_NAME
 from eosin.pixels.writing import write_png
 from eosin.reporting.galleries import Caption, tiles_of
 from eosin.reporting.html import render
 from eosin.reporting.overlay import HeatmapStyle, blend, faded
 from eosin.reporting.panel import Cell, Heading, draw_panel
 from eosin.reporting.tables import Table
-from eosin.reporting.wording import counted, number, per_cent
+from eosin.reporting.wording import capital, counted, number, per_cent
 from eosin.slides.geojson import TileResults, write_geojson
 from eosin.slides.grid import Extent, TileGrid
 from eosin.slides.maps import map_of, write_map
@@ -37,6 +38,8 @@ SLIDE_FILES = {
     "report.html": PAGE,
     "probability.ome.tiff": TIFF,
     "familiarity.ome.tiff": TIFF,
+    "attention.ome.tiff": TIFF,
+    WHOLE_NAME: PREDICTIONS,
     "qupath.geojson": None,
 }
 PALETTE = ((75, 59, 143), (194, 57, 107), (0, 158, 115), (230, 159, 0), (86, 180, 233))
@@ -58,11 +61,11 @@ def write_slide(
         packed: that file is gzipped, as ``qupath.geojson.gz``.
     """
     geometry = _grid(found), _extent(found.answer)
-    drawn = [_write_map(found, folder, name, *geometry) for name in _maps(found)]
+    drawn = {name: _write_map(found, folder, name, *geometry) for name in _maps(found)}
     write_geojson(
         folder / f"qupath.geojson{'.gz' if packed else ''}", _results(found), merged=merged
     )
-    picture = _picture(found, drawn[0])
+    picture = _picture(found, drawn.get("attention", next(iter(drawn.values()))))
     write_png(_panel(found.answer, picture), folder / "overlay.png")
     write_text(folder / "report.html", render("slide.html", _facts(found, picture)))
     write_artefact(found.answer, folder / ANSWER_NAME)  # last: with it the slide is done
@@ -70,7 +73,12 @@ def write_slide(
 
 
 def slide_sentence(answer: SlideAnswer) -> str:
-    """For the terminal and the page: how the tissue divides among the classes."""
+    """For the terminal and the page: the slide's answer, or how its tissue divides."""
+    if answer.whole is not None:
+        chance = answer.whole.probabilities[answer.whole.decision]
+        abstain = "; the answer is to abstain" if answer.whole.answer == ABSTAIN else ""
+        count = counted(answer.tiles, "tile")
+        return f"{answer.whole.decision}, probability {number(chance)} ({count}{abstain})."
     few = "" if answer.classes[0].low is not None else "; too little tissue for intervals"
     return f"Share of the tissue: {_shares(answer)} ({counted(answer.tiles, 'tile')}{few})."
 
@@ -109,6 +117,8 @@ def _maps(found: ScoredSlide) -> dict[str, tuple[str, Floats]]:
         maps = {"probability": (task.positive, values[:, task.positive_index])}
     else:
         maps = {f"probability-{k}": (name, values[:, k]) for k, name in enumerate(task.classes)}
+    if found.attention is not None:
+        maps["attention"] = ("attention", found.attention)
     if predictions.trust is not None:
         familiarity = predictions.frame["familiarity"].to_numpy(np.float64)
         if np.isfinite(familiarity).any():
@@ -127,6 +137,8 @@ def _results(found: ScoredSlide) -> TileResults:
     predictions, answer = found.scored.predictions, found.answer
     columns = [f"P({name})" for name in answer.task.classes]
     measured = dict(zip(columns, predictions.probabilities.T, strict=True))
+    if found.attention is not None:
+        measured["attention"] = found.attention
     if predictions.trust is not None:
         measured["familiarity"] = predictions.frame["familiarity"].to_numpy(np.float64)
         measured["flagged"] = predictions.flagged.astype(float)
@@ -156,16 +168,16 @@ def _picture(found: ScoredSlide, first: SlideMap) -> UInt8Image:
     image = found.tiled.overview
     if mpp < found.tiled.mask.mpp:  # a small slide
         image = found.tiled.slide.overview(mpp)
-    if answer.task.positive is None:
+    if found.attention is None and answer.task.positive is None:
         return _in_colours(found, image, mpp)
-    return blend(image, np.nan_to_num(_laid(first, image.shape, mpp)), _STYLE)
+    values = np.nan_to_num(_laid(first, image.shape, mpp))
+    most = values.max() if found.attention is not None else 1.0
+    return blend(image, np.asarray(values / most, np.float32), _STYLE)
 
 
 def _panel(answer: SlideAnswer, picture: UInt8Image) -> UInt8Image:
     """The picture with what it shows."""
-    key = ""
-    if answer.task.positive is not None:
-        key = f"probability of {answer.task.positive}, from 0 to 1; clear: not scored, or 0"
+    key = _key(answer)
     lines = (
         f"{answer.tiles:,} tiles of {answer.size} px at {answer.mpp:.3g} um/px, "
         f"{answer.tissue_mm2:.2f} mm2 of tissue",
@@ -174,6 +186,15 @@ def _panel(answer: SlideAnswer, picture: UInt8Image) -> UInt8Image:
     heading = Heading(Path(answer.slide).name, lines, key)
     cell = Cell(picture, "Share of the tissue", (_shares(answer),))
     return draw_panel([cell], heading, _STYLE, width=_WIDEST)
+
+
+def _key(answer: SlideAnswer) -> str:
+    """What the colours of the map mean; empty where each class has its own."""
+    if answer.whole is not None:
+        return "attention: what a tile weighs in the slide's answer, from 0 to the most of any tile"
+    if answer.task.positive is not None:
+        return f"probability of {answer.task.positive}, from 0 to 1; clear: not scored, or 0"
+    return ""
 
 
 def _laid(found: SlideMap, shape: tuple[int, ...], mpp: float) -> Floats:
@@ -211,7 +232,7 @@ def _facts(found: ScoredSlide, picture: UInt8Image) -> dict[str, object]:
         "protocol": protocol.name,
         "warning": protocol.warning if protocol.leaky else None,
         "facts": _cover(answer),
-        "positive": answer.task.positive,
+        "key": capital(_key(answer)),
         "legend": [*_colours(answer).items()],
         "sentence": slide_sentence(answer),
         "remarks": tuple(dict.fromkeys(remarks)),
