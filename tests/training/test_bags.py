@@ -159,8 +159,7 @@ def test_numpy_says_what_the_network_that_learned_says(
     import torch
 
     from eosin.inference.bags import pooled
-    from eosin.training.bag_network import BagLearner
-    from eosin.training.bags import Bags, rule_of
+    from eosin.training.bag_network import BagLearner, Bags, rule_of
 
     manifest, features, _ = tiles
     split = replace(manifest, frame=manifest.frame.assign(split="train"))
@@ -172,7 +171,6 @@ def test_numpy_says_what_the_network_that_learned_says(
             np.arange(30),
             np.ones(30),
             components=components,
-            rule=rule_of(config),
             config=config,
             task=TASK,
         )

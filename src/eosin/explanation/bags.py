@@ -117,7 +117,7 @@ def explain_slides(
         known = slides.rows[["path", "patient"]].assign(seen=seen)
         rows.append(known.join(score_slides(each, found.values, slides.number, seed=seed)))
         tables.append(slides.attention)
-    below = (pd.concat(each, ignore_index=True) for each in (rows, tables))
+    below = pd.concat(rows, ignore_index=True), pd.concat(tables, ignore_index=True)
     return ExplainedSlides(*below, tuple(skipped))
 
 

@@ -1,7 +1,8 @@
-"""The network that learns from slides: tile logits, what each tile weighs, and their sum."""
+"""Slides as bags of tiles, and the network that learns from them: logits, weights, their sum."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,16 +11,17 @@ from torch import nn
 from torch.nn import functional
 
 from eosin.artefacts.run import Bag
-from eosin.inference.bags import Gate, tile_weights
+from eosin.inference.bags import Gate, find_slides, tile_weights
 from eosin.networks.device import choose_device
 from eosin.training.linear_head import LinearHead
 
 if TYPE_CHECKING:
+    import pandas as pd
     from torch import Tensor
 
-    from eosin.arrays import Floats, Ints
+    from eosin.arrays import Floats, Ints, Texts
+    from eosin.artefacts.manifest import Manifest
     from eosin.tasks import Task
-    from eosin.training.bags import Bags
     from eosin.training.config import TrainingConfig
 
 HIDDEN = 128
@@ -29,6 +31,43 @@ _SHARE = 0.05  # of a slide's tiles, those of the greatest margin, which teach t
 _THEIRS = 2.0  # what their loss counts: attention alone often finds nothing to begin with
 _STARTS, _FIRST, _FIRST_RATE = 6, 15, 1e-2  # heads that begin, their epochs and rate
 _SEEN = 4096  # tiles that principal components are of, evenly spread
+
+
+@dataclass(frozen=True, eq=False)
+class Bags:
+    """Slides and their tiles."""
+
+    features: Floats  # of tiles, shape (n, channels)
+    slide: Ints  # the number of each tile's slide, shape (n,)
+    rows: pd.DataFrame  # a row a slide
+    labels: Ints  # class indices of slides
+    groups: Texts  # what must not be cut in two, of slides
+
+    @classmethod
+    def of(cls, split: Manifest, features: Floats, part: str) -> Bags | None:
+        """Those of one split; None where it has none."""
+        own = (split.frame["split"] == part).to_numpy()
+        if not own.any():
+            return None
+        tiles = split.where(own)
+        rows, slide = find_slides(tiles.frame)
+        _, first = np.unique(slide, return_index=True)
+        return cls(features[own], slide, rows, tiles.label_index[first], tiles.kept_whole[first])
+
+    @property
+    def means(self) -> Floats:
+        """The mean features of slides, shape (slides, channels)."""
+        found = [self.features[self.slide == number].mean(0) for number in range(len(self.rows))]
+        return np.stack(found)
+
+
+def rule_of(config: TrainingConfig) -> Bag:
+    """How tiles are to weigh; the digest of an attention is not known yet."""
+    return Bag(
+        aggregator=config.aggregator,
+        share=config.topk_share if config.aggregator == "topk" else None,
+        attention_sha256="0" * 64 if config.aggregator == "abmil" else None,
+    )
 
 
 class BagNetwork(nn.Module):
@@ -85,8 +124,7 @@ class BagLearner:
         learned: the numbers of those to learn from; the tiles of these alone set what is standard.
         share: the weight of each of these, shape (slides,).
         components: how many principal components are kept.
-        rule: how tiles weigh.
-        config: seed, device, and how many tiles of a slide an epoch takes.
+        config: how tiles weigh, the seed, device, and how many tiles of a slide an epoch takes.
         task: the classes.
     """
 
@@ -97,17 +135,14 @@ class BagLearner:
         share: Floats,
         *,
         components: int,
-        rule: Bag,
         config: TrainingConfig,
         task: Task,
     ) -> None:
         self._labels, self._learned, self._share = torch.from_numpy(bags.labels), learned, share
         features, slide, self._most = torch.from_numpy(bags.features), bags.slide, config.bag_tiles
         self._of = np.split(np.argsort(slide, kind="stable"), np.cumsum(np.bincount(slide))[:-1])
-        self._device, self._random = (
-            choose_device(config.device),
-            np.random.default_rng(config.seed),
-        )
+        self._device = choose_device(config.device)
+        self._random = np.random.default_rng(config.seed)
         own = features[torch.from_numpy(np.flatnonzero(np.isin(slide, learned)))]
         self._centre, scale = own.mean(0), own.std(0, correction=0) + 1e-6
         with torch.random.fork_rng(devices=[]):
@@ -115,7 +150,7 @@ class BagLearner:
             axes = _axes((own - self._centre) / scale, components)
             self._axes = axes / scale[:, None]
             self._tiles = ((features - self._centre) @ self._axes).float()
-            network = BagNetwork(axes.shape[1], rule, task).to(self._device)
+            network = BagNetwork(axes.shape[1], rule_of(config), task).to(self._device)
             starts = nn.Linear(axes.shape[1], _STARTS * len(task.classes)).to(self._device)
         self.network = network
         self._begin(starts)
@@ -132,22 +167,15 @@ class BagLearner:
             total = torch.zeros(_STARTS)
             for part in self._shuffled():
                 tiles, slide, truth, share = self._drawn(part)
-                logits = starts(tiles).unflatten(1, (_STARTS, -1))
-                answers = torch.stack(
-                    [self.network.ruled(each, slide) for each in logits.unbind(1)]
-                )
-                losses = functional.cross_entropy(
-                    answers.flatten(0, 1), truth.repeat(_STARTS), reduction="none"
-                )
-                losses = (losses.unflatten(0, (_STARTS, -1)) * share).sum(1)
-                steps.zero_grad()
-                (losses.sum() / len(part)).backward()
-                steps.step()
-                total += losses.detach().cpu()
+                answers = [self.network.ruled(e, slide) for e in starts(tiles).chunk(_STARTS, 1)]
+                losses = [functional.cross_entropy(e, truth, reduction="none") for e in answers]
+                each = (torch.stack(losses) * share).sum(1)
+                _step(steps, each.sum() / len(part))
+                total += each.detach().cpu()
         best, head = int(total.argmin()), self.network.head
         with torch.no_grad():
-            head.weight.copy_(starts.weight.unflatten(0, (_STARTS, -1))[best])
-            head.bias.copy_(starts.bias.unflatten(0, (_STARTS, -1))[best])
+            head.weight.copy_(starts.weight.chunk(_STARTS)[best])
+            head.bias.copy_(starts.bias.chunk(_STARTS)[best])
 
     def learn(self) -> None:
         """One epoch."""
@@ -157,9 +185,7 @@ class BagLearner:
             losses = functional.cross_entropy(answers, truth, reduction="none")
             if self.network.gated:
                 losses = losses + _THEIRS * functional.cross_entropy(ruled, truth, reduction="none")
-            self._steps.zero_grad()
-            (losses * share).mean().backward()
-            self._steps.step()
+            _step(self._steps, (losses * share).mean())
 
     def logits(self, slides: Ints) -> Floats:
         """Of slides (k,), all their tiles counted, shape (k, classes)."""
@@ -203,6 +229,12 @@ class BagLearner:
         slide = torch.from_numpy(np.repeat(np.arange(len(picked)), [len(each) for each in picked]))
         tiles = self._tiles[torch.from_numpy(np.concatenate(picked))]
         return tiles.to(self._device), slide.to(self._device)
+
+
+def _step(steps: torch.optim.Optimizer, loss: Tensor) -> None:
+    steps.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    steps.step()
 
 
 def _axes(standard: Tensor, components: int) -> Tensor:

@@ -8,18 +8,18 @@ cross-validation inside the training patients, whose slide answers also calibrat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from eosin.artefacts.codec import with_changes
-from eosin.artefacts.run import ATTENTION_NAME, Bag
+from eosin.artefacts.run import ATTENTION_NAME
 from eosin.errors import DataError
 from eosin.files import replacing, sha256_of
 from eosin.inference.bags import Gate, find_slides, pooled, tile_values, tile_weights
 from eosin.networks.classifier import save_classifier
 from eosin.networks.run import WEIGHTS_NAME, write_run
+from eosin.training.bag_network import BagLearner, Bags, rule_of
 from eosin.training.frozen import install_head, record_of
 from eosin.training.linear_head import Weighing
 from eosin.training.probe import Held, Probe, calibrated_losses, decide, fit_probe, inner_folds_of
@@ -28,14 +28,13 @@ from eosin.training.reference import probed_reference
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pandas as pd
     from pydantic import JsonValue
 
-    from eosin.arrays import Floats, Ints, Texts
+    from eosin.arrays import Floats, Ints
     from eosin.artefacts.manifest import Manifest
+    from eosin.artefacts.run import Bag
     from eosin.networks.run import Run
     from eosin.tasks import Task
-    from eosin.training.bag_network import BagLearner
     from eosin.training.config import TrainingConfig
     from eosin.training.frozen import FrozenImages
 
@@ -47,34 +46,6 @@ _HOW = {
     "topk": "its tiles of the greatest margin",
     "abmil": "its tiles as gated attention weighs them",
 }
-
-
-@dataclass(frozen=True, eq=False)
-class Bags:
-    """Slides and their tiles."""
-
-    features: Floats  # of tiles, shape (n, channels)
-    slide: Ints  # the number of each tile's slide, shape (n,)
-    rows: pd.DataFrame  # a row a slide
-    labels: Ints  # class indices of slides
-    groups: Texts  # what must not be cut in two, of slides
-
-    @classmethod
-    def of(cls, split: Manifest, features: Floats, part: str) -> Bags | None:
-        """Those of one split; None where it has none."""
-        own = (split.frame["split"] == part).to_numpy()
-        if not own.any():
-            return None
-        tiles = split.where(own)
-        rows, slide = find_slides(tiles.frame)
-        _, first = np.unique(slide, return_index=True)
-        return cls(features[own], slide, rows, tiles.label_index[first], tiles.kept_whole[first])
-
-    @property
-    def means(self) -> Floats:
-        """The mean features of slides, shape (slides, channels)."""
-        found = [self.features[self.slide == number].mean(0) for number in range(len(self.rows))]
-        return np.stack(found)
 
 
 def train_bags(
@@ -112,15 +83,6 @@ def train_bags(
     )
     choices = {**{name: value for name, value in record.choices.items() if value}, **choices}
     return write_run(folder, with_changes(record, bag=bag, choices=choices, notes=notes))
-
-
-def rule_of(config: TrainingConfig) -> Bag:
-    """How tiles are to weigh; the digest of an attention is not known yet."""
-    return Bag(
-        aggregator=config.aggregator,
-        share=config.topk_share if config.aggregator == "topk" else None,
-        attention_sha256="0" * 64 if config.aggregator == "abmil" else None,
-    )
 
 
 def _written(folder: Path, gate: Gate, rule: Bag) -> Bag:
@@ -161,7 +123,7 @@ def fit_bags(
             weighing=weighing_of(config),
             rule=config.probe_rule,
             seed=config.seed,
-            held=held and Held(held.means, held.labels, held.groups),
+            held=None if held is None else Held(held.means, held.labels, held.groups),
         )
         return probe, None, {}
     chosen, scored, logits = _chosen(train, config, task)
@@ -222,10 +184,5 @@ def _chosen(
 def _learner(
     bags: Bags, learned: Ints, components: int, config: TrainingConfig, task: Task
 ) -> BagLearner:
-    from eosin.training.bag_network import BagLearner
-
     share = weighing_of(config).weights(bags.labels[learned], bags.groups[learned])
-    rule = rule_of(config)
-    return BagLearner(
-        bags, learned, share, components=components, rule=rule, config=config, task=task
-    )
+    return BagLearner(bags, learned, share, components=components, config=config, task=task)
