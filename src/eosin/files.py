@@ -224,21 +224,34 @@ def _sweep_once(target: Path) -> None:
 
 def _begin(target: Path, *, folder: bool) -> tuple[Path, int | None]:
     """A new draft, locked; without a lock where a file in use can be neither moved nor removed."""
-    from filelock import lock_descriptor
-
     while True:
         name = f".{shortened(target.name)}.{secrets.token_hex(8)}.part"
         draft = target.with_name(name)
-        draft.mkdir() if folder else draft.touch(exist_ok=False)  # neither follows a link there
-        if os.name == "nt":
-            return draft, None
-        with suppress(FileNotFoundError):  # swept in the moment before it was locked
-            handle = os.open(draft, (os.O_RDONLY if folder else os.O_RDWR) | os.O_NOFOLLOW)
-            with suppress(OSError):  # a disk without locks: nobody will sweep there either
-                lock_descriptor(handle, blocking=False)
-            if os.fstat(handle).st_nlink:
-                return draft, handle
-            os.close(handle)
+        try:
+            draft.mkdir() if folder else draft.touch(exist_ok=False)  # neither follows a link there
+            if os.name == "nt":
+                return draft, None
+            with suppress(FileNotFoundError):  # swept in the moment before it was locked
+                handle = _locked(draft, folder=folder)
+                if os.fstat(handle).st_nlink:
+                    return draft, handle
+                os.close(handle)
+        except FileExistsError:  # another's
+            raise
+        except BaseException:  # stopped in between: nobody else would remove it now
+            with suppress(OSError):
+                draft.rmdir() if folder else draft.unlink(missing_ok=True)
+            raise
+
+
+def _locked(draft: Path, *, folder: bool) -> int:
+    """A handle on a draft that holds its lock."""
+    from filelock import lock_descriptor
+
+    handle = os.open(draft, (os.O_RDONLY if folder else os.O_RDWR) | os.O_NOFOLLOW)
+    with suppress(OSError):  # a disk without locks: nobody will sweep there either
+        lock_descriptor(handle, blocking=False)
+    return handle
 
 
 def _remove_dead(draft: Path) -> None:

@@ -47,13 +47,14 @@ def study(
     from eosin.study.study import STUDY_FILES, run_study
 
     file = settings_file(file)
+    if not dry_run:
+        require_output_folder(out, STUDY_FILES, inputs=[file])
     plan, kept = read_study(file, root=data, backbones=backbone or ()), "what is finished is kept"
     if dry_run:
         _print_plan(plan, out)
         return
     from eosin.study.table import leakage_rows, write_measured_study
 
-    require_output_folder(out, STUDY_FILES, inputs=[file])
     for name in plan.config.backbones:
         say_licence(name)
     with stoppable(kept=lambda: kept), one_writer(out), showing() as progress:
