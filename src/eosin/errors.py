@@ -53,6 +53,7 @@ _EXTRAS = {
     "openvino": "openvino",
     **dict.fromkeys(("openslide", "tifffile", "imagecodecs"), "slides"),
     **dict.fromkeys(("tensorboard", "mlflow"), "track"),
+    **dict.fromkeys(("fastapi", "uvicorn", "sqlalchemy", "alembic", "psycopg"), "serve"),
 }
 
 

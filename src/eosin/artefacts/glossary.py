@@ -108,6 +108,15 @@ GLOSSARY: dict[str, Meaning] = {
         chance=0.0,
         least=-1.0,
     ),
+    "cohen_kappa": Meaning(
+        "Cohen's kappa",
+        "Agreement of two readers beyond what their shares of labels give by chance (Cohen 1960).",
+        chance=0.0,
+        least=-1.0,
+    ),
+    "reader_agreement": Meaning(
+        "agreement of readers", "Share of cases to which two readers gave the same label."
+    ),
     "adjacent_error": Meaning("adjacent-grade error", "Share put exactly one grade off.", "lower"),
     "distant_error": Meaning("distant error", "Share put two or more grades off.", "lower"),
     "log_loss": Meaning(

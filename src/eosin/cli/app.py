@@ -31,6 +31,7 @@ from eosin.cli import (
     power,
     predict,
     report,
+    review,
     sites,
     slide,
     split,
@@ -69,6 +70,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data.app, name="data")
+app.add_typer(review.app, name="review")
 app.add_typer(slide.app, name="slide")
 app.add_typer(stain.app, name="stain")
 for verb in (
