@@ -145,8 +145,9 @@ def copy_record(source: StrPath, target: Path) -> None:
     if url.get_backend_name() != "sqlite":
         raise ConfigError(f"{hidden(url)}: PostgreSQL is copied by pg_dump and pg_restore")
     connected(url, create=False).dispose()
-    if target.exists():
-        raise DataError(f"{target}: is there already, and no record is replaced; name another")
+    for place in (target, *(Path(f"{target}{end}") for end in ("-wal", "-journal"))):
+        if place.exists():  # what an older record left beside it would be taken for the copy's
+            raise DataError(f"{place}: is there already, and no record is replaced; name another")
     with replacing(target) as draft:
         with (
             closing(sqlite3.connect(str(url.database), timeout=_PATIENCE)) as old,

@@ -107,6 +107,7 @@ class _Desk:
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> dict[str, object]:
         """Cases in an order: a page of them, which the record notes as offered."""
+        self._require_class(label)
         filters, shuffle = tuple(sorted(set(filter or ()))), seed if order == "random" else 0
         listing = Listing(reader, order, shuffle, filters, label, blind, self.worklist.run)
         with _said():
@@ -142,9 +143,8 @@ class _Desk:
 
     def answer(self, case: CaseId, body: AnswerBody) -> dict[str, object]:
         """Answer, change, comment or adjudicate; what is acknowledged is on the disk."""
-        found, classes = self._found(case), self.worklist.manifest.task.classes
-        if body.label is not None and body.label not in classes:
-            raise HTTPException(422, f"the label is none of {list(classes)}")
+        found = self._found(case)
+        self._require_class(body.label)
         given = Given(
             reader=body.reader,
             case=case,
@@ -202,6 +202,11 @@ class _Desk:
         if case not in self.worklist.by_id:
             raise HTTPException(404, "no such case")
         return self.worklist.by_id[case]
+
+    def _require_class(self, label: str | None) -> None:
+        classes = self.worklist.manifest.task.classes
+        if label not in (None, *classes):
+            raise HTTPException(422, f"the label is none of {list(classes)}")
 
     def _view(
         self, case: Case, standing: Mapping[str, Standing], reader: str, blind: bool
