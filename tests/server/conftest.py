@@ -26,7 +26,7 @@ from eosin.tasks import Task
 HER2 = Task("her2", ("0", "1+", "2+", "3+"), ordinal=True)
 
 
-def _programs() -> Path | None:
+def programs() -> Path | None:
     """The newest folder with Debian's PostgreSQL, or that of `initdb` on the path."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: p.parts[-3])
     other = shutil.which("initdb")
@@ -36,8 +36,8 @@ def _programs() -> Path | None:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The URL of a server of our own, of which each test makes a database; else skips."""
-    programs = _programs()
-    if programs is None:
+    folder_of = programs()
+    if folder_of is None:
         pytest.skip("PostgreSQL's initdb is not installed (Debian: apt-get install postgresql)")
     as_user = []
     if os.geteuid() == 0:  # the server refuses to run as root
@@ -51,8 +51,8 @@ def postgres() -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    control = [*as_user, str(programs / "pg_ctl"), "-D", str(data), "-w", "-t", "30"]
-    made = [*as_user, str(programs / "initdb"), "-D", str(data), "-U", "eosin", "-A", "trust"]
+    control = [*as_user, str(folder_of / "pg_ctl"), "-D", str(data), "-w", "-t", "30"]
+    made = [*as_user, str(folder_of / "initdb"), "-D", str(data), "-U", "eosin", "-A", "trust"]
     subprocess.run([*made, "-E", "UTF8", "--locale=C"], check=True, capture_output=True, cwd="/tmp")
     options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder}"
     start = [*control, "-l", str(log), "-o", options, "start"]

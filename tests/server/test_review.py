@@ -127,6 +127,25 @@ def test_a_second_reader_sees_the_first_ones_answer_only_after_their_own(
     assert (settled["disagreement"], settled["adjudication"]["label"]) == (False, "2+")
 
 
+def test_whoever_adjudicates_sees_what_two_readers_said_and_is_not_blind_afterwards(
+    client: Client, worklist: Worklist
+) -> None:
+    case = worklist.cases[0].id
+    client.get("/cases", reader="eva", blind=True, order="random")
+    client.answer(case, "ada", "0")
+    alone = client.get(f"/cases/{case}", reader="cem", blind=True, adjudicate=True).json()
+    assert alone["others"] is None  # one answer is nothing to decide between
+    client.answer(case, "bea", "3+")
+    assert client.get(f"/cases/{case}", reader="eva", blind=True).json()["others"] is None
+    view = client.get(f"/cases/{case}", reader="eva", blind=True, adjudicate=True).json()
+    assert [(row["reader"], row["label"]) for row in view["others"]] == [
+        *(("ada", "0"), ("bea", "3+"))
+    ]
+    done = client.answer(case, "eva", "2+", adjudicate=True)
+    assert (done["answer"]["kind"], done["answer"]["blind"]) == ("adjudication", False)
+    assert done["case"]["adjudication"]["label"] == "2+"
+
+
 def test_undo_and_its_undo_over_the_api_and_the_history_that_stays(
     client: Client, worklist: Worklist
 ) -> None:

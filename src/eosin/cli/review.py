@@ -44,27 +44,18 @@ def export(
     say(f"written: {out}")
 
 
-@app.command()
-def backup(
-    db: Database,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="COPY.db", help="The copy.")],
+@app.command("backup")
+@app.command("restore")
+def copy(
+    db: Annotated[str, typer.Argument(metavar="DB", help="The record, or a copy of it: a file.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="COPY.db", help="What to make.")],
 ) -> None:
-    """Copy a record of SQLite, also while a server writes it, and check the copy."""
-    _copy(db, out)
+    """Copy a record of SQLite, also while a server writes it, and check the copy.
 
-
-@app.command()
-def restore(
-    copy: Annotated[Path, typer.Argument(metavar="COPY.db", help="What backup wrote.")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DB", help="The record to make.")],
-) -> None:
-    """Make a record of a copy; one that is there already is not replaced."""
-    _copy(copy, out)
-
-
-def _copy(source: str | Path, out: Path) -> None:
+    A record that is there already is never replaced.
+    """
     from eosin.cli.console import say
     from eosin.server.connecting import copy_record
 
-    copy_record(source, out)
+    copy_record(db, out)
     say(f"written: {out}")

@@ -11,8 +11,8 @@ import hashlib
 import json
 import threading
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Literal, Self
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 Filter = Literal["unanswered", "second", "flagged", "disagreement", "mine"]
 Ordering = Literal["doubt", "random", "direct"]  # direct: opened by itself, from no list
+_OF_LIST = ("ordering", "seed", "blind", "run")
 
 
 class SourceFields(Strict):
@@ -62,11 +63,11 @@ class Listing:
     blind: bool = False  # whether the model's answer is hidden
     run: str = ""  # the hash of the Run behind it
 
-    def columns(self) -> dict[str, object]:
-        """What the record keeps of it."""
-        said = [*self.filters, *([] if self.label is None else [f"label={self.label}"])]
-        known = {name: value for name, value in asdict(self).items() if name != "label"}
-        return {**known, "filters": " ".join(said)}
+    def offer(self, case: str, position: int) -> Offer:
+        """The row that says that a case stood at a position of this list."""
+        said = " ".join([*self.filters, *([] if self.label is None else [f"label={self.label}"])])
+        same: dict[str, Any] = {name: getattr(self, name) for name in _OF_LIST}
+        return Offer(reader=self.reader, case_id=case, position=position, filters=said, **same)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +168,12 @@ class Record:
         latest = select(func.max(Offer.number)).where(chosen).group_by(Offer.case_id)
         with self._appending() as session:
             found = session.scalars(select(Offer).where(Offer.number.in_(latest)))
-            noted, own = {each.case_id: each for each in found}, listing.columns()
+            noted = {each.case_id: each for each in found}
             for position, case in enumerate(cases, first):
-                last = noted.get(case)
-                if last is None or any(getattr(last, k) != own[k] for k in own):
-                    session.add(Offer(case_id=case, position=position, **own))
+                last, row = noted.get(case), listing.offer(case, position)
+                kept = (*_OF_LIST, "filters")
+                if last is None or any(getattr(last, k) != getattr(row, k) for k in kept):
+                    session.add(row)
 
     def answer(self, given: Given) -> Answer:
         """Append an answer, or a change, comment or adjudication; it is on the disk on return.
@@ -254,23 +256,17 @@ class Record:
 
     def cases(self) -> list[tuple[CaseRow, Source]]:
         """Every case with what its manifest said, in the order in which they came."""
-        asked = (
-            select(CaseRow, Source)
-            .join(Source, Source.number == CaseRow.source)
-            .order_by(CaseRow.source, CaseRow.id)
-        )
+        asked = select(CaseRow, Source).join(Source, Source.number == CaseRow.source)
         with self._asking() as session:
-            return [(case, source) for case, source in session.execute(asked).all()]
+            rows = session.execute(asked.order_by(CaseRow.source, CaseRow.id)).all()
+            return [(case, source) for case, source in rows]
 
     @contextmanager
     def _appending(self) -> Iterator[Session]:
-        with (
-            self._writing,
-            database_errors(self._place),
-            Session(self._writer, expire_on_commit=False) as own,
-        ):
-            yield own
-            own.commit()
+        at = Session(self._writer, expire_on_commit=False)
+        with self._writing, database_errors(self._place), at as session:
+            yield session
+            session.commit()
 
     @contextmanager
     def _asking(self) -> Iterator[Session]:

@@ -17,7 +17,7 @@ from eosin.errors import ConfigError, DataError, DiskError
 from eosin.evaluation.agreement import reader_agreement
 from eosin.server.record import Filter, Given, Listing, Record
 from eosin.server.standing import Standing, biased, undone
-from eosin.server.worklist import Case, Worklist
+from eosin.server.worklist import READERS, Case, Worklist
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -128,15 +128,20 @@ class _Desk:
             ],
         }
 
-    def case(self, case: CaseId, reader: AskedReader, blind: bool = False) -> dict[str, object]:
-        """One case and the reader's own history; others' answers after their own."""
-        found = self._found(case)
+    def case(
+        self, case: CaseId, reader: AskedReader, blind: bool = False, adjudicate: bool = False
+    ) -> dict[str, object]:
+        """One case and the reader's own history; others' answers after their own, or to adjudicate.
+
+        Whoever adjudicates is not blind.
+        """
+        found, blind = self._found(case), blind and not adjudicate
         with _said():
             if not blind:
                 listing = Listing(reader, "direct", run=self.worklist.run)
                 self.record.offered(listing, [case])
             log = self.record.log()
-            view = self._view(found, self.record.standings(), reader, blind)
+            view = self._view(found, self.record.standings(), reader, blind, adjudicate)
         own = [each for each in log if each.case_id == case and each.reader == reader]
         gone = undone(log)
         return {**view, "history": [{**_row(each), "undone": each.number in gone} for each in own]}
@@ -158,7 +163,8 @@ class _Desk:
         )
         with _said():
             row = self.record.answer(given)
-            view = self._view(found, self.record.standings(), body.reader, blind=row.label is None)
+            standing, hide = self.record.standings(), row.label is None
+            view = self._view(found, standing, body.reader, hide, body.adjudicate)
         return {"answer": _row(row), "case": view}
 
     def undo(self, body: UndoBody) -> dict[str, object]:
@@ -209,24 +215,30 @@ class _Desk:
             raise HTTPException(422, f"the label is none of {list(classes)}")
 
     def _view(
-        self, case: Case, standing: Mapping[str, Standing], reader: str, blind: bool
+        self,
+        case: Case,
+        standing: Mapping[str, Standing],
+        reader: str,
+        blind: bool,
+        adjudicate: bool = False,
     ) -> dict[str, object]:
-        """What a reader may know of a case: nothing of other readers before their own answer."""
+        """What a reader may know of a case: of other readers nothing before their own answer."""
         state = standing.get(case.id, Standing())
         own = state.labels.get(reader)
+        opened = own is not None or (adjudicate and len(state.labels) >= READERS)
         others = [_row(row) for name, row in sorted(state.labels.items()) if name != reader]
-        comments = [each for each in state.comments if own or each.reader == reader]
+        comments = [_row(row) for row in state.comments if opened or row.reader == reader]
         whose = {"name": case.path.rsplit("/", 1)[-1], "patient": case.patient}
         return {
             "id": case.id,
             **(whose if self.show_patients else {}),
             "model": case.model() if own or not blind else None,
             "mine": _row(own) if own else None,
-            "others": others if own else None,
+            "others": others if opened else None,
             "readers": len(state.labels),
-            "comments": [_row(each) for each in comments],
-            "disagreement": state.disagreement if own else None,
-            "adjudication": _row(state.adjudication) if own and state.adjudication else None,
+            "comments": comments,
+            "disagreement": state.disagreement if opened else None,
+            "adjudication": _row(state.adjudication) if opened and state.adjudication else None,
         }
 
 

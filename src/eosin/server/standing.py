@@ -92,7 +92,7 @@ def biased(answers: Iterable[Answer]) -> tuple[str, ...]:
         )
     if seen:
         said.append(
-            f"{seen} of {len(rows)} answers were not blind: the model's answer, or an earlier one "
-            "of the reader's own, was before the reader, who may have followed it."
+            f"{seen} of {len(rows)} answers were not blind: the model's answer or an earlier "
+            "reading was before the reader, who may have followed it."
         )
     return tuple(said)

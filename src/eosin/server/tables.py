@@ -12,11 +12,11 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
-class Base(MappedAsDataclass, DeclarativeBase, kw_only=True):
+class Base(MappedAsDataclass, DeclarativeBase):
     """What all tables have in common. ``made`` is when, UTC in ISO 8601 as text."""
 
 
-class Source(Base):
+class Source(Base, kw_only=True):
     """What a manifest said of all its images."""
 
     __tablename__ = "sources"
@@ -26,7 +26,7 @@ class Source(Base):
     fields: Mapped[dict[str, object]] = mapped_column(JSON)  # dataset, task, protocol, notes, ...
 
 
-class CaseRow(Base):
+class CaseRow(Base, kw_only=True):
     """An image that can be offered, with its row of the manifest."""
 
     __tablename__ = "cases"
@@ -36,7 +36,7 @@ class CaseRow(Base):
     row: Mapped[dict[str, str]] = mapped_column(JSON)
 
 
-class Offer(Base):
+class Offer(Base, kw_only=True):
     """A case that a reader was offered: how the list was ordered, and whether the model was hidden.
 
     ``position`` counts from 0 in that list. ``run`` is the hash of the Run behind the order.
@@ -55,7 +55,7 @@ class Offer(Base):
     run: Mapped[str]
 
 
-class Answer(Base):
+class Answer(Base, kw_only=True):
     """What a reader did: an answer, a change of it, a comment, an adjudication or an undo.
 
     ``blind`` says that neither the model's answer nor an earlier one of theirs was before them.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from alembic import op
@@ -31,7 +31,7 @@ def upgrade() -> None:
     op.create_index("answers_of", "answers", ["case_id", "reader"])
 
 
-def _make(table: str, *columns: sa.Column[object]) -> None:
+def _make(table: str, *columns: sa.Column[Any]) -> None:
     """A table whose rows are only added: a trigger refuses everything else."""
     op.create_table(table, *columns, sqlite_autoincrement=columns[0].name == "number")
     if op.get_bind().dialect.name == "postgresql":
@@ -51,21 +51,21 @@ def _make(table: str, *columns: sa.Column[object]) -> None:
         )
 
 
-def _number() -> sa.Column[object]:
+def _number() -> sa.Column[Any]:
     return sa.Column("number", sa.Integer, primary_key=True, autoincrement=True)
 
 
-def _text(name: str) -> sa.Column[object]:
+def _text(name: str) -> sa.Column[Any]:
     return sa.Column(name, sa.Text, nullable=False)
 
 
-def _json(name: str) -> sa.Column[object]:
+def _json(name: str) -> sa.Column[Any]:
     return sa.Column(name, sa.JSON, nullable=False)
 
 
-def _other(name: str, kind: type[sa.types.TypeEngine[object]]) -> sa.Column[object]:
+def _other(name: str, kind: type[sa.types.TypeEngine[Any]]) -> sa.Column[Any]:
     return sa.Column(name, kind, nullable=False)
 
 
-def _case() -> sa.Column[object]:
+def _case() -> sa.Column[Any]:
     return sa.Column("case_id", sa.String(32), sa.ForeignKey("cases.id"), nullable=False)
