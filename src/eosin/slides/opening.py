@@ -104,6 +104,12 @@ def open_slide(path: Path, *, mpp: float | None = None) -> Slide:
     return Slide(path, vendor, stated, fault, float(power) if power else None, source)
 
 
+def open_where_told(path: Path, mpp: float | None) -> Slide:
+    """The slide as ``open_slide`` opens it; ``mpp`` counts where its file states none."""
+    slide = open_slide(path)
+    return slide if slide.mpp is not None or mpp is None else open_slide(path, mpp=mpp)
+
+
 def opened(path: Path) -> Slide:
     """The slide at ``path``, kept open for who asks next: the 8 used last, of all threads.
 
