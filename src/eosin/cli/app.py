@@ -31,6 +31,7 @@ from eosin.cli import (
     power,
     predict,
     report,
+    serve,
     sites,
     slide,
     split,
@@ -94,6 +95,7 @@ app.command()(demo.demo)
 app.command()(doctor.doctor)
 app.command()(encoders.encoders)
 app.command()(embed.embed)
+app.command()(serve.serve)
 
 
 def _print_version(asked: bool) -> None:
