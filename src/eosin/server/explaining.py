@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,50 +15,27 @@ from eosin.explanation.rows import explain_rows
 from eosin.inference.images import unlabelled
 from eosin.pixels.writing import png_bytes
 from eosin.reporting.overlay import HeatmapStyle, at_reading_size, draw_overlay
-from eosin.server.uploads import as_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import BinaryIO
 
     from eosin.arrays import FloatMap, UInt8Image
     from eosin.explanation.scoring import ScoreOptions
-    from eosin.networks.run import Network
+    from eosin.server.scoring import Opened
     from eosin.server.served import Served
     from eosin.server.uploads import Sent
 
 _LONGEST = 64  # of a map that is sent, places along a side
 
 
-@dataclass(frozen=True, eq=False)
-class Explained:
-    """A map over its image."""
-
-    target: str  # the class explained
-    probability: float  # of it
-    method: str  # in words
-    verdict: dict[str, object] | None  # whether to believe the map; None where not asked
-    overlay: str  # a PNG as a data: URL
-    original: str  # the same of the image alone
-    values: FloatMap  # the map before it was brought to the image's size, (h, w), at least 0
-    seen: bool | None  # whether a network was trained on the patient; None: not known
-
-
 def explain_upload(
-    served: Served,
-    sent: Sent,
-    data: BinaryIO,
-    networks: Mapping[str, Network],
-    *,
-    target: str = PREDICTED,
-    score: bool = False,
-) -> Explained:
-    """Explain one image with a Run.
+    served: Served, sent: Sent, networks: Mapping[str, Opened], *, target: str, score: bool
+) -> dict[str, object]:
+    """Explain one image with a Run, as JSON has it: the answer of ``/explain``.
 
     Args:
         served: the Run.
-        sent: what the client calls the image.
-        data: its bytes.
+        sent: the image.
         networks: of the Run, by the SHA-256 of their Run's record.
         target: the class, or ``"predicted"``.
         score: whether to check how far to believe the map, which needs PyTorch.
@@ -71,22 +47,20 @@ def explain_upload(
     """
     classes = served.run.record.task.classes
     if target != PREDICTED and target not in classes:
-        raise ConfigError(f"target {target!r} is not a class; want one of {list(classes)}")
-    opened = [networks[leaf.sha256] for leaf in served.leaves]
+        raise ConfigError(f"target {target[:100]!r} is not a class; want one of {list(classes)}")
+    opened = [networks[leaf.sha256].network for leaf in served.leaves]
     usable = [network for network in opened if not network.no_maps]
     if not usable:
         raise NoMapError(opened[0].no_maps)
     options = ExplainOptions(target=target, score=_checks() if score else None, batch_size=1)
-    patient = served.patient_of(sent.called)
-    seen = [None if patient is None else patient in n.run.record.seen_patients for n in usable]
-    with as_file(data) as file:
+    patient = served.identity.patient_of(sent.called)
+    met = [[None if patient is None else patient in n.run.record.seen_patients] for n in usable]
+    with sent.as_file() as file:
         images = unlabelled(served.run, [file], [sent.called])
-        met = [[each] for each in seen]
-        found = explain_rows([served.run], usable, images, options, met=met, folds=[""])
-        (item,) = list(found)
+        (item,) = explain_rows([served.run], usable, images, options, met=met, folds=[""])
     if not isinstance(item, Explanation):
         raise DataError(item.reason)
-    return _drawn(item)
+    return {"name": sent.name, "run": served.name, **_said(item)}
 
 
 def _checks() -> ScoreOptions:
@@ -95,25 +69,23 @@ def _checks() -> ScoreOptions:
     return ScoreOptions()
 
 
-def _drawn(item: Explanation) -> Explained:
-    shown = item.shown[0]
-    verdict: dict[str, object] | None = None
-    if item.scores:
-        verdict = {
-            "faithful": all(row.faithful for row in item.scores),
-            "sentence": " ".join(dict.fromkeys(row.verdict for row in item.scores)),
-            "gap": float(np.mean([row.gap for row in item.scores])),
-        }
-    return Explained(
-        target=item.target,
-        probability=item.probabilities[item.target],
-        method=METHOD_NAMES.get(shown.method, shown.method),
-        verdict=verdict,
-        overlay=_as_url(draw_overlay(item.image, shown.values, HeatmapStyle())),
-        original=_as_url(at_reading_size(item.image)),
-        values=_small(shown.raw),
-        seen=item.seen,
-    )
+def _said(item: Explanation) -> dict[str, object]:
+    shown, scores = item.shown[0], item.scores
+    values = _small(shown.raw)
+    verdict = {
+        "faithful": all(row.faithful for row in scores),
+        "sentence": " ".join(dict.fromkeys(row.verdict for row in scores)),
+    }
+    return {
+        "target": item.target,
+        "probability": item.probabilities[item.target],
+        "method": METHOD_NAMES.get(shown.method, shown.method),
+        "seen": item.seen,
+        "verdict": verdict if scores else None,
+        "overlay": _as_url(draw_overlay(item.image, shown.values, HeatmapStyle())),
+        "original": _as_url(at_reading_size(item.image)),
+        "map": {"shape": list(values.shape), "values": values.ravel().tolist()},
+    }
 
 
 def _small(values: FloatMap) -> FloatMap:

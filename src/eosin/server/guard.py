@@ -10,8 +10,6 @@ import hashlib
 import hmac
 import json
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -19,31 +17,31 @@ from urllib.parse import urlsplit
 from starlette.requests import ClientDisconnect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from eosin.server.metrics import Metrics
-    from eosin.server.settings import Limits, ServeOptions
+    from eosin.server.settings import ServeOptions
 
 COOKIE: Final = "eosin_session"
-RETRY_AFTER: Final = "1"  # seconds
-CLIENT_LEFT: Final = 499  # for the metrics only: nobody is there to be answered
-_OPEN: Final = ("/health", "/ready", "/login")  # asked without a token
-_OPEN_BELOW: Final = ("/static/",)
-_SAFE: Final = ("GET", "HEAD", "OPTIONS")
+AGAIN: Final = {"Retry-After": "1"}  # seconds
+_CLOSE: Final = {"Connection": "close"}  # what is still being sent is not read
+_CLIENT_LEFT: Final = 499  # for the metrics only: nobody is there to be answered
+_OPEN: Final = ("/health", "/ready", "/login")  # asked without a token, as is what follows
+_OPEN_BELOW: Final = "/static/"
 _OWN_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 HEADERS: Final = {
-    "Content-Security-Policy": (
+    "content-security-policy": (
         "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "
         "form-action 'self'; frame-ancestors 'none'"
     ),
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-store",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
 }
 
 
@@ -54,23 +52,15 @@ def session_of(token: str) -> str:
 
 def same(one: str, other: str) -> bool:
     """Whether two texts are equal, in a time that tells nothing of where they differ."""
-    return hmac.compare_digest(
-        one.encode("utf-8", "surrogateescape"), other.encode("utf-8", "surrogateescape")
-    )
+    return hmac.compare_digest(one.encode("utf-8", "replace"), other.encode("utf-8", "replace"))
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a request is not answered."""
+class Refusal(Exception):  # noqa: N818  # of a request, wherever in the server it is found out
+    """Why a request is not answered: a status, a sentence and headers."""
 
-    status: int
-    error: str
-    header: tuple[str, str] | None = None
-
-
-class _Late(Exception):  # noqa: N818  # a refusal on its way to where it is sent
-    def __init__(self, refusal: Refusal) -> None:
-        self.refusal = refusal
+    def __init__(self, status: int, said: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(said)
+        self.status, self.headers = status, dict(headers or {})
 
 
 class Guard:
@@ -82,81 +72,65 @@ class Guard:
     """
 
     def __init__(self, app: ASGIApp, options: ServeOptions, metrics: Metrics) -> None:
-        self._app, self._options, self._metrics = app, options, metrics
+        self._app, self.options, self._metrics = app, options, metrics
         self.requests = self.held_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
-            return
         if scope["type"] != "http":  # no WebSocket is served
             return
         sending, begun = _Sending(send), time.monotonic()
         try:
-            await self._answer(scope, receive, sending)
+            self._require(scope)
+            await self._pass_on(scope, receive, sending)
         except ClientDisconnect:
-            sending.status = CLIENT_LEFT
+            sending.status = _CLIENT_LEFT
+        except Refusal as refusal:
+            if not sending.status:
+                await _refuse(refusal, sending)
         route = getattr(scope.get("route"), "path", "other")
-        self._metrics.count_request(route, sending.status, time.monotonic() - begun)
-
-    async def _answer(self, scope: Scope, receive: Receive, send: _Sending) -> None:
-        refusal = self._refused(scope)
-        if refusal is None:
-            try:
-                with self._inside():
-                    await self._pass_on(scope, receive, send)
-                return
-            except _Late as late:
-                refusal = late.refusal
-        if not send.status:
-            await _refuse(refusal, send)
-
-    @contextmanager
-    def _inside(self) -> Iterator[None]:
-        self.requests += 1
-        try:
-            yield
-        finally:
-            self.requests -= 1
+        self._metrics.requests.labels(route, sending.status).inc()
+        self._metrics.seconds.labels(route).observe(time.monotonic() - begun)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: _Sending) -> None:
-        limits = self._options.limits
-        body = _Body(receive, self, limits)
+        body, limits = _Body(receive, self), self.options.limits
+        self.requests += 1
         try:
             async with asyncio.timeout(limits.upload_seconds + limits.answer_seconds):
                 await self._app(scope, body, send)
         except TimeoutError:
-            raise _Late(Refusal(503, "took too long to answer", _again())) from None
+            raise Refusal(503, "took too long to answer; try again", AGAIN) from None
         finally:
+            self.requests -= 1
             self.held_bytes -= body.size
 
-    def _refused(self, scope: Scope) -> Refusal | None:
+    def _require(self, scope: Scope) -> None:
         headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
-        limits = self._options.limits
-        host = headers.get("host", "")
-        if self._options.loopback and not self._is_own(host):
-            return Refusal(400, f"host {host[:100]!r} is not this server's; ask for 127.0.0.1")
-        if scope["method"] not in _SAFE and not _same_origin(headers, host):
-            return Refusal(403, "the request comes from another site's page")
+        limits, host = self.options.limits, headers.get("host", "")
+        if self.options.loopback and _name(host) not in (*_OWN_NAMES, self.options.host.lower()):
+            raise Refusal(400, f"host {host[:100]!r} is not this server's; ask for 127.0.0.1")
+        if scope["method"] not in ("GET", "HEAD", "OPTIONS") and not _same_origin(headers, host):
+            raise Refusal(403, "the request comes from another site's page")
         if not self._known(scope["path"], headers):
-            return _unknown(scope, headers)
+            if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
+                raise Refusal(303, "log in first", {"Location": "/login"})
+            why = "no token, or a wrong one; send it as `Authorization: Bearer TOKEN`"
+            raise Refusal(401, f"the request names {why}", {"WWW-Authenticate": "Bearer"})
         if self.requests >= limits.requests:
-            return Refusal(429, "too many requests at once; try again", _again())
-        length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > limits.request_bytes:
-            return too_large(limits)
-        return None
+            raise Refusal(429, "too many requests at once; try again", AGAIN)
+        self.require_size(int(headers.get("content-length", "0")))
 
-    def _is_own(self, host: str) -> bool:
-        try:
-            name = urlsplit(f"//{host}").hostname
-        except ValueError:
-            return False
-        return name in (*_OWN_NAMES, self._options.host.lower())
+    def require_size(self, size: int) -> None:
+        """413 where a body has more bytes than a request may have."""
+        most = self.options.limits.request_bytes
+        if size > most:
+            said = f"the request is larger than {most / 2**20:g} MiB; send fewer images at once"
+            raise Refusal(413, said, _CLOSE)
 
-    def _known(self, path: str, headers: dict[str, str]) -> bool:
-        token = self._options.token
+    def _known(self, path: str, headers: Mapping[str, str]) -> bool:
+        token = self.options.token
         if token is None or path in _OPEN or path.startswith(_OPEN_BELOW):
             return True
         scheme, _, given = headers.get("authorization", "").partition(" ")
@@ -172,11 +146,10 @@ class Guard:
 class _Body:
     """What a client sends, counted and timed while it comes."""
 
-    def __init__(self, receive: Receive, guard: Guard, limits: Limits) -> None:
-        self._receive, self._guard, self._limits = receive, guard, limits
-        self._until = asyncio.get_running_loop().time() + limits.upload_seconds
-        self._whole = False
-        self.size = 0
+    def __init__(self, receive: Receive, guard: Guard) -> None:
+        self._receive, self._guard, self._limits = receive, guard, guard.options.limits
+        self._until = asyncio.get_running_loop().time() + self._limits.upload_seconds
+        self._whole, self.size = False, 0
 
     async def __call__(self) -> Message:
         if self._whole:
@@ -185,73 +158,54 @@ class _Body:
             async with asyncio.timeout_at(self._until):
                 message = await self._receive()
         except TimeoutError:
-            raise _Late(Refusal(408, "took too long to arrive", ("Connection", "close"))) from None
-        if message["type"] != "http.request":
-            self._whole = True
-            return message
+            raise Refusal(408, "the request took too long to arrive", _CLOSE) from None
         self._whole = not message.get("more_body", False)
         size = len(message.get("body", b""))
         self.size += size
         self._guard.held_bytes += size
-        if self.size > self._limits.request_bytes:
-            raise _Late(too_large(self._limits))
+        self._guard.require_size(self.size)
         if self._guard.held_bytes > self._limits.all_bytes:
-            raise _Late(Refusal(429, "too much is being sent at once; try again", _again()))
+            said = "too much is being sent at once; try again"
+            raise Refusal(429, said, {**AGAIN, **_CLOSE})
         return message
 
 
 class _Sending:
-    """Adds the headers that every answer has."""
+    """Adds the headers that every answer has; knows its status, 0 until it has one."""
 
     def __init__(self, send: Send) -> None:
-        self._send = send
-        self.status = 0  # none yet
+        self._send, self.status = send, 0
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            own = [(k.lower().encode(), v.encode()) for k, v in HEADERS.items()]
-            given = {name.lower() for name, _ in message.get("headers", ())}
-            kept = [pair for pair in own if pair[0] not in given]
-            message = {**message, "headers": [*message.get("headers", ()), *kept]}
+            given = dict(message.get("headers", ()))
+            own = {k.encode(): v.encode() for k, v in HEADERS.items() if k.encode() not in given}
+            message = {**message, "headers": [*message.get("headers", ()), *own.items()]}
         await self._send(message)
 
 
-def too_large(limits: Limits) -> Refusal:
-    """Of a body of too many bytes."""
-    most = f"{limits.request_bytes / 2**20:g} MiB"
-    return Refusal(413, f"the request is larger than {most}; send fewer images at once", _CLOSE)
+def _name(host: str) -> str | None:
+    """The name in a Host header, without the port; None where it has none."""
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
 
 
-_CLOSE: Final = ("Connection", "close")  # what is still being sent is not read
-
-
-def _again() -> tuple[str, str]:
-    return ("Retry-After", RETRY_AFTER)
-
-
-def _same_origin(headers: dict[str, str], host: str) -> bool:
+def _same_origin(headers: Mapping[str, str], host: str) -> bool:
     """Whether a request that changes or costs something comes from a page of this server.
 
     Programs that are no browser name no origin.
     """
-    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-    if site is not None and site not in ("same-origin", "none"):
-        return False
-    return origin is None or urlsplit(origin).netloc.lower() == host.lower() != ""
-
-
-def _unknown(scope: Scope, headers: dict[str, str]) -> Refusal:
-    if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
-        return Refusal(303, "log in first", ("Location", "/login"))
-    why = "names no token, or a wrong one; send it as `Authorization: Bearer TOKEN`"
-    return Refusal(401, f"the request {why}", ("WWW-Authenticate", "Bearer"))
+    origin = headers.get("origin")
+    own = origin is None or origin.lower() in (f"http://{host}".lower(), f"https://{host}".lower())
+    return own and headers.get("sec-fetch-site", "none") in ("same-origin", "none")
 
 
 async def _refuse(refusal: Refusal, send: _Sending) -> None:
-    body = json.dumps({"error": refusal.error}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    if refusal.header is not None:
-        headers.append(tuple(part.lower().encode() for part in refusal.header))
-    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    body = json.dumps({"error": str(refusal)}).encode()
+    headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+    pairs = [(k.lower().encode(), v.encode()) for k, v in (headers | refusal.headers).items()]
+    await send({"type": "http.response.start", "status": refusal.status, "headers": pairs})
     await send({"type": "http.response.body", "body": body})

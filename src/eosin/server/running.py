@@ -13,9 +13,9 @@ from eosin.server.app import create_app
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from eosin.server.service import Service
     from eosin.server.settings import ServeOptions
 
+_QUIET = {"log_level": "warning", "access_log": False}  # names of images may name patients
 _LAST_SECONDS = 10  # for what is being answered when the server is stopped
 
 
@@ -31,38 +31,29 @@ def run_server(options: ServeOptions, say: Callable[[str], object]) -> None:
         ModelError: a Run is not whole.
     """
     app = create_app(options)
-    service: Service = app.state.service
+    scoring = app.state.service.scoring
     config = uvicorn.Config(
         app,
-        log_level="warning",
-        access_log=False,  # names of images may name patients
+        **_QUIET,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=_LAST_SECONDS,
         ws="none",
+        timeout_graceful_shutdown=_LAST_SECONDS,
     )
     server = uvicorn.Server(config)
-
-    def end() -> None:
-        server.should_exit = True
-
-    service.scoring.when_broken = end
+    scoring.when_broken = lambda: setattr(server, "should_exit", True)
     with _listening(options) as place:
         host, port = place.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
-        say(f"{len(service.runs)} Runs at http://{shown}:{port}; stop with Ctrl-C")
+        say(f"{len(options.runs)} Runs at http://{shown}:{port}; stop with Ctrl-C")
         server.run(sockets=[place])
-    if service.scoring.fault is not None:
-        raise service.scoring.fault
+    if scoring.fault is not None:
+        raise scoring.fault
 
 
 def _listening(options: ServeOptions) -> socket.socket:
-    """A socket that listens; ConfigError where the address is taken or not this machine's."""
     try:
-        found = socket.getaddrinfo(
-            options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
+        found = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)
         family, *_, address = found[0]
         return socket.create_server(address[:2], family=family, backlog=256)
     except OSError as fault:

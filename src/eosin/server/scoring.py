@@ -12,7 +12,7 @@ import time
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from eosin.artefacts.trust_columns import JOIN
 from eosin.errors import EosinError
 from eosin.inference.images import unlabelled
 from eosin.inference.predict import Chosen, make_scored
-from eosin.inference.readings import Reading, gathered, noted
+from eosin.inference.readings import BatchReadings, Reading, gathered
 from eosin.inference.scoring import PredictOptions, judged
 from eosin.networks.run import open_networks
 
@@ -28,60 +28,32 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from eosin.arrays import Floats, Pixels
-    from eosin.networks.run import Network, Run
-    from eosin.pixels.batches import Batch
+    from eosin.networks.run import Network
     from eosin.server.metrics import Metrics
     from eosin.server.served import Served
     from eosin.server.settings import ServeOptions
     from eosin.server.uploads import Upload
 
-
-@dataclass(frozen=True)
-class Answer:
-    """What a Run says of an image: a row of ``eosin predict``."""
-
-    probabilities: dict[str, float]
-    decision: str
-    set: list[str] | None  # None where the Run cannot make sets; so are the next two
-    answer: str | None
-    familiarity: float | None
-    flags: list[str]
-    note: str  # of the stain step
-
-
-Answers: TypeAlias = "dict[str, Answer | str]"  # by the name of a Run; or why there is none
-
-
-class Busy(Exception):  # noqa: N818  # no fault: a client is to come back
-    """The queue is full."""
+# What a Run says of an image, a row of ``eosin predict`` as JSON has it; or why it says nothing.
+Answer: TypeAlias = "dict[str, object] | str"
+Answers: TypeAlias = "dict[str, Answer]"  # by the name of a Run
+Asked: TypeAlias = "tuple[Upload, Sequence[Served]]"  # an image, and who is to answer
+_Waiting: TypeAlias = "tuple[Asked, Future[Answers]]"
 
 
 @dataclass(frozen=True, eq=False)
-class _Asked:
-    """An image that waits."""
+class Opened:
+    """A network, and whether several images may share a pass through it."""
 
-    upload: Upload
-    runs: Sequence[Served]
-    answers: Future[Answers]
+    network: Network
+    shares: bool
 
-
-class Room:
-    """How many may be inside at once."""
-
-    def __init__(self, most: int) -> None:
-        self.most, self.taken, self._lock = most, 0, threading.Lock()
-
-    def take(self, count: int) -> None:
-        """Let ``count`` in; Busy where they do not fit."""
-        with self._lock:
-            if self.taken + count > self.most:
-                raise Busy
-            self.taken += count
-
-    def leave(self, count: int) -> None:
-        """Let ``count`` out."""
-        with self._lock:
-            self.taken -= count
+    def answers(self, pixels: Pixels) -> tuple[Floats, Floats]:
+        """Logits and features of each image as if it were alone."""
+        step = len(pixels) if self.shares else 1
+        parts = [self.network.answers(pixels[k : k + step]) for k in range(0, len(pixels), step)]
+        logits, features = zip(*parts, strict=True)
+        return np.concatenate(logits), np.concatenate(features)
 
 
 class Scoring:
@@ -96,10 +68,9 @@ class Scoring:
 
     def __init__(self, runs: Sequence[Served], options: ServeOptions, metrics: Metrics) -> None:
         self._runs, self._options, self._metrics = runs, options, metrics
-        self._queue: queue.Queue[_Asked | None] = queue.Queue()
+        self._queue: queue.Queue[_Waiting | None] = queue.Queue()
         self._thread = threading.Thread(target=self._work, name="scoring", daemon=True)
-        self.networks: dict[str, Network] = {}
-        self._sharing: dict[str, bool] = {}
+        self.networks: dict[str, Opened] = {}
         self.ready = threading.Event()
         self.fault: EosinError | None = None
         self.when_broken: Callable[[], object] = lambda: None
@@ -113,215 +84,150 @@ class Scoring:
         self._queue.put(None)
         self._thread.join()
 
-    def submit(self, upload: Upload, runs: Sequence[Served]) -> Future[Answers]:
-        """Let ``runs`` answer for an image."""
-        asked = _Asked(upload, runs, Future())
-        self._queue.put(asked)
-        return asked.answers
+    def submit(self, asked: Asked) -> Future[Answers]:
+        """Let Runs answer for an image."""
+        answers: Future[Answers] = Future()
+        self._queue.put((asked, answers))
+        return answers
 
     def _work(self) -> None:
+        runs, options = [served.run for served in self._runs], self._options
         try:
-            opened = open_networks(
-                [served.run for served in self._runs],
-                engine=self._options.engine,
-                device=self._options.device,
-            )
-            self._sharing = {
-                each.run.sha256: shares_a_pass(each, self._options.batch_size) for each in opened
-            }
+            for each in open_networks(runs, engine=options.engine, device=options.device):
+                shares = shares_a_pass(each, options.batch_size)
+                self.networks[each.run.sha256] = Opened(each, shares)
         except EosinError as error:
             self.fault = error
             self.when_broken()
             return
-        self.networks = {network.run.sha256: network for network in opened}
         self.ready.set()
-        while asked := self._next():
-            self._answer([each for each in asked if each.answers.set_running_or_notify_cancel()])
+        self._metrics.ready.set(1)
+        while found := self._next():
+            waiting = [each for each in found if each[1].set_running_or_notify_cancel()]
+            if waiting:
+                self._answer(waiting)
 
-    def _next(self) -> list[_Asked]:
+    def _next(self) -> list[_Waiting]:
         """What waits, up to a batch, a few milliseconds after the first came; empty at the end."""
-        first = self._queue.get()
-        if first is None:
-            return []
-        found, until = [first], time.monotonic() + self._options.wait_ms / 1000
-        while len(found) < self._options.batch_size:
+        found, until = [self._queue.get()], time.monotonic() + self._options.wait_ms / 1000
+        while found[-1] is not None and len(found) < self._options.batch_size:
             try:
-                more = self._queue.get(timeout=max(0.0, until - time.monotonic()))
+                found.append(self._queue.get(timeout=max(0.0, until - time.monotonic())))
             except queue.Empty:
                 break
-            if more is None:
-                self._queue.put(None)  # the end is for the next turn
-                break
-            found.append(more)
-        return found
+        if found[-1] is None and len(found) > 1:
+            self._queue.put(None)  # the end is for the next turn
+        return [each for each in found if each is not None]
 
-    def _answer(self, asked: Sequence[_Asked]) -> None:
-        self._metrics.count_batch(len(asked))
+    def _answer(self, waiting: Sequence[_Waiting]) -> None:
+        self._metrics.batches.observe(len(waiting))
         try:
-            said = score_uploads(
-                [(each.upload, each.runs) for each in asked], self.networks, self._sharing
-            )
+            said = score_uploads([asked for asked, _ in waiting], self.networks)
         except BaseException as error:
-            for each in asked:
-                each.answers.set_exception(error)
+            for _, answers in waiting:
+                answers.set_exception(error)
             return
-        for each, answers in zip(asked, said, strict=True):
-            each.answers.set_result(answers)
+        for (_, answers), found in zip(waiting, said, strict=True):
+            answers.set_result(found)
 
 
 def shares_a_pass(network: Network, most: int) -> bool:
     """Whether a network says the same of an image alone and in a batch of up to ``most``.
 
     Found out on noise, to the last bit of logits and features: first and last of a whole batch, and
-    of two.
+    the first of two.
     """
     size = network.preprocessing.size
     noise = np.random.default_rng(0).standard_normal((most, 3, size, size)).astype(np.float32)
-    if most == 1:
-        return False
-    whole, two = network.answers(noise), network.answers(noise[:2])
-    first, last = network.answers(noise[:1]), network.answers(noise[-1:])
+    one, last, two, whole = (
+        network.answers(part) for part in (noise[:1], noise[-1:], noise[:2], noise)
+    )
     return all(
         np.array_equal(many[row], alone[0])
-        for batch, row, single in ((whole, 0, first), (whole, -1, last), (two, 0, first))
+        for batch, row, single in ((whole, 0, one), (whole, -1, last), (two, 0, one))
         for many, alone in zip(batch, single, strict=True)
     )
 
 
-def score_uploads(
-    asked: Sequence[tuple[Upload, Sequence[Served]]],
-    networks: Mapping[str, Network],
-    sharing: Mapping[str, bool],
-) -> list[Answers]:
+def score_uploads(asked: Sequence[Asked], networks: Mapping[str, Opened]) -> list[Answers]:
     """What Runs say of images, by the functions of ``eosin predict``, each image as if alone.
 
     Args:
-        asked: images and who is to answer.
+        asked: the images.
         networks: all that are needed, by the SHA-256 of their Run's record.
-        sharing: which of them take several images at once.
     """
-    said: list[Answers] = [dict(upload.refused) for upload, _ in asked]
-    waiting: dict[str, list[int]] = {}
-    served_by = {served.name: served for _, runs in asked for served in runs}
-    for row, (_, runs) in enumerate(asked):
-        for served in runs:
-            if served.name not in said[row]:
-                waiting.setdefault(served.name, []).append(row)
-    kept = _Kept([upload for upload, _ in asked], networks, sharing)
-    for name, rows in waiting.items():
-        served = served_by[name]
-        for part in [[row] for row in rows] if served.alone else [rows]:
-            for row, answer in zip(part, _said(served, part, kept), strict=True):
-                said[row][name] = answer
+    uploads = [upload for upload, _ in asked]
+    said: list[Answers] = [dict(upload.refused) for upload in uploads]
+    kept = [BatchReadings([_file(row)], each.batches, {}) for row, each in enumerate(uploads)]
+    for served in dict.fromkeys(served for _, runs in asked for served in runs):
+        rows = [
+            row
+            for row, (upload, runs) in enumerate(asked)
+            if served in runs and served.name not in upload.refused
+        ]
+        for part in [[row] for row in rows] if served.alone else [rows] * bool(rows):
+            answers = _said(served, part, (uploads, kept, networks))
+            for row, answer in zip(part, answers, strict=True):
+                said[row][served.name] = answer
     return said
 
 
-def _said(served: Served, rows: Sequence[int], kept: _Kept) -> list[Answer | str]:
+_Batch: TypeAlias = "tuple[Sequence[Upload], Sequence[BatchReadings], Mapping[str, Opened]]"
+
+
+def _said(served: Served, rows: Sequence[int], batch: _Batch) -> list[Answer]:
     """What a Run says of images, or why it says nothing; where one spoils a batch, each alone."""
     try:
-        kept.ask(served, rows)
-        return _scored(served, rows, kept)
+        _ask(served, rows, batch)
+        return _scored(served, rows, batch)
     except EosinError as error:
         if len(rows) == 1:
             return [served.plain(error)]
-        return [answer for row in rows for answer in _said(served, [row], kept)]
+        return [answer for row in rows for answer in _said(served, [row], batch)]
 
 
-def _scored(served: Served, rows: Sequence[int], kept: _Kept) -> list[Answer | str]:
-    files = [_file(row) for row in rows]
-    images = unlabelled(served.run, files, [kept.uploads[row].sent.called for row in rows])
+def _ask(served: Served, rows: Sequence[int], batch: _Batch) -> None:
+    """Let the networks of a Run answer for images, each network once."""
+    uploads, kept, networks = batch
+    for leaf in served.leaves:
+        new = [row for row in rows if leaf.sha256 not in kept[row].known]
+        if new:
+            inputs = [uploads[row].batches[leaf.record.preprocessing] for row in new]
+            found = networks[leaf.sha256].answers(np.concatenate([each.pixels for each in inputs]))
+            for k, (row, each) in enumerate(zip(new, inputs, strict=True)):
+                logits, features = (
+                    Reading(each.places, values[k : k + 1], (), each.notes) for values in found
+                )
+                kept[row].known[leaf.sha256] = logits, features
+
+
+def _scored(served: Served, rows: Sequence[int], batch: _Batch) -> list[Answer]:
+    uploads, kept, _ = batch
+    called = [uploads[row].sent.called for row in rows]
+    images = unlabelled(served.run, [_file(row) for row in rows], called)
     readings = []
     for place, row in enumerate(rows):
         # One image at a time: the sums of a familiarity depend on how many rows a matrix has.
-        found = judged(served.scorer, served.judge, [_file(row)], _OneImage(kept, row))
+        found = judged(served.scorer, served.judge, [_file(row)], kept[row])
         readings.append(replace(found, places=found.places + place))
     scored = make_scored(served.run, Chosen(images), PredictOptions(), gathered(readings))
-    frame = scored.predictions.frame
     classes = served.run.record.task.classes
-    return [_answer(row, classes) for row in frame.to_dict("records")]
+    return [_answer(row, classes) for row in scored.predictions.frame.to_dict("records")]
 
 
 def _answer(row: Mapping[str, Any], classes: Sequence[str]) -> Answer:
-    familiarity = row.get("familiarity", np.nan)
-    return Answer(
-        probabilities={name: float(row[f"p_{name}"]) for name in classes},
-        decision=row["decision"],
-        set=row["set"].split(JOIN) if "set" in row else None,
-        answer=row.get("answer"),
-        familiarity=None if np.isnan(familiarity) else float(familiarity),
-        flags=row.get("flags", "").split(),
-        note=row.get("stain_note", ""),
-    )
+    familiarity = float(row.get("familiarity", np.nan))
+    return {
+        "probabilities": {name: float(row[f"p_{name}"]) for name in classes},
+        "decision": row["decision"],
+        "set": row["set"].split(JOIN) if "set" in row else None,
+        "answer": row.get("answer"),
+        "familiarity": None if np.isnan(familiarity) else familiarity,
+        "flags": row.get("flags", "").split(),
+        "note": row.get("stain_note", ""),
+    }
 
 
 def _file(row: int) -> Path:
     """What stands for the file of an image, which is gone."""
     return Path(f"/{row}")
-
-
-class _Kept:
-    """What networks said of the images of a batch, each network asked once."""
-
-    def __init__(
-        self,
-        uploads: Sequence[Upload],
-        networks: Mapping[str, Network],
-        sharing: Mapping[str, bool],
-    ) -> None:
-        self.uploads, self._networks, self._sharing = uploads, networks, sharing
-        self._rows: dict[tuple[str, int], tuple[Floats, Floats]] = {}
-
-    def ask(self, served: Served, rows: Sequence[int]) -> None:
-        """Ask the networks of a Run for these images."""
-        for leaf in served.leaves:
-            new = [row for row in rows if (leaf.sha256, row) not in self._rows]
-            if not new:
-                continue
-            spec = leaf.record.preprocessing
-            pixels = np.concatenate([self.uploads[row].batches[spec].pixels for row in new])
-            logits, features = self._answers(leaf.sha256, pixels)
-            for k, row in enumerate(new):
-                self._rows[leaf.sha256, row] = logits[k : k + 1], features[k : k + 1]
-
-    def said(self, run: Run, row: int) -> tuple[Floats, Floats]:
-        """Logits (1, classes) and features (1, channels)."""
-        return self._rows[run.sha256, row]
-
-    def _answers(self, sha256: str, pixels: Pixels) -> tuple[Floats, Floats]:
-        network = self._networks[sha256]
-        if self._sharing[sha256]:
-            return network.answers(pixels)
-        logits, features = zip(
-            *(network.answers(pixels[k : k + 1]) for k in range(len(pixels))), strict=True
-        )
-        return np.concatenate(logits), np.concatenate(features)
-
-
-_FIRST: Final = np.zeros(1, np.int64)
-
-
-@dataclass(frozen=True, eq=False)
-class _OneImage:
-    """``Readings`` of a list of one file, whose networks have answered."""
-
-    kept: _Kept
-    row: int
-
-    def logits(self, run: Run) -> Reading:
-        """Logits (1, classes)."""
-        return Reading(_FIRST, self.kept.said(run, self.row)[0], (), self._batch(run).notes)
-
-    def features(self, run: Run) -> Reading:
-        """Pooled features (1, channels)."""
-        return Reading(_FIRST, self.kept.said(run, self.row)[1], (), self._batch(run).notes)
-
-    def measures(self, run: Run) -> Reading:
-        """How the image was taken (1, names)."""
-        return Reading(_FIRST, self._batch(run).measures)
-
-    def stain_notes(self, run: Run) -> Mapping[Path, str]:
-        """What the Run's stain step noted."""
-        return noted([_file(self.row)], _FIRST, self._batch(run).notes)
-
-    def _batch(self, run: Run) -> Batch:
-        return self.kept.uploads[self.row].batches[run.record.preprocessing]

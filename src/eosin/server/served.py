@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from eosin.data.identity import Identity
@@ -30,27 +28,16 @@ class Served:
 
     name: str  # of its own among those served; no place on disk
     run: Run
+    leaves: tuple[Run, ...]  # the Runs in it that have a network
+    specs: tuple[Preprocessing, ...]  # every one that its networks ask for
     scorer: Scorer
     judge: Judge | None
     identity: Identity  # by which its patients are known again
-    leaves: tuple[Run, ...]  # the Runs in it that have a network
+    alone: bool  # whether images must not stand in one table: they would count as neighbours
 
-    @cached_property
-    def specs(self) -> tuple[Preprocessing, ...]:
-        """Every preprocessing that its networks ask for."""
-        return tuple(dict.fromkeys(leaf.record.preprocessing for leaf in self.leaves))
-
-    @cached_property
-    def alone(self) -> bool:
-        """Whether images must not be answered in one table: neighbours would count."""
-        return uses_neighbours(self.run)
-
-    def patient_of(self, called: Path) -> str | None:
-        """Whom an image of this name shows; None where the name does not say."""
-        return self.identity.patient_of(called)
-
-    def met(self, patient: str | None) -> bool:
-        """Whether it was trained or validated on this patient, as ``seen.require_unseen`` asks."""
+    def met(self, called: Path) -> bool:
+        """Whether it knows the patient of an image of this name, as ``require_unseen`` asks."""
+        patient = self.identity.patient_of(called)
         return patient is not None and bool(self.identity.met([patient]))
 
     def plain(self, error: EosinError | str, file: Path | None = None) -> str:
@@ -64,23 +51,21 @@ class Served:
 
 
 def open_served(folders: Sequence[Path]) -> tuple[Served, ...]:
-    """The Runs of these folders; ModelError naming the one that is none, or is not whole."""
-    opened = []
-    for name, folder in zip(_names(folders), folders, strict=True):
-        run = read_run(folder)
-        identity = Identity.of(run.record)
-        leaves = tuple(run.leaves())
-        opened.append(Served(name, run, open_scorer(run), open_judge(run), identity, leaves))
-    return tuple(opened)
+    """The Runs of these folders, by their own names; a name that comes again has a number.
+
+    Raises:
+        ModelError: a folder is no finished Run, or one that is not whole.
+    """
+    opened: dict[str, Served] = {}
+    for number, folder in enumerate(folders, 1):
+        name = folder.resolve().name or "run"
+        name = f"{name}-{number}" if name in opened else name
+        opened[name] = _open(name, read_run(folder))
+    return tuple(opened.values())
 
 
-def _names(folders: Sequence[Path]) -> list[str]:
-    """The folders' own names; where two are alike with their parents', or else numbered."""
-    names = [folder.resolve().name or "run" for folder in folders]
-    longer = ["-".join(folder.resolve().parts[-2:]) for folder in folders]
-    count = Counter(names)
-    names = [own if count[own] == 1 else more for own, more in zip(names, longer, strict=True)]
-    count = Counter(names)
-    return [
-        name if count[name] == 1 else f"{name}-{number}" for number, name in enumerate(names, 1)
-    ]
+def _open(name: str, run: Run) -> Served:
+    leaves = tuple(run.leaves())
+    specs = tuple(dict.fromkeys(leaf.record.preprocessing for leaf in leaves))
+    judging = open_scorer(run), open_judge(run), Identity.of(run.record)
+    return Served(name, run, leaves, specs, *judging, uses_neighbours(run))

@@ -1,0 +1,118 @@
+"""Real servers on free ports of this machine, and small Runs that they serve."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("fastapi", reason="needs eosin[serve]")
+
+import httpx
+import uvicorn
+
+from eosin.artefacts.manifest import Manifest
+from eosin.data.splits import split_by_fractions
+from eosin.export.export import export_run
+from eosin.networks.run import Run
+from eosin.server.app import create_app
+from eosin.server.service import Service
+from eosin.server.settings import ServeOptions
+from eosin.training.config import TrainingConfig
+from eosin.training.train import train
+
+_PATIENCE = 30.0  # seconds
+
+
+@dataclass
+class Server:
+    """A server that listens, and a client of it."""
+
+    service: Service
+    port: int
+    client: httpx.Client
+    url: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def predict(self, *paths: Path, **params: str) -> httpx.Response:
+        files = [("images", (path.name, path.read_bytes())) for path in paths]
+        return self.client.post("/predict", files=files, params=params)
+
+
+@contextmanager
+def serving(options: ServeOptions) -> Iterator[Server]:
+    app = create_app(options)
+    config = uvicorn.Config(app, port=0, log_level="error", access_log=False, ws="none")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        until = time.monotonic() + _PATIENCE
+        while (
+            not (server.started and app.state.service.scoring.ready.is_set())
+            and time.monotonic() < until
+        ):
+            time.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=_PATIENCE) as client:
+            yield Server(app.state.service, port, client)
+    finally:
+        server.should_exit = True
+        thread.join(_PATIENCE)
+    assert not thread.is_alive()
+
+
+@pytest.fixture(scope="session")
+def serve() -> Iterator[Callable[..., Server]]:
+    """A server of these Runs, by the words of ``ServeOptions``; it ends with the tests."""
+    with ExitStack() as servers:
+
+        def begin(*runs: Run, **options: object) -> Server:
+            folders = tuple(run.folder for run in runs)
+            wanted = ServeOptions(runs=folders, **options)  # type: ignore[arg-type]
+            return servers.enter_context(serving(wanted))
+
+        yield begin
+
+
+@pytest.fixture(scope="session")
+def divided(drawn_breakhis: Manifest) -> Manifest:
+    return split_by_fractions(drawn_breakhis, (0.5, 0.25, 0.25), seed=0)
+
+
+@pytest.fixture(scope="session")
+def trained(
+    divided: Manifest, small_probe: TrainingConfig, tmp_path_factory: pytest.TempPathFactory
+) -> Run:
+    config = small_probe.with_overrides({"image_size": 64})
+    return train(divided, tmp_path_factory.mktemp("runs") / "probe", config).run
+
+
+@pytest.fixture(scope="session")
+def exported(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return export_run(trained, tmp_path_factory.mktemp("exports") / "onnx")
+
+
+@pytest.fixture(scope="session")
+def new_images(divided: Manifest) -> list[Path]:
+    """Images of patients that the Runs have not met."""
+    return divided.in_split("test").paths
+
+
+@pytest.fixture(scope="session")
+def met_images(divided: Manifest) -> list[Path]:
+    """Images of patients that they were trained on."""
+    return divided.in_split("train").paths
+
+
+@pytest.fixture(scope="session")
+def server(serve: Callable[..., Server], exported: Run, trained: Run) -> Server:
+    """One that serves a Run twice: as it was trained, and exported."""
+    return serve(exported, trained)
