@@ -32,7 +32,11 @@ from eosin.training.frozen import FrozenImages, freeze_images
 from eosin.training.probe import Probe, fit_probe
 
 BUDGETS = (100, 200, 400, 800, 1600)
-ORDERS: tuple[Ordering, ...] = ("doubt", "random")
+ORDERS: dict[str, tuple[Ordering, ...]] = {
+    "doubt": ("doubt",),
+    "chance": ("random",),
+    "half and half": ("doubt", "random"),
+}
 
 
 def main() -> None:
@@ -49,10 +53,10 @@ def main() -> None:
     whole: list[Predictions] = []
     for seed in range(arguments.draws):
         folds = split_into_folds(images.manifest, 5, by="patient", seed=seed)
-        for order in ORDERS:
-            for budget, chances in zip(BUDGETS, curve(images, folds, order, seed), strict=True):
+        for name, orders in ORDERS.items():
+            for budget, chances in zip(BUDGETS, curve(images, folds, orders, seed), strict=True):
                 found = make_predictions(folds.frame, chances, task=folds.task)
-                tables.setdefault((order, budget), []).append(found)
+                tables.setdefault((name, budget), []).append(found)
         whole.append(make_predictions(folds.frame, everything(images, folds), task=folds.task))
         print(f"draw {seed + 1} of {arguments.draws}", flush=True)
     scored = {key: score_draws(each) for key, each in tables.items()}
@@ -60,8 +64,10 @@ def main() -> None:
     print_needed(scored)
 
 
-def curve(images: FrozenImages, folds: Manifest, order: Ordering, seed: int) -> list[np.ndarray]:
-    """Out-of-fold probabilities, shape (n, 2), at each number of labels."""
+def curve(
+    images: FrozenImages, folds: Manifest, orders: tuple[Ordering, ...], seed: int
+) -> list[np.ndarray]:
+    """Out-of-fold probabilities, shape (n, 2), at each number of labels; several orders by turns."""
     chances = [np.zeros((len(folds), 2)) for _ in BUDGETS]
     for fold in folds.folds:
         split = hold_out(folds, fold, validation=False)
@@ -73,9 +79,10 @@ def curve(images: FrozenImages, folds: Manifest, order: Ordering, seed: int) -> 
             if step:
                 rest = np.setdiff1d(pool, labelled)
                 rows = split.where(np.isin(np.arange(len(split)), rest))
-                listing = Listing("simulated", order, seed)
-                ranked = by_worklist(rows, says(probe, images.features[rest]), listing)
-                labelled = np.concatenate([labelled, rest[ranked[: budget - len(labelled)]]])
+                says_of = says(probe, images.features[rest])
+                lists = [by_worklist(rows, says_of, Listing("-", each, seed)) for each in orders]
+                turns = dict.fromkeys(np.stack(lists, axis=1).ravel().tolist())
+                labelled = np.concatenate([labelled, rest[[*turns][: budget - len(labelled)]]])
                 probe = fitted(images, split, labelled)
             chances[step][held] = says(probe, images.features[held])
     return chances
@@ -117,25 +124,35 @@ def says(probe: Probe, features: np.ndarray) -> np.ndarray:
 
 
 def print_curves(scored: dict[tuple[str, int], ScoredDraws], whole: ScoredDraws) -> None:
-    """The AUC of new patients at each number of labels, by both orders."""
-    print("| labels | AUC by doubt | AUC by chance | by doubt, less by chance |")
-    print("| --- | --- | --- | --- |")
+    """The AUC of new patients at each number of labels, by every order."""
+    names = [name for name in ORDERS if name != "chance"]
+    print("| labels | by chance | " + " | ".join(f"{n} | {n}, less chance" for n in names) + " |")
+    print("| --- |" + " --- |" * (1 + 2 * len(names)))
     for budget in BUDGETS:
-        doubt, chance = (scored[order, budget] for order in ORDERS)
-        cells = [mean(doubt), mean(chance), mean(doubt.less(chance))]
+        chance = scored["chance", budget]
+        cells = [mean(chance)]
+        for name in names:
+            own = scored[name, budget]
+            cells += [mean(own), mean(own.less(chance))]
         print(f"| {budget} | {' | '.join(cells)} |")
-    print(f"| all | {mean(whole)} | | |")
+    print(f"| all | {mean(whole)} |" + " |" * 2 * len(names))
 
 
 def print_needed(scored: dict[tuple[str, int], ScoredDraws]) -> None:
-    """How many labels by doubt reach what so many by chance reach, with intervals."""
-    doubt, chance = (np.stack([areas(scored[order, b]) for b in BUDGETS]) for order in ORDERS)
-    print("\n| labels by chance | labels by doubt that reach the same AUC |")
-    print("| --- | --- |")
+    """How many labels by each order reach what so many by chance reach, with intervals."""
+    curves = {name: np.stack([areas(scored[name, b]) for b in BUDGETS]) for name in ORDERS}
+    names = [name for name in ORDERS if name != "chance"]
+    print("\n| labels by chance | " + " | ".join(f"as good by {name}" for name in names) + " |")
+    print("| --- |" + " --- |" * len(names))
     for step, budget in list(enumerate(BUDGETS))[1:]:
-        found = np.array([needed(*pair) for pair in zip(doubt.T, chance[step], strict=True)])
-        low, high = np.quantile(found[1:], [0.025, 0.975], method="nearest")
-        print(f"| {budget} | {said(found[0])} [{said(low)}, {said(high)}] |")
+        wanted, cells = curves["chance"][step], []
+        for name in names:
+            pairs = zip(curves[name].T, wanted, strict=True)
+            first, *resampled = [needed(*pair) for pair in pairs]
+            tail = int(0.025 * len(resampled))  # of sorted values, since some are infinite
+            low, *_, high = sorted(resampled)[tail : len(resampled) - tail]
+            cells.append(f"{said(first)} [{said(low)}, {said(high)}]")
+        print(f"| {budget} | {' | '.join(cells)} |")
 
 
 def areas(scored: ScoredDraws) -> np.ndarray:

@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from eosin.artefacts.preprocessing import Preprocessing
+from eosin.artefacts.run import TrainedRun
 from eosin.export.export import export_run
+from eosin.machine import software_versions
 from eosin.networks.classifier import build_classifier, save_classifier
-from eosin.networks.run import WEIGHTS_NAME, Run, RunRecord, write_run
+from eosin.networks.run import WEIGHTS_NAME, Run, weights_digest, write_run
 from eosin.networks.weights import initialise
 from eosin.pixels.preprocessing import prepare
 from eosin.pixels.reading import read_image
@@ -28,14 +30,30 @@ def untrained_run(folder: Path, backbone: str, *, weights: str = "none", size: i
     report = initialise(classifier, weights)
     folder.mkdir(parents=True)
     save_classifier(classifier, folder / WEIGHTS_NAME)
-    record = RunRecord(
+    record = TrainedRun(
         task=TASK,
         dataset="none",
         backbone=backbone,
         preprocessing=Preprocessing(size=size),
         protocol=Protocol(),
         fingerprint="",
+        fold=None,
+        train_patients=("nobody",),
+        val_patients=(),
+        patient_pattern="",
+        temperature=1.0,
+        threshold=0.5,
+        seed=0,
+        training={},
+        choices={},
         initial_weights=report.source,
+        versions=software_versions(),
+        notes=(),
+        weights_sha256=weights_digest(folder),
+        context=None,
+        scale=None,
+        bag=None,
+        reference=None,
     )
     return write_run(folder, record)
 

@@ -53,7 +53,8 @@ _EXTRAS = {
     "openvino": "openvino",
     **dict.fromkeys(("openslide", "tifffile", "imagecodecs"), "slides"),
     **dict.fromkeys(("tensorboard", "mlflow"), "track"),
-    **dict.fromkeys(("fastapi", "uvicorn", "sqlalchemy", "alembic", "psycopg"), "serve"),
+    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "python_multipart"), "serve"),
+    **dict.fromkeys(("prometheus_client", "sqlalchemy", "alembic", "psycopg"), "serve"),
 }
 
 

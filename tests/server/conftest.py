@@ -1,125 +1,118 @@
-"""Databases to test on: SQLite files, and a PostgreSQL server where its programs are."""
+"""Real servers on free ports of this machine, and small Runs that they serve."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
-import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-import psycopg
 import pytest
 
+pytest.importorskip("fastapi", reason="needs eosin[serve]")
+
+import httpx
+import uvicorn
+
 from eosin.artefacts.manifest import Manifest
-from eosin.artefacts.predictions import Predictions, make_predictions
-from eosin.protocol import Protocol
-from eosin.server.record import Record
-from eosin.server.worklist import Worklist, make_worklist
-from eosin.tasks import Task
+from eosin.data.splits import split_by_fractions
+from eosin.export.export import export_run
+from eosin.networks.run import Run
+from eosin.server.app import create_app
+from eosin.server.service import Service
+from eosin.server.settings import ServeOptions
+from eosin.training.config import TrainingConfig
+from eosin.training.train import train
 
-HER2 = Task("her2", ("0", "1+", "2+", "3+"), ordinal=True)
+_PATIENCE = 30.0  # seconds
 
 
-def programs() -> Path | None:
-    """The newest folder with Debian's PostgreSQL, or that of `initdb` on the path."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: p.parts[-3])
-    other = shutil.which("initdb")
-    return found[-1].parent if found else Path(other).parent if other else None
+@dataclass
+class Server:
+    """A server that listens, and a client of it."""
+
+    service: Service
+    port: int
+    client: httpx.Client
+    url: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def predict(self, *paths: Path, **params: str) -> httpx.Response:
+        files = [("images", (path.name, path.read_bytes())) for path in paths]
+        return self.client.post("/predict", files=files, params=params)
+
+
+@contextmanager
+def serving(options: ServeOptions) -> Iterator[Server]:
+    app = create_app(options)
+    config = uvicorn.Config(app, port=0, log_level="error", access_log=False, ws="none")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        until = time.monotonic() + _PATIENCE
+        while (
+            not (server.started and app.state.service.scoring.ready.is_set())
+            and time.monotonic() < until
+        ):
+            time.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=_PATIENCE) as client:
+            yield Server(app.state.service, port, client)
+    finally:
+        server.should_exit = True
+        thread.join(_PATIENCE)
+    assert not thread.is_alive()
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """The URL of a server of our own, of which each test makes a database; else skips."""
-    folder_of = programs()
-    if folder_of is None:
-        pytest.skip("PostgreSQL's initdb is not installed (Debian: apt-get install postgresql)")
-    as_user = []
-    if os.geteuid() == 0:  # the server refuses to run as root
-        if subprocess.run(["id", "postgres"], capture_output=True, check=False).returncode:
-            pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
-        as_user = ["runuser", "-u", "postgres", "--"]
-    folder = Path(tempfile.mkdtemp(prefix="eosin-pg-", dir="/tmp"))  # a socket's path is short
-    if as_user:
-        shutil.chown(folder, "postgres", "postgres")
-    data, log = folder / "data", folder / "log"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    control = [*as_user, str(folder_of / "pg_ctl"), "-D", str(data), "-w", "-t", "30"]
-    made = [*as_user, str(folder_of / "initdb"), "-D", str(data), "-U", "eosin", "-A", "trust"]
-    subprocess.run([*made, "-E", "UTF8", "--locale=C"], check=True, capture_output=True, cwd="/tmp")
-    options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder}"
-    start = [*control, "-l", str(log), "-o", options, "start"]
-    subprocess.run(start, check=True, stdout=subprocess.DEVNULL, cwd="/tmp")
-    try:
-        yield f"postgresql://eosin@127.0.0.1:{port}"
-    finally:
-        stop = [*control, "-m", "immediate", "stop"]
-        subprocess.run(stop, check=False, capture_output=True, cwd="/tmp")
-        shutil.rmtree(folder, ignore_errors=True)
+def serve() -> Iterator[Callable[..., Server]]:
+    """A server of these Runs, by the words of ``ServeOptions``; it ends with the tests."""
+    with ExitStack() as servers:
+
+        def begin(*runs: Run, **options: object) -> Server:
+            folders = tuple(run.folder for run in runs)
+            wanted = ServeOptions(runs=folders, **options)  # type: ignore[arg-type]
+            return servers.enter_context(serving(wanted))
+
+        yield begin
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where a record can be made: a file, then a database of its own."""
-    if request.param == "sqlite":
-        return str(tmp_path / "review.db")
-    server: str = request.getfixturevalue("postgres")
-    name = f"db_{os.urandom(6).hex()}"
-    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    return f"{server}/{name}"
+@pytest.fixture(scope="session")
+def divided(drawn_breakhis: Manifest) -> Manifest:
+    return split_by_fractions(drawn_breakhis, (0.5, 0.25, 0.25), seed=0)
 
 
-@pytest.fixture
-def record(place: str) -> Iterator[Record]:
-    with closing(Record(place)) as made:
-        yield made
+@pytest.fixture(scope="session")
+def trained(
+    divided: Manifest, small_probe: TrainingConfig, tmp_path_factory: pytest.TempPathFactory
+) -> Run:
+    config = small_probe.with_overrides({"image_size": 64})
+    return train(divided, tmp_path_factory.mktemp("runs") / "probe", config).run
 
 
-Draw = Callable[..., tuple[Manifest, Predictions]]
+@pytest.fixture(scope="session")
+def exported(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return export_run(trained, tmp_path_factory.mktemp("exports") / "onnx")
 
 
-@pytest.fixture
-def draw(tmp_path: Path) -> Draw:
-    """A manifest of patients by patients, two images each, and predictions of random doubt."""
-
-    def make(patients: int = 6, *, task: Task = HER2) -> tuple[Manifest, Predictions]:
-        count = 2 * patients
-        rng = np.random.default_rng(4)
-        frame = pd.DataFrame(
-            {
-                "path": [str(tmp_path / f"{row // 2:02d}_{row}.png") for row in range(count)],
-                "label": [task.classes[row % len(task.classes)] for row in range(count)],
-                "patient": [f"p{row // 2:02d}" for row in range(count)],
-                "magnification": "",
-                "split": "",
-                "fold": [str(row // 2 % 3 + 1) for row in range(count)],
-                "scanner": "A",
-            }
-        )
-        protocol = Protocol("patient", "3-fold", seed=5)
-        manifest = Manifest(frame, task, "drawn", protocol, ("Drawn.",))
-        chances = rng.dirichlet([1.0] * len(task.classes), count)
-        return manifest, make_predictions(frame, chances, task=task)
-
-    return make
+@pytest.fixture(scope="session")
+def new_images(divided: Manifest) -> list[Path]:
+    """Images of patients that the Runs have not met."""
+    return divided.in_split("test").paths
 
 
-@pytest.fixture
-def worklist(draw: Draw) -> Worklist:
-    manifest, predictions = draw()
-    return make_worklist(predictions, manifest, run="a1" * 32)
+@pytest.fixture(scope="session")
+def met_images(divided: Manifest) -> list[Path]:
+    """Images of patients that they were trained on."""
+    return divided.in_split("train").paths
 
 
-@pytest.fixture
-def reviewed(record: Record, worklist: Worklist) -> tuple[Record, list[str]]:
-    """A record that knows the twelve cases of the worklist, and their ids."""
-    record.add_cases(worklist.manifest, worklist.ids)
-    return record, [case.id for case in worklist.cases]
+@pytest.fixture(scope="session")
+def server(serve: Callable[..., Server], exported: Run, trained: Run) -> Server:
+    """One that serves a Run twice: as it was trained, and exported."""
+    return serve(exported, trained)

@@ -32,6 +32,7 @@ from eosin.cli import (
     predict,
     report,
     review,
+    serve,
     sites,
     slide,
     split,
@@ -96,6 +97,7 @@ app.command()(demo.demo)
 app.command()(doctor.doctor)
 app.command()(encoders.encoders)
 app.command()(embed.embed)
+app.command()(serve.serve)
 
 
 def _print_version(asked: bool) -> None:

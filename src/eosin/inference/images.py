@@ -72,25 +72,37 @@ def external_images(run: Run, places: Sequence[Path]) -> tuple[Manifest, tuple[S
     Raises:
         DataError: a place does not exist, or there is no image in any of them.
     """
-    import pandas as pd
-
     found = find_image_files([place.absolute() for place in places])
     found.require_images(places)
     files = sorted(found.images)
-    named = patients_of(run, files)
+    return unlabelled(run, files), found.skipped
+
+
+def unlabelled(run: Run, files: Sequence[Path], names: Sequence[Path] = ()) -> Manifest:
+    """Images as a manifest without labels, their patients known as ``external_images`` knows them.
+
+    Args:
+        run: that is to score them.
+        files: where they lie.
+        names: of each, by which its patient and its place are told; none for those of ``files``.
+    """
+    import pandas as pd
+
+    names = names or files
+    named = patients_of(run, names)
     rows = [
         {
             **dict.fromkeys(COLUMNS, ""),
             "path": str(file),
             "patient": patient or valid_text(str(file)),
-            **named_place(file.name),
+            **named_place(name.name),
         }
-        for file, patient in zip(files, named, strict=True)
+        for file, name, patient in zip(files, names, named, strict=True)
     ]
     known = run.record.protocol.patients_known and all(named)
     protocol = Protocol(unit="external", patients_known=known)
     frame = pd.DataFrame(rows).fillna("")  # names without a place, where others have one
-    return _Unlabelled(frame, run.record.task, "files", protocol), found.skipped
+    return _Unlabelled(frame, run.record.task, "files", protocol)
 
 
 def patients_of(run: Run, files: Sequence[Path]) -> list[str | None]:

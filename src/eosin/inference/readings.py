@@ -59,7 +59,8 @@ class BatchReadings:
     paths: Sequence[Path]  # the files of the whole sequence that the batch is of
     batches: Mapping[Preprocessing, Batch]  # the batch as each preprocessing makes it
     networks: Mapping[str, Network]  # answer, by the SHA-256 of their Run's record
-    _kept: dict[str, tuple[Reading, Reading]] = field(default_factory=dict)
+    # logits and features of those that have answered, by the same
+    known: dict[str, tuple[Reading, Reading]] = field(default_factory=dict)
 
     def logits(self, run: Run) -> Reading:
         """Logits (n, classes)."""
@@ -80,15 +81,15 @@ class BatchReadings:
         return noted(self.paths, batch.places, batch.notes)
 
     def _once(self, run: Run) -> tuple[Reading, Reading]:
-        if run.sha256 not in self._kept:
+        if run.sha256 not in self.known:
             batch, nothing = self.batches[run.record.preprocessing], np.empty((0, 0))
             network = self.networks[run.sha256]
             answers = network.answers(batch.pixels) if len(batch.places) else (nothing, nothing)
             logits, features = (
                 Reading(batch.places, values, batch.skipped, batch.notes) for values in answers
             )
-            self._kept[run.sha256] = logits, features
-        return self._kept[run.sha256]
+            self.known[run.sha256] = logits, features
+        return self.known[run.sha256]
 
 
 def gathered(parts: Iterable[Reading]) -> Reading:

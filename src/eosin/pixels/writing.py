@@ -23,14 +23,20 @@ def write_png(picture: UInt8Image, path: Path, *, effort: int = 1) -> None:
         path: the file.
         effort: of the compression, 0 to 9; on noisy tissue more costs time and saves little.
     """
+    # Encoded in memory: cv2.imwrite neither says why it failed nor takes every file name.
+    data = png_bytes(picture, effort=effort, name=path)
+    with replacing(path) as draft:
+        draft.write_bytes(data)
+
+
+def png_bytes(picture: UInt8Image, *, effort: int = 1, name: object = "picture") -> bytes:
+    """The file that ``write_png`` writes; DataError, naming ``name``, where there is none."""
     import cv2
 
-    # Encoded in memory: cv2.imwrite neither says why it failed nor takes every file name.
     bgr = np.ascontiguousarray(picture[:, :, ::-1] if picture.ndim == 3 else picture)
     quick = [cv2.IMWRITE_PNG_COMPRESSION, effort]
     options = [*quick, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
     done, data = cv2.imencode(".png", bgr, options)
     if not done:
-        raise DataError(f"{path}: could not be encoded as PNG: shape {picture.shape}")
-    with replacing(path) as draft:
-        draft.write_bytes(data.tobytes())
+        raise DataError(f"{name}: could not be encoded as PNG: shape {picture.shape}")
+    return data.tobytes()

@@ -17,10 +17,12 @@ from eosin.errors import ConfigError, DataError, DiskError
 from eosin.evaluation.agreement import reader_agreement
 from eosin.server.record import Filter, Given, Listing, Record
 from eosin.server.standing import Standing, biased, undone
-from eosin.server.worklist import READERS, Case, Worklist
+from eosin.server.worklist import READERS, Case, Worklist, read_worklist
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from fastapi import FastAPI
 
     from eosin.server.tables import Answer
 
@@ -65,6 +67,16 @@ class UndoBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
     reader: Reader
     answer: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+
+
+def register(app: FastAPI) -> None:
+    """Add the review to a server that has data and a record; errors as of opening either."""
+    options = app.state.options
+    if options.data is not None and options.db is not None:
+        worklist = read_worklist(options.data, options.runs[0])
+        record = app.state.record = Record(options.db)
+        shown = options.show_patients
+        app.include_router(review_router(record, worklist, show_patients=shown))
 
 
 def review_router(record: Record, worklist: Worklist, *, show_patients: bool = False) -> APIRouter:

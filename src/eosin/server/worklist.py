@@ -8,12 +8,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from eosin.artefacts.manifest import read_manifest
+from eosin.artefacts.outputs import PREDICTIONS
+from eosin.artefacts.predictions import read_predictions
 from eosin.artefacts.trust_columns import JOIN
 from eosin.errors import ConfigError, DataError
+from eosin.files import sha256_of
+from eosin.inference.doubt import rows_of
+from eosin.networks.run import RECORD_NAME
 from eosin.server.standing import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from eosin.artefacts.manifest import Manifest
     from eosin.artefacts.predictions import Predictions
@@ -171,6 +178,31 @@ def make_worklist(predictions: Predictions, manifest: Manifest, *, run: str = ""
     lost = len(listed) - len(cases)
     notes = (f"{lost} images of the manifest have no prediction and are not offered.",)
     return Worklist(manifest, cases, run, notes if lost else ())
+
+
+def read_worklist(data: Path, run: Path) -> Worklist:
+    """The worklist of what a server shows.
+
+    Args:
+        data: a predictions table, or a manifest whose images the Run has answered already: those
+            of its test split or its folds.
+        run: the folder of that Run.
+
+    Raises:
+        ConfigError: there are no predictions; says how to make them.
+    """
+    digest, own = sha256_of(run / RECORD_NAME), run / "predictions.csv"
+    if data.is_file() and PREDICTIONS.known(data):
+        predictions = read_predictions(data)
+        return make_worklist(
+            predictions, rows_of(predictions, {*predictions.frame["path"]}), run=digest
+        )
+    if data.is_dir() or not own.is_file():
+        raise ConfigError(
+            f"{data}: a review needs predictions; make them with `eosin predict {run} {data} -o "
+            "P.csv`, then give --data P.csv"
+        )
+    return make_worklist(read_predictions(own), read_manifest(data), run=digest)
 
 
 def _cases(predictions: Predictions) -> Iterator[Case]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import closing
+from pathlib import Path
 
 import httpx
 import pytest
@@ -12,7 +13,8 @@ from fastapi import FastAPI
 
 from eosin.errors import DiskError
 from eosin.server.record import Given, Record
-from eosin.server.review import review_router
+from eosin.server.review import register, review_router
+from eosin.server.settings import ServeOptions
 from eosin.server.worklist import Worklist
 
 API, JSON = "/review/api", {"content-type": "application/json"}
@@ -285,3 +287,21 @@ def test_twenty_clients_at_once_are_all_answered(record: Record, worklist: Workl
     numbers = asyncio.run(all_at_once())
     assert sorted(numbers) == [each.number for each in record.log()]
     assert len(set(numbers)) == 20
+
+
+def test_a_server_with_data_and_a_record_has_the_review_and_one_without_has_not(
+    place: str, draw, tmp_path: Path
+) -> None:
+    _, predictions = draw()
+    table, run = tmp_path / "p.csv", tmp_path / "run"
+    predictions.write(table)
+    run.mkdir()
+    (run / "run.json").write_text("{}")
+    for db, status in ((place, 200), (None, 404)):
+        made = FastAPI()
+        made.state.options = ServeOptions(runs=(run,), data=table, db=db)
+        register(made)
+        assert Client(made).get("/progress").status_code == status
+        if db is not None:
+            assert Client(made).get("/progress").json()["cases"] == 12
+            made.state.record.close()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from eosin.errors import ConfigError, DataError
 from eosin.server.record import Filter, Given, Listing, Record
-from eosin.server.worklist import Case, Worklist, case_id, make_worklist
+from eosin.server.worklist import Case, Worklist, case_id, make_worklist, read_worklist
 from eosin.tasks import Task
 
 Reviewed = tuple[Record, list[str]]
@@ -140,3 +142,26 @@ def test_images_without_a_prediction_are_counted_and_other_tasks_refused(draw) -
     other, _ = draw(task=Task("grade", ("a", "b")))
     with pytest.raises(DataError, match="are of the task 'her2'"):
         make_worklist(predictions, other)
+
+
+def test_a_server_reviews_a_predictions_table_or_what_its_run_has_answered(
+    draw, tmp_path: Path
+) -> None:
+    manifest, predictions = draw()
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "run.json").write_text("{}")
+    table, images = tmp_path / "p.csv", tmp_path / "m.csv"
+    predictions.write(table)
+    manifest.write(images)
+    of_table = read_worklist(table, run)
+    assert {case.patient for case in of_table.cases} == set(manifest.frame["patient"])
+    assert of_table.run == hashlib.sha256(b"{}").hexdigest()
+    for data in (images, tmp_path):
+        with pytest.raises(ConfigError, match=r"then give --data P\.csv"):
+            read_worklist(data, run)
+    predictions.where([row < 9 for row in range(12)]).write(run / "predictions.csv")
+    of_run = read_worklist(images, run)
+    assert [case.id for case in of_run.cases] == [case.id for case in of_table.cases[:9]]
+    assert of_run.manifest.protocol.name == "patient-level, 3-fold"
+    assert of_run.notes == ("3 images of the manifest have no prediction and are not offered.",)
