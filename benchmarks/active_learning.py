@@ -67,7 +67,7 @@ def main() -> None:
 def curve(
     images: FrozenImages, folds: Manifest, orders: tuple[Ordering, ...], seed: int
 ) -> list[np.ndarray]:
-    """Out-of-fold probabilities, shape (n, 2), at each number of labels; several orders by turns."""
+    """Out-of-fold probabilities, shape (n, 2), at each number of labels; orders take turns."""
     chances = [np.zeros((len(folds), 2)) for _ in BUDGETS]
     for fold in folds.folds:
         split = hold_out(folds, fold, validation=False)
