@@ -29,7 +29,7 @@ from sklearn.metrics import roc_auc_score
 from eosin.artefacts.manifest import Manifest
 from eosin.artefacts.predictions import Predictions
 from eosin.data.splits import split_into_folds
-from eosin.data.synthetic import SyntheticOptions, synthetic_patients
+from eosin.data.synthetic import MAGNIFICATIONS, SyntheticOptions, synthetic_patients
 from eosin.data.tissue import draw
 from eosin.evaluation.draws import score_draws
 from eosin.explanation.bags import explain_slides
@@ -58,6 +58,7 @@ def main() -> None:
     parser.add_argument("--patients", type=int, default=80, help="80 balance 4 times 5")
     parser.add_argument("--tiles", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0, help="of the draw and of the folds")
+    parser.add_argument("--magnification", type=int, default=400, choices=MAGNIFICATIONS)
     parser.add_argument("--features", action="store_true", help="no images, drawn features")
     parser.add_argument("--rules", nargs="+", default=RULES, choices=RULES)
     parser.add_argument("-o", "--out", type=Path, required=True, help="a new folder")
@@ -112,7 +113,7 @@ def drawn(arguments: argparse.Namespace) -> Iterator[dict[str, str]]:
             of = int(random.integers(2**32))
             if not path.exists():
                 tissue = tumour if found else benign.tissue
-                image = draw(tissue, size=96, seed=of, magnification=400).image
+                image = draw(tissue, size=96, seed=of, magnification=arguments.magnification).image
                 cv2.imwrite(str(path), image[..., ::-1])
             yield row(path, number, positive)
 
