@@ -39,6 +39,7 @@ _ON_IMAGES = (
     ("inference.py", "{data}/data/breakhis", "--weights", "{data}/weights"),
     ("heatmaps.py", "{data}/data/breakhis", "--weights", "{data}/weights"),
     ("streaming.py", "{run}", "{data}/data/breakhis"),
+    ("serve.py", "{run}", "{data}/data/breakhis"),
 )
 _BUSY = 0.5  # programs that want a core, on the mean of the last minute
 

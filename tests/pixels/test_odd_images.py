@@ -345,3 +345,15 @@ def test_decoders_print_nothing_themselves(tmp_path: Path, tissue: np.ndarray) -
     )
     assert said.stdout.split() == ["cut.jpg", "few.png", "zstd.tif"]
     assert said.stderr == ""
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "JPEG", "BMP"])
+@pytest.mark.parametrize("mode", ["1", "L", "RGB"])
+def test_an_image_of_one_pixel_has_a_height_a_width_and_three_colours(
+    tmp_path: Path, form: str, mode: str
+) -> None:
+    path = tmp_path / "one"
+    Image.new(mode, (1, 1), "white").save(path, form)
+    image = read_image(path)
+    assert image.shape == (1, 1, 3)
+    assert image.min() >= 254

@@ -149,7 +149,7 @@ def test_every_answer_has_the_headers_that_protect_a_reader(server: Any, locked:
         assert "frame-ancestors 'none'" in policy
         assert said.headers["x-content-type-options"] == "nosniff"
         assert said.headers["cache-control"] == "no-store"
-        assert said.headers["referrer-policy"] == "no-referrer"
+        assert said.headers["referrer-policy"] == "same-origin"
 
 
 def test_a_body_that_says_it_is_too_large_is_not_read(tight: Any) -> None:

@@ -149,9 +149,9 @@ def _decode_vips(encoded: Encoded) -> UInt8Image:
     alpha = encoded.tags.alpha if encoded.tags else True
     if image.bands > colours and colours < 4:
         image = _on_white(image[:colours], image[colours]) if alpha else image[:colours]
-    pixels = image.numpy()
-    if pixels.ndim == 2:
-        pixels = np.repeat(pixels[:, :, None], 3, axis=2)
+    pixels = image.numpy().reshape(image.height, image.width, -1)  # of one value it makes a list
+    if pixels.shape[2] == 1:
+        pixels = np.repeat(pixels, 3, axis=2)
     return np.ascontiguousarray(_upright(pixels, turn))
 
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from eosin.server.settings import ServeOptions
 
-_QUIET = {"log_level": "warning", "access_log": False}  # names of images may name patients
 _LAST_SECONDS = 10  # for what is being answered when the server is stopped
 
 
@@ -34,7 +33,8 @@ def run_server(options: ServeOptions, say: Callable[[str], object]) -> None:
     scoring = app.state.service.scoring
     config = uvicorn.Config(
         app,
-        **_QUIET,
+        log_level="warning",
+        access_log=False,  # names of images may name patients
         server_header=False,
         proxy_headers=False,
         ws="none",
