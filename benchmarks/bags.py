@@ -38,8 +38,16 @@ from eosin.pixels.acquisition import ACQUISITION
 from eosin.protocol import UNSPLIT
 from eosin.reporting.wording import figure
 from eosin.tasks import Task
-from eosin.training import embed, embeddings
 from eosin.training.config import TrainingConfig
+from eosin.training.embed import EmbedOptions
+from eosin.training.embed import _open as open_network
+from eosin.training.embeddings import (
+    read_embeddings,
+    tag,
+    write_frames,
+    write_made,
+    write_measures,
+)
 from eosin.training.frozen import freeze_images
 from eosin.training.linear_head import fit_head
 from eosin.training.train import train
@@ -140,7 +148,7 @@ def embedded(path: Path, rows: list[dict[str, str]]) -> dict[str, object]:
     """Write drawn features of these tiles as `eosin embed` does; the settings that they settle."""
     import h5py
 
-    network = embed._open(embed.EmbedOptions(backbone="test_vit", weights="none", device="cpu"))
+    network = open_network(EmbedOptions(backbone="test_vit", weights="none", device="cpu"))
     frame, random = pd.DataFrame(rows), np.random.default_rng(0)
     slides, number = np.unique(frame["slide"], return_inverse=True)
     features = random.normal(size=(len(frame), 64))
@@ -148,11 +156,11 @@ def embedded(path: Path, rows: list[dict[str, str]]) -> dict[str, object]:
     features[frame["path"].str.endswith("-m.png").to_numpy(), :4] += 5
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w") as file:
-        embeddings.tag(file.create_dataset("X", data=features.astype(np.float32)), "array")
-        embeddings.write_frames(file, frame, "test_vit", 64)
-        embeddings.write_measures(file, np.ones((len(features), len(ACQUISITION))))
-        embeddings.write_made(file, {**network.made, "skipped": "[]"})
-    own = embeddings.read_embeddings(path).settings
+        tag(file.create_dataset("X", data=features.astype(np.float32)), "array")
+        write_frames(file, frame, "test_vit", 64)
+        write_measures(file, np.ones((len(features), len(ACQUISITION))))
+        write_made(file, {**network.made, "skipped": "[]"})
+    own = read_embeddings(path).settings
     return {name: value for name, value in own.items() if name != "freeze"}
 
 
