@@ -14,11 +14,15 @@ import cv2
 import numpy as np
 import pytest
 
+from eosin.artefacts.manifest import Manifest
 from eosin.artefacts.predictions import Predictions
+from eosin.artefacts.run import FoldsRun
 from eosin.explanation.explain import explain
 from eosin.explanation.heatmap import Explanation
 from eosin.inference.predict import predict
-from eosin.networks.run import Run
+from eosin.networks.run import Run, write_run
+from eosin.training.config import TrainingConfig
+from eosin.training.train import train
 
 Serve = Callable[..., Any]
 
@@ -246,3 +250,31 @@ def test_it_is_not_ready_before_its_networks_are(
         go.set()
         assert app.state.service.scoring.ready.wait(10)
         assert client.post("/predict", files=files).status_code == 200
+
+
+def test_a_run_of_folds_answers_with_its_mean_and_one_merged_map(
+    serve: Serve,
+    trained: Run,
+    divided: Manifest,
+    small_probe: TrainingConfig,
+    folds_of: Callable[..., FoldsRun],
+    new_images: list[Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    place = tmp_path_factory.mktemp("folds")
+    config = small_probe.with_overrides({"image_size": 64, "seed": 5})
+    other = train(divided, place / "other", config).run
+    folds = write_run(place / "folds", folds_of(place / "folds", [trained, other]))
+    both = serve(folds, trained)
+    said = both.predict(*new_images[:4]).json()["runs"]
+    for run, answers in zip((folds, trained), said, strict=True):
+        alone = [predict(run, [path]).predictions.frame.iloc[0] for path in new_images[:4]]
+        assert [each["probabilities"]["malignant"] for each in answers["images"]] == [
+            row["p_malignant"] for row in alone
+        ]
+    files = {"images": (new_images[0].name, new_images[0].read_bytes())}
+    drawn = both.client.post("/explain", files=files).json()
+    (wanted,) = [e for e in explain([folds], new_images[:1]) if isinstance(e, Explanation)]
+    assert wanted.merged is not None
+    assert drawn["probability"] == wanted.probabilities[wanted.target]
+    assert max(drawn["map"]["shape"]) <= 64
