@@ -12,11 +12,13 @@ map beside truth are written to ``--out``.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import tifffile
+from bars import at_most
 
 from eosin.artefacts.manifest import Manifest
 from eosin.artefacts.predictions import Predictions, Provenance, make_predictions, read_predictions
@@ -58,13 +60,14 @@ def main() -> None:
     tables = [on_slide(held, path, arguments.out) for path in slides]
     shift = max(abs(table["map"] - table["p_1"]).max() for table in tables)
     print(f"{len(written.answers)} slides, {sum(map(len, tables))} patches of {len(held)} found")
-    print(f"largest difference between the map at a patch and the tile table: {shift:.1e}")
     for column, name in (("map", "map against truth"), ("p_1", "tile table against truth")):
         print(f"{name}: {scores(pd.concat(tables), column, held)}")
     direct = read_predictions(run.folder / "predictions.csv")
     print(f"the patches as images, same Run: {said(direct)}")
+    met = at_most("largest difference between map and tile table, millionths", 1e6 * shift, 1.0)
     for path, table in zip(slides, tables, strict=True):
         draw(table, arguments.out / f"{path.stem}-map-and-truth.png")
+    sys.exit(0 if met else 1)
 
 
 def trained(manifest: Manifest, folder: Path) -> Run:

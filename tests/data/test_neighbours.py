@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from eosin.data.folder import read_folder
 from eosin.data.neighbours import find_neighbours
 from eosin.errors import DataError
+from eosin.slides.tile import Tile
 
 
 def placed(*places: tuple[object, object], patient: str = "8863", slide: str = "") -> pd.DataFrame:
@@ -122,3 +125,33 @@ def test_the_real_patches_lie_fifty_pixels_apart(real_data) -> None:
     assert found.placed.all()
     assert (found.count > 1).mean() > 0.99
     assert found.count.max() == 9
+
+
+@pytest.mark.parametrize("expected", [None, 1.0, 50.0])
+def test_tiles_of_slides_of_different_um_px_lie_one_tile_apart(expected: float | None) -> None:
+    widths = {"a.svs": 448, "b.svs": 224}
+    tiles = [
+        Tile(Path("/lab") / slide, column * width, row * width, width, 224)
+        for slide, width in widths.items()
+        for row in range(2)
+        for column in range(3)
+    ]
+    frame = pd.DataFrame(
+        {
+            "path": [str(tile.path) for tile in tiles],
+            "patient": [tile.slide.name for tile in tiles],
+            "slide": [tile.slide.stem for tile in tiles],
+            "x": [str(tile.x) for tile in tiles],
+            "y": [str(tile.y) for tile in tiles],
+        }
+    )
+    found = find_neighbours(frame, pitch=expected)
+    assert found is not None
+    assert found.pitch == 1
+    assert found.count.tolist() == [4, 6, 4] * 4
+
+
+def test_the_pitch_of_tiles_is_not_that_of_patches_in_pixels() -> None:
+    found = find_neighbours(placed(*square(3)), pitch=1.0)
+    assert found is not None
+    assert found.pitch == 50

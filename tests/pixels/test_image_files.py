@@ -135,7 +135,7 @@ def test_pictures_of_a_format_that_is_not_read_are_named(tmp_path: Path) -> None
     found = find_image_files([tmp_path])
     assert reasons(found, tmp_path) == {
         "1.webp": "is not read: its name ends in '.webp'",
-        "2.SVS": "is not read: its name ends in '.SVS'",
+        "2.SVS": "is a whole slide among images",
     }
     assert "want .png, .jpg" in found.skipped[0].reason
 

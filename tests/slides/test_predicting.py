@@ -19,6 +19,7 @@ from eosin.arrays import UInt8Image
 from eosin.artefacts.manifest import Manifest, read_manifest
 from eosin.artefacts.predictions import read_predictions
 from eosin.artefacts.slide import read_slide_answer
+from eosin.cli.slide_options import slides_in
 from eosin.data.slides import SlideSources, read_slides
 from eosin.data.splits import split_by_fractions
 from eosin.data.tiles import TileOptions, tile_manifest, write_tiles
@@ -394,3 +395,17 @@ def test_the_page_says_how_the_tissue_divides_and_shows_the_slide(written: Path)
     assert not re.search(r'(src|href)="https?:', page)
     picture = cv2.imread(str(written / "overlay.png"))
     assert min(picture.shape[:2]) > 500
+
+
+def test_a_folder_of_slides_is_scored_and_slides_among_images_are_refused(
+    slide: Path, pixels: UInt8Image, tmp_path: Path
+) -> None:
+    lab = tmp_path / "lab"
+    lab.mkdir()
+    shutil.copy(slide, lab / "a.svs")
+    assert slides_in([lab]) == [lab / "a.svs"]
+    assert slides_in([lab / "a.svs", lab]) == [lab / "a.svs", lab / "a.svs"]
+    cv2.imwrite(str(lab / "field.png"), pixels[:64, :64])
+    assert slides_in([lab]) is None  # a folder of images, in which the slide is named and left out
+    with pytest.raises(ConfigError, match=r"field\.png: is no slide"):
+        slides_in([lab / "a.svs", lab / "field.png"])

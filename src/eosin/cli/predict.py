@@ -96,7 +96,7 @@ def predict(
         showing,
         stoppable,
     )
-    from eosin.cli.slide_options import holds_slides, print_slides, require_no_slide_options
+    from eosin.cli.slide_options import print_slides, require_no_slide_options, slides_in
     from eosin.inference.journal import journal_path
     from eosin.inference.scoring import PredictOptions
     from eosin.inference.slides import SlideOptions
@@ -120,14 +120,15 @@ def predict(
     again = "run the same command with --resume"
     slides = SlideOptions(mpp, slide_mpp, tile_size, overlap, least_tissue)
     source = read_source(images)
-    if holds_slides(source):
+    whole = slides_in(source)
+    if whole is not None:
         from eosin.reporting.slide_folder import SlideWriteOptions, predict_slides
 
         writing = SlideWriteOptions(merged, packed, resume, overwrite)
         progress = Shown()
         with stoppable(again, kept=lambda: _kept(progress)), showing(progress):
             found = predict_slides(
-                read_run(run), source, out, slides, options, writing=writing, progress=progress
+                read_run(run), whole, out, slides, options, writing=writing, progress=progress
             )
         print_slides(found)
         return

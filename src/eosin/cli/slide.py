@@ -36,9 +36,9 @@ def info(
     import json
 
     from eosin.cli.console import say
-    from eosin.slides.opening import open_slide
+    from eosin.slides.opening import open_where_told
 
-    opened = open_slide(slide, mpp=slide_mpp)
+    opened = open_where_told(slide, slide_mpp)
     facts = _facts(opened)
     if as_json:
         typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
@@ -62,10 +62,10 @@ def show(
     from eosin.artefacts.outputs import PICTURE, require_output
     from eosin.cli.console import say
     from eosin.reporting.slide_picture import write_slide_picture
-    from eosin.slides.opening import open_slide
+    from eosin.slides.opening import open_where_told
 
     require_output(out, PICTURE, inputs=[slide])
-    tiles = write_slide_picture(open_slide(slide, mpp=slide_mpp), out, size=size, mpp=mpp)
+    tiles = write_slide_picture(open_where_told(slide, slide_mpp), out, size=size, mpp=mpp)
     say(f"{tiles:,} tiles of {size} px at {mpp:g} um/px show tissue, written: {out}")
 
 

@@ -37,22 +37,34 @@ Merged = Annotated[
 Packed = Annotated[bool, typer.Option("--gzip", help="Write qupath.geojson.gz.")]
 
 
-def holds_slides(source: Manifest | Sequence[Path]) -> bool:
-    """Whether whole slides are to be scored; ConfigError where other images are among them."""
+def slides_in(source: Manifest | Sequence[Path]) -> Manifest | Sequence[Path] | None:
+    """The whole slides to score, those of folders too; None where images are to be scored.
+
+    Raises:
+        ConfigError: slides and other images together.
+    """
     from eosin.artefacts.manifest import Manifest
     from eosin.slides.opening import is_slide
     from eosin.slides.tile import Tile
 
     if isinstance(source, Manifest):
         first = source.paths[0]
-        return Tile.of(first) is None and is_slide(first)
-    found = [is_slide(path) for path in source]
+        return source if Tile.of(first) is None and is_slide(first) else None
+    found = [[path] if is_slide(path) else _in_folder(path) for path in source]
     if any(found) and not all(found):
-        other = source[found.index(False)]
-        raise ConfigError(
-            f"{other}: is no slide; score slides and other images one after the other"
-        )
-    return all(found)
+        other = source[found.index([])]
+        raise ConfigError(f"{other}: is no slide; score slides and other images in turn")
+    return [path for paths in found for path in paths] or None
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    """The slides in a folder that holds files named like slides and none named like images."""
+    from eosin.pixels.reading import is_image_name
+    from eosin.slides.opening import SLIDE_NAMES, find_slides
+
+    files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
+    named = any(path.suffix.lower() in SLIDE_NAMES for path in files)
+    return [*find_slides(folder)] if named and not any(map(is_image_name, files)) else []
 
 
 def require_no_slide_options(options: SlideOptions, *, merged: bool, packed: bool) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from eosin.errors import DataError
+from eosin.slides.tile import Tile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +28,9 @@ _ALONE = "leave the columns x and y out to do without neighbours"
 class Neighbours:
     """For each of n images, which of them stand in the square of patches around it."""
 
-    pitch: float | None  # from one patch to the next, in the unit of x and y; None: no two are near
+    # from one patch to the next, in the unit of x and y, of tiles of slides in tile widths; None
+    # where no two are near
+    pitch: float | None
     placed: Bools  # whether an image has coordinates, shape (n,)
     inside: csr_matrix  # 1 where a column's image is in a row's square, itself included, (n, n)
 
@@ -63,6 +67,8 @@ def find_neighbours(
     """
     if not has_places(frame):
         return None
+    if pitch is not None and (pitch <= 1) != is_of_tiles(frame):  # in the other unit
+        pitch = None
     places, slide = _places(frame), _slides(frame)
     placed = np.isfinite(places).all(axis=1)
     rows = np.flatnonzero(placed)
@@ -83,8 +89,16 @@ def has_places(frame: pd.DataFrame) -> bool:
     return {"x", "y"} <= set(frame) and bool(((frame["x"] != "") & (frame["y"] != "")).any())
 
 
+def is_of_tiles(frame: pd.DataFrame) -> bool:
+    """Whether the rows are tiles of slides, whose coordinates count in tile widths."""
+    return Tile.of(Path(frame["path"].iloc[0])) is not None
+
+
 def _places(frame: pd.DataFrame) -> Floats:
-    """Of each row x and y, (n, 2); NaN where either is empty."""
+    """Of each row x and y, (n, 2); NaN where either is empty. Of tiles of slides in tile widths.
+
+    So tiles that show as much lie as far apart on a slide of any um/px.
+    """
     import pandas as pd
 
     found = np.stack([pd.to_numeric(frame[c], errors="coerce") for c in "xy"], 1).astype(float)
@@ -96,7 +110,9 @@ def _places(frame: pd.DataFrame) -> Floats:
             f"{row['path']}: x = {row['x']!r}, y = {row['y']!r} are no coordinates; want numbers, "
             "or nothing"
         )
-    return np.where(written.all(axis=1, keepdims=True), found, np.nan)
+    tiles = [Tile.of(Path(path)) for path in frame["path"]]
+    unit = np.array([1.0 if tile is None else tile.width for tile in tiles])
+    return np.where(written.all(axis=1, keepdims=True), found / unit[:, None], np.nan)
 
 
 def _slides(frame: pd.DataFrame) -> Ints:

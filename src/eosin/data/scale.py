@@ -31,13 +31,14 @@ def scale_of(frame: pd.DataFrame) -> Scale | None:
 def _stated(frame: pd.DataFrame) -> float | None:
     """The um/px that all rows state, give or take a little; None where they do not."""
     cells = [cell for cell in frame.get("mpp", []) if cell]
-    found = np.array([_number(cell) for cell in cells])
+    found = np.array([um_per_pixel(cell) for cell in cells])
     if not len(found) or len(found) < len(frame) or found.max() > (1 + _ALIKE) * found.min():
         return None
     return float(np.median(found))
 
 
-def _number(cell: str) -> float:
+def um_per_pixel(cell: str) -> float:
+    """The number in a cell of the column ``mpp``; DataError where it is none."""
     try:
         value = float(cell)
     except ValueError:

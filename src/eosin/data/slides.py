@@ -16,7 +16,7 @@ from eosin.errors import ConfigError, DataError
 from eosin.files import disk_errors, valid_text
 from eosin.pixels.reading import SkippedFile
 from eosin.protocol import UNSPLIT
-from eosin.slides.opening import find_slides, open_slide
+from eosin.slides.opening import find_slides, open_where_told
 from eosin.tasks import Task
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def read_slides(root: Path, sources: SlideSources) -> ReadDataset:
 def _row(
     path: Path, known: Mapping[str, Mapping[str, str]] | None, sources: SlideSources
 ) -> dict[str, str]:
-    slide = open_slide(path, mpp=sources.slide_mpp)
+    slide = open_where_told(path, sources.slide_mpp)
     row = {"path": str(path), "slide": valid_text(path.stem), "label": ""}
     if known is not None:
         told = known.get(path.name) or known.get(path.stem)

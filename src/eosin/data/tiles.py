@@ -10,6 +10,7 @@ import numpy as np
 
 from eosin.artefacts.manifest import Manifest
 from eosin.data.annotations import label_tiles, read_annotations
+from eosin.data.scale import um_per_pixel
 from eosin.data.scan import ReadDataset, image_rows
 from eosin.errors import DataError
 from eosin.pixels.reading import SkippedFile
@@ -18,7 +19,7 @@ from eosin.pixels.tissue_tiles import tissue_tiles
 from eosin.pixels.writing import write_png
 from eosin.progress import SILENT, Progress, working
 from eosin.settings import checked_options
-from eosin.slides.opening import open_slide, read_tile
+from eosin.slides.opening import open_slide, open_where_told, read_tile
 from eosin.slides.tile import Tile
 
 if TYPE_CHECKING:
@@ -70,13 +71,21 @@ class TiledSlide:
         ]
 
 
-def tile_slide(path: Path, options: TileOptions) -> TiledSlide:
+def tile_slide(path: Path, options: TileOptions, *, known: Mapping[str, str]) -> TiledSlide:
     """The tiles of one slide that hold tissue.
+
+    Args:
+        path: the slide.
+        options: which tiles.
+        known: what a manifest says of it; its ``mpp`` counts more than what the file states.
 
     Raises:
         DataError: it cannot be read, states no um/px, or holds no tissue.
     """
-    slide = open_slide(path, mpp=options.slide_mpp)
+    if known.get("mpp"):
+        slide = open_slide(path, mpp=um_per_pixel(known["mpp"]))
+    else:
+        slide = open_where_told(path, options.slide_mpp)
     overview = slide.overview(OVERVIEW)
     mask = find_tissue(overview, OVERVIEW)
     finest = slide.levels[0]
@@ -130,8 +139,7 @@ def tile_manifest(
         for known in slides.frame.to_dict("records"):
             path = Path(known["path"])
             try:
-                told = replace(options, slide_mpp=_stated(known, options))
-                rows += _drawn(_labelled(path, known, told), per_slide, seed)
+                rows += _drawn(_labelled(path, known, options), per_slide, seed)
             except DataError as error:
                 skipped.append(SkippedFile.from_error(path, error))
             progress.advance(errors=bool(skipped) and skipped[-1].path == path)
@@ -168,13 +176,9 @@ def _cut(path: Path, place: Path) -> Path:
     return place
 
 
-def _stated(known: Mapping[str, str], options: TileOptions) -> float | None:
-    return float(known["mpp"]) if known.get("mpp") else options.slide_mpp
-
-
 def _labelled(path: Path, known: Mapping[str, str], options: TileOptions) -> list[dict[str, str]]:
     """Rows of the tiles of a slide, with the labels of its regions where it has such."""
-    found = tile_slide(path, options)
+    found = tile_slide(path, options, known=known)
     rows = found.rows({name: cell for name, cell in known.items() if name not in _OF_SLIDES})
     if not known.get("annotations"):
         return rows

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eosin.data.neighbours import find_neighbours, has_places
+from eosin.data.neighbours import find_neighbours, has_places, is_of_tiles
 from eosin.errors import DataError
 from eosin.evaluation.calibration import Around, apply_temperature
 
@@ -106,10 +106,12 @@ def said_of(runs: Sequence[Run], frame: pd.DataFrame) -> tuple[str, ...]:
             "The Run counts neighbours on the slide, and no image here names x and y: they are "
             f"scored without, at the temperature and threshold for that. {UNCALIBRATED}",
         )
-    grid = "no two lie next to each other" if found.pitch is None else f"{found.pitch:g} apart"
+    tiles = is_of_tiles(frame)  # their scale is that of the Run
+    apart = "on the grid of tiles" if tiles else f"{found.pitch:g} apart"
+    grid = "no two lie next to each other" if found.pitch is None else apart
     other = (
         ""
-        if known.context is None or found.pitch in (None, known.context.pitch)
+        if tiles or known.context is None or found.pitch in (None, known.context.pitch)
         else (
             f" The Run was trained on patches {known.context.pitch:g} apart: do they show as much?"
         )

@@ -121,7 +121,7 @@ def predict_slide(
         DataError: the slide cannot be read, states no um/px or holds no tissue.
         LeakageError, ConfigError, ModelError: as ``predict_to_table``.
     """
-    tiled = tile_slide(path, tiling)
+    tiled = tile_slide(path, tiling, known=known or {})
     tiles, whole = _tile_rows(run, tiled, known or {}), answers_slides(run)
     scored = predict_to_table(
         run,

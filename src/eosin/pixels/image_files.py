@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from eosin.errors import DataError
 from eosin.pixels.reading import SUFFIXES, SkippedFile, is_image_name, kind_of_file
+from eosin.slides.opening import SLIDE_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -72,6 +73,8 @@ def find_image_files(places: Sequence[Path]) -> ImageFiles:
 
 def not_read(path: Path) -> SkippedFile:
     """The row of a file that is passed over for its ending."""
+    if path.suffix.lower() in (*SLIDE_NAMES, ".dcm"):
+        return SkippedFile(path, "is a whole slide among images; give slides by themselves")
     ending = f"ends in {path.suffix!r}" if path.suffix else "has no ending"
     reason = f"is not read: its name {ending}; want {', '.join(SUFFIXES)}; convert it"
     return SkippedFile(path, f"{reason}, or move it elsewhere")

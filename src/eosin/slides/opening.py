@@ -24,7 +24,7 @@ _LARGE: Final = 8192  # pixels a side: a tiled TIFF beyond it is a slide though 
 _PLAIN: Final = (b"\x89PNG", b"\xff\xd8\xff", b"BM")
 _TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MIRAX: Final = ".mrxs"  # a slide whose own file may be a plain thumbnail
-_NAMES: Final = (_MIRAX, ".svs", ".ndpi", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".czi")
+SLIDE_NAMES: Final = (_MIRAX, ".svs", ".ndpi", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".czi")
 _SERIES: Final = re.compile(rb"\x20\x00\x0e\x00UI..([0-9.]{1,64})", re.DOTALL)
 _DICOM_HEAD: Final = 2**20  # bytes in which the tag of the series lies
 _FINEST, _COARSEST = 0.05, 10.0  # um/px that a scanner may have
@@ -104,6 +104,12 @@ def open_slide(path: Path, *, mpp: float | None = None) -> Slide:
     return Slide(path, vendor, stated, fault, float(power) if power else None, source)
 
 
+def open_where_told(path: Path, mpp: float | None) -> Slide:
+    """The slide as ``open_slide`` opens it; ``mpp`` counts where its file states none."""
+    slide = open_slide(path)
+    return slide if slide.mpp is not None or mpp is None else open_slide(path, mpp=mpp)
+
+
 def opened(path: Path) -> Slide:
     """The slide at ``path``, kept open for who asks next: the 8 used last, of all threads.
 
@@ -145,7 +151,7 @@ def _is_slide(file: Path, head: bytes) -> bool:
     try:
         vendor = _vendor_of(file)
     except ModuleNotFoundError:
-        return file.suffix.lower() in _NAMES or _is_dicom(head)
+        return file.suffix.lower() in SLIDE_NAMES or _is_dicom(head)
     if vendor != _GENERIC:
         return vendor is not None
     full, *smaller = open_slide(file).levels
