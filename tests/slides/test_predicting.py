@@ -17,7 +17,7 @@ import pytest
 
 from eosin.arrays import UInt8Image
 from eosin.artefacts.manifest import Manifest, read_manifest
-from eosin.artefacts.predictions import read_predictions
+from eosin.artefacts.predictions import make_predictions, read_predictions
 from eosin.artefacts.slide import read_slide_answer
 from eosin.cli.slide_options import slides_in
 from eosin.data.slides import SlideSources, read_slides
@@ -28,12 +28,13 @@ from eosin.export.export import export_run
 from eosin.inference.doubt import images_to_explain
 from eosin.inference.predict import predict
 from eosin.inference.scoring import PredictOptions
-from eosin.inference.slides import SlideOptions
+from eosin.inference.slides import SlideOptions, class_shares
 from eosin.networks.run import Run
 from eosin.pixels.reading import read_image
 from eosin.reporting.slide_folder import SlideWriteOptions, predict_slides
 from eosin.slides.maps import read_map
 from eosin.slides.tile import Tile
+from eosin.tasks import Task
 from eosin.training.config import TrainingConfig
 from eosin.training.train import train
 
@@ -409,3 +410,49 @@ def test_a_folder_of_slides_is_scored_and_slides_among_images_are_refused(
     assert slides_in([lab]) is None  # a folder of images, in which the slide is named and left out
     with pytest.raises(ConfigError, match=r"field\.png: is no slide"):
         slides_in([lab / "a.svs", lab / "field.png"])
+
+
+def test_a_slide_is_scored_again_into_its_folder_and_a_finished_one_stays(
+    run: Run, slide: Path, written: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(written, out)
+    (out / "overlay.png").unlink()
+    predict_slides(run, [slide], out, writing=SlideWriteOptions(resume=True))
+    assert not (out / "overlay.png").exists()  # what is done is not done again
+    predict_slides(run, [slide], out)
+    assert (out / "overlay.png").read_bytes() == (written / "overlay.png").read_bytes()
+    before, after = (read_predictions(each / "tiles.csv") for each in (written, out))
+    pd.testing.assert_frame_equal(before.frame(), after.frame())
+
+
+@pytest.mark.parametrize("name", ["qupath.geojson", "probability.ome.tiff", "report.html"])
+def test_a_file_of_the_users_in_the_folder_of_a_slide_is_not_written_over(
+    name: str, run: Run, slide: Path, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text("drawn by hand")
+    with pytest.raises(ConfigError, match=f"{name}: lies there already"):
+        predict_slides(run, [slide], tmp_path)
+    assert (tmp_path / name).read_text() == "drawn by hand"
+
+
+def test_a_slide_named_like_a_path_is_refused(run: Run, slide: Path, tmp_path: Path) -> None:
+    manifest = read_slides(slide.parent, SlideSources()).manifest
+    frame = manifest.frame.assign(slide="../a")
+    with pytest.raises(ConfigError, match="no name of a folder"):
+        predict_slides(run, replace(manifest, frame=frame), tmp_path / "out")
+
+
+def test_shares_have_intervals_over_squares_of_tissue_where_there_are_enough() -> None:
+    squares = np.array([[3.0, 1.0]] * 6 + [[1.0, 3.0]] * 6)
+    task = Task("t", ("a", "b"))
+    rows = pd.DataFrame({name: [""] * 2 for name in ("patient", "magnification", "label", "fold")})
+    table = make_predictions(rows.assign(path=["1", "2"]), np.full((2, 2), 0.5), task=task)
+    first, second = class_shares(table, squares)
+    assert first.share == second.share == 0.5
+    assert first.low is not None
+    assert first.high is not None
+    # The mean of 12 draws of 0.75 or 0.25: a standard deviation of 0.072.
+    assert first.low == pytest.approx(0.5 - 1.96 * 0.072, abs=0.03)
+    assert first.high == pytest.approx(0.5 + 1.96 * 0.072, abs=0.03)
+    assert class_shares(table, squares[:7])[0].low is None

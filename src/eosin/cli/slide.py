@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eosin.cli.slide_options import SlideMpp
+
 if TYPE_CHECKING:
     from eosin.slides.slide import Slide
 
@@ -14,10 +16,6 @@ app = typer.Typer(no_args_is_help=True, help="Look at whole slides.")
 
 File = Annotated[
     Path, typer.Argument(metavar="SLIDE", help="A slide's file, or its folder of DICOM files.")
-]
-SlideMpp = Annotated[
-    float | None,
-    typer.Option("--slide-mpp", metavar="X", help="Um/px of level 0, over the file's own."),
 ]
 
 

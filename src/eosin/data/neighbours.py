@@ -110,9 +110,10 @@ def _places(frame: pd.DataFrame) -> Floats:
             f"{row['path']}: x = {row['x']!r}, y = {row['y']!r} are no coordinates; want numbers, "
             "or nothing"
         )
-    tiles = [Tile.of(Path(path)) for path in frame["path"]]
-    unit = np.array([1.0 if tile is None else tile.width for tile in tiles])
-    return np.where(written.all(axis=1, keepdims=True), found / unit[:, None], np.nan)
+    if is_of_tiles(frame):
+        tiles = [Tile.of(Path(path)) for path in frame["path"]]
+        found /= np.array([1.0 if tile is None else tile.width for tile in tiles])[:, None]
+    return np.where(written.all(axis=1, keepdims=True), found, np.nan)
 
 
 def _slides(frame: pd.DataFrame) -> Ints:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ from eosin.slides.tile import Tile
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from eosin.arrays import Floats, UInt8Image
+    from eosin.arrays import Floats, Ints, UInt8Image
     from eosin.pixels.tissue_mask import TissueMask
     from eosin.slides.slide import Slide
 
@@ -56,15 +57,27 @@ class TiledSlide:
     tissue: Floats  # share of each tile, 0 to 1, shape (n,)
     step: int  # from one tile to the next, pixels of level 0
 
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """The number of each tile by its path."""
+        return {str(tile.path): number for number, tile in enumerate(self.tiles)}
+
+    @cached_property
+    def corners(self) -> tuple[Ints, Ints]:
+        """The x and the y of the tiles, shape (n,) each."""
+        x, y = (np.array([getattr(tile, axis) for tile in self.tiles], np.int64) for axis in "xy")
+        return x, y
+
     def rows(self, known: Mapping[str, str]) -> list[dict[str, str]]:
         """Rows of a manifest of its tiles; ``known`` is what all have in common."""
+        scale = self.slide.known_mpp()
         return [
             {
                 **known,
                 "path": str(tile.path),
                 "x": str(tile.x),
                 "y": str(tile.y),
-                "mpp": f"{tile.width * (self.slide.mpp or 0) / tile.size:.6g}",
+                "mpp": f"{tile.width * scale / tile.size:.6g}",
                 "tissue": f"{share:.3f}",
             }
             for tile, share in zip(self.tiles, self.tissue, strict=True)
@@ -86,26 +99,35 @@ def tile_slide(path: Path, options: TileOptions, *, known: Mapping[str, str]) ->
         slide = open_slide(path, mpp=um_per_pixel(known["mpp"]))
     else:
         slide = open_where_told(path, options.slide_mpp)
+    found = lay_tiles(slide, options)
+    if not found.tiles:
+        raise DataError(
+            f"{path}: no tile holds {options.least:g} of tissue; look at it with `eosin slide "
+            "show`, or lower --least-tissue"
+        )
+    return found
+
+
+def lay_tiles(slide: Slide, options: TileOptions) -> TiledSlide:
+    """The tiles of an open slide that hold tissue, maybe none; DataError as ``known_mpp``."""
+    scale, finest = slide.known_mpp(), slide.levels[0]
     overview = slide.overview(OVERVIEW)
     mask = find_tissue(overview, OVERVIEW)
-    finest = slide.levels[0]
     x, y, width = tissue_tiles(
         finest.width,
         finest.height,
         mask,
-        slide_mpp=slide.mpp or 0.0,
+        slide_mpp=scale,
         size=options.size,
         mpp=options.mpp,
         overlap=options.overlap,
         least=options.least,
     )
-    if not len(x):
-        raise DataError(
-            f"{path}: no tile holds {options.least:g} of tissue; look at it with `eosin slide "
-            "show`, or lower --least-tissue"
-        )
-    tissue = mask.shares(x, y, width, slide_mpp=slide.mpp or 0.0)
-    tiles = [Tile(path, int(a), int(b), width, options.size) for a, b in zip(x, y, strict=True)]
+    tissue = mask.shares(x, y, width, slide_mpp=scale)
+    tiles = (
+        Tile(slide.path, a, b, width, options.size)
+        for a, b in zip(x.tolist(), y.tolist(), strict=True)
+    )
     step = round(width * (options.size - options.overlap) / options.size)
     return TiledSlide(slide, overview, mask, tuple(tiles), tissue, step)
 
@@ -183,8 +205,7 @@ def _labelled(path: Path, known: Mapping[str, str], options: TileOptions) -> lis
     if not known.get("annotations"):
         return rows
     regions = read_annotations(Path(known["annotations"]))
-    x, y = (np.array([getattr(tile, axis) for tile in found.tiles]) for axis in "xy")
-    labels = label_tiles(regions, x, y, found.tiles[0].width)
+    labels = label_tiles(regions, *found.corners, found.tiles[0].width)
     named = [label or known.get("outside", "") for label in labels]
     return [{**row, "label": label} for row, label in zip(rows, named, strict=True) if label]
 

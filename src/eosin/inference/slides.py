@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from eosin.data.identity import Identity
 from eosin.data.scan import image_rows
 from eosin.data.tiles import TileOptions, tile_slide
 from eosin.errors import ConfigError
+from eosin.evaluation.intervals import Bootstrap, Interval
 from eosin.files import valid_text
 from eosin.inference.bags import answers_slides
 from eosin.inference.predict import Scored
@@ -28,21 +30,15 @@ from eosin.settings import checked_options
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from eosin.arrays import Floats
+    from eosin.arrays import Floats, Ints
     from eosin.artefacts.predictions import Predictions
     from eosin.data.tiles import TiledSlide
     from eosin.inference.scoring import PredictOptions
     from eosin.networks.run import Network, Run
-    from eosin.slides.tile import Tile
 
 TILES_NAME, ANSWER_NAME, WHOLE_NAME = "tiles.csv", "slide.json", "answer.csv"
 _SQUARE = 1000.0  # um, the side of the squares that are drawn for intervals
 _FEWEST = 8  # squares of tissue; of fewer there is no interval
-_DRAWS, _SEED = 2000, 0
-INTERVALS = (
-    "Intervals are over squares of 1 mm of this slide's own tissue: how much the shares would vary "
-    "over more tissue like it. They say nothing about whether the Run is right."
-)
 
 
 @checked_options
@@ -66,11 +62,10 @@ class ScoredSlide:
     answer: SlideAnswer
     attention: Floats | None = None  # of each tile, where the Run answers for slides, shape (n,)
 
-    @property
-    def tiles(self) -> list[Tile]:
-        """Those that were scored, in the order of the predictions."""
-        known = {str(tile.path): tile for tile in self.tiled.tiles}
-        return [known[path] for path in self.scored.predictions.frame["path"]]
+    @cached_property
+    def rows(self) -> Ints:
+        """The numbers of the tiles that were scored, in the order of the predictions."""
+        return _rows_of(self.scored.predictions, self.tiled)
 
 
 def tile_options(run: Run, options: SlideOptions) -> TileOptions:
@@ -183,9 +178,13 @@ def _patient_of(run: Run, path: Path) -> str | None:
     return by_name or identity.patient_of(path)
 
 
+def _rows_of(predictions: Predictions, tiled: TiledSlide) -> Ints:
+    return np.array([tiled.index[path] for path in predictions.frame["path"]], np.int64)
+
+
 def _answer(run: Run, tiled: TiledSlide, tiling: TileOptions, scored: Scored) -> SlideAnswer:
     slide, predictions = tiled.slide, scored.predictions
-    width, mpp = tiled.tiles[0].width, slide.mpp or 0.0
+    width, mpp = tiled.tiles[0].width, slide.known_mpp()
     squares = _squares(predictions, tiled, mpp)
     area = slide.levels[0].width * slide.levels[0].height * mpp**2 / 1e6
     areas = {each.name.lower(): tiled.mask.share(each) for each in Area}
@@ -213,7 +212,7 @@ def _answer(run: Run, tiled: TiledSlide, tiling: TileOptions, scored: Scored) ->
         areas=areas,
         flagged=float(predictions.flagged.mean()) if predictions.trust else None,
         squares=len(squares),
-        classes=_class_shares(predictions, squares),
+        classes=class_shares(predictions, squares),
         whole=None,
         notes=predictions.provenance.notes,
     )
@@ -221,33 +220,35 @@ def _answer(run: Run, tiled: TiledSlide, tiling: TileOptions, scored: Scored) ->
 
 def _squares(predictions: Predictions, tiled: TiledSlide, mpp: float) -> Floats:
     """Tissue of each class (in tiles) in every square of 1 mm that has some, (squares, classes)."""
-    share = dict(zip((str(tile.path) for tile in tiled.tiles), tiled.tissue, strict=True))
-    place = {str(tile.path): (tile.x, tile.y) for tile in tiled.tiles}
-    paths = list(predictions.frame["path"])
-    corners = np.array([place[path] for path in paths]) * mpp // _SQUARE
-    _, square = np.unique(corners, axis=0, return_inverse=True)
+    rows = _rows_of(predictions, tiled)
+    places = np.stack(tiled.corners, axis=1)[rows] * mpp // _SQUARE
+    _, square = np.unique(places, axis=0, return_inverse=True)
     found = np.zeros((square.max() + 1, len(predictions.task.classes)))
-    weights = np.array([share[path] for path in paths])
-    np.add.at(found, (square.ravel(), predictions.decision_index), weights)
+    np.add.at(found, (square.ravel(), predictions.decision_index), tiled.tissue[rows])
     return found
 
 
-def _class_shares(predictions: Predictions, squares: Floats) -> tuple[ClassShare, ...]:
-    total = squares.sum(axis=0)
-    shares, means = total / total.sum(), predictions.probabilities.mean(axis=0)
-    low = high = None
+def class_shares(predictions: Predictions, squares: Floats) -> tuple[ClassShare, ...]:
+    """The share of each class in the tissue of squares (squares, classes), with its interval."""
+    shares, means = _shares(squares.sum(axis=0)), predictions.probabilities.mean(axis=0)
+    ends = [Interval(None, None, 0.0)] * len(shares)
     if len(squares) >= _FEWEST:
-        rng = np.random.default_rng(_SEED)
-        counts = rng.multinomial(len(squares), np.full(len(squares), 1 / len(squares)), _DRAWS)
-        drawn = counts @ squares
-        low, high = np.percentile(drawn / drawn.sum(axis=1, keepdims=True), (2.5, 97.5), axis=0)
+        bootstrap = Bootstrap()  # of squares in the place of patients
+        drawn = _shares(bootstrap.weights([str(k) for k in range(len(squares))]) @ squares)
+        ends = [bootstrap.interval(column) for column in drawn.T]
     return tuple(
         ClassShare(
             name=name,
             share=float(shares[k]),
-            low=None if low is None else float(low[k]),
-            high=None if high is None else float(high[k]),
+            low=ends[k].low,
+            high=ends[k].high,
             probability=float(min(1.0, means[k])),
         )
         for k, name in enumerate(predictions.task.classes)
     )
+
+
+def _shares(tissue: Floats) -> Floats:
+    """Amounts by class, along the last axis, as shares."""
+    shares: Floats = tissue / tissue.sum(axis=-1, keepdims=True)
+    return shares

@@ -17,7 +17,7 @@ from eosin.inference.slides import ANSWER_NAME, SlideOptions, predict_slide, til
 from eosin.locks import one_writer
 from eosin.pixels.reading import SkippedFile, write_error_table
 from eosin.progress import SILENT, Progress
-from eosin.reporting.slide_page import SLIDE_FILES, write_slide
+from eosin.reporting.slide_page import slide_files, write_slide
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,9 +87,12 @@ def predict_slides(
     options, writing = options or PredictOptions(), writing or SlideWriteOptions()
     rows, tiling = _rows(slides, options.split), tile_options(run, slide_options or SlideOptions())
     several = len(rows) > 1
-    own = {row["slide"]: None for row in rows} if several else dict(SLIDE_FILES)
     inputs = [run.folder, *(Path(row["path"]) for row in rows)]
-    require_output_folder(out, {**own, SLIDES_NAME: _SLIDES}, inputs=inputs)
+    files = slide_files(run.record.task)
+    holds = dict.fromkeys((row["slide"] for row in rows), None) if several else files
+    require_output_folder(out, {**holds, SLIDES_NAME: _SLIDES}, inputs=inputs)
+    for row in rows if several else ():
+        require_output_folder(out / row["slide"], files, inputs=inputs)
     answers, skipped = list[SlideAnswer](), list[SkippedFile]()
     with one_writer(out):
         networks = run.networks(engine=options.engine, device=options.device)
@@ -197,6 +200,9 @@ def _rows(slides: Manifest | Sequence[Path], split: str | None) -> list[dict[str
     for row in rows:
         row["slide"] = row.get("slide") or valid_text(Path(row["path"]).stem)
     names = [row["slide"] for row in rows]
+    unfit = next((name for name in names if Path(name).name != name), None)
+    if unfit is not None:
+        raise ConfigError(f"slide {unfit!r}: is no name of a folder; rename it in the manifest")
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ConfigError(f"two slides are called {twice!r}: score them one after the other")

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eosin.artefacts.codec import write_artefact
-from eosin.artefacts.outputs import PAGE, PICTURE, PREDICTIONS, TIFF, document
+from eosin.artefacts.outputs import PAGE, PICTURE, PREDICTIONS, Output, document
 from eosin.artefacts.reference import ABSTAIN
 from eosin.files import write_text
 from eosin.inference.doubt import certain_and_doubtful
-from eosin.inference.slides import ANSWER_NAME, INTERVALS, TILES_NAME, WHOLE_NAME
+from eosin.inference.slides import ANSWER_NAME, TILES_NAME, WHOLE_NAME
 from eosin.pixels.writing import write_png
 from eosin.reporting.galleries import Caption, tiles_of
 from eosin.reporting.html import render
@@ -20,9 +20,9 @@ from eosin.reporting.overlay import HeatmapStyle, blend, faded
 from eosin.reporting.panel import Cell, Heading, draw_panel
 from eosin.reporting.tables import Table
 from eosin.reporting.wording import capital, counted, number, per_cent
-from eosin.slides.geojson import TileResults, write_geojson
+from eosin.slides.geojson import TileResults, is_geojson, write_geojson
 from eosin.slides.grid import Extent, TileGrid
-from eosin.slides.maps import map_of, write_map
+from eosin.slides.maps import is_map, map_of, write_map
 from eosin.trust.summary import trust_lines
 
 if TYPE_CHECKING:
@@ -30,18 +30,21 @@ if TYPE_CHECKING:
     from eosin.artefacts.slide import ClassShare, SlideAnswer
     from eosin.inference.slides import ScoredSlide
     from eosin.slides.maps import SlideMap
+    from eosin.tasks import Task
 
-SLIDE_FILES = {
+_FILES = {
     TILES_NAME: PREDICTIONS,
+    WHOLE_NAME: PREDICTIONS,
     ANSWER_NAME: document("slide answer"),
     "overlay.png": PICTURE,
     "report.html": PAGE,
-    "probability.ome.tiff": TIFF,
-    "familiarity.ome.tiff": TIFF,
-    "attention.ome.tiff": TIFF,
-    WHOLE_NAME: PREDICTIONS,
-    "qupath.geojson": None,
+    **dict.fromkeys(("qupath.geojson", "qupath.geojson.gz"), Output("GeoJSON file", is_geojson)),
 }
+_MAP = Output("map of eosin's", is_map)
+INTERVALS = (
+    "Intervals are over squares of 1 mm of this slide's own tissue: how much the shares would vary "
+    "over more tissue like it. They say nothing about whether the Run is right."
+)
 PALETTE = ((75, 59, 143), (194, 57, 107), (0, 158, 115), (230, 159, 0), (86, 180, 233))
 _FINEST, _WIDEST = 1200, 2048  # of the overlay's longer side, pixels
 _SHOWN = 6  # tiles of each kind on the page
@@ -60,16 +63,25 @@ def write_slide(
         merged: tiles of one class that touch become one region in ``qupath.geojson``.
         packed: that file is gzipped, as ``qupath.geojson.gz``.
     """
-    geometry = _grid(found), _extent(found.answer)
-    drawn = {name: _write_map(found, folder, name, *geometry) for name in _maps(found)}
+    tiles, extent = _grid(found), _extent(found.answer)
+    drawn = {
+        name: write_map(folder / f"{name}.ome.tiff", values, tiles, extent, name=of)
+        for name, (of, values) in _maps(found).items()
+    }
     write_geojson(
-        folder / f"qupath.geojson{'.gz' if packed else ''}", _results(found), merged=merged
+        folder / f"qupath.geojson{'.gz' if packed else ''}", _results(found, tiles), merged=merged
     )
-    picture = _picture(found, drawn.get("attention", next(iter(drawn.values()))))
+    picture = _picture(found, tiles, drawn.get("attention", next(iter(drawn.values()))))
     write_png(_panel(found.answer, picture), folder / "overlay.png")
     write_text(folder / "report.html", render("slide.html", _facts(found, picture)))
     write_artefact(found.answer, folder / ANSWER_NAME)  # last: with it the slide is done
     return folder / "report.html"
+
+
+def slide_files(task: Task) -> dict[str, Output]:
+    """What lies in the folder of a slide, by the name of each file."""
+    maps = dict.fromkeys((*_chances(task), "attention", "familiarity"), _MAP)
+    return {**_FILES, **{f"{name}.ome.tiff": kind for name, kind in maps.items()}}
 
 
 def slide_sentence(answer: SlideAnswer) -> str:
@@ -100,9 +112,8 @@ def _share(found: ClassShare) -> str:
 
 
 def _grid(found: ScoredSlide) -> TileGrid:
-    tiles = found.tiles
-    x, y = (np.array([getattr(tile, axis) for tile in tiles], np.int64) for axis in "xy")
-    return TileGrid.of(x, y, tiles[0].width, step=found.answer.step)
+    x, y = (axis[found.rows] for axis in found.tiled.corners)
+    return TileGrid.of(x, y, found.answer.tile_width, step=found.answer.step)
 
 
 def _extent(answer: SlideAnswer) -> Extent:
@@ -113,10 +124,7 @@ def _maps(found: ScoredSlide) -> dict[str, tuple[str, Floats]]:
     """Values of the tiles by the name of their file, with what they are."""
     predictions, task = found.scored.predictions, found.answer.task
     values = predictions.probabilities
-    if task.positive is not None:
-        maps = {"probability": (task.positive, values[:, task.positive_index])}
-    else:
-        maps = {f"probability-{k}": (name, values[:, k]) for k, name in enumerate(task.classes)}
+    maps = {file: (name, values[:, task.index(name)]) for file, name in _chances(task).items()}
     if found.attention is not None:
         maps["attention"] = ("attention", found.attention)
     if predictions.trust is not None:
@@ -126,14 +134,14 @@ def _maps(found: ScoredSlide) -> dict[str, tuple[str, Floats]]:
     return maps
 
 
-def _write_map(
-    found: ScoredSlide, folder: Path, name: str, tiles: TileGrid, extent: Extent
-) -> SlideMap:
-    of, values = _maps(found)[name]
-    return write_map(folder / f"{name}.ome.tiff", values, tiles, extent, name=of)
+def _chances(task: Task) -> dict[str, str]:
+    """The class of each map of a probability, by the name of its file: of two the positive one."""
+    if task.positive is not None:
+        return {"probability": task.positive}
+    return {f"probability-{k}": name for k, name in enumerate(task.classes)}
 
 
-def _results(found: ScoredSlide) -> TileResults:
+def _results(found: ScoredSlide, tiles: TileGrid) -> TileResults:
     predictions, answer = found.scored.predictions, found.answer
     columns = [f"P({name})" for name in answer.task.classes]
     measured = dict(zip(columns, predictions.probabilities.T, strict=True))
@@ -144,7 +152,7 @@ def _results(found: ScoredSlide) -> TileResults:
         measured["flagged"] = predictions.flagged.astype(float)
     return TileResults(
         slide=Path(answer.slide).name,
-        tiles=_grid(found),
+        tiles=tiles,
         classes=list(predictions.frame["decision"]),
         colours=_colours(answer),
         measurements=measured,
@@ -160,7 +168,7 @@ def _colours(answer: SlideAnswer) -> dict[str, tuple[int, int, int]]:
     return {name: PALETTE[k % len(PALETTE)] for k, name in enumerate(names)}
 
 
-def _picture(found: ScoredSlide, first: SlideMap) -> UInt8Image:
+def _picture(found: ScoredSlide, tiles: TileGrid, first: SlideMap) -> UInt8Image:
     """The slide under its map: of two classes the positive one's, else each tile's class."""
     answer = found.answer
     longest = max(answer.width, answer.height) * answer.slide_mpp
@@ -169,7 +177,7 @@ def _picture(found: ScoredSlide, first: SlideMap) -> UInt8Image:
     if mpp < found.tiled.mask.mpp:  # a small slide
         image = found.tiled.slide.overview(mpp)
     if found.attention is None and answer.task.positive is None:
-        return _in_colours(found, image, mpp)
+        return _in_colours(found, tiles, image, mpp)
     values = np.nan_to_num(_laid(first, image.shape, mpp))
     most = values.max() if found.attention is not None else 1.0
     return blend(image, np.asarray(values / most, np.float32), _STYLE)
@@ -206,10 +214,10 @@ def _laid(found: SlideMap, shape: tuple[int, ...], mpp: float) -> Floats:
     return np.asarray(found.values[np.ix_(*cells)], np.float32)
 
 
-def _in_colours(found: ScoredSlide, image: UInt8Image, mpp: float) -> UInt8Image:
+def _in_colours(found: ScoredSlide, tiles: TileGrid, image: UInt8Image, mpp: float) -> UInt8Image:
     """The slide at ``mpp`` um/px with each tile in the colour of its class."""
     answer, decisions = found.answer, found.scored.predictions.decision_index
-    of_class = map_of(decisions.astype(float), _grid(found), _extent(answer))
+    of_class = map_of(decisions.astype(float), tiles, _extent(answer))
     index = _laid(of_class, image.shape, mpp)
     scored = np.isfinite(index)
     table = np.array([_colours(answer)[name] for name in answer.task.classes], np.float64)
@@ -224,8 +232,6 @@ def _facts(found: ScoredSlide, picture: UInt8Image) -> dict[str, object]:
     remarks = [*trust_lines(predictions), *answer.notes]
     if answer.flagged:
         remarks.insert(0, f"{per_cent(answer.flagged)} of the tiles are flagged.")
-    if answer.unread:
-        remarks.append(f"{counted(answer.unread, 'tile')} could not be read and is not scored.")
     protocol = answer.protocol
     return {
         "title": f"{Path(answer.slide).name}",
@@ -282,7 +288,7 @@ def _examples(found: ScoredSlide) -> list[tuple[str, object]]:
 def _caption(found: ScoredSlide, row: int) -> Caption:
     predictions = found.scored.predictions
     chosen = predictions.decision_index[row]
-    tile = found.tiles[row]
+    tile = found.tiled.tiles[found.rows[row]]
     lines = [f"x {tile.x:,}, y {tile.y:,}"]
     if predictions.trust and predictions.frame["flags"][row]:
         lines.append(str(predictions.frame["flags"][row]).replace(" ", ", "))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from eosin.arrays import Floats, UInt8Image
+from eosin.data.tiles import TileOptions, lay_tiles
 from eosin.files import valid_text
-from eosin.pixels.tissue_mask import Area, TissueMask, find_tissue
-from eosin.pixels.tissue_tiles import tissue_tiles
+from eosin.pixels.tissue_mask import Area, TissueMask
 from eosin.reporting.canvas import CARD, INK, QUIET, VIOLET, write_png
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from eosin.slides.slide import Slide
 
-OVERVIEW_MPP: Final = 8.0
 _LOOK: Final[dict[Area, tuple[str, str]]] = {
     Area.TISSUE: ("tissue", "#e58fb0"),
     Area.FOLD: ("fold (tissue)", "#7a1f6b"),
@@ -42,18 +41,16 @@ def write_slide_picture(slide: Slide, out: Path, *, size: int = 224, mpp: float 
         DataError: nothing is known of the slide's um/px, or it cannot be read.
         ConfigError: there is no grid of such tiles.
     """
-    scale, finest = slide.known_mpp(), slide.levels[0]
-    overview = slide.overview(OVERVIEW_MPP)
-    mask = find_tissue(overview, OVERVIEW_MPP)
-    x, y, width = tissue_tiles(
-        finest.width, finest.height, mask, slide_mpp=scale, size=size, mpp=mpp
-    )
+    found = lay_tiles(slide, TileOptions(mpp, size))
+    scale, finest, mask = slide.known_mpp(), slide.levels[0], found.mask
+    x, y = found.corners
+    width = found.tiles[0].width if found.tiles else 0.0
     wide, tall = (side * scale / 1000 for side in (finest.width, finest.height))
     figure, (plain, coloured) = _panels(wide / tall)
-    fine = min(OVERVIEW_MPP, max(scale, 1000 * max(wide, tall) / _SEEN))
+    fine = min(mask.mpp, max(scale, 1000 * max(wide, tall) / _SEEN))
     _show(plain, slide.overview(fine), fine, f"{len(x):,} tiles of {size} px at {mpp:g} µm/px")
     _outline(plain, x * scale / 1000, y * scale / 1000, width * scale / 1000)
-    _show(coloured, _coloured(overview, mask), OVERVIEW_MPP, _pieces(mask))
+    _show(coloured, _coloured(found.overview, mask), mask.mpp, _pieces(mask))
     for axes in (plain, coloured):
         axes.set(xlim=(0, wide), ylim=(tall, 0))
     _write_shares(figure, mask)

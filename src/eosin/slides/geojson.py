@@ -48,6 +48,19 @@ class TileResults:
     mpp: float | None = None
 
 
+_HEAD = '{"type": "FeatureCollection", "features": ['
+
+
+def is_geojson(path: Path) -> bool:
+    """Whether a file begins as those of ``write_geojson`` do, gzipped or not."""
+    reader = gzip.open if path.suffix == ".gz" else open
+    try:
+        with reader(path, "rb") as stream:
+            return stream.read(len(_HEAD)) == _HEAD.encode()
+    except (OSError, EOFError):
+        return False
+
+
 def write_geojson(path: Path, results: TileResults, *, merged: bool = False) -> int:
     """Write a FeatureCollection that QuPath 0.4 and later imports; return how many objects it has.
 
@@ -75,7 +88,7 @@ def write_geojson(path: Path, results: TileResults, *, merged: bool = False) -> 
     with replacing(path) as draft, draft.open("wb") as raw:
         packed = gzip.GzipFile("", "wb", 6, raw, mtime=0) if path.suffix == ".gz" else raw
         with io.TextIOWrapper(packed, encoding="utf-8") as stream:
-            stream.write('{"type": "FeatureCollection", "features": [')
+            stream.write(_HEAD)
             for count, feature in enumerate(_regions(results) if merged else _tiles(results), 1):
                 text = json.dumps(feature, ensure_ascii=False, allow_nan=False)
                 stream.write((",\n" if count > 1 else "\n") + text)

@@ -136,6 +136,15 @@ def read_map(path: Path) -> SlideMap:
         raise DataError(f"{path}: its geometry is lost ({error}); write the map again") from error
 
 
+def is_map(path: Path) -> bool:
+    """Whether a file is a map that ``write_map`` wrote."""
+    try:
+        read_map(path)
+    except DataError:
+        return False
+    return True
+
+
 def _write(stream: BinaryIO, made: SlideMap) -> None:
     import tifffile
 
