@@ -95,7 +95,8 @@ def build_elsewhere(tissue: Tissue) -> subprocess.Popen[bytes]:
 
 def wait_for_lines(cache: PixelCache, child: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 60
-    while not (cache.folder / INDEX_NAME).exists():
+    index = cache.folder / INDEX_NAME
+    while not (index.exists() and index.stat().st_size):  # it exists a moment before its first line
         assert child.poll() is None, "the building ended before it could be met"
         assert time.monotonic() < deadline
         time.sleep(0.005)
