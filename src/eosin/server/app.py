@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from eosin.server import api, plain_pages
+from eosin.server import api
 from eosin.server.guard import Guard
 from eosin.server.service import Service
 from eosin.version import __version__
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from eosin.server.settings import ServeOptions
 
-# Modules of this room whose ``register(app)`` adds routes; of two of one address the first stands.
+# Modules of this room whose ``register(app)`` adds routes and tabs.
 _PARTS = ("pages", "slides", "review")
 
 
@@ -44,7 +44,7 @@ def create_app(options: ServeOptions) -> FastAPI:
         docs_url=None,  # its page would load scripts from elsewhere
         redoc_url=None,
     )
-    app.state.options, app.state.service = options, service
+    app.state.options, app.state.service, app.state.tabs = options, service, set()
     app.add_middleware(cast("Any", Guard), options=options, metrics=service.metrics)
     app.add_exception_handler(HTTPException, _sentence)
     app.add_exception_handler(RequestValidationError, _sentence)
@@ -52,7 +52,6 @@ def create_app(options: ServeOptions) -> FastAPI:
     for part in _PARTS:
         if find_spec(f"eosin.server.{part}") is not None:
             import_module(f"eosin.server.{part}").register(app)
-    plain_pages.register(app)
     return app
 
 

@@ -1,0 +1,100 @@
+// What every page shares: asking the server, building elements, an answer of a Run, keys.
+
+/** Ask the server; resolves to its JSON, rejects with an Error that holds its sentence. */
+export async function ask(path, options = {}) {
+  let response;
+  try {
+    response = await fetch(path, options);
+  } catch (fault) {
+    if (fault.name === "AbortError") throw fault;
+    throw new Error("The server does not answer; is it still running?");
+  }
+  if (response.status === 401) location.assign("/login");
+  const said = await response.json().catch(() => ({}));
+  if (!response.ok && !said.runs) {
+    throw Object.assign(new Error(said.error || `the server answers ${response.status}`), { status: response.status });
+  }
+  return said;
+}
+
+/** Send a value as JSON. */
+export const send = (path, value) =>
+  ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(value) });
+
+/** An element: `el("p", {class: "quiet"}, "text", child)`; a function is a listener of its name. */
+export function el(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") made.addEventListener(name, value);
+    else if (value === true) made.setAttribute(name, "");
+    else if (value !== false && value != null) made.setAttribute(name, value);
+  }
+  made.append(...children.flat().filter((each) => each != null && each !== false));
+  return made;
+}
+
+/** Say a sentence to everybody, screen readers too; it goes after some seconds. */
+export function announce(sentence) {
+  const place = document.getElementById("said");
+  place.textContent = sentence;
+  clearTimeout(announce.timer);
+  announce.timer = setTimeout(() => (place.textContent = ""), 6000);
+}
+
+export const percent = (share) => `${(100 * share).toFixed(share > 0.995 && share < 1 ? 2 : 1)} %`;
+
+/** Probabilities of classes, the chosen one first in weight. */
+export function bars(probabilities, decision) {
+  return el("dl", { class: "bars" }, Object.entries(probabilities).map(([name, share]) =>
+    el("div", {},
+      el("dt", { class: name === decision ? "chosen" : null }, name),
+      el("dd", {}, el("meter", { min: 0, max: 1, value: share, "aria-label": `${name} ${percent(share)}` })),
+      el("dd", { class: name === decision ? "chosen" : null }, percent(share)))));
+}
+
+/** What a Run says of an image: `said` is an entry of /predict, `words` say what a flag means. */
+export function answerCard(said, words = {}) {
+  if (said.error) return el("div", { class: "answer" }, el("p", { class: "fault" }, said.error));
+  const unsure = said.answer === "abstain";
+  return el("div", { class: "answer" },
+    el("p", { class: "decision" }, unsure ? `No answer (most likely ${said.decision})` : said.decision),
+    bars(said.probabilities, said.decision),
+    el("dl", { class: "facts" },
+      said.set?.length ? fact("Set that cannot be told apart", said.set.join(", ")) : null,
+      said.familiarity == null ? null : fact("Familiarity", percent(said.familiarity))),
+    el("ul", { class: "flags" },
+      said.flags?.map((flag) => el("li", {}, words[flag] || flag)),
+      said.familiarity == null
+        ? el("li", { class: "good" }, "This Run cannot tell whether it knows such tissue.")
+        : said.flags.length ? null : el("li", { class: "good" }, "Nothing unusual about this image."),
+      said.note ? el("li", { class: "good" }, said.note) : null));
+}
+
+const fact = (title, text) => el("div", {}, el("dt", {}, title), el("dd", {}, text));
+
+/**
+ * Listen for keys outside of fields; `?` lists them. `wanted`: {key: [what it does, listener]},
+ * keys as in KeyboardEvent.key, several for one listener parted by a space ("ArrowRight n").
+ */
+export function keys(wanted) {
+  const help = el("dialog", { "aria-labelledby": "keys" },
+    el("h2", { id: "keys" }, "Keys"),
+    el("dl", {}, Object.entries(wanted).map(([names, [does]]) => [
+      el("dt", {}, names.split(" ").map((name) => [el("kbd", {}, shown(name)), " "])), el("dd", {}, does)])),
+    el("form", { method: "dialog" }, el("button", { class: "button" }, "Close")));
+  document.body.append(help);
+  const known = new Map(Object.entries(wanted).flatMap(([names, [, act]]) => names.split(" ").map((name) => [name, act])));
+  known.set("?", () => help.showModal());
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest?.("input:not([type=radio]):not([type=checkbox]):not([type=range]), select, textarea, dialog");
+    const pressing = event.target.closest?.("button, a, summary") && [" ", "Enter"].includes(event.key);
+    if (typing || pressing || event.ctrlKey || event.metaKey || event.altKey) return;
+    const act = known.get(event.key === " " ? "Space" : event.key);
+    if (!act) return;
+    event.preventDefault();
+    act(event);
+  });
+  return () => help.showModal();
+}
+
+const shown = (name) => ({ ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓" })[name] || name;
