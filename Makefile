@@ -39,6 +39,7 @@ lint: $(READY)   ## Format, lint, strict types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy --no-incremental
 	$(BIN)/lint-imports
+	@if [ -x $(BIN)/hadolint ]; then $(BIN)/hadolint Dockerfile; else echo "no hadolint here: Dockerfile not linted"; fi
 
 check: lint      ## All of lint, and the tests with warnings as errors
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -W error
@@ -73,6 +74,7 @@ lock:            ## Resolve exact versions again (needs uv)
 	$(LOCK) --all-extras --group dev -o requirements.lock
 	$(LOCK) --extra onnx --constraint requirements.lock -o requirements-onnx.lock
 	$(LOCK) --extra openvino --constraint requirements.lock -o requirements-openvino.lock
+	$(LOCK) --extra onnx --extra serve --extra slides --constraint requirements.lock -o requirements-serve.lock
 
 clean:           ## Remove the virtual environment and tool caches
 	rm -rf $(VENV) .venv-deploy .venv-lowest .pytest_cache .mypy_cache .ruff_cache .hypothesis
