@@ -1,0 +1,117 @@
+"""Reference pages made from the code itself: the command line, the API and the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import typer
+
+import eosin
+from eosin.artefacts.glossary import GLOSSARY
+from eosin.cli.app import app
+
+if TYPE_CHECKING:
+    from typer.core import TyperCommand, TyperOption
+
+# A page of the API: its title, and the rooms whose public names stand on it.
+API = {
+    "data": ("Data", ("data", "pixels.reading", "artefacts.manifest", "protocol", "tasks")),
+    "training": ("Training and Runs", ("training", "networks", "artefacts.preprocessing")),
+    "predicting": ("Predicting", ("inference", "artefacts.predictions", "export")),
+    "evaluation": (
+        "Evaluation and comparison",
+        ("evaluation", "artefacts.e", "artefacts.comparison", "artefacts.rank", "reporting.comp"),
+    ),
+    "explanation": ("Explanation", ("explanation",)),
+    "slides": ("Slides", ("slides", "reporting.slide")),
+    "stain": ("Stain", ("pixels.stain",)),
+    "studies": ("Studies", ("study",)),
+    "reports": ("Reports", ("reporting.report", "reporting.gall", "artefacts.mistakes", "progress")),
+    "errors": ("Errors", ("errors",)),
+}
+# Documented, though deeper than `import eosin`.
+DEEPER = {
+    "data": ("eosin.data.synthetic.mask_path",),
+    "slides": ("eosin.slides.maps.read_map",),
+}
+
+
+def pages() -> dict[str, str]:
+    """Every page by its place under docs/."""
+    api = {f"reference/api/{name}.md": _api_page(name) for name in API}
+    made = {"reference/command-line.md": _command_line(), "reference/metrics.md": _metrics()}
+    return {**made, **api}
+
+
+def names(page: str) -> list[str]:
+    """The public names on one page of the API, each with the module that defines it."""
+    rooms = tuple(f"eosin.{room}" for room in API[page][1])
+    public = (f"{room}.{name}" for room, names in eosin._ROOMS.items() for name in names)
+    return [*(each for each in public if each.startswith(rooms)), *DEEPER.get(page, ())]
+
+
+def _api_page(page: str) -> str:
+    listed = "\n".join(f"::: {name}\n" for name in names(page))
+    return f"# {API[page][0]}\n\n{listed}"
+
+
+def verbs() -> Iterator[tuple[str, TyperCommand]]:
+    """Every verb as it is typed, without `eosin`, and its command."""
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        below = getattr(command, "commands", None)
+        if below is None:
+            yield name, command
+        else:
+            yield from ((f"{name} {inner}", each) for inner, each in below.items())
+
+
+def _command_line() -> str:
+    opening = (
+        "# Command line\n\nEvery verb and every option, as this version has them. `eosin VERB --help` says the "
+        "same in a terminal.\nThe verbs share their [exit codes](../exit-codes.md).\n"
+    )
+    return opening + "".join(_verb(name, command) for name, command in verbs())
+
+
+def _verb(name: str, command: TyperCommand) -> str:
+    context = typer.Context(command, info_name=f"eosin {name}")
+    usage = command.get_usage(context).removeprefix("Usage: ")
+    rows = [_row(each, context) for each in command.params if "--help" not in each.opts]
+    table = "| | |\n| --- | --- |\n" + "\n".join(rows) if rows else "It takes no options."
+    said = " ".join((command.help or "").split("\f")[0].split(" \n"))
+    page = f"../how-to/{name.replace(' ', '-')}.md"
+    return (
+        f"\n## eosin {name}\n\n{said}\n\n```text\n{' '.join(usage.split())}\n```\n\n"
+        f'<div class="options" markdown>\n\n{table}\n\n</div>\n\n[How to use it]({page})\n'
+    )
+
+
+def _row(option: TyperOption, context: typer.Context) -> str:
+    """A row of the table of options: how it is typed, what it means, what holds without it."""
+    if option.param_type_name == "argument":
+        typed = f"`{option.make_metavar(context).strip('{}[]. ') or option.name}`"
+    else:
+        value = "" if option.is_flag else f" {option.make_metavar(context).strip('<>[] ')}"
+        typed = ", ".join(f"`{each}`" for each in (*option.opts, *option.secondary_opts))
+        typed = f"{typed[:-1]}{value}`"
+    help_text = (option.help or "").replace("|", "\\|").replace("<", "&lt;")
+    if option.required:
+        help_text += " **Needed.**"
+    elif option.default not in (None, False, (), []) and not callable(option.default):
+        default = getattr(option.default, "value", option.default)
+        help_text += f" Without it: `{default}`."
+    return f"| {typed.replace('|', chr(92) + '|')} | {help_text.strip()} |"
+
+
+def _metrics() -> str:
+    rows = "".join(
+        f"| {each.title} (`{key}`) | {each.sentence} | {each.better} |"
+        f" {'' if each.chance is None else each.chance} | {each.rule} |\n"
+        for key, each in GLOSSARY.items()
+    )
+    return (
+        "# Metrics\n\nEvery figure has a 95 % interval that resamples patients, and its n. *Chance* is what a "
+        "classifier that\nknows nothing gets, where that is one number. *Rule* says how the class was chosen.\n\n"
+        f"| metric | what it measures | better | chance | rule |\n| --- | --- | --- | --- | --- |\n{rows}"
+    )
