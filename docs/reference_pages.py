@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args, get_type_hints
 
 import typer
 
@@ -14,6 +16,7 @@ from eosin.cli.app import app
 if TYPE_CHECKING:
     from typer.core import TyperCommand, TyperOption
 
+ROOT = Path(__file__).resolve().parents[1]
 # A page of the API: its title, and the rooms whose public names stand on it.
 API = {
     "data": ("Data", ("data", "pixels.reading", "artefacts.manifest", "protocol", "tasks")),
@@ -75,33 +78,48 @@ def _command_line() -> str:
 
 
 def _verb(name: str, command: TyperCommand) -> str:
-    context = typer.Context(command, info_name=f"eosin {name}")
-    usage = command.get_usage(context).removeprefix("Usage: ")
-    rows = [_row(each, context) for each in command.params if "--help" not in each.opts]
-    table = "| | |\n| --- | --- |\n" + "\n".join(rows) if rows else "It takes no options."
-    said = " ".join((command.help or "").split("\f")[0].split(" \n"))
-    page = f"../how-to/{name.replace(' ', '-')}.md"
+    types = get_type_hints(command.callback)
+    options = [each for each in command.params if "--help" not in each.opts]
+    arguments = [each for each in options if each.param_type_name == "argument"]
+    usage = " ".join([f"eosin {name}", *(each.metavar or each.name for each in arguments), "[OPTIONS]"])
+    rows = "\n".join(_row(each, types.get(each.name)) for each in options)
+    table = f"| | |\n| --- | --- |\n{rows}" if rows else "It takes no options."
+    said = " ".join((command.help or "").split())
+    group = ROOT / "docs" / "how-to" / f"{name.split()[0]}.md"
+    page = group.stem if group.is_file() else name.replace(" ", "-")
     return (
-        f"\n## eosin {name}\n\n{said}\n\n```text\n{' '.join(usage.split())}\n```\n\n"
-        f'<div class="options" markdown>\n\n{table}\n\n</div>\n\n[How to use it]({page})\n'
+        f"\n## eosin {name}\n\n{said}\n\n```text\n{usage}\n```\n\n"
+        f'<div class="options" markdown>\n\n{table}\n\n</div>\n\n[How to use it](../how-to/{page}.md)\n'
     )
 
 
-def _row(option: TyperOption, context: typer.Context) -> str:
+def _row(option: TyperOption, of: object) -> str:
     """A row of the table of options: how it is typed, what it means, what holds without it."""
-    if option.param_type_name == "argument":
-        typed = f"`{option.make_metavar(context).strip('{}[]. ') or option.name}`"
-    else:
-        value = "" if option.is_flag else f" {option.make_metavar(context).strip('<>[] ')}"
-        typed = ", ".join(f"`{each}`" for each in (*option.opts, *option.secondary_opts))
-        typed = f"{typed[:-1]}{value}`"
-    help_text = (option.help or "").replace("|", "\\|").replace("<", "&lt;")
+    argument = option.param_type_name == "argument"
+    names = [option.metavar or option.name] if argument else [*option.opts, *option.secondary_opts]
+    value = "" if argument or of is bool else f" {option.metavar or _value(of)}"
+    typed = ", ".join(f"`{each}`" for each in names)[:-1] + f"{value}`"
+    meaning = [(option.help or "").replace("<", "&lt;")]
+    default = getattr(option.default, "value", option.default)
     if option.required:
-        help_text += " **Needed.**"
-    elif option.default not in (None, False, (), []) and not callable(option.default):
-        default = getattr(option.default, "value", option.default)
-        help_text += f" Without it: `{default}`."
-    return f"| {typed.replace('|', chr(92) + '|')} | {help_text.strip()} |"
+        meaning.append("**Needed.**")
+    elif default not in (None, False, True, (), [], "") and not callable(default):
+        meaning.append(f"Without it: `{default}`.")
+    return "| {} | {} |".format(*(_in_table(each) for each in (typed, " ".join(meaning).strip())))
+
+
+def _value(of: object) -> str:
+    """What is typed after an option: the words to choose from, or the kind of value."""
+    kinds = [each for each in (*get_args(of), of) if isinstance(each, type)]
+    for kind in kinds:
+        if issubclass(kind, Enum):
+            return "|".join(str(each.value) for each in kind)
+    words = {int: "N", float: "X", Path: "PATH"}
+    return next((words[kind] for kind in kinds if kind in words), "TEXT")
+
+
+def _in_table(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _metrics() -> str:

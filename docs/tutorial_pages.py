@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import jupytext
 import nbformat
+from jupyter_client import AsyncKernelManager
 from nbclient import NotebookClient
 
 if TYPE_CHECKING:
@@ -36,10 +37,11 @@ def run(source: Path) -> NotebookNode:
     """Run a tutorial in an empty folder and keep it; a cell that fails raises CellExecutionError."""
     notebook = jupytext.read(source)
     with tempfile.TemporaryDirectory() as folder:
-        client = NotebookClient(
-            notebook, timeout=_SECONDS, kernel_name="python3", resources={"metadata": {"path": folder}}
-        )
-        client.execute()
+        # Sockets in a folder of one's own, so that nobody else on the machine can talk to the kernel.
+        kernel = AsyncKernelManager(transport="ipc", ip=str(Path(folder, ".kernel")))
+        NotebookClient(
+            notebook, km=kernel, timeout=_SECONDS, resources={"metadata": {"path": folder}}
+        ).execute()
     KEPT.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, _kept(source))
     return notebook

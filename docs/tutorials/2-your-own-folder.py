@@ -48,7 +48,7 @@ audit.frame()
 
 # %%
 clean = found.manifest.where(~found.manifest.frame["path"].str.endswith("p003_9.png"))
-print(len(clean.frame), "images of", len(clean.patients()), "patients")
+print(len(clean.frame), "images of", len(clean.patients), "patients")
 
 # %% [markdown]
 # ## By patient, and not

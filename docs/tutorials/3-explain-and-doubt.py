@@ -42,7 +42,7 @@ explanations[0].plot();
 # %%
 for explanation in explanations:
     for row in explanation.scores:
-        print(row)
+        print(f"{explanation.path.name}: {row.verdict}")
 
 # %%
 explanations[0].frame()
