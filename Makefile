@@ -52,7 +52,7 @@ docs: $(READY)   ## Build the documentation into site/; a warning is an error
 	NO_MKDOCS_2_WARNING=1 OMP_NUM_THREADS=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 figures: $(READY) ## Draw the pictures of the documentation and the README again
-	for script in docs/figures/*.py; do $(BIN)/python $$script || exit 1; done
+	$(BIN)/python docs/figures
 
 # The pages of the studies in docs/results.md: hours, and BREAKHIS, IDC and WEIGHTS are folders.
 results-pages: $(READY) ## Make the studies' pages again (BREAKHIS=, IDC=, WEIGHTS=)

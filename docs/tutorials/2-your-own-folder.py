@@ -40,8 +40,7 @@ found.manifest
 
 # %%
 audit = eosin.audit_manifest(found.manifest)
-print(audit.verdict)
-audit.frame()
+audit
 
 # %% [markdown]
 # The same picture stands under two patients. One of the two names is wrong, so take the image out:

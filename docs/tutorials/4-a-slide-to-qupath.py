@@ -67,12 +67,12 @@ print(opened.mpp, "um/px,", len(opened.levels), "level(s)")
 
 # %%
 written = eosin.predict_slides(run, [Path("slide.tif")], Path("out"))
-for answer in written.answers:
-    print(answer)
-print(sorted(path.name for path in Path("out").iterdir()))
+for share in written.answers[0].classes:
+    print(f"{share.name}: {share.share:.0%} of the tissue")
+print(*sorted(path.name for path in Path("out").iterdir()), sep="\n")
 
 # %%
-Image.open("out/overlay.png")
+Image.open("out/overlay.png").reduce(2)
 
 # %% [markdown]
 # ## Into QuPath
