@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import reference_pages
 import tutorial_pages
+from markdown.extensions.toc import slugify
 from mkdocs.structure.files import File, Files
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ ROOT_PAGES = {
     "SECURITY.md": "security.md",
     "CHANGELOG.md": "changelog.md",
 }
-_LINK = re.compile(r"(?<!!)\[([^\]\n]+)\]\(([^)\s:#]+)(#[^)\s]*)?\)")
+_LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s:#]+)(#[^)\s]*)?\)")
 _TERM = re.compile(r"^## (.+?)\s*$", re.MULTILINE)
 _SILENT = frozenset(("a", "code", "pre", "h1", "h2", "h3", "h4", "script", "style", "svg", "summary"))
 
@@ -53,6 +54,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         path = posixpath.normpath(posixpath.join(posixpath.dirname(original), target))
         if path.startswith("docs/") or path in ROOT_PAGES:
             uri = ROOT_PAGES.get(path, path.removeprefix("docs/"))
+            uri = f"{uri[:-3]}.md" if uri.startswith("tutorials/") else uri
             return f"[{text}]({posixpath.relpath(uri, posixpath.dirname(here) or '.')}{anchor})"
         if not (ROOT / path).exists():
             LOG.warning("%s links %s, which is not in the repository", original, target)
@@ -65,11 +67,14 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 def terms() -> dict[str, str]:
     """Every word of the glossary and its anchor."""
     text = (ROOT / "docs" / GLOSSARY).read_text(encoding="utf-8")
-    return {word: re.sub(r"[^\w]+", "-", word.lower()) for word in _TERM.findall(text)}
+    return {word: slugify(word, "-") for word in _TERM.findall(text)}
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """The first use of each word of the glossary on a page links to where it is defined."""
+    """The first use of each word of the glossary on a page links to where it is defined.
+
+    A page on which a word means something else says so at its top: ``other_sense: [fold]``.
+    """
     here = page.file.src_uri
     if here.startswith("reference/") or here == "changelog.md":
         return re.sub(r":\w+:(?=<code>)", "", html)  # roles of docstrings
@@ -77,6 +82,7 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
     waiting = {
         word: (re.compile(rf"\b{_either_case(word)}(?:s|es)?\b"), f"{target}#{anchor}")
         for word, anchor in sorted(terms().items(), key=lambda each: -len(each[0]))
+        if word not in page.meta.get("other_sense", ())
     }
     parts, within = re.split(r"(<[^>]+>)", html), []
     for index, part in enumerate(parts):

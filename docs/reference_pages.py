@@ -103,9 +103,11 @@ def _row(option: TyperOption, of: object) -> str:
     default = getattr(option.default, "value", option.default)
     if option.required:
         meaning.append("**Needed.**")
-    elif default not in (None, False, True, (), [], "") and not callable(default):
+    elif default not in (None, (), [], "") and not isinstance(default, bool) and not callable(default):
         meaning.append(f"Without it: `{default}`.")
-    return "| {} | {} |".format(*(_in_table(each) for each in (typed, " ".join(meaning).strip())))
+    typed = typed.replace(" | ", " or ").replace("|", "/")  # in code, a table takes no bar
+    said = " ".join(meaning).strip().replace("|", "\\|")
+    return f"| {typed} | {said} |"
 
 
 def _value(of: object) -> str:
@@ -113,13 +115,9 @@ def _value(of: object) -> str:
     kinds = [each for each in (*get_args(of), of) if isinstance(each, type)]
     for kind in kinds:
         if issubclass(kind, Enum):
-            return "|".join(str(each.value) for each in kind)
+            return "/".join(str(each.value) for each in kind)
     words = {int: "N", float: "X", Path: "PATH"}
     return next((words[kind] for kind in kinds if kind in words), "TEXT")
-
-
-def _in_table(text: str) -> str:
-    return text.replace("|", "\\|")
 
 
 def _metrics() -> str:

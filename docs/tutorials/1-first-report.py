@@ -75,4 +75,4 @@ print(evaluation.value("accuracy"))
 eosin.write_report(trained.run, predictions, "report.html", evaluation=evaluation)
 
 # %% [markdown]
-# Next: [your own folder](2-your-own-folder.md).
+# Next: [your own folder](2-your-own-folder.py).

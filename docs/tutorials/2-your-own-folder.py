@@ -81,4 +81,4 @@ except eosin.LeakageError as error:
 
 # %% [markdown]
 # On the command line these steps are `eosin data folder`, `data audit`, `split`, `train`, `evaluate`. Next:
-# [explain and doubt a prediction](3-explain-and-doubt.md).
+# [explain and doubt a prediction](3-explain-and-doubt.py).

@@ -75,4 +75,4 @@ strange.frame[["predicted", "p_benign", "p_malignant", "familiarity", "flags", "
 # %% [markdown]
 # On the command line: `eosin explain RUN S.csv -o maps --score` and `eosin predict RUN FILES -o p.csv`.
 # [Faithfulness](../understanding/faithfulness.md) and [familiarity](../understanding/familiarity.md) say what
-# lies behind. Next: [a slide to QuPath](4-a-slide-to-qupath.md).
+# lies behind. Next: [a slide to QuPath](4-a-slide-to-qupath.py).

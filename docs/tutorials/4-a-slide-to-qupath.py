@@ -85,4 +85,4 @@ Image.open("out/overlay.png").reduce(2)
 # slide, its map, and the most certain, most doubtful and least familiar tiles. On the command line all of this
 # is `eosin predict RUN slide.svs -o out`; [Whole slides](../slides.md) has the rest.
 #
-# Next: [compare encoders honestly](5-compare-encoders.md).
+# Next: [compare encoders honestly](5-compare-encoders.py).
