@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +43,8 @@ def run(source: Path) -> NotebookNode:
         NotebookClient(
             notebook, km=kernel, timeout=_SECONDS, resources={"metadata": {"path": folder}}
         ).execute()
+        shown = nbformat.writes(notebook).replace(f"{folder}/", "")  # paths as the reader has them
+        notebook = nbformat.reads(shown, as_version=4)
     KEPT.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, _kept(source))
     return notebook
@@ -98,3 +101,8 @@ def _box(html: str) -> str:
 def _text(text: str) -> str:
     escaped = text.replace("&", "&amp;").replace("<", "&lt;")
     return f"<pre>{re.sub(chr(10) + '(?=' + chr(10) + ')', chr(10) + '&nbsp;', escaped)}</pre>"
+
+
+if __name__ == "__main__":
+    for wanted in map(Path, sys.argv[1:]):
+        run(wanted)

@@ -32,7 +32,7 @@ Path("mine/tumour/p005_9.png").write_bytes(b"not a picture");
 # %%
 found = eosin.read_folder("mine", patient=r"^(p\d+)_", positive="tumour")
 for skipped in found.skipped:
-    print(skipped)
+    print(f"{skipped.path.name}: {skipped.reason}")
 found.manifest
 
 # %% [markdown]
