@@ -53,6 +53,7 @@ docs: $(READY)   ## Build the documentation into site/; a warning is an error
 
 figures: $(READY) ## Draw the pictures of the documentation and the README again
 	$(BIN)/python docs/figures
+	$(BIN)/python docs/readme_pictures.py
 
 # The pages of the studies in docs/results.md: hours, and BREAKHIS, IDC and WEIGHTS are folders.
 results-pages: $(READY) ## Make the studies' pages again (BREAKHIS=, IDC=, WEIGHTS=)

@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: pages made from code and tutorials, links that leave docs/, words of the glossary."""
+"""Hooks of mkdocs: pages made from code and tutorials, links, words of the glossary."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ ROOT_PAGES = {
 }
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s:#]+)(#[^)\s]*)?\)")
 _TERM = re.compile(r"^## (.+?)\s*$", re.MULTILINE)
-_SILENT = frozenset(("a", "code", "pre", "h1", "h2", "h3", "h4", "script", "style", "svg", "summary"))
+# Inside these no word is linked; <b> and <th> come from outputs of tutorials.
+_SILENT = re.compile("a|b|code|h[1-4]|pre|script|style|summary|svg|th")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -44,7 +45,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     """Links that hold in the repository hold here too; a file that is no page becomes its name."""
     here = page.file.src_uri
     original = {uri: name for name, uri in ROOT_PAGES.items()}.get(here, f"docs/{here}")
@@ -70,7 +71,7 @@ def terms() -> dict[str, str]:
     return {word: slugify(word, "-") for word in _TERM.findall(text)}
 
 
-def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+def on_page_content(html: str, page: Page, **_: object) -> str:
     """The first use of each word of the glossary on a page links to where it is defined.
 
     A page on which a word means something else says so at its top: ``other_sense: [fold]``.
@@ -87,7 +88,7 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
     parts, within = re.split(r"(<[^>]+>)", html), []
     for index, part in enumerate(parts):
         tag = re.match(r"<(/?)(\w+)", part)
-        if tag and tag[2] in _SILENT:
+        if tag and _SILENT.fullmatch(tag[2]):
             within = [*within, tag[2]] if not tag[1] else within[:-1]
         elif not tag and not within and part.strip():
             parts[index] = _linked(part, waiting)

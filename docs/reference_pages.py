@@ -30,7 +30,10 @@ API = {
     "slides": ("Slides", ("slides", "reporting.slide")),
     "stain": ("Stain", ("pixels.stain",)),
     "studies": ("Studies", ("study",)),
-    "reports": ("Reports", ("reporting.report", "reporting.gall", "artefacts.mistakes", "progress")),
+    "reports": (
+        "Reports",
+        ("reporting.report", "reporting.gall", "artefacts.mistakes", "progress"),
+    ),
     "errors": ("Errors", ("errors",)),
 }
 # Documented, though deeper than `import eosin`.
@@ -70,10 +73,11 @@ def verbs() -> Iterator[tuple[str, TyperCommand]]:
 
 
 def _command_line() -> str:
-    opening = (
-        "# Command line\n\nEvery verb and every option, as this version has them. `eosin VERB --help` says the "
-        "same in a terminal.\nThe verbs share their [exit codes](../exit-codes.md).\n"
-    )
+    opening = """# Command line
+
+Every verb and every option, as this version has them. `eosin VERB --help` says the same in a
+terminal. The verbs share their [exit codes](../exit-codes.md).
+"""
     return opening + "".join(_verb(name, command) for name, command in verbs())
 
 
@@ -81,7 +85,9 @@ def _verb(name: str, command: TyperCommand) -> str:
     types = get_type_hints(command.callback)
     options = [each for each in command.params if "--help" not in each.opts]
     arguments = [each for each in options if each.param_type_name == "argument"]
-    usage = " ".join([f"eosin {name}", *(each.metavar or each.name for each in arguments), "[OPTIONS]"])
+    usage = " ".join(
+        [f"eosin {name}", *(each.metavar or each.name for each in arguments), "[OPTIONS]"]
+    )
     rows = "\n".join(_row(each, types.get(each.name)) for each in options)
     table = f"| | |\n| --- | --- |\n{rows}" if rows else "It takes no options."
     said = " ".join((command.help or "").split())
@@ -89,7 +95,8 @@ def _verb(name: str, command: TyperCommand) -> str:
     page = group.stem if group.is_file() else name.replace(" ", "-")
     return (
         f"\n## eosin {name}\n\n{said}\n\n```text\n{usage}\n```\n\n"
-        f'<div class="options" markdown>\n\n{table}\n\n</div>\n\n[How to use it](../how-to/{page}.md)\n'
+        f'<div class="options" markdown>\n\n{table}\n\n</div>\n\n'
+        f"[How to use it](../how-to/{page}.md)\n"
     )
 
 
@@ -103,7 +110,11 @@ def _row(option: TyperOption, of: object) -> str:
     default = getattr(option.default, "value", option.default)
     if option.required:
         meaning.append("**Needed.**")
-    elif default not in (None, (), [], "") and not isinstance(default, bool) and not callable(default):
+    elif (
+        default not in (None, (), [], "")
+        and not isinstance(default, bool)
+        and not callable(default)
+    ):
         meaning.append(f"Without it: `{default}`.")
     typed = typed.replace(" | ", " or ").replace("|", "/")  # in code, a table takes no bar
     said = " ".join(meaning).strip().replace("|", "\\|")
@@ -126,8 +137,11 @@ def _metrics() -> str:
         f" {'' if each.chance is None else each.chance} | {each.rule} |\n"
         for key, each in GLOSSARY.items()
     )
-    return (
-        "# Metrics\n\nEvery figure has a 95 % interval that resamples patients, and its n. *Chance* is what a "
-        "classifier that\nknows nothing gets, where that is one number. *Rule* says how the class was chosen.\n\n"
-        f"| metric | what it measures | better | chance | rule |\n| --- | --- | --- | --- | --- |\n{rows}"
-    )
+    return f"""# Metrics
+
+Every figure has a 95 % interval that resamples patients, and its n. *Chance* is what a classifier
+that knows nothing gets, where that is one number. *Rule* says how the class was chosen.
+
+| metric | what it measures | better | chance | rule |
+| --- | --- | --- | --- | --- |
+{rows}"""

@@ -1,7 +1,7 @@
-"""Tutorials: Python files with text (jupytext's percent format), run, and shown as pages with their outputs.
+"""Tutorials: Python files with text (jupytext's percent format), run and shown with outputs.
 
-A tutorial that has been run is kept under build/tutorials, under a name that changes with its text and
-with eosin's code, so a second build runs nothing.
+A tutorial that has been run is kept under build/tutorials, under a name that changes with its text
+and with eosin's code, so a second build runs nothing.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def sources() -> list[Path]:
 
 
 def run(source: Path) -> NotebookNode:
-    """Run a tutorial in an empty folder and keep it; a cell that fails raises CellExecutionError."""
+    """Run a tutorial in an empty folder and keep it; CellExecutionError where a cell fails."""
     notebook = jupytext.read(source)
     with tempfile.TemporaryDirectory() as folder:
-        # Sockets in a folder of one's own, so that nobody else on the machine can talk to the kernel.
+        # Sockets in a folder of its own: nobody else on the machine can talk to the kernel.
         kernel = AsyncKernelManager(transport="ipc", ip=str(Path(folder, ".kernel")))
         NotebookClient(
             notebook, km=kernel, timeout=_SECONDS, resources={"metadata": {"path": folder}}
@@ -46,6 +46,8 @@ def run(source: Path) -> NotebookNode:
         shown = nbformat.writes(notebook).replace(f"{folder}/", "")  # paths as the reader has them
         notebook = nbformat.reads(shown, as_version=4)
     KEPT.mkdir(parents=True, exist_ok=True)
+    for earlier in KEPT.glob(f"{source.stem}-*.ipynb"):
+        earlier.unlink(missing_ok=True)
     nbformat.write(notebook, _kept(source))
     return notebook
 
@@ -61,7 +63,9 @@ def page(source: Path, *, run: bool) -> str:
         notebook = globals()["run"](source)
     name = f"docs/tutorials/{source.name}"
     parts = [part for cell in notebook.cells for part in _cell(cell)]
-    return "\n\n".join([*parts, f"*This page is `{name}`: run it cell by cell, or open it as a notebook.*"])
+    return "\n\n".join(
+        [*parts, f"*This page is `{name}`: run it cell by cell, or open it as a notebook.*"]
+    )
 
 
 def _kept(source: Path) -> Path:

@@ -1,7 +1,7 @@
-"""Draw the figures of the documentation: `python docs/figures`, or `python docs/figures NAME ...` for some.
+"""Draw the figures of the documentation: `python docs/figures`, or `python docs/figures NAME ...`.
 
-Each module here has a function ``draw`` that gives a figure of formulas or of tissue drawn by eosin, the
-same each time. Figures with pictures in them are kept as PNG, others as SVG.
+Each module here has a function ``draw`` that gives a figure of formulas or of tissue drawn by
+eosin, the same each time. Figures with pictures in them are kept as PNG, others as SVG.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("agg")
-import matplotlib.pyplot as plt  # noqa: E402  # after the backend is chosen
-from matplotlib.figure import Figure  # noqa: E402
-from PIL import Image  # noqa: E402
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+from PIL import Image
 
 HERE = Path(__file__).resolve().parent
 STYLE = {

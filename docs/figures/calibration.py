@@ -16,7 +16,9 @@ def draw() -> Figure:
     malignant = rng.random(IMAGES) < 1 / (1 + np.exp(-true_logit))
     said = TOO_SURE * true_logit
     temperatures = np.linspace(0.5, 4, 176)
-    losses = [np.logaddexp(0, np.where(malignant, -said, said) / each).mean() for each in temperatures]
+    losses = [
+        np.logaddexp(0, np.where(malignant, -said, said) / each).mean() for each in temperatures
+    ]
     best = float(temperatures[int(np.argmin(losses))])
     figure, axes = plt.subplots(figsize=(5.6, 4), layout="constrained")
     axes.plot([0, 1], [0, 1], color="grey", ls=":", lw=1)

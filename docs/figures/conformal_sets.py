@@ -34,7 +34,9 @@ def draw() -> Figure:
             axes.barh(row, end - start, left=start, color=colour, height=0.62)
             axes.text((start + end) / 2, row, name, ha="center", va="center", fontsize=9)
         held = np.where(truth, 1 - new, new) <= limit
-        axes.text(1.02, row, f"holds {held.mean():.0%} of new patients' images", va="center", fontsize=9)
+        axes.text(
+            1.02, row, f"holds {held.mean():.0%} of new patients' images", va="center", fontsize=9
+        )
     axes.set(xlim=(0, 1), xlabel="probability given for malignant", ylim=(2.5, -0.5))
     axes.set_yticks(range(3), ["promise 80 %", "promise 90 %", "promise 95 %"])
     axes.tick_params(axis="y", length=0)

@@ -1,4 +1,4 @@
-"""Faithfulness: two maps of one drawn image, and how the score falls when what they mark is removed."""
+"""Faithfulness: two maps of one image, and how the score falls when what they mark is removed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def draw() -> Figure:
     evidence = cv2.resize(mask.astype(np.float32), (CELLS, CELLS), interpolation=cv2.INTER_AREA)
     grid = np.indices((CELLS, CELLS)) - (CELLS - 1) / 2
     middle = np.exp(-(grid**2).sum(axis=0) / 18)
-    figure, panels = plt.subplots(1, 4, figsize=(10.4, 2.9), layout="constrained", width_ratios=[1, 1, 1, 1.35])
+    figure, panels = plt.subplots(
+        1, 4, figsize=(10.4, 2.9), layout="constrained", width_ratios=[1, 1, 1, 1.35]
+    )
     grey = image.mean(axis=2)
     maps = {"map A": evidence, "map B": middle}
     panels[0].imshow(image)

@@ -1,4 +1,4 @@
-"""Familiarity: how far new patients' images lie from the training images, and where three images lie."""
+"""Familiarity: how far new patients' images lie from the training images, and three examples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ def draw() -> Figure:
     """Distances of held-out patients' images, and the share beyond each of three."""
     rng = np.random.default_rng(5)
     own = rng.normal(0, 0.6, (PATIENTS, 1, FEATURES))
-    distance = np.linalg.norm(own + rng.normal(0, 0.9, (PATIENTS, IMAGES, FEATURES)), axis=2).ravel()
+    distance = np.linalg.norm(
+        own + rng.normal(0, 0.9, (PATIENTS, IMAGES, FEATURES)), axis=2
+    ).ravel()
     figure, axes = plt.subplots(figsize=(7.2, 3.3), layout="constrained")
     axes.hist(distance, bins=40, color="#b9aee6", label="images of new patients")
     limit = float(np.quantile(distance, 0.95))
@@ -25,8 +27,19 @@ def draw() -> Figure:
         share = (distance >= where).mean()
         height = most * (1.1, 0.5, 0.3)[row]
         said = f"{name}\nfamiliarity {share:.2f}"
-        axes.annotate(said, (where, 0), (where, height), ha="center", color="C0",
-                      arrowprops={"arrowstyle": "->", "color": "C0"})
-    axes.set(xlabel="distance from the training images", ylabel="images", xlim=(1, 11.5), ylim=(0, 1.45 * most))
+        axes.annotate(
+            said,
+            (where, 0),
+            (where, height),
+            ha="center",
+            color="C0",
+            arrowprops={"arrowstyle": "->", "color": "C0"},
+        )
+    axes.set(
+        xlabel="distance from the training images",
+        ylabel="images",
+        xlim=(1, 11.5),
+        ylim=(0, 1.45 * most),
+    )
     axes.legend(loc="upper left", bbox_to_anchor=(0.6, 0.85))
     return figure

@@ -11,7 +11,7 @@ TRUTH = 0.8
 
 
 def study(rng: np.random.Generator) -> np.ndarray:
-    """Right or wrong for each image of each patient: some patients are hard, in all their images."""
+    """Right or wrong for each image: some patients are hard, in all their images."""
     hard = rng.beta(4 * TRUTH / 2, 4 * (1 - TRUTH) / 2, PATIENTS)
     return rng.random((PATIENTS, IMAGES)) < hard[:, None]
 

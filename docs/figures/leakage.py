@@ -1,4 +1,4 @@
-"""Leakage: images of one patient lie together, so a split by image is answered by recognising patients."""
+"""Leakage: images of one patient lie together, and a split by image rewards knowing the patient."""
 
 from __future__ import annotations
 

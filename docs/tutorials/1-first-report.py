@@ -12,7 +12,9 @@
 # %%
 import eosin
 
-drawn = eosin.SyntheticOptions(patients=160, images=160, size=128, magnification=200)
+drawn = eosin.SyntheticOptions(
+    patients=160, images=160, size=128, magnification=200
+)
 eosin.write_synthetic("drawn", drawn)
 manifest = eosin.read_breakhis("drawn/images").manifest
 manifest
@@ -25,8 +27,7 @@ manifest
 
 # %%
 folds = eosin.split_into_folds(manifest, 5, by="patient", seed=7)
-folds.plot();
-
+folds.plot()
 # %% [markdown]
 # ## Train
 #
@@ -59,8 +60,7 @@ predictions
 
 # %%
 evaluation = eosin.evaluate_predictions(predictions)
-evaluation.plot();
-
+evaluation.plot()
 # %%
 print(evaluation.value("roc_auc"))
 print(evaluation.value("accuracy"))
@@ -72,7 +72,9 @@ print(evaluation.value("accuracy"))
 # mistakes, and the limits. Send it, or keep it beside the Run.
 
 # %%
-eosin.write_report(trained.run, predictions, "report.html", evaluation=evaluation)
+eosin.write_report(
+    trained.run, predictions, "report.html", evaluation=evaluation
+)
 
 # %% [markdown]
 # Next: [your own folder](2-your-own-folder.py).

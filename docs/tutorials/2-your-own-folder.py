@@ -14,14 +14,17 @@ from shutil import copy
 
 import eosin
 
-drawn = eosin.SyntheticOptions(patients=40, images=200, size=128, magnification=200)
+drawn = eosin.SyntheticOptions(
+    patients=40, images=200, size=128, magnification=200
+)
 for number, path in enumerate(eosin.write_synthetic("drawn", drawn)):
     folder = Path("mine", "normal" if "_B_" in path.name else "tumour")
     folder.mkdir(parents=True, exist_ok=True)
     copy(path, folder / f"p{number % 40:03d}_{number // 40}.png")
-copy("mine/tumour/p001_0.png", "mine/tumour/p003_9.png")  # one image under two patients
-Path("mine/tumour/p005_9.png").write_bytes(b"not a picture");
-
+copy(
+    "mine/tumour/p001_0.png", "mine/tumour/p003_9.png"
+)  # one image under two patients
+Path("mine/tumour/p005_9.png").write_bytes(b"not a picture")
 # %% [markdown]
 # ## Read it
 #
@@ -46,7 +49,9 @@ audit
 # The same picture stands under two patients. One of the two names is wrong, so take the image out:
 
 # %%
-clean = found.manifest.where(~found.manifest.frame["path"].str.endswith("p003_9.png"))
+clean = found.manifest.where(
+    ~found.manifest.frame["path"].str.endswith("p003_9.png")
+)
 print(len(clean.frame), "images of", len(clean.patients), "patients")
 
 # %% [markdown]

@@ -9,10 +9,14 @@
 # %%
 import eosin
 
-drawn = eosin.SyntheticOptions(patients=120, images=120, size=96, magnification=200)
+drawn = eosin.SyntheticOptions(
+    patients=120, images=120, size=96, magnification=200
+)
 eosin.write_synthetic("drawn", drawn)
 manifest = eosin.read_breakhis("drawn/images").manifest
-divided = eosin.split_by_fractions(manifest, (0.6, 0.15, 0.25), by="patient", seed=7)
+divided = eosin.split_by_fractions(
+    manifest, (0.6, 0.15, 0.25), by="patient", seed=7
+)
 config = eosin.TrainingConfig(
     backbone="nf_resnet26@stride4", weights="none", image_size=96, freeze=True
 )
@@ -28,11 +32,13 @@ print(eosin.evaluate_predictions(trained.predictions).value("roc_auc"))
 # %%
 quick = eosin.PerturbationOptions(cells=8, steps=6, random_maps=5)
 options = eosin.ExplainOptions(
-    limit=2, score=eosin.ScoreOptions(perturbation=quick, randomisations=1, stability=False)
+    limit=2,
+    score=eosin.ScoreOptions(
+        perturbation=quick, randomisations=1, stability=False
+    ),
 )
 explanations = list(eosin.explain([trained.run], divided, options))
-explanations[0].plot();
-
+explanations[0].plot()
 # %% [markdown]
 # ## Whether to believe it
 #
@@ -58,7 +64,9 @@ explanations[0].frame()
 
 # %%
 scored = eosin.predict(trained.run, divided).predictions
-scored.frame[["label", "predicted", "familiarity", "flags", "set", "answer"]].head(8)
+scored.frame[
+    ["label", "predicted", "familiarity", "flags", "set", "answer"]
+].head(8)
 
 # %% [markdown]
 # Now an image that is no tissue at all. The network still gives a probability; the flags tell you not to use it.
@@ -70,7 +78,9 @@ from PIL import Image
 noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
 Image.fromarray(noise).save("noise.png")
 strange = eosin.predict(trained.run, ["noise.png"]).predictions
-strange.frame[["predicted", "p_benign", "p_malignant", "familiarity", "flags", "answer"]]
+strange.frame[
+    ["predicted", "p_benign", "p_malignant", "familiarity", "flags", "answer"]
+]
 
 # %% [markdown]
 # On the command line: `eosin explain RUN S.csv -o maps --score` and `eosin predict RUN FILES -o p.csv`.

@@ -20,13 +20,19 @@ from PIL import Image
 import eosin
 
 MPP = 0.45
-drawn = eosin.SyntheticOptions(patients=120, images=120, size=128, magnification=200)
+drawn = eosin.SyntheticOptions(
+    patients=120, images=120, size=128, magnification=200
+)
 for path in eosin.write_synthetic("drawn", drawn):
     folder = Path("fields", "benign" if "_B_" in path.name else "malignant")
     folder.mkdir(parents=True, exist_ok=True)
     copy(path, folder)
-manifest = eosin.read_folder("fields", patient=r"-(14-\d+)", positive="malignant", mpp=MPP).manifest
-divided = eosin.split_by_fractions(manifest, (0.8, 0.2, 0.0), by="patient", seed=7)
+manifest = eosin.read_folder(
+    "fields", patient=r"-(14-\d+)", positive="malignant", mpp=MPP
+).manifest
+divided = eosin.split_by_fractions(
+    manifest, (0.8, 0.2, 0.0), by="patient", seed=7
+)
 config = eosin.TrainingConfig(
     backbone="nf_resnet26@stride4", weights="none", image_size=128, freeze=True
 )
@@ -40,8 +46,13 @@ run
 # that the Run has not met: benign on the left, malignant on the right, bare glass around.
 
 # %%
-other = eosin.SyntheticOptions(patients=20, images=48, size=128, magnification=200, seed=5)
-fields = [np.asarray(Image.open(path)) for path in eosin.write_synthetic("other", other)]
+other = eosin.SyntheticOptions(
+    patients=20, images=48, size=128, magnification=200, seed=5
+)
+fields = [
+    np.asarray(Image.open(path))
+    for path in eosin.write_synthetic("other", other)
+]
 slide = np.full((8 * 128, 12 * 128, 3), 245, np.uint8)
 for column in range(8):
     for row in range(6):

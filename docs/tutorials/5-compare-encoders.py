@@ -10,17 +10,24 @@
 # %%
 import eosin
 
-drawn = eosin.SyntheticOptions(patients=120, images=120, size=128, magnification=200)
+drawn = eosin.SyntheticOptions(
+    patients=120, images=120, size=128, magnification=200
+)
 eosin.write_synthetic("drawn", drawn)
 manifest = eosin.read_breakhis("drawn/images").manifest
 folds = eosin.split_into_folds(manifest, 5, by="patient", seed=7)
 
 tables = {}
 for encoder in ("nf_resnet26@stride4", "nf_resnet26@stride8"):
-    config = eosin.TrainingConfig(backbone=encoder, weights="none", image_size=128, freeze=True)
+    config = eosin.TrainingConfig(
+        backbone=encoder, weights="none", image_size=128, freeze=True
+    )
     trained = eosin.train(folds, f"runs/{encoder}", config, fold="all")
     tables[encoder] = trained.predictions
-    print(encoder, eosin.evaluate_predictions(trained.predictions).value("roc_auc"))
+    print(
+        encoder,
+        eosin.evaluate_predictions(trained.predictions).value("roc_auc"),
+    )
 
 # %% [markdown]
 # Two intervals that overlap do *not* show that two encoders are equal: both move together when the patients
@@ -35,7 +42,7 @@ comparison = eosin.compare_predictions(tables)
 comparison
 
 # %%
-comparison.plot();
+comparison.plot()
 
 # %% [markdown]
 # An interval that holds zero means: these patients cannot tell the two apart. It does not mean that they are

@@ -1,4 +1,4 @@
-"""The documentation is whole: it builds without a warning, leaves nothing out and loads nothing from elsewhere."""
+"""The documentation is whole: no warning, nothing left out, nothing loaded from elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ import eosin
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 # Pages of commands: what a reader copies.
-PAGES = [ROOT / "README.md", *(path for path in sorted(DOCS.rglob("*.md")) if path.name != "results.md")]
+PAGES = [
+    ROOT / "README.md",
+    *(path for path in sorted(DOCS.rglob("*.md")) if path.name != "results.md"),
+]
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +60,9 @@ def test_every_page_is_built_without_a_warning_and_the_tutorials_are_among_them(
 def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
     for page, text in html(site).items():
         loaded = re.findall(r"<(?:script|img|iframe|source)[^>]*\ssrc=\"([^\"]+)", text)
-        loaded += re.findall(r"<link(?![^>]*rel=\"(?:canonical|prev|next))[^>]*href=\"([^\"]+)", text)
+        loaded += re.findall(
+            r"<link(?![^>]*rel=\"(?:canonical|prev|next))[^>]*href=\"([^\"]+)", text
+        )
         assert not [each for each in loaded if re.match(r"(https?:)?//", each)], page
     for style in site.rglob("*.css"):
         found = re.findall(r"(?:url\(|@import\s)[\"']?((?:https?:)?//[^\"')]+)", style.read_text())
@@ -68,12 +73,15 @@ def test_every_verb_has_a_how_to_page_that_shows_it() -> None:
     import reference_pages
 
     for name, _ in reference_pages.verbs():
-        places = [DOCS / "how-to" / f"{each}.md" for each in (name.replace(" ", "-"), name.split()[0])]
+        places = [
+            DOCS / "how-to" / f"{each}.md" for each in (name.replace(" ", "-"), name.split()[0])
+        ]
         found = [path for path in places if path.is_file()]
         assert found, f"eosin {name} has no page under docs/how-to"
         text = found[0].read_text(encoding="utf-8")
         assert f"eosin {name}" in text
-        assert "**What comes out.**" in text and "Pitfall" in text, found[0]
+        assert "**What comes out.**" in text, found[0]
+        assert "Pitfall" in text, found[0]
 
 
 def test_every_public_name_stands_in_the_reference_once(site: Path) -> None:
@@ -113,8 +121,14 @@ def test_every_command_on_a_page_exists_with_its_options(page: Path) -> None:
         if name not in commands:
             assert name in {each.split()[0] for each in commands}, f"{page.name}: eosin {line}"
             continue
-        known = {each for option in commands[name].params for each in (*option.opts, *option.secondary_opts)}
-        asked = {re.sub(r"=.*|[\]\[]", "", word) for word in words if re.match(r"\[?--?[a-z]", word)}
+        known = {
+            each
+            for option in commands[name].params
+            for each in (*option.opts, *option.secondary_opts)
+        }
+        asked = {
+            re.sub(r"=.*|[\]\[]", "", word) for word in words if re.match(r"\[?--?[a-z]", word)
+        }
         assert asked <= known | {"--help", "-h"}, f"{page.name}: eosin {line}"
 
 

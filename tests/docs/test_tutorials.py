@@ -32,9 +32,7 @@ def test_each_tutorial_is_looked_at() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHOWN)
-def test_a_tutorial_runs_and_its_page_shows_what_came_out(
-    name: str, tmp_path: Path
-) -> None:
+def test_a_tutorial_runs_and_its_page_shows_what_came_out(name: str, tmp_path: Path) -> None:
     for library in ("jupytext", "nbclient", "ipykernel", "torch", "tifffile"):
         pytest.importorskip(library, reason=f"{library} is not installed")
     import tutorial_pages
