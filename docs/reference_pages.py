@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+import textwrap
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
@@ -58,8 +61,21 @@ def names(page: str) -> list[str]:
 
 
 def _api_page(page: str) -> str:
-    listed = "\n".join(f"::: {name}\n" for name in names(page))
+    listed = "\n".join(_shown(name) for name in names(page))
     return f"# {API[page][0]}\n\n{listed}"
+
+
+def _shown(name: str) -> str:
+    """What stands under a name: its docstring, and of settings that it does not list the fields."""
+    short, asked = name.rpartition(".")[2], f"::: {name}\n"
+    if not short.endswith(("Options", "Config", "Sources")):
+        return asked
+    settings = getattr(eosin, short)
+    if "Attributes:" in (settings.__doc__ or ""):
+        return asked
+    after = inspect.getsource(settings).split('"""', 2)[2]
+    fields = re.split(r"\n    (?:@|def |_|model_config)", after)[0]
+    return f"{asked}\n```python\n{textwrap.dedent(fields).strip()}\n```\n"
 
 
 def verbs() -> Iterator[tuple[str, TyperCommand]]:
