@@ -39,9 +39,7 @@ def download(
         found = download(source, out, sha256=sha256, progress=progress)
     say(f"unpacked: {found.folder} (archive of {found.size / 1e6:,.0f} MB, SHA-256 {found.sha256})")
     if not (sha256 or source.sha256):
-        say(
-            "Its authors publish no SHA-256; give this one as --sha256 to whoever repeats your work."
-        )
+        say("Its authors publish no SHA-256; whoever repeats your work gives this one.")
     say(f"next: {source.next_step.format(found.folder)}")
 
 

@@ -60,7 +60,8 @@ SOURCES: Final = {
     for each in (
         Source(
             "breakhis",
-            "https://web.inf.ufpr.br/vri/databases/breast-cancer-histopathological-database-breakhis/",
+            "https://web.inf.ufpr.br/vri/databases/"
+            "breast-cancer-histopathological-database-breakhis/",
             "http://www.inf.ufpr.br/vri/databases/BreaKHis_v1.tar.gz",
             "tar",
             "For research, CC BY 4.0. Cite F. A. Spanhol, L. S. Oliveira, C. Petitjean, L. Heutte, "
@@ -73,9 +74,9 @@ SOURCES: Final = {
             "https://bupt-ai-cz.github.io/BCI/",
             "",
             "zip",
-            "Free for non-commercial research, handed out by its authors on request. Cite S. Liu et "
-            'al., "BCI: Breast Cancer Immunohistochemical Image Generation through Pyramid Pix2pix", '
-            "CVPR Workshops 2022.",
+            "Free for non-commercial research, handed out by its authors on request. Cite S. Liu "
+            'et al., "BCI: Breast Cancer Immunohistochemical Image Generation through Pyramid '
+            'Pix2pix", CVPR Workshops 2022.',
             "eosin data bci {} -o bci.csv",
         ),
         Source(
@@ -191,7 +192,9 @@ def _fetch_once(address: str, part: Path, tag_file: Path, progress: Progress) ->
     if have and tag:
         headers |= {"Range": f"bytes={have}-", "If-Range": tag}
     try:
-        response: HTTPResponse = urlopen(Request(address, headers=headers), timeout=_PATIENCE)  # noqa: S310  # an address of SOURCES
+        response: HTTPResponse = urlopen(
+            Request(address, headers=headers), timeout=_PATIENCE
+        )  # an address of SOURCES
     except HTTPError as error:
         error.close()
         if error.code == _RANGE_PAST_END and error.headers["Content-Range"] == f"bytes */{have}":
