@@ -65,8 +65,8 @@ SOURCES: Final = {
             "http://www.inf.ufpr.br/vri/databases/BreaKHis_v1.tar.gz",
             "tar",
             "For research, CC BY 4.0. Cite F. A. Spanhol, L. S. Oliveira, C. Petitjean, L. Heutte, "
-            '"A Dataset for Breast Cancer Histopathological Image Classification", IEEE TBME 63(7), '
-            "2016. 4 GB.",
+            '"A Dataset for Breast Cancer Histopathological Image Classification", IEEE TBME '
+            "63(7), 2016. 4 GB.",
             "eosin data breakhis {} -o bh.csv",
         ),
         Source(
@@ -192,9 +192,8 @@ def _fetch_once(address: str, part: Path, tag_file: Path, progress: Progress) ->
     if have and tag:
         headers |= {"Range": f"bytes={have}-", "If-Range": tag}
     try:
-        response: HTTPResponse = urlopen(
-            Request(address, headers=headers), timeout=_PATIENCE
-        )  # an address of SOURCES
+        asked = Request(address, headers=headers)
+        response: HTTPResponse = urlopen(asked, timeout=_PATIENCE)
     except HTTPError as error:
         error.close()
         if error.code == _RANGE_PAST_END and error.headers["Content-Range"] == f"bytes */{have}":
