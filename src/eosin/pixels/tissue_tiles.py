@@ -51,9 +51,7 @@ def tissue_tiles(
     return x[inside], y[inside], width
 
 
-def grid_sides(
-    size: int, mpp: float, *, slide_mpp: float, overlap: int = 0
-) -> tuple[int, float]:
+def grid_sides(size: int, mpp: float, *, slide_mpp: float, overlap: int = 0) -> tuple[int, float]:
     """The step of the grid of such tiles and their side, pixels of level 0.
 
     The grid starts at (0, 0), and its step is a whole number of pixels of level 0: the

@@ -3,43 +3,36 @@ import { announce, answerCard, ask, el, keys, percent } from "./base.js";
 
 const at = (id) => document.getElementById(id);
 const root = `/slides/${at("slide").dataset.id}`;
-const POWERS = [2.5, 5, 10, 20, 40]; // 10 is 1 um/px
-const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
 const facts = await ask(`${root}/facts`).catch((fault) => {
   at("facts").replaceWith(el("p", { class: "fault" }, fault.message));
   throw fault;
 });
-const box = { x: 0, y: 0, width: 0, height: 0 }; // of the tile, pixels of level 0
-let layer = null, looked = null;
+const POWERS = [2.5, 5, 10, 20, 40]; // 10 is 1 um/px
+let layer, tile; // that are shown
 
 const viewer = OpenSeadragon({
   element: at("view"),
-  drawer: "canvas",
   tileSources: {
-    width: facts.width, height: facts.height, tileSize: facts.tile, tileOverlap: 0,
-    minLevel: facts.levels[0], maxLevel: facts.levels[1],
+    width: facts.width, height: facts.height, tileSize: 256, minLevel: 8,
     getTileUrl: (level, x, y) => `${root}/dzi/${level}/${x}_${y}.jpg`,
   },
+  drawer: "canvas",
   showNavigationControl: false,
-  animationTime: still ? 0 : 0.5,
+  animationTime: matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 0.5,
   visibilityRatio: 0.3,
   maxZoomPixelRatio: 8,
   imageLoaderLimit: 6,
   gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: false },
 });
 const port = viewer.viewport;
-viewer.addHandler("canvas-key", (event) => { event.preventDefaultAction = true; });
-viewer.addHandler("canvas-click", (event) => {
-  if (event.quick) look(port.viewerElementToImageCoordinates(event.position));
-});
+viewer.addHandler("canvas-key", (event) => (event.preventDefaultAction = true));
+viewer.addHandler("canvas-click", (event) => event.quick && look(port.viewerElementToImageCoordinates(event.position)));
 viewer.addHandler("update-viewport", draw);
-viewer.addHandler("open-failed", () => announce("The slide cannot be shown."));
 
-// The view: where things lie on the screen, how large a um is there.
 const zoom = () => port.viewportToImageZoom(port.getZoom(true)); // screen pixels a pixel of level 0
 const centre = () => port.viewportToImageCoordinates(port.getCenter());
-const tenfold = (power) => (facts.mpp * power) / 10;
 
+/** Lay an element on the slide, exactly; x, y, width and height are pixels of level 0. */
 function lay(element, { x, y, width, height }) {
   const corner = port.imageToViewerElementCoordinates(new OpenSeadragon.Point(x, y));
   const sides = { left: corner.x, top: corner.y, width: width * zoom(), height: height * zoom() };
@@ -48,33 +41,31 @@ function lay(element, { x, y, width, height }) {
 
 function draw() {
   if (!viewer.world.getItemCount()) return;
-  lay(at("box"), box);
-  if (layer) lay(at("map"), { x: 0, y: 0, width: layer.width, height: layer.height });
+  if (tile) lay(at("box"), { ...tile, height: tile.width });
+  if (layer) lay(at("map"), { x: 0, y: 0, ...layer });
   if (!facts.mpp) return;
   const um = facts.mpp / zoom(); // a screen pixel
   const digit = 10 ** Math.floor(Math.log10(160 * um));
-  const length = [5, 2, 1].map((each) => each * digit).find((each) => each <= 160 * um);
+  const length = digit * [5, 2, 1].find((each) => each * digit <= 160 * um);
   at("scale").style.width = `${length / um}px`;
   at("scale").textContent = length >= 1000 ? `${length / 1000} mm` : `${+length.toPrecision(1)} µm`;
-  at("now").textContent = `${+(10 / um).toPrecision(2)}x`;
+  at("now").textContent = `now ${+(10 / um).toPrecision(2)}x`;
 }
 
-const pan = (across, down) => (event) => {
-  const bounds = port.getBounds();
-  const step = event.shiftKey && box.width ? box.width / facts.width : 0; // Shift: one tile
-  port.panBy(new OpenSeadragon.Point(across * (step || bounds.width / 5), down * (step || bounds.height / 5)));
-  port.applyConstraints();
+const move = (across, down) => (event) => {
+  const { width, height } = port.getBounds();
+  const one = event.shiftKey && tile && tile.width / facts.width;
+  port.panBy(new OpenSeadragon.Point(across * (one || width / 5), down * (one || height / 5))).applyConstraints();
 };
-const zoomBy = (factor) => () => { port.zoomBy(factor); port.applyConstraints(); };
+const closer = (factor) => () => port.zoomBy(factor).applyConstraints();
 const magnify = (power) => () => {
-  if (!facts.mpp) return announce("The slide states no um/px, so no magnification is known.");
-  port.zoomTo(port.imageToViewportZoom(tenfold(power)));
+  if (!facts.mpp) return announce(facts.fault);
+  port.zoomTo(port.imageToViewportZoom((facts.mpp * power) / 10));
   announce(`${power}x`);
 };
 
-// Layers.
 function choose(name) {
-  layer = facts.layers.find((each) => each.name === name) || null;
+  layer = facts.layers.find((each) => each.name === name);
   at("layer").value = name;
   at("map").hidden = at("legend").hidden = !layer;
   if (layer) {
@@ -84,83 +75,73 @@ function choose(name) {
   }
   draw();
 }
-function fade(change = 0) {
-  at("opacity").value = Number(at("opacity").value) + change;
-  at("map").style.opacity = at("opacity").value;
-}
 function next() {
   const names = ["", ...facts.layers.map((each) => each.name)];
   choose(names[(names.indexOf(at("layer").value) + 1) % names.length]);
   announce(`Layer: ${layer ? layer.title : "none"}`);
 }
-
-// The tile.
-const asked = (verb, { x, y }) => {
-  const wanted = new URLSearchParams({ x, y });
-  if (at("run")) wanted.set("run", at("run").value);
-  return ask(`${root}/${verb}?${wanted}`, { method: "POST" });
+const fade = (change) => () => {
+  at("opacity").value = Number(at("opacity").value) + change;
+  at("map").style.opacity = at("opacity").value;
 };
+
+const asked = (verb, { x, y }) =>
+  ask(`${root}/${verb}?${new URLSearchParams({ x, y, run: at("run").value })}`, { method: "POST" });
+
 async function look(point) {
-  if (point.x < 0 || point.y < 0 || point.x >= facts.width || point.y >= facts.height) return announce("This is beyond the slide.");
   announce("Looking at the tile ...");
-  const found = await asked("look", point).catch((fault) => ({ fault: fault.message }));
-  if (found.fault) return at("tile").replaceChildren(el("p", { class: "fault" }, found.fault));
-  looked = { ...found, explained: null };
-  Object.assign(box, { x: found.x, y: found.y, width: found.width, height: found.width });
+  const found = await asked("look", point).catch((fault) => announce(fault.message));
+  if (!found) return;
+  tile = found;
   at("box").hidden = false;
   at("box").style.backgroundImage = "";
   draw();
-  const of = facts.positive;
   const cells = found.stored.map((chances, index) => {
-    const name = chances && (of || Object.keys(chances).reduce((a, b) => (chances[a] >= chances[b] ? a : b)));
+    const name = chances && (facts.positive || Object.keys(chances).reduce((a, b) => (chances[a] < chances[b] ? b : a)));
     const said = chances ? percent(chances[name]) : "not scored";
-    const [x, y] = found.centres[index];
-    return el("button", { "aria-label": `Tile ${index + 1} of 9: ${chances ? `${name} ` : ""}${said}`, click: () => look({ x, y }) },
+    return el("button", { "aria-label": `Tile ${index + 1} of 9: ${name || ""} ${said}`, click: () => look(found.middles[index]) },
       el("span", {}, chances ? said : "–"));
   });
   const around = el("div", { class: "around" }, cells);
   around.style.backgroundImage = `url(${found.around})`;
-  at("tile").replaceChildren(
-    el("h2", {}, `Tile at ${found.x}, ${found.y}`),
-    el("img", { id: "picture", src: found.picture, alt: "The tile that was scored", width: 224, height: 224 }),
-    el("button", { class: "button button--small button--plain", click: explain }, "Explain"),
-    el("p", { class: "small quiet", id: "why" }),
-    answerCard(found.image),
-    el("h3", {}, `Around it${of ? `: stored probability of ${of}` : ""}`), around);
-  announce(found.image.error || `${found.image.answer === "abstain" ? "No answer, most likely " : ""}${found.image.decision}`);
-}
-async function explain() {
-  if (!looked) return announce("Look at a tile first.");
-  const mine = looked;
-  announce("Explaining ...");
-  const middle = { x: mine.centres[4][0], y: mine.centres[4][1] };
-  mine.explained ??= await asked("explain", middle).catch((fault) => ({ fault: fault.message }));
-  if (mine !== looked) return;
-  const { fault, overlay, target, method } = mine.explained;
-  at("why").textContent = fault || `Evidence for ${target} by ${method}; the line encloses the strongest fifth.`;
-  announce(at("why").textContent);
-  if (fault) return;
-  at("picture").src = overlay;
-  at("box").style.backgroundImage = `url(${overlay})`;
+  at("tile").replaceChildren(el("h2", {}, `Tile at ${found.x}, ${found.y}`),
+    el("div", { class: "row" }, el("img", { id: "picture", src: found.picture, alt: "The tile that was scored" }),
+      el("button", { class: "button button--small button--plain", click: explain }, "Explain")),
+    el("p", { class: "small quiet", id: "why" }), answerCard(found.image),
+    el("h3", {}, `Around it${facts.positive ? `, stored probability of ${facts.positive}` : ""}`), around);
+  announce(found.image.error || (found.image.answer === "abstain" ? "No answer" : found.image.decision));
 }
 
-// The page.
-at("power").append(...POWERS.map((power) => el("button", { click: magnify(power), disabled: !facts.mpp }, `${power}x`)), el("span", { id: "now", "aria-label": "Magnification now" }));
-at("facts").textContent = [`${facts.width} x ${facts.height} px`, facts.mpp ? `${+facts.mpp.toPrecision(4)} µm/px` : facts.fault, facts.objective && `objective ${facts.objective}x`].filter(Boolean).join(", ");
-at("facts").after(...[facts.answer, ...(facts.notes || [])].filter(Boolean).map((each) => el("p", { class: "small" }, each)));
-at("scale").hidden = !facts.mpp;
+async function explain() {
+  if (!tile) return announce("Look at a tile first.");
+  const mine = tile;
+  announce("Explaining ...");
+  const said = await asked("explain", mine.middles[4]).catch((fault) => ({ fault: fault.message }));
+  if (mine !== tile) return;
+  at("why").textContent = said.fault || `Evidence for ${said.target} by ${said.method}; the line encloses the strongest fifth.`;
+  announce(at("why").textContent);
+  if (said.fault) return;
+  at("picture").src = said.overlay;
+  at("box").style.backgroundImage = `url(${said.overlay})`;
+}
+
+const scan = [`${facts.width} x ${facts.height} px`, facts.mpp && `${+facts.mpp.toPrecision(4)} µm/px`, facts.objective && `${facts.objective}x`];
+at("facts").textContent = [...scan, facts.fault].filter(Boolean).join(", ");
+at("said-before").append(...facts.said.map((each) => el("p", { class: "small" }, each)));
+at("power").prepend(...POWERS.map((power) => el("button", { click: magnify(power) }, `${power}x`)));
+at("power").hidden = at("scale").hidden = !facts.mpp;
 at("layers").hidden = !facts.layers.length;
 at("layer").append(...facts.layers.map((each) => el("option", { value: each.name }, each.title)));
 at("layer").addEventListener("change", (event) => choose(event.target.value));
-at("opacity").addEventListener("input", () => fade());
+at("opacity").addEventListener("input", fade(0));
 at("opacity").addEventListener("keydown", (event) => event.key.startsWith("Arrow") && event.stopPropagation());
+fade(0)();
 at("look").addEventListener("click", () => look(centre()));
-fade();
 at("help").addEventListener("click", keys({
-  ArrowLeft: ["move; with Shift by a tile", pan(-1, 0)], ArrowRight: ["the same", pan(1, 0)],
-  ArrowUp: ["the same", pan(0, -1)], ArrowDown: ["the same", pan(0, 1)],
-  "+ =": ["closer", zoomBy(1.5)], "-": ["farther", zoomBy(1 / 1.5)], 0: ["all of the slide", () => port.goHome()],
+  ArrowLeft: ["move left; with Shift by a tile", move(-1, 0)], ArrowRight: ["right", move(1, 0)],
+  ArrowUp: ["up", move(0, -1)], ArrowDown: ["down", move(0, 1)],
+  "+ =": ["closer", closer(1.5)], "-": ["farther", closer(1 / 1.5)], 0: ["all of the slide", () => port.goHome()],
   ...Object.fromEntries(POWERS.map((power, index) => [index + 1, [`${power}x`, magnify(power)]])),
-  "l L": ["next layer", next], "[": ["fainter layer", () => fade(-0.1)], "]": ["stronger layer", () => fade(0.1)],
-  Enter: ["look at the tile in the centre", () => look(centre())], "e E": ["explain that tile", explain],
+  "l L": ["next layer", next], "[": ["fainter", fade(-0.1)], "]": ["stronger", fade(0.1)],
+  Enter: ["look at the tile in the centre", () => look(centre())], "e E": ["explain it", explain],
 }));
