@@ -97,7 +97,7 @@ class Shown:
             raise KeyError(level, column, row)
         side = _TILE * scale
         pixels = slide.region(column * side, row * side, side, _TILE)
-        return thumbnail(pixels[:height, :width], longest=_TILE)[0]
+        return thumbnail(pixels[:height, :width], longest=_TILE, fine=True)[0]
 
     @property
     def layers(self) -> dict[str, Path]:
@@ -132,7 +132,7 @@ class Shown:
         stored = _probabilities(file, file.stat().st_mtime_ns) if file.is_file() else {}
         return pixels, {
             **{"x": left, "y": top, "width": width, "picture": _url("png", png_bytes(pixels))},
-            "around": _url("jpeg", thumbnail(nine, longest=len(nine))[0]),
+            "around": _url("jpeg", thumbnail(nine, longest=len(nine), fine=True)[0]),
             "middles": [{"x": a + width / 2, "y": b + width / 2} for a, b in corners],
             "stored": [stored.get(name) for name in names],
         }
@@ -183,7 +183,8 @@ def find_shown(data: Path, *, named: bool) -> tuple[Shown, ...]:
             rows = {
                 each: {} for each in slides if _MAP not in each.name or each.parent not in written
             }
-        rows |= {path: {"patient": answer.patient} for path, (answer, _) in answers.items()}
+        for path, (answer, _) in answers.items():
+            rows[path] = {} if answer.patient == answer.slide else {"patient": answer.patient}
     elif is_slide(data):
         rows = {data.resolve(): {}}
     elif not (data.is_file() and PREDICTIONS.known(data)):

@@ -126,7 +126,8 @@ async def explain(request: Request, looked: Looked) -> dict[str, Any]:
     if around["seen"] and not service.options.allow_seen:
         raise HTTPException(422, SEEN)
     try:
-        return {**await service.explain(sent, served), "seen": around["seen"]}
+        said = await service.explain(sent, served)
+        return {**said, "seen": around["seen"] or said["seen"]}
     except EosinError as error:
         raise HTTPException(422, served.plain(error)) from error
 
