@@ -1,4 +1,4 @@
-"""A browser that looks at the pages; tests skip where it is not installed."""
+"""A real browser, Debian's Chromium, for the pages."""
 
 from __future__ import annotations
 
@@ -8,31 +8,50 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("playwright", reason="needs the Python package playwright")
+pytest.importorskip("playwright", reason="needs playwright")
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+_PATIENCE = 15_000  # milliseconds
+expect.set_options(timeout=_PATIENCE)
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """Chromium without a window."""
-    program = shutil.which("chromium")
-    if program is None:
-        pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
+def browser() -> Iterator[Browser]:
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield opened
         opened.close()
 
 
 @pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
-    """A page of its own, 1280 x 800, without motion; what went wrong in it fails the test."""
-    faults: list[str] = []
-    context = browser.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
+def page(browser: Browser) -> Iterator[Page]:
+    """A fresh page; it fails the test where a script of it fails."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
     opened = context.new_page()
-    opened.on("pageerror", lambda error: faults.append(str(error)))
-    opened.on("console", lambda said: said.type == "error" and faults.append(said.text))
+    opened.set_default_timeout(_PATIENCE)
+    faults: list[str] = []
+    opened.on("pageerror", lambda fault: faults.append(str(fault)))
     yield opened
     context.close()
     assert not faults
+
+
+@pytest.fixture(scope="session")
+def violations() -> Any:
+    """What axe finds wrong with a page, in light and in dark, as sentences."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe")
+
+    def found(page: Page) -> list[str]:
+        said = []
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            for fault in axe.Axe().run(page).response["violations"]:
+                places = [node["target"] for node in fault["nodes"]]
+                said.append(f"{scheme}: {fault['help']}: {places}")
+        return said
+
+    return found
