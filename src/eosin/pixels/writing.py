@@ -30,9 +30,7 @@ def write_png(picture: UInt8Image, path: Path, *, effort: int = 1) -> None:
 
 
 def png_bytes(picture: UInt8Image, *, effort: int = 1, name: object = "picture") -> bytes:
-    """The file that ``write_png`` writes, also of RGBA (H, W, 4); DataError, naming ``name``, where
-    there is none.
-    """
+    """The file that ``write_png`` writes, of RGBA too; DataError names ``name`` if it fails."""
     import cv2
 
     order = [2, 1, 0, 3][: picture.shape[-1]]

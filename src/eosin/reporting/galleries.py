@@ -121,10 +121,7 @@ def mistakes_gallery(predictions: Predictions, *, most: int = 24) -> Gallery:
 def thumbnail(
     image: UInt8Image, *, longest: int = LONGEST_SIDE, fine: bool = False
 ) -> tuple[bytes, int, int]:
-    """A JPEG of an RGB image, its longer side at most ``longest``, with its width and height.
-
-    Where it is to be ``fine``, colours are kept at full resolution: small nuclei keep theirs.
-    """
+    """A JPEG of an RGB image, its longer side at most ``longest``, with its width and height."""
     import cv2
 
     height, width = image.shape[:2]
@@ -133,7 +130,7 @@ def thumbnail(
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image
     bgr = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
     options = [cv2.IMWRITE_JPEG_QUALITY, 90 if fine else JPEG_QUALITY]
-    if fine:
+    if fine:  # colours at full resolution too: small nuclei keep theirs
         options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     _, data = cv2.imencode(".jpg", bgr, options)
     return data.tobytes(), *size

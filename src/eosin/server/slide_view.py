@@ -73,11 +73,9 @@ class Shown:
         """What a page needs to show it, as JSON has it, without a path."""
         slide, answer = self.open(), self.answer
         return {
-            "width": slide.levels[0].width,
-            "height": slide.levels[0].height,
-            "mpp": slide.mpp,
+            **{"width": slide.levels[0].width, "height": slide.levels[0].height},
+            **{"mpp": slide.mpp, "objective": slide.objective},
             "fault": "" if slide.mpp else _UNKNOWN.format(fault=slide.mpp_fault),
-            "objective": slide.objective,
             "layers": [self._layer(name) for name in self.layers],
             "positive": answer.task.positive if answer else None,
             "said": [slide_sentence(answer), *answer.notes] if answer else [],
@@ -113,11 +111,8 @@ class Shown:
         return png_bytes(np.dstack([colours, np.isfinite(values).astype(np.uint8) * 255]))
 
     def look(self, run: Run, x: float, y: float) -> tuple[UInt8Image, dict[str, object]]:
-        """The tile of a Run's grid that holds a point of level 0, and what is around it.
-
-        Returns:
-            Its pixels; and as JSON has it where it lies, its picture, and of the 3 x 3 tiles, row
-            by row, one picture, their middles and their stored probabilities, None without one.
+        """The tile of a Run's grid that holds a point of level 0: its pixels; and as JSON has it
+        where it lies, its picture, and what is stored of the 3 x 3 tiles around, row by row.
         """
         slide = self.open()
         if x >= slide.levels[0].width or y >= slide.levels[0].height:
@@ -153,38 +148,29 @@ class Shown:
         rows, columns = found.values.shape
         ramp = colour_of(np.linspace(0, 1, 9, dtype=np.float32), _COLOURS)
         return {
-            "name": name,
+            **{"name": name, "width": columns * found.step, "height": rows * found.step},
             "title": name if found.name == name else f"probability of {found.name}",
             "high": _highest(name, found.values),
-            "width": columns * found.step,
-            "height": rows * found.step,
             "colours": ["#" + bytes(each).hex() for each in ramp],
         }
 
 
 def find_shown(data: Path, *, named: bool) -> tuple[Shown, ...]:
-    """The slides in what a server is to show; none where it holds images alone.
+    """The slides in a folder, with what ``eosin predict`` wrote there, in a manifest, or one alone.
 
-    Args:
-        data: a slide, a manifest, or a folder: of slides, of what ``eosin predict`` wrote, or both.
-        named: whether they are called by the names of their files.
-
-    Raises:
-        DataError: a manifest or a stored answer cannot be read.
+    They are ``named`` as their files, or numbered. DataError where a table cannot be read.
     """
-    answers, rows = dict[Path, tuple[SlideAnswer, Path]](), dict[Path, dict[str, str]]()
+    answers, maps = dict[Path, tuple[SlideAnswer, Path]](), set[Path]()
+    rows: dict[Path, dict[str, str]] = {}
     if data.is_dir():
         for file in sorted(data.resolve().rglob(ANSWER_NAME)):
             answer = read_slide_answer(file)
-            answers.setdefault(Path(answer.slide).resolve(), (answer, file.parent))
-        written = {folder for _, folder in answers.values()}
-        with suppress(DataError):  # no slide lies there
-            slides = find_slides(data)
-            rows = {
-                each: {} for each in slides if _MAP not in each.name or each.parent not in written
-            }
-        for path, (answer, _) in answers.items():
+            path = Path(answer.slide).resolve()
+            answers.setdefault(path, (answer, file.parent))
             rows[path] = {} if answer.patient == answer.slide else {"patient": answer.patient}
+            maps |= {file.parent / name for name in slide_files(answer.task)}
+        with suppress(DataError):  # no slide lies there
+            rows = {each: {} for each in find_slides(data) if each not in maps} | rows
     elif is_slide(data):
         rows = {data.resolve(): {}}
     elif not (data.is_file() and PREDICTIONS.known(data)):

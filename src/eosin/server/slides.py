@@ -63,8 +63,9 @@ async def _looked(
     pixels, said = await _read(request, found, partial(found.look, served.run, x, y))
     named = found.patient or patient_of(served.run, found.path)
     seen = bool(named and served.identity.met([named])) or served.met(found.path)
+    refused = SEEN if seen and not service.options.allow_seen else ""
     sent = Sent("tile", Path(found.path.name), io.BytesIO(png_bytes(pixels)))
-    return served, sent, {**said, "seen": seen}
+    return served, sent, {**said, "seen": seen, "refused": refused}
 
 
 Looked = Annotated[tuple[Any, Sent, dict[str, Any]], Depends(_looked)]
@@ -111,10 +112,10 @@ async def layer(request: Request, found: Found, name: str) -> Response:
 @router.post("/{slide}/look")
 async def look(request: Request, looked: Looked) -> dict[str, Any]:
     """The tile at a point, scored now as `eosin predict` scores it alone, and what is around."""
-    (served, sent, around), service = looked, request.app.state.service
-    said: object = SEEN if around["seen"] and not service.options.allow_seen else _WHOLE
-    if said == _WHOLE and not answers_slides(served.run):
-        (answers,) = await service.predict([sent], [served])
+    served, sent, around = looked
+    said: object = around["refused"] or _WHOLE
+    if not around["refused"] and not answers_slides(served.run):
+        (answers,) = await request.app.state.service.predict([sent], [served])
         said = answers[served.name]
     return {**around, "image": {"error": said} if isinstance(said, str) else said}
 
@@ -122,11 +123,11 @@ async def look(request: Request, looked: Looked) -> dict[str, Any]:
 @router.post("/{slide}/explain")
 async def explain(request: Request, looked: Looked) -> dict[str, Any]:
     """Where a Run found its evidence in the tile at a point, as ``/explain`` says it."""
-    (served, sent, around), service = looked, request.app.state.service
-    if around["seen"] and not service.options.allow_seen:
+    served, sent, around = looked
+    if around["refused"]:
         raise HTTPException(422, SEEN)
     try:
-        said = await service.explain(sent, served)
+        said = await request.app.state.service.explain(sent, served)
         return {**said, "seen": around["seen"] or said["seen"]}
     except EosinError as error:
         raise HTTPException(422, served.plain(error)) from error

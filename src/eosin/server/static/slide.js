@@ -3,25 +3,16 @@ import { announce, answerCard, ask, el, keys, percent } from "./base.js";
 
 const at = (id) => document.getElementById(id);
 const root = `/slides/${at("slide").dataset.id}`;
-const facts = await ask(`${root}/facts`).catch((fault) => {
-  at("facts").replaceWith(el("p", { class: "fault" }, fault.message));
-  throw fault;
-});
+const facts = await ask(`${root}/facts`).catch((fault) => { at("facts").textContent = fault.message; throw fault; });
 const POWERS = [2.5, 5, 10, 20, 40]; // 10 is 1 um/px
 let layer, tile; // that are shown
 
+const getTileUrl = (level, x, y) => `${root}/dzi/${level}/${x}_${y}.jpg`;
 const viewer = OpenSeadragon({
   element: at("view"),
-  tileSources: {
-    width: facts.width, height: facts.height, tileSize: 256, minLevel: 8,
-    getTileUrl: (level, x, y) => `${root}/dzi/${level}/${x}_${y}.jpg`,
-  },
-  drawer: "canvas",
-  showNavigationControl: false,
+  tileSources: { width: facts.width, height: facts.height, tileSize: 256, minLevel: 8, getTileUrl },
+  drawer: "canvas", imageLoaderLimit: 6, showNavigationControl: false, visibilityRatio: 0.3, maxZoomPixelRatio: 8,
   animationTime: matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 0.5,
-  visibilityRatio: 0.3,
-  maxZoomPixelRatio: 8,
-  imageLoaderLimit: 6,
   gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: false },
 });
 const port = viewer.viewport;
@@ -32,8 +23,7 @@ viewer.addHandler("update-viewport", draw);
 const zoom = () => port.viewportToImageZoom(port.getZoom(true)); // screen pixels a pixel of level 0
 const centre = () => port.viewportToImageCoordinates(port.getCenter());
 
-/** Lay an element on the slide, exactly; x, y, width and height are pixels of level 0. */
-function lay(element, { x, y, width, height }) {
+function lay(element, { x, y, width, height }) { // exactly on the slide; pixels of level 0
   const corner = port.imageToViewerElementCoordinates(new OpenSeadragon.Point(x, y));
   const sides = { left: corner.x, top: corner.y, width: width * zoom(), height: height * zoom() };
   for (const [name, value] of Object.entries(sides)) element.style[name] = `${value}px`;
@@ -59,27 +49,22 @@ const move = (across, down) => (event) => {
 };
 const closer = (factor) => () => port.zoomBy(factor).applyConstraints();
 const magnify = (power) => () => {
-  if (!facts.mpp) return announce(facts.fault);
-  port.zoomTo(port.imageToViewportZoom((facts.mpp * power) / 10));
-  announce(`${power}x`);
+  if (facts.mpp) port.zoomTo(port.imageToViewportZoom((facts.mpp * power) / 10));
+  announce(facts.fault || `${power}x`);
 };
 
 function choose(name) {
   layer = facts.layers.find((each) => each.name === name);
   at("layer").value = name;
   at("map").hidden = at("legend").hidden = !layer;
-  if (layer) {
-    at("map").src = `${root}/layers/${name}.png`;
-    at("ramp").style.background = `linear-gradient(90deg, ${layer.colours})`;
-    at("high").textContent = +layer.high.toPrecision(2);
-  }
+  announce(`Layer: ${layer ? layer.title : "none"}`);
+  if (!layer) return;
+  at("map").src = `${root}/layers/${name}.png`;
+  at("ramp").style.background = `linear-gradient(90deg, ${layer.colours})`;
+  at("high").textContent = +layer.high.toPrecision(2);
   draw();
 }
-function next() {
-  const names = ["", ...facts.layers.map((each) => each.name)];
-  choose(names[(names.indexOf(at("layer").value) + 1) % names.length]);
-  announce(`Layer: ${layer ? layer.title : "none"}`);
-}
+const next = () => choose(["", ...facts.layers.map((each) => each.name), ""][at("layer").selectedIndex + 1]);
 const fade = (change) => () => {
   at("opacity").value = Number(at("opacity").value) + change;
   at("map").style.opacity = at("opacity").value;
@@ -98,9 +83,9 @@ async function look(point) {
   draw();
   const cells = found.stored.map((chances, index) => {
     const name = chances && (facts.positive || Object.keys(chances).reduce((a, b) => (chances[a] < chances[b] ? b : a)));
-    const said = chances ? percent(chances[name]) : "not scored";
-    return el("button", { "aria-label": `Tile ${index + 1} of 9: ${name || ""} ${said}`, click: () => look(found.middles[index]) },
-      el("span", {}, chances ? said : "–"));
+    const said = chances ? `${name} ${percent(chances[name])}` : "not scored";
+    return el("button", { "aria-label": `Tile ${index + 1} of 9: ${said}`, click: () => look(found.middles[index]) },
+      el("span", {}, chances ? percent(chances[name]) : "–"));
   });
   const around = el("div", { class: "around" }, cells);
   around.style.backgroundImage = `url(${found.around})`;
@@ -113,19 +98,17 @@ async function look(point) {
 }
 
 async function explain() {
-  if (!tile) return announce("Look at a tile first.");
   const mine = tile;
-  announce("Explaining ...");
-  const said = await asked("explain", mine.middles[4]).catch((fault) => ({ fault: fault.message }));
-  if (mine !== tile) return;
-  at("why").textContent = said.fault || `Evidence for ${said.target} by ${said.method}; the line encloses the strongest fifth.`;
+  announce(mine ? "Explaining ..." : "Look at a tile first.");
+  const said = mine && (await asked("explain", mine.middles[4]).catch((fault) => announce(`No map: ${fault.message}`)));
+  if (!said || mine !== tile) return;
+  at("why").textContent = `Evidence for ${said.target} by ${said.method}; the line encloses the strongest fifth.`;
   announce(at("why").textContent);
-  if (said.fault) return;
   at("picture").src = said.overlay;
   at("box").style.backgroundImage = `url(${said.overlay})`;
 }
 
-const scan = [`${facts.width} x ${facts.height} px`, facts.mpp && `${+facts.mpp.toPrecision(4)} µm/px`, facts.objective && `${facts.objective}x`];
+const scan = [`${facts.width} x ${facts.height} px`, facts.mpp && `${+facts.mpp.toPrecision(4)} µm/px`, facts.objective && `objective ${facts.objective}x`];
 at("facts").textContent = [...scan, facts.fault].filter(Boolean).join(", ");
 at("said-before").append(...facts.said.map((each) => el("p", { class: "small" }, each)));
 at("power").prepend(...POWERS.map((power) => el("button", { click: magnify(power) }, `${power}x`)));
