@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,8 @@ from eosin.inference.predict import predict
 from eosin.networks.run import Run
 from eosin.reporting.overlay import colour_of
 from eosin.server import slides
-from eosin.slides.maps import read_map
+from eosin.slides.grid import Extent, TileGrid
+from eosin.slides.maps import read_map, write_map
 from eosin.slides.opening import open_slide
 from eosin.slides.tile import Tile
 
@@ -130,6 +132,33 @@ def test_a_layer_lies_on_its_slide_cell_by_cell_in_the_colours_of_the_reports(
         cell = picture[y * rows // int(layers[0]["height"]), x * columns // int(layers[0]["width"])]
         wanted = colour_of(np.array(chance, np.float32), "YlOrRd")
         np.testing.assert_array_equal(cell, [*wanted, 255])
+
+
+def test_of_what_tiles_weigh_the_heaviest_has_the_darkest_colour(
+    slide_folder: Path, serve: Serve, scaled: Run, tmp_path: Path
+) -> None:
+    shutil.copytree(slide_folder / "out", tmp_path / "out")
+    x = np.array([256, 384])
+    tiles = TileGrid.of(x, np.array([128, 128]), 128)
+    weights, extent = np.array([0.002, 0.001]), Extent(900, 650, 0.5)
+    write_map(tmp_path / "out" / "attention.ome.tiff", weights, tiles, extent, name="attention")
+    server = serve(scaled, data=tmp_path / "out")
+    slide = f"/slides/{ids(server)[0]}"
+    layer = server.client.get(f"{slide}/facts").json()["layers"][-2]
+    assert (layer["title"], layer["high"]) == ("attention", pytest.approx(0.002))
+    picture = decoded(server.client.get(f"{slide}/layers/attention.png").content)
+    wanted = colour_of(np.array([1, 0.5], np.float32), "YlOrRd")
+    np.testing.assert_array_equal(picture[1, 2:4, :3], wanted)
+    assert np.count_nonzero(picture[..., 3]) == 2
+
+
+def test_a_run_that_answers_for_slides_does_not_answer_for_a_tile(
+    slide_server: Any, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slides, "answers_slides", lambda _: True)
+    said = slide_server.client.post(f"{first}/look", params=INSIDE).json()
+    assert "answers for slides, not for single tiles" in said["image"]["error"]
+    assert said["stored"][4]["malignant"] > 0
 
 
 def test_facts_say_the_scale_the_sides_and_the_stored_answer(slide_server: Any, first: str) -> None:

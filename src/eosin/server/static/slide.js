@@ -109,7 +109,7 @@ async function explain() {
 }
 
 const scan = [`${facts.width} x ${facts.height} px`, facts.mpp && `${+facts.mpp.toPrecision(4)} µm/px`, facts.objective && `objective ${facts.objective}x`];
-at("facts").textContent = [...scan, facts.fault].filter(Boolean).join(", ");
+at("facts").textContent = `${scan.filter(Boolean).join(", ")}${facts.fault && `; ${facts.fault}`}`;
 at("said-before").append(...facts.said.map((each) => el("p", { class: "small" }, each)));
 at("power").prepend(...POWERS.map((power) => el("button", { click: magnify(power) }, `${power}x`)));
 at("power").hidden = at("scale").hidden = !facts.mpp;
