@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 _TILE: Final = 256  # side of a picture of the pyramid, pixels
 _FIRST: Final = 8  # level of the pyramid: one picture that shows the whole slide
-_AROUND: Final = 112  # side of each of the nine tiles in the picture around one, pixels
 _MAP: Final = ".ome.tiff"
 _COLOURS: Final = HeatmapStyle().colormap
 _UNKNOWN: Final = (
@@ -122,7 +121,7 @@ class Shown:
         corners = [(left + i * step, top + k * step) for k in (-1, 0, 1) for i in (-1, 0, 1)]
         names = [Tile(self.path, *corner, width, size).path.name for corner in corners]
         pixels = read_tile(Tile(self.path, left, top, width, size))
-        nine = slide.region(*corners[0], 3 * step, 3 * _AROUND)
+        nine = slide.region(*corners[0], 3 * step, 336)
         file = self.folder / TILES_NAME
         stored = _probabilities(file, file.stat().st_mtime_ns) if file.is_file() else {}
         return pixels, {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from functools import partial
 from importlib.util import find_spec
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 
 from eosin.errors import EosinError
-from eosin.files import disk_errors
 from eosin.inference.bags import answers_slides
 from eosin.inference.slides import patient_of
 from eosin.pixels.writing import png_bytes
@@ -98,15 +98,13 @@ async def facts(request: Request, found: Found) -> dict[str, Any]:
 @router.get("/{slide}/dzi/{level}/{x}_{y}.jpg", response_class=Response)
 async def picture(request: Request, found: Found, level: int, x: int, y: int) -> Response:
     """A picture of the Deep Zoom pyramid: 256 pixels, no overlap, from level 8 on."""
-    made = partial(found.picture, level, x, y)
-    return await _kept(request, found, found.path, made, media="image/jpeg")
+    return await _kept(request, found, partial(found.picture, level, x, y), media="image/jpeg")
 
 
 @router.get("/{slide}/layers/{name}.png", response_class=Response)
 async def layer(request: Request, found: Found, name: str) -> Response:
     """A map, a pixel a cell of its grid, which begins at the slide's upper left corner."""
-    file, made = found.layers.get(name, found.path), partial(found.layer_picture, name)
-    return await _kept(request, found, file, made, media="image/png")
+    return await _kept(request, found, partial(found.layer_picture, name), media="image/png")
 
 
 @router.post("/{slide}/look")
@@ -146,17 +144,11 @@ async def _read(request: Request, found: Shown, work: Callable[[], T]) -> T:
 
 
 async def _kept(
-    request: Request, found: Shown, file: Path, made: Callable[[], bytes], *, media: str
+    request: Request, found: Shown, made: Callable[[], bytes], *, media: str
 ) -> Response:
-    """A picture that a browser keeps until the file that it was made of changes."""
-    tag = await _read(request, found, partial(_tag, file))
+    """A picture that a browser keeps, and asks for again after an hour in case it changed."""
+    data = await _read(request, found, made)
+    tag = f'"{hashlib.sha256(data).hexdigest()[:32]}"'
     headers = {"etag": tag, "cache-control": "private, max-age=3600"}
-    if request.headers.get("if-none-match") == tag:
-        return Response(status_code=304, headers=headers)
-    return Response(await _read(request, found, made), headers=headers, media_type=media)
-
-
-def _tag(file: Path) -> str:
-    with disk_errors(file, doing="read"):
-        facts = file.stat()
-    return f'"{facts.st_mtime_ns:x}-{facts.st_size:x}"'
+    same = request.headers.get("if-none-match") == tag
+    return Response(b"" if same else data, 304 if same else 200, headers, media)
