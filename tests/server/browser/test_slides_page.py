@@ -90,6 +90,11 @@ def test_the_slider_keeps_its_own_keys_and_help_lists_all(slide: Any) -> None:
     before = slide.locator("#box").evaluate("() => document.activeElement.value")
     slide.keyboard.press("ArrowLeft")
     assert slide.locator("#opacity").input_value() < before
+    view = slide.get_by_role("application", name="The slide.")
+    view.focus()
+    slide.keyboard.press("Enter")
+    expect(slide.locator(".answer")).to_be_visible()
+    assert view.evaluate("each => getComputedStyle(each).outlineStyle") == "solid"
     slide.keyboard.press("?")
     expect(slide.get_by_role("dialog")).to_contain_text("look at the tile in the centre")
 

@@ -16,6 +16,7 @@ const viewer = OpenSeadragon({
   gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: false },
 });
 const port = viewer.viewport;
+Object.assign(viewer.canvas, { role: "application", ariaLabel: "The slide. Arrows move it, Enter looks at its centre, ? lists all keys." });
 viewer.addHandler("canvas-key", (event) => (event.preventDefaultAction = true));
 viewer.addHandler("canvas-click", (event) => event.quick && look(port.viewerElementToImageCoordinates(event.position)));
 viewer.addHandler("update-viewport", draw);
