@@ -1,7 +1,12 @@
-"""Real servers on free ports of this machine, and small Runs that they serve."""
+"""Real servers on free ports, small Runs that they serve, and databases: SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +19,7 @@ import pytest
 pytest.importorskip("fastapi", reason="needs eosin[serve]")
 
 import httpx
+import psycopg
 import uvicorn
 
 from eosin.artefacts.manifest import Manifest
@@ -116,3 +122,54 @@ def met_images(divided: Manifest) -> list[Path]:
 def server(serve: Callable[..., Server], exported: Run, trained: Run) -> Server:
     """One that serves a Run twice: as it was trained, and exported."""
     return serve(exported, trained)
+
+
+def programs() -> Path | None:
+    """The newest folder with Debian's PostgreSQL, or that of `initdb` on the path."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: p.parts[-3])
+    other = shutil.which("initdb")
+    return found[-1].parent if found else Path(other).parent if other else None
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a server of our own, of which each test makes a database; else skips."""
+    folder_of = programs()
+    if folder_of is None:
+        pytest.skip("PostgreSQL's initdb is not installed (Debian: apt-get install postgresql)")
+    as_user = []
+    if os.geteuid() == 0:  # the server refuses to run as root
+        if subprocess.run(["id", "postgres"], capture_output=True, check=False).returncode:
+            pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
+        as_user = ["runuser", "-u", "postgres", "--"]
+    folder = Path(tempfile.mkdtemp(prefix="eosin-pg-", dir="/tmp"))  # a socket's path is short
+    if as_user:
+        shutil.chown(folder, "postgres", "postgres")
+    data, log = folder / "data", folder / "log"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    control = [*as_user, str(folder_of / "pg_ctl"), "-D", str(data), "-w", "-t", "30"]
+    made = [*as_user, str(folder_of / "initdb"), "-D", str(data), "-U", "eosin", "-A", "trust"]
+    subprocess.run([*made, "-E", "UTF8", "--locale=C"], check=True, capture_output=True, cwd="/tmp")
+    options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder}"
+    start = [*control, "-l", str(log), "-o", options, "start"]
+    subprocess.run(start, check=True, stdout=subprocess.DEVNULL, cwd="/tmp")
+    try:
+        yield f"postgresql://eosin@127.0.0.1:{port}"
+    finally:
+        stop = [*control, "-m", "immediate", "stop"]
+        subprocess.run(stop, check=False, capture_output=True, cwd="/tmp")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a record can be made: a file, then a database of its own."""
+    if request.param == "sqlite":
+        return str(tmp_path / "review.db")
+    server: str = request.getfixturevalue("postgres")
+    name = f"db_{os.urandom(6).hex()}"
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return f"{server}/{name}"

@@ -12,6 +12,14 @@ if TYPE_CHECKING:
     from eosin.artefacts.predictions import Predictions
     from eosin.artefacts.reference import Flag, Trust
 
+FLAG_WORDS: Final[dict[Flag, str]] = {  # of one image
+    "unfamiliar": "Looks like nothing this Run was trained on",
+    "no-tissue": "Shows no tissue",
+    "blurred": "Is less sharp than any image this Run was trained on",
+    "stain": "Is stained unlike the images this Run was trained on",
+    "other-magnification": "States another magnification than the Run was trained at",
+    "other-size": "Is of another size than the images this Run was trained on",
+}
 _SAID: Final[dict[Flag, str]] = {
     "unfamiliar": "look like nothing this Run was trained on",
     "no-tissue": "show no tissue",

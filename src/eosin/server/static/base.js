@@ -1,6 +1,6 @@
 // What every page shares: asking the server, building elements, an answer of a Run, keys.
 
-/** Ask the server; resolves to its JSON, rejects with an Error that holds its sentence. */
+/** Ask the server; resolves to its JSON, or to an image's whole response; rejects with an Error of its sentence. */
 export async function ask(path, options = {}) {
   let response;
   try {
@@ -10,6 +10,7 @@ export async function ask(path, options = {}) {
     throw new Error("The server does not answer; is it still running?");
   }
   if (response.status === 401) location.assign("/login");
+  if (response.headers.get("content-type")?.startsWith("image/")) return response;
   const said = await response.json().catch(() => ({}));
   if (!response.ok && !said.runs) {
     throw Object.assign(new Error(said.error || `the server answers ${response.status}`), { status: response.status });
