@@ -131,6 +131,7 @@ def test_ids_say_nothing_of_the_path_and_cases_carry_the_columns_of_trust(draw) 
         "set": ["0", "2+"],
         "flags": [],
         "familiarity": None,
+        "answer": "abstain",
     }
 
 
