@@ -17,7 +17,7 @@ from eosin.server.served import open_served
 from eosin.server.uploads import SEEN, read_upload
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from eosin.server.scoring import Answers
     from eosin.server.served import Served
@@ -85,24 +85,41 @@ class Service:
         return found
 
     async def explain(
-        self, sent: Sent, served: Served, *, target: str = PREDICTED, score: bool = False
+        self,
+        sent: Sent,
+        served: Served,
+        *,
+        beside: Sequence[Served] = (),
+        target: str = PREDICTED,
+        score: bool = False,
     ) -> dict[str, object]:
-        """An image's map as JSON has it.
+        """An image's map as JSON has it, merged with those of the Runs ``beside``.
 
         Raises:
             Refusal: 429, too many wait already.
-            ConfigError: no such class, or the Run was trained on the patient.
+            ConfigError: no such class, Runs of different classes, or one was trained on the patient.
             DataError: the image cannot be read.
-            NoMapError: the Run has no maps.
+            NoMapError: the Runs have no maps.
         """
         from eosin.server.explaining import explain_upload
 
-        if not self.options.allow_seen and served.met(sent.called):
+        runs = (served, *beside)
+        if not self.options.allow_seen and any(each.met(sent.called) for each in runs):
             raise ConfigError(SEEN)
+        networks = self.scoring.networks
+        return await self._explained(
+            partial(explain_upload, runs, sent, networks, target=target, score=score)
+        )
+
+    async def stains(self, sent: Sent) -> dict[str, object]:
+        """The two stains of an image; raises as ``explain`` does."""
+        from eosin.server.explaining import stains_of_upload
+
+        return await self._explained(partial(stains_of_upload, sent))
+
+    async def _explained(self, work: Callable[[], dict[str, object]]) -> dict[str, object]:
         if self._explanations >= self.options.limits.queued_explanations:
             raise Refusal(429, _BUSY, AGAIN)
-        networks = self.scoring.networks
-        work = partial(explain_upload, served, sent, networks, target=target, score=score)
         self._explanations += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._explaining, work)

@@ -19,7 +19,6 @@ from eosin.server.record import Listing
 from eosin.server.review import AskedReader, CaseId, as_answers, case_of
 from eosin.server.uploads import SEEN, Sent
 from eosin.slides.tile import file_of
-from eosin.trust.summary import FLAG_WORDS
 
 if TYPE_CHECKING:
     from eosin.server.record import Record
@@ -41,8 +40,8 @@ def register(app: FastAPI) -> None:
 
     @app.get("/worklist", include_in_schema=False)
     async def page(request: Request) -> Response:
-        facts = {"classes": worklist.manifest.task.classes, "words": FLAG_WORDS}
-        return show(request, "worklist.html", facts=facts, run=served, count=len(worklist.cases))
+        classes, count = worklist.manifest.task.classes, len(worklist.cases)
+        return show(request, "worklist.html", classes=classes, run=served.name, count=count)
 
     @app.get("/review/api/cases/{case}/image", tags=["review"], response_class=Response)
     def image(case: CaseId) -> Response:
@@ -64,7 +63,7 @@ def register(app: FastAPI) -> None:
         data, _ = await asyncio.to_thread(_png, found, whole=True)
         sent = Sent("image", Path(found.path), BytesIO(data))
         try:
-            said = await service.explain(sent, served, score=not served.run.exported)
+            said = await service.explain(sent, served, target=found.decision, score=not served.run.exported)
         except EosinError as error:
             raise HTTPException(422, served.plain(error)) from None
         return JSONResponse(said)
