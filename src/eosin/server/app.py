@@ -24,11 +24,7 @@ if TYPE_CHECKING:
     from eosin.server.settings import ServeOptions
 
 # Modules of this room whose ``register(app)`` adds routes and tabs.
-<<<<<<< HEAD
-_PARTS = ("pages", "slides", "review", "worklist_page")
-=======
-_PARTS = ("pages", "models", "slides", "review")
->>>>>>> main
+_PARTS = ("pages", "models", "slides", "review", "worklist_page")
 
 
 def create_app(options: ServeOptions) -> FastAPI:
