@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,12 +20,14 @@ import pytest
 pytest.importorskip("fastapi", reason="needs eosin[serve]")
 
 import httpx
+import pandas as pd
 import psycopg
 import uvicorn
 
 from eosin.artefacts.manifest import Manifest
 from eosin.data.splits import split_by_fractions
 from eosin.export.export import export_run
+from eosin.inference.predict import PredictOptions, predict
 from eosin.networks.run import Run
 from eosin.server.app import create_app
 from eosin.server.service import Service
@@ -79,13 +82,20 @@ def serving(options: ServeOptions) -> Iterator[Server]:
 def serve() -> Iterator[Callable[..., Server]]:
     """A server of these Runs, by the words of ``ServeOptions``; it ends with the tests."""
     with ExitStack() as servers:
+        yield partial(_begin, servers)
 
-        def begin(*runs: Run, **options: object) -> Server:
-            folders = tuple(run.folder for run in runs)
-            wanted = ServeOptions(runs=folders, **options)  # type: ignore[arg-type]
-            return servers.enter_context(serving(wanted))
 
-        yield begin
+@pytest.fixture
+def serve_briefly() -> Iterator[Callable[..., Server]]:
+    """The same; it ends with the test."""
+    with ExitStack() as servers:
+        yield partial(_begin, servers)
+
+
+def _begin(servers: ExitStack, *runs: Run, **options: object) -> Server:
+    folders = tuple(run.folder for run in runs)
+    wanted = ServeOptions(runs=folders, **options)  # type: ignore[arg-type]
+    return servers.enter_context(serving(wanted))
 
 
 @pytest.fixture(scope="session")
@@ -116,6 +126,21 @@ def new_images(divided: Manifest) -> list[Path]:
 def met_images(divided: Manifest) -> list[Path]:
     """Images of patients that they were trained on."""
     return divided.in_split("train").paths
+
+
+@pytest.fixture(scope="session")
+def cases(
+    divided: Manifest, exported: Run, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Predictions of the exported Run for 20 images: 12 of new patients, 8 of such that it met."""
+    scored = [
+        predict(exported, divided, PredictOptions(split=split, allow_seen=True)).predictions
+        for split in ("test", "train")
+    ]
+    frame = pd.concat([each.frame for each in scored]).head(20).reset_index(drop=True)
+    table = tmp_path_factory.mktemp("cases") / "p.csv"
+    scored[0].with_trust(frame, scored[0].trust).write(table)
+    return table
 
 
 @pytest.fixture(scope="session")

@@ -174,7 +174,7 @@ async function heatmap() {
   if (!view.model) return announce("The model's answer is hidden until you have answered.");
   announce("The heatmap is being drawn.");
   await patiently(() => ask(`${API}/cases/${id}/heatmap?${new URLSearchParams({ reader })}`))
-    .then((made) => view.id === id && (show(made), announce(mapWords(made))), (fault) => announce(`No heatmap: ${fault.message}`));
+    .then((made) => view.id === id && show(made), (fault) => announce(`No heatmap: ${fault.message}`));
 }
 
 const decide = () => (view.readers < 2 ? announce("Two readers have not answered it: there is nothing to decide.") : tried(() => open(at, !deciding)));
