@@ -7,7 +7,7 @@ const setup = $("setup"), stage = $("stage"), pictures = new Map(), drafts = new
 let asked, reader, cases, at, total, ended, gone; // the list: how it was asked for, and where we are
 let view, picture, map, deciding, turn = 0; // the case at hand
 let box = null, corner = null; // a region that is being drawn
-let sending = false, unsent = [];
+let sending = false, loading = 0, unsent = [];
 
 setup.reader.value = localStorage.getItem("eosin.reader") || "";
 setup.seed.value = crypto.getRandomValues(new Uint32Array(1))[0];
@@ -43,8 +43,12 @@ async function patiently(work) {
   }
 }
 
-/** Do what needs the server; where that fails, say so and offer to do it again. */
-const tried = (work) => work().catch((fault) => trouble(fault.message, () => (trouble(), tried(work))));
+/** Bring another case; where that fails, say so and offer to do it again. Nothing is answered meanwhile. */
+async function tried(work) {
+  loading += 1;
+  await work().catch((fault) => trouble(fault.message, () => (trouble(), tried(work))));
+  loading -= 1;
+}
 
 const begin = () => tried(async () => {
   [cases, total, gone] = [[], 0, 0];
@@ -95,7 +99,7 @@ async function open(to, decide = false) {
   const kept = [id, cases[at + 1]?.id, cases[at - 1]?.id];
   if (kept[1]) look(kept[1]);
   for (const [key, made] of pictures) if (!kept.includes(key)) made.then(({ url }) => URL.revokeObjectURL(url)), pictures.delete(key);
-  await progress();
+  progress();
 }
 
 const draft = () => drafts.get(view.id) || { comment: "", region: null };
@@ -160,7 +164,7 @@ async function deliver(item) {
 const once = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 function answer(label) {
-  if (sending) return announce("What you said last is still on its way.");
+  if (sending || loading) return announce("Wait until the case is shown.");
   const own = draft(), body = { reader, label, ...own, adjudicate: deciding && label !== null, once: once(), shown: { heatmap: Boolean(map) } };
   drafts.delete(view.id);
   return deliver({ path: `${API}/cases/${view.id}/answers`, body, says: `case ${at + 1}: ${words({ label, ...own }) || "nothing"}` });
