@@ -114,7 +114,7 @@ class _Desk:
         self,
         reader: AskedReader,
         order: Listed = "doubt",
-        seed: Annotated[int, Query(ge=0, lt=2**53)] = 0,
+        seed: Annotated[int, Query(ge=0, lt=2**31)] = 0,
         filter: Annotated[list[Filter] | None, Query()] = None,
         label: Annotated[str | None, Query(max_length=200)] = None,
         blind: bool = False,

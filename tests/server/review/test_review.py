@@ -236,6 +236,8 @@ def test_what_cannot_be_an_answer_is_refused_and_leaves_no_row(
         ("/cases?reader=ada&filter=flagged&blind=true", 422),
         ("/cases?reader=ada&limit=100000", 422),
         ("/cases?reader=ada&seed=-1", 422),
+        ("/cases?reader=ada&order=random&seed=2147483647", 200),
+        ("/cases?reader=ada&order=random&seed=2147483648", 422),
         ("/cases?reader=a%00", 422),
         ("/cases?reader=ada&label=a%00", 422),
         ("/cases?reader=ada&label=1%2B&filter=mine&filter=mine", 200),

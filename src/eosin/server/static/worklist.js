@@ -10,7 +10,7 @@ let box = null, corner = null; // a region that is being drawn
 let sending = false, loading = 0, unsent = [];
 
 setup.reader.value = localStorage.getItem("eosin.reader") || "";
-setup.seed.value = crypto.getRandomValues(new Uint32Array(1))[0];
+setup.seed.value = crypto.getRandomValues(new Uint32Array(1))[0] >>> 1; // below 2^31
 setup.addEventListener("submit", (event) => {
   event.preventDefault();
   [asked, reader] = [new URLSearchParams(new FormData(setup)), setup.reader.value];
