@@ -97,7 +97,7 @@ class Service:
 
         Raises:
             Refusal: 429, too many wait already.
-            ConfigError: no such class, Runs of different classes, or one was trained on the patient.
+            ConfigError: no such class, Runs of several tasks, or one was trained on the patient.
             DataError: the image cannot be read.
             NoMapError: the Runs have no maps.
         """
