@@ -129,9 +129,7 @@ def met_images(divided: Manifest) -> list[Path]:
 
 
 @pytest.fixture(scope="session")
-def cases(
-    divided: Manifest, exported: Run, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def cases(divided: Manifest, exported: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Predictions of the exported Run for 20 images: 12 of new patients, 8 of such that it met."""
     scored = [
         predict(exported, divided, PredictOptions(split=split, allow_seen=True)).predictions

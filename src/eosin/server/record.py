@@ -250,7 +250,7 @@ class Record:
         return row
 
     def hides(self, reader: str, case: str) -> bool:
-        """Whether the model's answer is hidden from a reader: an answer of theirs would be blind."""
+        """Whether the model is hidden from a reader: an answer of theirs would be blind."""
         with self._asking() as session:
             log = session.scalars(select(Answer).where(Answer.case_id == case)).all()
             return _blind(reader, log, _offers(session, reader, case))
@@ -293,7 +293,7 @@ def _offers(session: Session, reader: str, case: str) -> Sequence[Offer]:
 
 
 def _blind(reader: str, log: Sequence[Answer], offers: Sequence[Offer]) -> bool:
-    """Whether a reader who was offered a case so, whose log this is, never saw the model's answer."""
+    """Whether a reader who was offered a case so never saw what the model says of it."""
     answered = any(each.reader == reader and each.label for each in log)
     return not answered and all(each.blind for each in offers) and len(offers) > 0
 

@@ -211,7 +211,7 @@ def read_worklist(data: Path, runs: Sequence[Path]) -> Worklist:
 
 
 def _made_by(table: Path, predictions: Predictions, digests: Mapping[str, Path]) -> str:
-    """The hash of the served Run that made a table: its sidecar names it, or it lies in its folder."""
+    """The hash of the served Run that made a table: named by it, or the one whose folder it is."""
     named, home = predictions.run_hashes, table.resolve().parent
     for digest, folder in digests.items():
         if digest in named or (not named and folder.resolve() == home):
@@ -221,7 +221,7 @@ def _made_by(table: Path, predictions: Predictions, digests: Mapping[str, Path])
         who += f" (run.json {', '.join(digest[:12] for digest in named)})"
     raise ConfigError(
         f"{table}: was predicted by {who}, which is none of the Runs served "
-        f"({', '.join(map(str, digests.values()))}); serve that Run, or predict again with one of these"
+        f"({', '.join(map(str, digests.values()))}); serve that Run, or predict again with these"
     )
 
 

@@ -1,4 +1,4 @@
-"""The Worklist: its page, and what a reader looks at, the image of a case and the model's map of it."""
+"""The Worklist: its page, the image of a case, and the model's map of it."""
 
 from __future__ import annotations
 
@@ -63,7 +63,9 @@ def register(app: FastAPI) -> None:
         data, _ = await asyncio.to_thread(_png, found, whole=True)
         sent = Sent("image", Path(found.path), BytesIO(data))
         try:
-            said = await service.explain(sent, served, target=found.decision, score=not served.run.exported)
+            said = await service.explain(
+                sent, served, target=found.decision, score=not served.run.exported
+            )
         except EosinError as error:
             raise HTTPException(422, served.plain(error)) from None
         return JSONResponse(said)

@@ -1,4 +1,4 @@
-"""The Worklist as readers use it: by keyboard alone, blind, beside each other, on a poor connection."""
+"""The Worklist as readers use it: by keyboard alone, blind, several at once, badly connected."""
 
 from __future__ import annotations
 
@@ -116,14 +116,16 @@ def test_twenty_cases_are_reviewed_by_keyboard_alone_while_the_server_dies_and_c
     assert [(row.case_id, row.label) for row in kept] == wanted
     assert [row.comment for row in kept if row.comment] == [kept[2].comment] == ["pale, 2 mitoses"]
     assert [row.region for row in kept if row.region] == [kept[4].region] == [[17, 17, 33, 32]]
-    assert {(row.reader, row.run, row.ordering) for row in log} == {("ada", exported.sha256, "doubt")}
+    assert {(row.reader, row.run, row.ordering) for row in log} == {
+        ("ada", exported.sha256, "doubt")
+    }
 
 
 def test_a_blind_reader_gets_nothing_of_the_model_before_their_answer(
     page: Page, url: str, place: str, worklist: Worklist
 ) -> None:
     answers: list[Response] = []
-    page.on("response", lambda answer: answers.append(answer))  # noqa: PLW0108  # it marks what it is given
+    page.on("response", lambda answer: answers.append(answer))
     begin(page, url, "ada", "At random", "Blind:")
     seed = int(page.get_by_label("Seed").input_value())
     expect(page.locator("#model")).to_have_text("Blind: the model's answer is shown after yours.")

@@ -13,6 +13,8 @@ setup.reader.value = localStorage.getItem("eosin.reader") || "";
 setup.seed.value = crypto.getRandomValues(new Uint32Array(1))[0] >>> 1; // below 2^31
 setup.addEventListener("submit", (event) => {
   event.preventDefault();
+  setup.reader.value = setup.reader.value.trim();
+  if (reader !== setup.reader.value) drafts.clear(); // they are of another reader
   [asked, reader] = [new URLSearchParams(new FormData(setup)), setup.reader.value];
   if (!asked.get("label")) asked.delete("label");
   localStorage.setItem("eosin.reader", reader);
