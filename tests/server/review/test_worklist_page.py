@@ -13,7 +13,6 @@ import httpx
 import numpy as np
 import pandas as pd
 import pytest
-import tifffile
 from fastapi import HTTPException
 
 from eosin.artefacts.manifest import Manifest
@@ -62,11 +61,10 @@ def test_an_image_comes_at_reading_size_with_its_true_sides(
 
 
 def test_a_tile_of_a_slide_is_shown_and_a_file_that_has_gone_gets_a_sentence(
-    tmp_path: Path,
+    tmp_path: Path, drawn_slide: Callable[..., Path]
 ) -> None:
     pixels = np.random.default_rng(1).integers(0, 255, (600, 500, 3), dtype=np.uint8)
-    slide = tmp_path / "secret-name.tif"
-    tifffile.imwrite(slide, pixels, tile=(256, 256), photometric="rgb")
+    slide = drawn_slide(tmp_path / "secret-name.tif", pixels, compression=None)
     tile = Case("0" * 32, str(Tile(slide, 100, 50, 224.0, 224).path), "p", "a", {"a": 1.0})
     data, sides = _png(tile, whole=True)
     assert sides == "224 224"
