@@ -111,12 +111,12 @@ const words = (row) => [row.label, row.comment && `“${row.comment}”`, place(
 
 function draw() {
   const { model, mine, comments, readers } = view, own = draft(), { width, height, fault } = picture;
-  $("which").textContent = `Case ${at + 1} of ${total}${view.name ? `: ${view.name}, patient ${view.patient}` : ""}`;
+  $("which").textContent = `Case ${at + 1} of ${total}`;
   stage.hidden = Boolean(fault);
-  stage.style.width = `min(100%, ${(78 * width) / height}vh)`;
+  stage.style.width = `min(100%, ${(74 * width) / height}vh)`;
   $("image").src = fault ? "" : map ? map.overlay : picture.url;
   $("under").className = fault ? "fault" : "small quiet";
-  $("under").textContent = fault || (map ? mapWords(map) : `${width} × ${height} pixels`);
+  $("under").textContent = fault || (map ? mapWords(map) : `${view.name ? `${view.name}, patient ${view.patient}, ` : ""}${width} × ${height} pixels`);
   for (const [id, on] of [["map", map], ["decide", deciding]]) $(id).setAttribute("aria-pressed", Boolean(on));
   for (const button of $("classes").children) button.setAttribute("aria-pressed", button.value === mine?.label);
   [$("map").disabled, $("unmark").hidden, $("decide").hidden] = [!model, !own.region && !box, readers < 2];
