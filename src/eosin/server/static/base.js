@@ -1,13 +1,20 @@
 // What every page shares: asking the server, building elements, an answer of a Run, keys.
 
-/** Ask the server; resolves to its JSON, or to an image's whole response; rejects with an Error of its sentence. */
-export async function ask(path, options = {}) {
+/**
+ * Ask the server; resolves to its JSON, or to the whole response of an image; rejects with an Error
+ * that holds its sentence. Where it is busy or not ready yet, it is asked `again` so many times, a second later each.
+ */
+export async function ask(path, { again = 0, ...options } = {}) {
   let response;
   try {
     response = await fetch(path, options);
   } catch (fault) {
     if (fault.name === "AbortError") throw fault;
     throw new Error("The server does not answer; is it still running?");
+  }
+  if (again && response.headers.has("Retry-After")) {
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    return ask(path, { ...options, again: again - 1 });
   }
   if (response.status === 401) location.assign("/login");
   if (response.headers.get("content-type")?.startsWith("image/")) return response;
