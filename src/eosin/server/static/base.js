@@ -1,8 +1,8 @@
 // What every page shares: asking the server, building elements, an answer of a Run, keys.
 
 /**
- * Ask the server; resolves to its JSON, rejects with an Error that holds its sentence. Where it
- * is busy or not ready yet, it is asked `again` so many times, a second later each.
+ * Ask the server; resolves to its JSON, or to the whole response of an image; rejects with an Error
+ * that holds its sentence. Where it is busy or not ready yet, it is asked `again` so many times, a second later each.
  */
 export async function ask(path, { again = 0, ...options } = {}) {
   let response;
@@ -17,6 +17,7 @@ export async function ask(path, { again = 0, ...options } = {}) {
     return ask(path, { ...options, again: again - 1 });
   }
   if (response.status === 401) location.assign("/login");
+  if (response.headers.get("content-type")?.startsWith("image/")) return response;
   const said = await response.json().catch(() => ({}));
   if (!response.ok && !said.runs) {
     throw Object.assign(new Error(said.error || `the server answers ${response.status}`), { status: response.status });
