@@ -49,7 +49,7 @@ export function announce(sentence) {
   announce.timer = setTimeout(() => (place.textContent = ""), 6000);
 }
 
-export const percent = (share) => `${(100 * share).toFixed(share > 0.995 && share < 1 ? 2 : 1)} %`;
+export const percent = (share) => `${(100 * share).toFixed(Math.min(share, 1 - share) < 0.005 && share % 1 ? 2 : 1)} %`;
 
 /** Probabilities of classes, the chosen one first in weight. */
 export function bars(probabilities, decision) {
