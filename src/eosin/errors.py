@@ -54,6 +54,7 @@ _EXTRAS = {
     **dict.fromkeys(("openslide", "tifffile", "imagecodecs"), "slides"),
     **dict.fromkeys(("tensorboard", "mlflow"), "track"),
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "python_multipart"), "serve"),
+    "huggingface_hub": "hub",
     **dict.fromkeys(("prometheus_client", "sqlalchemy", "alembic", "psycopg"), "serve"),
 }
 

@@ -8,7 +8,6 @@ from eosin.artefacts.glossary import GLOSSARY
 from eosin.reporting.answers import RESEARCH_ONLY, Answers
 
 if TYPE_CHECKING:
-
     from eosin.artefacts.estimate import Estimate
     from eosin.artefacts.predictions import Predictions
     from eosin.networks.run import Run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from eosin.errors import ConfigError
 from eosin.explanation.options import PREDICTED
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from eosin.server.settings import ServeOptions
     from eosin.server.uploads import Sent
 
+T = TypeVar("T")
 _BUSY: Final = "too many images wait already; try again"
 
 
@@ -126,9 +127,13 @@ class Service:
         finally:
             self._explanations -= 1
 
+    async def read(self, work: Callable[[], T]) -> T:
+        """What ``work`` finds in a reading thread; there are a few, so the rest waits."""
+        return await asyncio.get_running_loop().run_in_executor(self._reading, work)
+
     async def _answers(self, sent: Sent, runs: Sequence[Served]) -> Answers:
         read = partial(read_upload, sent, runs, allow_seen=self.options.allow_seen)
-        upload = await asyncio.get_running_loop().run_in_executor(self._reading, read)
+        upload = await self.read(read)
         if len(upload.refused) == len(runs):
             return dict(upload.refused)
         return await asyncio.wrap_future(self.scoring.submit((upload, runs)))
