@@ -28,8 +28,7 @@ ROOT_PAGES = {
 }
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s:#]+)(#[^)\s]*)?\)")
 _TERM = re.compile(r"^## (.+?)\s*$", re.MULTILINE)
-# Inside these no word is linked; <b> and <th> come from outputs of tutorials.
-_SILENT = re.compile("a|b|code|h[1-4]|pre|script|style|summary|svg|th")
+_SILENT = re.compile("a|code|h[1-4]|pre|script|style|summary|svg")  # no word is linked in these
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -88,7 +87,8 @@ def on_page_content(html: str, page: Page, **_: object) -> str:
     parts, within = re.split(r"(<[^>]+>)", html), []
     for index, part in enumerate(parts):
         tag = re.match(r"<(/?)(\w+)", part)
-        if tag and _SILENT.fullmatch(tag[2]):
+        output = tag and tag[2] == "div" and (within or 'class="output"' in part)
+        if tag and (output or _SILENT.fullmatch(tag[2])):
             within = [*within, tag[2]] if not tag[1] else within[:-1]
         elif not tag and not within and part.strip():
             parts[index] = _linked(part, waiting)

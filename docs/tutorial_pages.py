@@ -78,7 +78,10 @@ def _kept(source: Path) -> Path:
 def _cell(cell: NotebookNode) -> list[str]:
     if cell.cell_type == "markdown":
         return [cell.source]
-    shown = [_output(each) for each in cell.get("outputs", [])]
+    outputs = cell.get("outputs", [])
+    if any("image/png" in each.get("data", {}) for each in outputs):  # axes are seen, not named
+        outputs = [each for each in outputs if set(each.get("data", {})) != {"text/plain"}]
+    shown = [_output(each) for each in outputs]
     return [f"```python\n{cell.source}\n```", *(each for each in shown if each)]
 
 

@@ -21,10 +21,11 @@ for number, path in enumerate(eosin.write_synthetic("drawn", drawn)):
     folder = Path("mine", "normal" if "_B_" in path.name else "tumour")
     folder.mkdir(parents=True, exist_ok=True)
     copy(path, folder / f"p{number % 40:03d}_{number // 40}.png")
-copy(
-    "mine/tumour/p001_0.png", "mine/tumour/p003_9.png"
-)  # one image under two patients
-Path("mine/tumour/p005_9.png").write_bytes(b"not a picture")
+# Two faults to be found: one image under two patients, and a file that is no image.
+copy("mine/tumour/p001_0.png", "mine/tumour/p003_9.png")
+with open("mine/tumour/p005_9.png", "w") as file:
+    print("not a picture", file=file)
+
 # %% [markdown]
 # ## Read it
 #
