@@ -27,7 +27,13 @@ API = {
     "predicting": ("Predicting", ("inference", "artefacts.predictions", "export")),
     "evaluation": (
         "Evaluation and comparison",
-        ("evaluation", "artefacts.e", "artefacts.comparison", "artefacts.rank", "reporting.comp"),
+        (
+            "evaluation",
+            "artefacts.e",
+            "artefacts.comparison",
+            "artefacts.shared_ranks",
+            "reporting.comp",
+        ),
     ),
     "explanation": ("Explanation", ("explanation",)),
     "slides": ("Slides", ("slides", "reporting.slide")),
