@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,13 @@ def test_every_verb_has_a_how_to_page_that_shows_it() -> None:
         assert f"eosin {name}" in text
         assert "**What comes out.**" in text, found[0]
         assert "Pitfall" in text, found[0]
+
+
+def test_every_extra_stands_in_the_table_of_parts() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        extras = tomllib.load(file)["project"]["optional-dependencies"]
+    table = (DOCS / "install.md").read_text(encoding="utf-8").split("## Which parts")[1]
+    assert set(extras) <= set(re.findall(r"`([a-z]+)`", table))
 
 
 def test_every_public_name_stands_in_the_reference_once(site: Path) -> None:
