@@ -44,6 +44,7 @@ from eosin.cli import (
 from eosin.cli.console import Terminated, exit_code, show_everything, stoppable
 from eosin.errors import ConfigError, EosinError, EosinWarning, missing_extra
 from eosin.files import disk_errors
+from eosin.machine import launched
 from eosin.version import __version__
 
 
@@ -108,7 +109,8 @@ def _print_version(asked: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[
+    context: typer.Context,
+    _version: Annotated[
         bool,
         typer.Option(
             "--version", callback=_print_version, is_eager=True, help="Print the version."
@@ -116,6 +118,12 @@ def _options(
     ] = False,
 ) -> None:
     """Honest, fast, explainable classification of breast-histopathology images."""
+    verb, (_, processes) = context.invoked_subcommand, launched()
+    if processes > 1 and verb != "train":
+        raise ConfigError(
+            f"eosin {verb} is for one process, and {processes} were started (WORLD_SIZE); only "
+            "`eosin train` works under torchrun"
+        )
 
 
 def _terminate(*_: object) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from eosin.machine import launched
 from eosin.progress import Shown, console
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ def say(*parts: str | tuple[str, str], style: str = "") -> None:
     """
     from rich.text import Text
 
+    if launched()[0]:  # of processes that work together the first one speaks
+        return
     console().print(Text.assemble(*parts, style=style), soft_wrap=True)
 
 

@@ -46,6 +46,7 @@ from eosin.training.left_out import Trained, left_out_note
 from eosin.training.optimisation import fastest_convolutions, smallest_batch
 from eosin.training.partial import merge_adapters, part_note, require_part
 from eosin.training.probe import locked
+from eosin.training.ranks import from_first, gathered, rank, ranks
 from eosin.training.reference import tuned_reference
 from eosin.training.resume import (
     STATE_NAME,
@@ -53,10 +54,11 @@ from eosin.training.resume import (
     Progressed,
     finished_run,
     read_progress,
+    recorded,
     write_progress,
 )
 from eosin.training.stain_fitting import fallback_notes, fit_stain_step, training_stains
-from eosin.training.tracking import open_tracker
+from eosin.training.tracking import NoTracker, open_tracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -111,7 +113,7 @@ def finetune(
     train, val = _by_path(manifest.in_split("train")), None
     if config.monitor != "last" or (manifest.frame["split"] == "val").any():
         val = _by_path(manifest.in_split("val"))
-    finished = finished_run(folder, identity, resume=resume)
+    finished = from_first(lambda: finished_run(folder, identity, resume=resume))
     if finished is not None:
         _clear(folder)
         return Trained(finished)
@@ -151,7 +153,7 @@ class _Training:
         if before is None:
             self.initial_weights = initialise(network, config.weights).source
         require_size(network.to(device).eval(), spec.size)
-        spec = replace(spec, stain=self.fit_stain())
+        spec = replace(spec, stain=from_first(self.fit_stain))
         self.learner = Learner(
             network, config, device=device, labels=self.train.label_index, spec=spec
         )
@@ -174,7 +176,8 @@ class _Training:
     def run(self, progress: Progress) -> Run:
         """Train what is left, then calibrate and write the Run."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        tracker = open_tracker(self.folder, self.config, done=len(self.rows))
+        done = len(self.rows)
+        tracker = NoTracker() if rank() else open_tracker(self.folder, self.config, done=done)
         gpus = [self.learner.device] if self.learner.device.type == "cuda" else []
         try:
             for sentence in self.part:
@@ -182,12 +185,15 @@ class _Training:
             self._pack(progress)
             with torch.random.fork_rng(devices=gpus), fastest_convolutions():
                 while not self._ended():
-                    row = self.epochs.run(len(self.rows) + 1, progress)
+                    found = self.epochs.run(len(self.rows) + 1, progress)
+                    row = from_first(
+                        partial(replace, found)
+                    )  # one clock, one rounding: all stop alike
                     self._keep(row)
                     tracker.epoch(row)
                     best = self.config.monitor != "last" and self.best == row.epoch
                     progress.note(epoch_line(row, self.config.epochs, best=best))
-            return self._finish()
+            return from_first(self._finish)
         except EosinError as error:
             raise type(error)(f"{self.folder}: {error}") from error
         finally:
@@ -229,6 +235,10 @@ class _Training:
     def _keep(self, row: EpochRow) -> None:
         """Put the epoch on disk, its state last but for what can be written again from it."""
         self.rows.append(row)
+        for unread in gathered(tuple(self.skipped.values())):
+            self._skip(unread)
+        if rank():
+            return
         if self.best == row.epoch:
             save_classifier(self.learner.judged, self._best_path)
         progressed = Progressed(
@@ -280,7 +290,7 @@ class _Training:
 
     def _calibrated(self) -> tuple[float, LockedThreshold | None]:
         """Temperature, and threshold of a binary task, on the validation images."""
-        logits, read = self.epochs.validate()
+        logits, read = self.epochs.validate(alone=True)
         labels = read.label_index
         temperature = fit_temperature(logits, labels)
         if not self.train.task.binary:
@@ -306,7 +316,7 @@ class _Training:
             temperature=temperature,
             threshold=threshold.value if threshold else None,
             seed=self.config.seed,
-            training=self.config.model_dump(mode="json"),
+            training=recorded(self.config),
             choices={"epoch": self.best, **locked(threshold)},
             initial_weights=self.initial_weights,
             versions=software_versions(),
@@ -320,6 +330,10 @@ class _Training:
 
     def _notes(self) -> Iterable[str]:
         yield from self.part
+        if ranks() > 1:
+            yield f"{ranks()} processes trained together, on {self.config.batch_size} images each."
+        if ranks() > 1 and self.learner.device.type == "cpu" and self.epochs.least > 1:
+            yield "BatchNorm saw each process's own images; the first one's statistics are kept."
         yield from left_out_note(len(self.skipped))
         yield from fallback_notes(self.train, self.stains.train)
         if self.val is None:
@@ -335,6 +349,8 @@ class _Training:
         if not new:
             return
         self.skipped.update({item.path: item for item in new})
+        if rank():
+            return
         write_error_table(list(self.skipped.values()), self.folder / ERRORS_NAME)
 
 
