@@ -52,6 +52,7 @@ _EXTRAS = {
     "onnxruntime": "onnx",
     "openvino": "openvino",
     **dict.fromkeys(("openslide", "tifffile", "imagecodecs"), "slides"),
+    **dict.fromkeys(("fsspec", "s3fs", "gcsfs", "adlfs"), "storage"),
     **dict.fromkeys(("tensorboard", "mlflow"), "track"),
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "python_multipart"), "serve"),
     **dict.fromkeys(("prometheus_client", "sqlalchemy", "alembic", "psycopg"), "serve"),

@@ -51,6 +51,17 @@ def _number(name: str, alone: int) -> int:
     return max(int(text or alone), alone)
 
 
+def cache_folder() -> Path:
+    """Where eosin keeps what it can have again: ``EOSIN_CACHE``, or the user's cache folder."""
+    named = os.environ.get("EOSIN_CACHE")
+    if named:
+        return Path(named)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eosin"
+    except RuntimeError:  # a user without a home: where no folder can be, there is no cache
+        return Path(os.devnull) / "eosin"
+
+
 def installed_versions(packages: Iterable[str]) -> dict[str, str]:
     """Versions of those of ``packages`` that are installed, in their order."""
     found = {}

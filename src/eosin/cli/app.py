@@ -9,10 +9,11 @@ import os
 import signal
 import sys
 import warnings
+from contextlib import ExitStack
 from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from eosin.cli import (
     bench,
@@ -41,11 +42,13 @@ from eosin.cli import (
     study,
     train,
 )
-from eosin.cli.console import Terminated, exit_code, show_everything, stoppable
+from eosin.cli.console import EXIT_SKIPPED, Terminated, exit_code, show_everything, stoppable
 from eosin.errors import ConfigError, EosinError, EosinWarning, missing_extra
 from eosin.files import disk_errors
 from eosin.machine import launched
 from eosin.version import __version__
+
+_OUTPUTS = ("out", "figure")  # names of arguments that are written
 
 
 class _Verbs(TyperGroup):
@@ -61,6 +64,33 @@ class _Verbs(TyperGroup):
             if said is None:
                 raise
             raise ConfigError(f"eosin {ctx.invoked_subcommand} {said}") from error
+
+
+class _Verb(TyperCommand):
+    """A verb whose files may be URLs: what it reads is fetched, and what it writes is sent."""
+
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]  # typer's own click
+        """Do what the verb says; an output goes to its URL only where the verb ends well."""
+        from eosin.remote import brought, is_url, sent
+
+        given, stop = ctx.params, None
+        with ExitStack() as outputs:
+            for name, value in given.items():
+                texts = value if isinstance(value, list | tuple) else [value]
+                if not any(isinstance(text, str) and is_url(text) for text in texts):
+                    continue
+                if name in _OUTPUTS:
+                    given[name] = str(outputs.enter_context(sent(value)))
+                    continue
+                found = [str(brought(text)) if is_url(str(text)) else text for text in texts]
+                given[name] = type(value)(found) if isinstance(value, list | tuple) else found[0]
+            try:
+                return super().invoke(ctx)
+            except typer.Exit as ended:
+                if ended.exit_code not in (0, EXIT_SKIPPED):
+                    raise
+                stop = ended
+        raise stop
 
 
 app = typer.Typer(
@@ -99,6 +129,11 @@ app.command()(doctor.doctor)
 app.command()(encoders.encoders)
 app.command()(embed.embed)
 app.command()(serve.serve)
+
+
+for _app in (app, *(group.typer_instance for group in app.registered_groups)):
+    for _command in _app.registered_commands if _app else ():
+        _command.cls = _Verb
 
 
 def _print_version(asked: bool) -> None:

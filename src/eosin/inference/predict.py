@@ -18,6 +18,7 @@ from eosin.inference.readings import gathered
 from eosin.inference.scoring import PredictOptions, judged, score_batches
 from eosin.inference.seen import require_unseen, seen_note, sibling_note
 from eosin.progress import SILENT, Progress, shown, working
+from eosin.remote import as_path
 from eosin.trust.columns import other_magnifications, with_trust
 from eosin.trust.judge import CANNOT_TELL, open_judge
 
@@ -178,7 +179,7 @@ def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Readin
         )
     if any(stains) or run.record.preprocessing.stain is not None:
         said = zip(predictions.frame["path"], stains, strict=True)
-        predictions = predictions.with_stain_notes({Path(path): note for path, note in said})
+        predictions = predictions.with_stain_notes({as_path(path): note for path, note in said})
     predictions = replace(predictions, attention=attention)
     return Scored(predictions, (*chosen.skipped, *_in_order(found.skipped, images)))
 

@@ -18,7 +18,7 @@ from eosin.artefacts.run import TrainedRun
 from eosin.data.scale import scale_of
 from eosin.errors import ConfigError, EosinError, ModelError
 from eosin.evaluation.calibration import apply_temperature, fit_temperature, lock_threshold
-from eosin.machine import software_versions
+from eosin.machine import cache_folder, software_versions
 from eosin.networks.classifier import (
     build_classifier,
     read_weights,
@@ -39,7 +39,6 @@ from eosin.pixels.reading import SkippedFile, write_error_table
 from eosin.pixels.views import Views
 from eosin.progress import SILENT, Progress, working
 from eosin.training.epochs import Epochs
-from eosin.training.features import cache_folder
 from eosin.training.history import EpochRow, best_epoch, epoch_line, write_history
 from eosin.training.learner import Learner
 from eosin.training.left_out import Trained, left_out_note

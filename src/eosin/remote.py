@@ -1,0 +1,248 @@
+"""Files at URLs (s3://, gs://, az://, file://): a URL to a local file, an output to a URL."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import posixpath
+import re
+import shutil
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path, PosixPath, PurePosixPath
+from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import unquote, urlsplit
+
+from eosin.errors import ConfigError, DiskError
+from eosin.files import contents, replacing
+from eosin.machine import cache_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from fsspec import AbstractFileSystem
+
+    from eosin.files import StrPath
+
+T = TypeVar("T")
+_URL: Final = re.compile(r"(s3|gs|gcs|az|abfs|abfss|file)://?")  # pathlib leaves one slash
+_WAITS: Final = (0.25, 1.0, 4.0)  # seconds before each further try
+# What the libraries of the stores raise without credentials.
+_CREDENTIALS: Final = (
+    *("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"),
+    *("DefaultCredentialsError", "RefreshError", "ClientAuthenticationError"),
+)
+_STATES: Final = ("etag", "md5hash", "size", "lastmodified", "last_modified", "updated", "mtime")
+_SIDECAR: Final = ".meta.json"
+_LAST: Final = (_SIDECAR, "run.json")  # what says that all the others are there
+_FETCHED: Final[dict[str, Path]] = {}  # each object is looked at once a command
+_ORIGINS: Final[dict[Path, str]] = {}
+_OUTGOING: Final[set[Path]] = set()
+
+
+class RemotePath(PosixPath):
+    """A path that reads as a URL and is opened as the local copy, fetched when it is first used."""
+
+    def __str__(self) -> str:
+        return _URL.sub(r"\1://", PurePosixPath(*self.parts).as_posix(), count=1)
+
+    def __fspath__(self) -> str:
+        return str(fetched(str(self)))
+
+    def absolute(self) -> RemotePath:
+        """Itself."""
+        return self
+
+    def resolve(self, strict: bool = False) -> RemotePath:  # noqa: ARG002 - of every path
+        """Itself: there are no links."""
+        return self
+
+
+def is_url(text: str) -> bool:
+    """Whether a cell or an argument names a file in a store, and not on this machine."""
+    return _URL.match(text) is not None
+
+
+def as_path(text: str) -> Path:
+    """The path that a cell names; one of a URL is fetched when it is opened."""
+    if not is_url(text):
+        return Path(text)
+    return _local(text) or RemotePath(text)
+
+
+def origin(path: Path) -> str:
+    """The URL that a local file was fetched from; empty for any other."""
+    return _ORIGINS.get(path, "")
+
+
+def joined(table: str, row: str) -> str:
+    """What a row names of a table at the URL ``table``; one that is absolute stays as it is."""
+    if is_url(row) or posixpath.isabs(row):
+        return row
+    scheme, place = table.split("://", 1)
+    return f"{scheme}://{posixpath.normpath(posixpath.join(posixpath.dirname(place), row))}"
+
+
+def is_outgoing(folder: Path) -> bool:
+    """Whether what is written there will be sent elsewhere, so that no path counts from it."""
+    return any(place in _OUTGOING for place in (folder, *folder.parents))
+
+
+def fetched(url: str) -> Path:
+    """A local copy of the object at ``url``, kept until the object changes.
+
+    Raises:
+        ConfigError: the extra ``storage`` or credentials are missing, or access is refused.
+        OSError: there is no such object, or it cannot be fetched after four tries.
+    """
+    if url not in _FETCHED:
+        fs, place = _store(url)
+        facts = {key.lower(): value for key, value in _tried(lambda: fs.info(place), url).items()}
+        if facts.get("type") == "directory":
+            raise IsADirectoryError(errno.EISDIR, "is a folder", url)
+        state = json.dumps([url, *(str(facts.get(name)) for name in _STATES)])
+        digest = hashlib.sha256(state.encode()).hexdigest()[:32]
+        _FETCHED[url] = _get(fs, place, url, cache_folder() / "remote" / digest)
+    return _FETCHED[url]
+
+
+def brought(given: StrPath) -> Path:
+    """An input on this machine: of a URL a file with its sidecar, or a folder such as a Run.
+
+    Raises:
+        ConfigError: as ``fetched``, or there is no such object.
+    """
+    url = _URL.sub(r"\1://", str(given), count=1)
+    if not is_url(url) or _local(url):
+        return _local(url) or Path(given)
+    try:
+        path = fetched(url)
+    except (FileNotFoundError, IsADirectoryError) as error:
+        fs, place = _store(url)
+        found = _tried(lambda: fs.find(place), url)
+        if not found:
+            raise ConfigError(f"{url}: there is no such object; correct the URL") from error
+        return _folder(url, [posixpath.relpath(each, place) for each in found])
+    with suppress(FileNotFoundError):
+        beside = fetched(url + _SIDECAR)
+        with replacing(path.with_name(path.name + _SIDECAR)) as draft:
+            shutil.copyfile(beside, draft)
+    _ORIGINS[path] = url
+    return path
+
+
+@contextmanager
+def sent(url: str) -> Iterator[Path]:
+    """A place to write an output, which goes to ``url`` whole when the block ends well, or not.
+
+    It is the same place when the same command is run again, so that an interrupted one continues.
+
+    Raises:
+        ConfigError: as ``fetched``, or there is a folder at ``url`` already.
+        DiskError: it cannot be sent; what was written stays here, and nothing of it there.
+    """
+    if local := _local(url):
+        yield local
+        return
+    fs, place = _store(url)
+    folder = cache_folder() / "outgoing" / hashlib.sha256(url.encode()).hexdigest()[:16]
+    path = folder / PurePosixPath(place).name
+    if _tried(lambda: fs.isdir(place), url):
+        raise ConfigError(f"{url}: holds objects already; name another place")
+    if not path.exists() and _tried(lambda: fs.isfile(place), url):
+        _get(fs, place, url, folder)  # so that what may not be replaced is seen before it is
+    _OUTGOING.add(folder)
+    try:
+        yield path
+    finally:
+        _OUTGOING.discard(folder)
+    _send(fs, folder, posixpath.dirname(place), url)
+    shutil.rmtree(folder)
+
+
+def _send(fs: AbstractFileSystem, folder: Path, target: str, url: str) -> None:
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name in _kept(path)]
+    files.sort(key=lambda path: (path.name.endswith(_LAST), path.as_posix()))
+    places = {path: f"{target}/{path.relative_to(folder).as_posix()}" for path in files}
+    begun: list[str] = []
+    try:
+        for path in reversed(files):  # no table is ever beside the sidecar of another one
+            if path.name.endswith(_LAST) and _tried(lambda p=path: fs.exists(places[p]), url):
+                _tried(lambda p=path: fs.rm_file(places[p]), url)
+        for path in files:
+            begun.append(places[path])
+            _tried(lambda p=path: fs.put_file(str(p), places[p]), url)
+    except (OSError, ConfigError) as error:
+        for each in begun:
+            with suppress(Exception):  # the store may be out of reach
+                fs.rm_file(each)
+        raise DiskError(
+            f"{url}: cannot be sent ({error}); all of it lies in {folder}: run the same command "
+            "again, or copy it yourself"
+        ) from error
+
+
+def _kept(path: Path) -> list[str]:
+    return contents(path.parent)
+
+
+def _folder(url: str, names: list[str]) -> Path:
+    """The objects below ``url``, in a folder of one listing and one state of each."""
+    copies = {name: fetched(f"{url.rstrip('/')}/{name}") for name in names}
+    state = json.dumps(sorted((name, str(copy)) for name, copy in copies.items()))
+    digest = hashlib.sha256(state.encode()).hexdigest()[:32]
+    folder = cache_folder() / "remote" / digest / PurePosixPath(url).name
+    for name, copy in copies.items():
+        if not (folder / name).exists():
+            with replacing(folder / name) as draft:
+                shutil.copyfile(copy, draft)
+    return folder
+
+
+def _get(fs: AbstractFileSystem, place: str, url: str, folder: Path) -> Path:
+    """The object at ``place`` in ``folder``, under its own name; there whole or not at all."""
+    path = folder / PurePosixPath(place).name
+    if not path.exists():
+        with replacing(path) as draft:
+            _tried(lambda: fs.get_file(place, str(draft)), url)
+    return path
+
+
+def _store(url: str) -> tuple[AbstractFileSystem, str]:
+    from fsspec.core import url_to_fs
+
+    try:
+        fs, place = url_to_fs(_URL.sub(r"\1://", url, count=1))
+    except ImportError as error:
+        raise ConfigError(f'{url}: {error}: pip install "eosin[storage]"') from error
+    except ValueError as error:  # adlfs, where no account is named
+        raise ConfigError(f"{url}: the store cannot be reached: {error}") from error
+    fs.invalidate_cache()
+    return fs, str(place)
+
+
+def _tried(work: Callable[[], T], url: str) -> T:
+    """What ``work`` gives, at the latest at the fourth try; what no try will mend is raised."""
+    for wait in (*_WAITS, None):
+        try:
+            return work()
+        except (FileNotFoundError, IsADirectoryError) as error:
+            raise type(error)(error.errno or errno.ENOENT, "no such object", url) from error
+        except Exception as error:  # each store's library has its own
+            if isinstance(error, PermissionError) or type(error).__name__ in _CREDENTIALS:
+                raise ConfigError(
+                    f"{url}: access is refused ({error}); give the credentials of this store, for "
+                    "s3:// in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws/credentials"
+                ) from error
+            if wait is None:
+                said = f"{error}; tried {len(_WAITS) + 1} times"
+                raise OSError(errno.EIO, said, url) from error
+        time.sleep(wait)
+    raise AssertionError  # the last try returns or raises
+
+
+def _local(url: str) -> Path | None:
+    """The file that a file:// URL names; None for a URL of a store."""
+    parts = urlsplit(url)
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None
