@@ -12,7 +12,7 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path, PosixPath, PurePosixPath
 from typing import TYPE_CHECKING, Final, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from eosin.errors import ConfigError, DiskError
 from eosin.files import contents, replacing
@@ -45,7 +45,7 @@ class RemotePath(PosixPath):
     """A path that reads as a URL and is opened as the local copy, fetched when it is first used."""
 
     def __str__(self) -> str:
-        return _URL.sub(r"\1://", PurePosixPath(*self.parts).as_posix(), count=1)
+        return _spelled(PurePosixPath(*self.parts))
 
     def __fspath__(self) -> str:
         return str(fetched(str(self)))
@@ -113,7 +113,7 @@ def brought(given: StrPath) -> Path:
     Raises:
         ConfigError: as ``fetched``, or there is no such object.
     """
-    url = _URL.sub(r"\1://", str(given), count=1)
+    url = _spelled(given)
     if not is_url(url) or _local(url):
         return _local(url) or Path(given)
     try:
@@ -123,7 +123,7 @@ def brought(given: StrPath) -> Path:
         found = _tried(lambda: fs.find(place), url)
         if not found:
             raise ConfigError(f"{url}: there is no such object; correct the URL") from error
-        return _folder(url, [posixpath.relpath(each, place) for each in found])
+        path = _folder(url, [posixpath.relpath(each, place) for each in found])
     with suppress(FileNotFoundError):
         beside = fetched(url + _SIDECAR)
         with replacing(path.with_name(path.name + _SIDECAR)) as draft:
@@ -133,7 +133,7 @@ def brought(given: StrPath) -> Path:
 
 
 @contextmanager
-def sent(url: str) -> Iterator[Path]:
+def sent(given: StrPath) -> Iterator[Path]:
     """A place to write an output, which goes to ``url`` whole when the block ends well, or not.
 
     It is the same place when the same command is run again, so that an interrupted one continues.
@@ -142,6 +142,7 @@ def sent(url: str) -> Iterator[Path]:
         ConfigError: as ``fetched``, or there is a folder at ``url`` already.
         DiskError: it cannot be sent; what was written stays here, and nothing of it there.
     """
+    url = _spelled(given)
     if local := _local(url):
         yield local
         return
@@ -213,7 +214,7 @@ def _store(url: str) -> tuple[AbstractFileSystem, str]:
     from fsspec.core import url_to_fs
 
     try:
-        fs, place = url_to_fs(_URL.sub(r"\1://", url, count=1))
+        fs, place = url_to_fs(url)
     except ImportError as error:
         raise ConfigError(f'{url}: {error}: pip install "eosin[storage]"') from error
     except ValueError as error:  # adlfs, where no account is named
@@ -242,7 +243,12 @@ def _tried(work: Callable[[], T], url: str) -> T:
     raise AssertionError  # the last try returns or raises
 
 
+def _spelled(given: StrPath) -> str:
+    """A URL with both its slashes, of which pathlib leaves one."""
+    return _URL.sub(r"\1://", str(given), count=1)
+
+
 def _local(url: str) -> Path | None:
     """The file that a file:// URL names; None for a URL of a store."""
-    parts = urlsplit(url)
-    return Path(unquote(parts.path)) if parts.scheme == "file" else None
+    scheme, _, place = url.partition(":")
+    return Path("/", unquote(place).lstrip("/")) if scheme == "file" else None

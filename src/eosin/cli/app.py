@@ -10,6 +10,7 @@ import signal
 import sys
 import warnings
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -73,17 +74,18 @@ class _Verb(TyperCommand):
         """Do what the verb says; an output goes to its URL only where the verb ends well."""
         from eosin.remote import brought, is_url, sent
 
-        given, stop = ctx.params, None
+        def local(name: str, value: object) -> object:
+            if isinstance(value, list | tuple):
+                return type(value)(local(name, each) for each in value)
+            if not isinstance(value, str | Path) or not is_url(str(value)):
+                return value
+            return type(value)(
+                outputs.enter_context(sent(value)) if name in _OUTPUTS else brought(value)
+            )
+
+        stop = None
         with ExitStack() as outputs:
-            for name, value in given.items():
-                texts = value if isinstance(value, list | tuple) else [value]
-                if not any(isinstance(text, str) and is_url(text) for text in texts):
-                    continue
-                if name in _OUTPUTS:
-                    given[name] = str(outputs.enter_context(sent(value)))
-                    continue
-                found = [str(brought(text)) if is_url(str(text)) else text for text in texts]
-                given[name] = type(value)(found) if isinstance(value, list | tuple) else found[0]
+            ctx.params.update({name: local(name, value) for name, value in ctx.params.items()})
             try:
                 return super().invoke(ctx)
             except typer.Exit as ended:
