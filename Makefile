@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+TRAIN  := $(VENV)/.train
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 ENGINE ?= onnx
 DEPLOY := .venv-deploy/$(ENGINE)
 # One test file a library, and the main job from images to a report.
@@ -21,14 +23,23 @@ help:            ## List these commands
 
 $(READY): requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing the locked packages into $(VENV) (once; PyTorch is large, a few minutes) ..."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo "Installing the locked packages of every extra into $(VENV) (once; some minutes) ..."
+	$(PIP) --require-hashes -r requirements.lock
+	$(PIP) --no-build-isolation --editable .
+	@touch $@ $(TRAIN)
+
+# What the demo needs: a part of the above, or all of it where that is there already.
+$(TRAIN): requirements-train.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@if [ -e $(READY) ]; then $(MAKE) --no-print-directory $(READY); else \
+	    echo "Installing eosin and PyTorch into $(VENV) (once; PyTorch is large, a few minutes) ..." \
+	    && $(PIP) --require-hashes -r requirements-train.lock \
+	    && $(PIP) --no-build-isolation --editable .; fi
 	@touch $@
 
 install: $(READY) ## Set up .venv with every extra, from the lock
 
-demo: $(READY)   ## Synthetic data, split, train, predict, evaluate, report
+demo: $(TRAIN)   ## Synthetic data, split, train, predict, evaluate, report
 	$(BIN)/eosin demo
 
 test: $(READY)   ## Run the tests (offline, no GPU)
@@ -39,6 +50,7 @@ lint: $(READY)   ## Format, lint, strict types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy --no-incremental
 	$(BIN)/lint-imports
+	@if [ -x $(BIN)/hadolint ]; then $(BIN)/hadolint Dockerfile; else echo "no hadolint here: Dockerfile not linted"; fi
 
 check: lint      ## All of lint, and the tests with warnings as errors
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -W error
@@ -71,8 +83,10 @@ lowest: .venv-lowest/.ready  ## The lower bounds are true: tests with the lowest
 
 lock:            ## Resolve exact versions again (needs uv)
 	$(LOCK) --all-extras --group dev -o requirements.lock
+	$(LOCK) --extra train --group build --constraint requirements.lock -o requirements-train.lock
 	$(LOCK) --extra onnx --constraint requirements.lock -o requirements-onnx.lock
 	$(LOCK) --extra openvino --constraint requirements.lock -o requirements-openvino.lock
+	$(LOCK) --extra onnx --extra serve --extra slides --constraint requirements.lock -o requirements-serve.lock
 
 clean:           ## Remove the virtual environment and tool caches
 	rm -rf $(VENV) .venv-deploy .venv-lowest .pytest_cache .mypy_cache .ruff_cache .hypothesis

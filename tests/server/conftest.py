@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -14,12 +14,16 @@ import pytest
 pytest.importorskip("fastapi", reason="needs eosin[serve]")
 
 import httpx
+import numpy as np
 import uvicorn
 
+from eosin.arrays import UInt8Image
 from eosin.artefacts.manifest import Manifest
 from eosin.data.splits import split_by_fractions
 from eosin.export.export import export_run
 from eosin.networks.run import Run
+from eosin.pixels.reading import read_image
+from eosin.reporting.slide_folder import predict_slides
 from eosin.server.app import create_app
 from eosin.server.service import Service
 from eosin.server.settings import ServeOptions
@@ -116,3 +120,46 @@ def met_images(divided: Manifest) -> list[Path]:
 def server(serve: Callable[..., Server], exported: Run, trained: Run) -> Server:
     """One that serves a Run twice: as it was trained, and exported."""
     return serve(exported, trained)
+
+
+@pytest.fixture(scope="session")
+def scaled(
+    divided: Manifest, small_probe: TrainingConfig, tmp_path_factory: pytest.TempPathFactory
+) -> Run:
+    """An exported Run whose images have 64 pixels of 1 um."""
+    known = replace(divided, frame=divided.frame.assign(mpp="1"))
+    config = small_probe.with_overrides({"image_size": 64})
+    run = train(known, tmp_path_factory.mktemp("scaled") / "probe", config).run
+    return export_run(run, tmp_path_factory.mktemp("scaled") / "onnx")
+
+
+@pytest.fixture(scope="session")
+def slide_pixels(new_images: list[Path]) -> UInt8Image:
+    """Images in glass, twice as fine as they are: 900 x 650 pixels, tissue from (128, 128)."""
+    slide = np.full((650, 900, 3), 243, np.uint8)
+    for number, path in enumerate((new_images * 4)[:15]):
+        row, column = divmod(number, 5)
+        fine = np.repeat(np.repeat(read_image(path), 2, axis=0), 2, axis=1)
+        slide[128 * (row + 1) :, 128 * (column + 1) :][:128, :128] = fine
+    return slide
+
+
+@pytest.fixture(scope="session")
+def slide_folder(
+    scaled: Run,
+    slide_pixels: UInt8Image,
+    drawn_slide: Callable[..., Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """``jane-doe.tiff`` at 0.5 um/px with its answer in ``out``; ``max-roe.tiff`` states none."""
+    pytest.importorskip("openslide", reason="needs eosin[slides]")
+    folder = tmp_path_factory.mktemp("clinic")
+    named = drawn_slide(folder / "jane-doe.tiff", slide_pixels, levels=2, compression="deflate")
+    drawn_slide(folder / "max-roe.tiff", slide_pixels, mpp=None, levels=2, compression="deflate")
+    predict_slides(scaled, [named], folder / "out")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def slide_server(serve: Callable[..., Server], scaled: Run, slide_folder: Path) -> Server:
+    return serve(scaled, data=slide_folder)

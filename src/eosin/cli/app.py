@@ -29,6 +29,7 @@ from eosin.cli import (
     evaluate,
     explain,
     export,
+    hub,
     init,
     power,
     predict,
@@ -131,6 +132,8 @@ app.command()(doctor.doctor)
 app.command()(encoders.encoders)
 app.command()(embed.embed)
 app.command()(serve.serve)
+app.command()(hub.push)
+app.command()(hub.pull)
 
 
 for _app in (app, *(group.typer_instance for group in app.registered_groups)):

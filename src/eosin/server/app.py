@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from eosin.server.settings import ServeOptions
 
 # Modules of this room whose ``register(app)`` adds routes and tabs.
-_PARTS = ("pages", "slides", "review")
+_PARTS = ("pages", "models", "slides", "review")
 
 
 def create_app(options: ServeOptions) -> FastAPI:

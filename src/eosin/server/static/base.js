@@ -29,7 +29,7 @@ export function el(tag, attributes = {}, ...children) {
     else if (value === true) made.setAttribute(name, "");
     else if (value !== false && value != null) made.setAttribute(name, value);
   }
-  made.append(...children.flat().filter((each) => each != null && each !== false));
+  made.append(...children.flat(Infinity).filter((each) => each != null && each !== false));
   return made;
 }
 
@@ -52,8 +52,11 @@ export function bars(probabilities, decision) {
       el("dd", { class: name === decision ? "chosen" : null }, percent(share)))));
 }
 
-/** What a Run says of an image: `said` is an entry of /predict, `words` say what a flag means. */
-export function answerCard(said, words = {}) {
+const flagWords = JSON.parse(document.body.dataset.flags);
+const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}`;
+
+/** What a Run says of an image: `said` is an entry of /predict. */
+export function answerCard(said) {
   if (said.error) return el("div", { class: "answer" }, el("p", { class: "fault" }, said.error));
   const unsure = said.answer === "abstain";
   return el("div", { class: "answer" },
@@ -63,7 +66,7 @@ export function answerCard(said, words = {}) {
       said.set?.length ? fact("Set that cannot be told apart", said.set.join(", ")) : null,
       said.familiarity == null ? null : fact("Familiarity", percent(said.familiarity))),
     el("ul", { class: "flags" },
-      said.flags?.map((flag) => el("li", {}, words[flag] || flag)),
+      said.flags?.map((flag) => el("li", {}, sentence(flagWords[flag] || flag))),
       said.familiarity == null
         ? el("li", { class: "good" }, "This Run cannot tell whether it knows such tissue.")
         : said.flags.length ? null : el("li", { class: "good" }, "Nothing unusual about this image."),
