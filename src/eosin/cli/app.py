@@ -31,6 +31,7 @@ from eosin.cli import (
     export,
     hub,
     init,
+    plan,
     power,
     predict,
     report,
@@ -124,6 +125,7 @@ app.command()(bench.bench)
 app.command()(compare.compare)
 app.command()(stress.stress)
 app.command()(power.power)
+app.command()(plan.plan)
 app.command()(checklist.checklist)
 app.command()(study.study)
 app.command()(ensemble.ensemble)
