@@ -10,6 +10,7 @@ import re
 import shutil
 import time
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path, PosixPath, PurePosixPath
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import unquote
@@ -37,8 +38,8 @@ _STATES: Final = ("etag", "md5hash", "size", "lastmodified", "last_modified", "u
 _SIDECAR: Final = ".meta.json"
 _LAST: Final = (_SIDECAR, "run.json")  # what says that all the others are there
 _FETCHED: Final[dict[str, Path]] = {}  # each object is looked at once a command
-_ORIGINS: Final[dict[Path, str]] = {}
-_OUTGOING: Final[set[Path]] = set()
+_ORIGINS: Final[dict[Path, str]] = {}  # of inputs
+_OUTGOING: Final[set[Path]] = set()  # folders of outputs
 
 
 class RemotePath(PosixPath):
@@ -60,19 +61,19 @@ class RemotePath(PosixPath):
 
 
 def is_url(text: str) -> bool:
-    """Whether a cell or an argument names a file in a store, and not on this machine."""
+    """Whether a cell or an argument is a URL."""
     return _URL.match(text) is not None
 
 
 def as_path(text: str) -> Path:
-    """The path that a cell names; one of a URL is fetched when it is opened."""
+    """The path that a cell names; an object in a store is fetched when it is opened."""
     if not is_url(text):
         return Path(text)
     return _local(text) or RemotePath(text)
 
 
 def origin(path: Path) -> str:
-    """The URL that a local file was fetched from; empty for any other."""
+    """The URL that an input was fetched from; empty for any other."""
     return _ORIGINS.get(path, "")
 
 
@@ -98,12 +99,11 @@ def fetched(url: str) -> Path:
     """
     if url not in _FETCHED:
         fs, place = _store(url)
-        facts = {key.lower(): value for key, value in _tried(lambda: fs.info(place), url).items()}
+        facts = {key.lower(): value for key, value in _tried(partial(fs.info, place), url).items()}
         if facts.get("type") == "directory":
             raise IsADirectoryError(errno.EISDIR, "is a folder", url)
-        state = json.dumps([url, *(str(facts.get(name)) for name in _STATES)])
-        digest = hashlib.sha256(state.encode()).hexdigest()[:32]
-        _FETCHED[url] = _get(fs, place, url, cache_folder() / "remote" / digest)
+        home = _home([url, *(str(facts.get(name)) for name in _STATES)])
+        _FETCHED[url] = _get(fs, place, url, home)
     return _FETCHED[url]
 
 
@@ -118,28 +118,29 @@ def brought(given: StrPath) -> Path:
         return _local(url) or Path(given)
     try:
         path = fetched(url)
+        with suppress(FileNotFoundError):
+            _copy(fetched(url + _SIDECAR), path.with_name(path.name + _SIDECAR))
     except (FileNotFoundError, IsADirectoryError) as error:
         fs, place = _store(url)
-        found = _tried(lambda: fs.find(place), url)
-        if not found:
+        below = [posixpath.relpath(each, place) for each in _tried(partial(fs.find, place), url)]
+        if not below:
             raise ConfigError(f"{url}: there is no such object; correct the URL") from error
-        path = _folder(url, [posixpath.relpath(each, place) for each in found])
-    with suppress(FileNotFoundError):
-        beside = fetched(url + _SIDECAR)
-        with replacing(path.with_name(path.name + _SIDECAR)) as draft:
-            shutil.copyfile(beside, draft)
+        copies = {name: fetched(f"{url.rstrip('/')}/{name}") for name in below}
+        path = _home([url, *map(str, copies.values())]) / PurePosixPath(url).name
+        for name, copy in copies.items():
+            _copy(copy, path / name)
     _ORIGINS[path] = url
     return path
 
 
 @contextmanager
 def sent(given: StrPath) -> Iterator[Path]:
-    """A place to write an output, which goes to ``url`` whole when the block ends well, or not.
+    """A place to write an output, which goes to its URL whole when the block ends well, or not.
 
     It is the same place when the same command is run again, so that an interrupted one continues.
 
     Raises:
-        ConfigError: as ``fetched``, or there is a folder at ``url`` already.
+        ConfigError: as ``fetched``, or there is a folder at the URL already.
         DiskError: it cannot be sent; what was written stays here, and nothing of it there.
     """
     url = _spelled(given)
@@ -149,9 +150,9 @@ def sent(given: StrPath) -> Iterator[Path]:
     fs, place = _store(url)
     folder = cache_folder() / "outgoing" / hashlib.sha256(url.encode()).hexdigest()[:16]
     path = folder / PurePosixPath(place).name
-    if _tried(lambda: fs.isdir(place), url):
+    if _tried(partial(fs.isdir, place), url):
         raise ConfigError(f"{url}: holds objects already; name another place")
-    if not path.exists() and _tried(lambda: fs.isfile(place), url):
+    if not path.exists() and _tried(partial(fs.isfile, place), url):
         _get(fs, place, url, folder)  # so that what may not be replaced is seen before it is
     _OUTGOING.add(folder)
     try:
@@ -163,42 +164,37 @@ def sent(given: StrPath) -> Iterator[Path]:
 
 
 def _send(fs: AbstractFileSystem, folder: Path, target: str, url: str) -> None:
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name in _kept(path)]
-    files.sort(key=lambda path: (path.name.endswith(_LAST), path.as_posix()))
+    written = [path for path in folder.rglob("*") if path.is_file()]
+    files = [path for path in written if path.name in contents(path.parent)]
+    files.sort(key=lambda path: (path.name.endswith(_LAST), path))
     places = {path: f"{target}/{path.relative_to(folder).as_posix()}" for path in files}
     begun: list[str] = []
     try:
-        for path in reversed(files):  # no table is ever beside the sidecar of another one
-            if path.name.endswith(_LAST) and _tried(lambda p=path: fs.exists(places[p]), url):
-                _tried(lambda p=path: fs.rm_file(places[p]), url)
-        for path in files:
-            begun.append(places[path])
-            _tried(lambda p=path: fs.put_file(str(p), places[p]), url)
+        for path, place in places.items():  # no table is ever beside the sidecar of another one
+            if path.name.endswith(_LAST) and _tried(partial(fs.exists, place), url):
+                _tried(partial(fs.rm_file, place), url)
+        for path, place in places.items():
+            begun.append(place)
+            _tried(partial(fs.put_file, str(path), place), url)
     except (OSError, ConfigError) as error:
-        for each in begun:
+        for place in begun:
             with suppress(Exception):  # the store may be out of reach
-                fs.rm_file(each)
+                fs.rm_file(place)
         raise DiskError(
             f"{url}: cannot be sent ({error}); all of it lies in {folder}: run the same command "
             "again, or copy it yourself"
         ) from error
 
 
-def _kept(path: Path) -> list[str]:
-    return contents(path.parent)
+def _home(facts: list[str]) -> Path:
+    """The folder of what these facts identify."""
+    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    return cache_folder() / "remote" / digest[:32]
 
 
-def _folder(url: str, names: list[str]) -> Path:
-    """The objects below ``url``, in a folder of one listing and one state of each."""
-    copies = {name: fetched(f"{url.rstrip('/')}/{name}") for name in names}
-    state = json.dumps(sorted((name, str(copy)) for name, copy in copies.items()))
-    digest = hashlib.sha256(state.encode()).hexdigest()[:32]
-    folder = cache_folder() / "remote" / digest / PurePosixPath(url).name
-    for name, copy in copies.items():
-        if not (folder / name).exists():
-            with replacing(folder / name) as draft:
-                shutil.copyfile(copy, draft)
-    return folder
+def _copy(source: Path, path: Path) -> None:
+    with replacing(path) as draft:
+        shutil.copyfile(source, draft)
 
 
 def _get(fs: AbstractFileSystem, place: str, url: str, folder: Path) -> Path:
@@ -206,7 +202,7 @@ def _get(fs: AbstractFileSystem, place: str, url: str, folder: Path) -> Path:
     path = folder / PurePosixPath(place).name
     if not path.exists():
         with replacing(path) as draft:
-            _tried(lambda: fs.get_file(place, str(draft)), url)
+            _tried(partial(fs.get_file, place, str(draft)), url)
     return path
 
 
@@ -228,8 +224,8 @@ def _tried(work: Callable[[], T], url: str) -> T:
     for wait in (*_WAITS, None):
         try:
             return work()
-        except (FileNotFoundError, IsADirectoryError) as error:
-            raise type(error)(error.errno or errno.ENOENT, "no such object", url) from error
+        except FileNotFoundError as error:
+            raise FileNotFoundError(errno.ENOENT, "no such object", url) from error
         except Exception as error:  # each store's library has its own
             if isinstance(error, PermissionError) or type(error).__name__ in _CREDENTIALS:
                 raise ConfigError(
@@ -244,7 +240,7 @@ def _tried(work: Callable[[], T], url: str) -> T:
 
 
 def _spelled(given: StrPath) -> str:
-    """A URL with both its slashes, of which pathlib leaves one."""
+    """A URL with both its slashes."""
     return _URL.sub(r"\1://", str(given), count=1)
 
 

@@ -44,21 +44,19 @@ def plan(
             require_output(path, kind, inputs=[work])
     blocks, seconds = _measured(work, data, backbone, block, gpu=gpus > 0)
     times = Times(blocks, seconds, driver, start, stragglers, slowness)
-    workers = nodes * (gpus or cores)
-    asked, curve = scale(times, workers), scaling(times)
-    frame = pd.DataFrame(
+    asked, curve = scale(times, nodes * (gpus or cores)), scaling(times)
+    frame = pd.DataFrame(map(asdict, curve))
+    shown = pd.DataFrame(
         {
-            "workers": f"{each.workers:,}",
-            "hours": f"{each.seconds / 3600:.3g}",
-            "efficiency": f"{each.efficiency:.0%}",
-            "driver busy": f"{each.driver:.0%}",
+            "workers": frame["workers"].map("{:,}".format),
+            "hours": (frame["seconds"] / 3600).map("{:.3g}".format),
+            "efficiency": frame["efficiency"].map("{:.0%}".format),
+            "driver busy": frame["driver"].map("{:.0%}".format),
         }
-        for each in (*curve, asked)
-    ).drop_duplicates()
-    print_frame(frame, title=f"{times.blocks:,} blocks of {times.block:.3g} s of one worker")
-    hours = asked.seconds / 3600
-    share = f"{asked.efficiency:.0%} efficiency"
-    say(f"{nodes} machines, {workers:,} workers: {hours:.3g} hours, {share}")
+    )
+    print_frame(shown, title=f"{times.blocks:,} blocks of {times.block:.3g} s of one worker")
+    hours, share = asked.seconds / 3600, f"{asked.efficiency:.0%} efficiency"
+    say(f"{nodes} machines, {asked.workers:,} workers: {hours:.3g} hours, {share}")
     if price:
         say(f"cost: {hours * nodes * price:.2f} at {price:g} a machine and hour")
     say(f"the driver is the limit from {times.limit:,.0f} workers on")
@@ -70,8 +68,7 @@ def plan(
     )
     if out is not None:
         fields = {"kind": "plan", "nodes": nodes, "price": price, "times": asdict(times)}
-        scales = {"asked": asdict(asked), "curve": [asdict(each) for each in curve]}
-        write_json(out, {**fields, **scales})
+        write_json(out, {**fields, "asked": asdict(asked), "curve": [*map(asdict, curve)]})
         say(f"written: {out}")
     if figure is not None:
         _draw(times, figure)
@@ -82,20 +79,23 @@ def _measured(
     work: Path, data: Path | None, backbone: str, block: int, *, gpu: bool
 ) -> tuple[int, float]:
     """Blocks, and what one takes a single worker, by passes timed on this machine."""
+    from dataclasses import replace
+
     from eosin.artefacts.manifest import read_manifest
     from eosin.machine import available_cores
     from eosin.networks.device import choose_device
     from eosin.study.config import read_study
     from eosin.study.estimate import estimate_study, time_scoring
 
-    device = choose_device("cuda" if gpu else "cpu")
+    device = str(choose_device("cuda" if gpu else "cpu"))
     if work.suffix.lower() == ".csv":
         manifest = read_manifest(work)
-        blocks = -(-len(manifest) // block)
-        seconds = time_scoring(manifest, backbone, device=str(device)) * len(manifest)
+        blocks, seconds = -(-len(manifest) // block), time_scoring(manifest, backbone, device)
+        seconds *= len(manifest)
     else:
         study = read_study(work, root=data)
-        found = estimate_study(study, Path())
+        recipe = study.training.with_overrides({"device": device})
+        found = estimate_study(replace(study, training=recipe), Path())
         if found.faults:
             raise ConfigError(f"{work}: {next(iter(found.faults.values()))}")
         blocks, seconds = found.trainings, found.seconds

@@ -108,7 +108,7 @@ class _Tried:
     fault: str = ""
 
 
-def time_scoring(manifest: Manifest, backbone: str, *, device: str) -> float:
+def time_scoring(manifest: Manifest, backbone: str, device: str) -> float:
     """Seconds to read and score an image of the manifest here, by a few of them.
 
     Raises:

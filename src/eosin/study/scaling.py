@@ -14,47 +14,30 @@ WORKERS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """What was measured, or is assumed, of the work; seconds.
+    """What was measured, or is assumed, of the work, in seconds."""
 
-    Attributes:
-        blocks: pieces of equal work.
-        block: that one worker takes for a piece.
-        driver: that the one driver takes for a piece: to hand it out and to take it in.
-        start: until a worker can begin.
-        stragglers: share of the pieces that take ``slowness`` times as long.
-        slowness: how many times.
-    """
-
-    blocks: int
-    block: float
-    driver: float = 0.0
-    start: float = 0.0
-    stragglers: float = 0.0
-    slowness: float = 2.0
+    blocks: int  # pieces of equal work
+    block: float  # that a worker takes for a piece
+    driver: float = 0.0  # that the one driver takes to hand a piece out and to take it in
+    start: float = 0.0  # until a worker can begin
+    stragglers: float = 0.0  # share of the pieces that take longer
+    slowness: float = 2.0  # how many times as long
 
     @property
     def limit(self) -> float:
-        """Workers from which the driver, and no worker, sets the pace; infinite without one."""
+        """Workers from which the driver sets the pace; infinite where it takes no time."""
         mean = self.block * (1 + self.stragglers * (self.slowness - 1))
         return mean / self.driver if self.driver else float("inf")
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """The work on so many workers.
-
-    Attributes:
-        workers: how many.
-        seconds: until the last piece is done.
-        efficiency: share of the workers' time that went into pieces as one undisturbed worker
-            does them, in (0, 1].
-        driver: share of the time in which the driver was busy.
-    """
+    """The work on so many workers."""
 
     workers: int
-    seconds: float
-    efficiency: float
-    driver: float
+    seconds: float  # until the last piece is done
+    efficiency: float  # share of the workers' time that an undisturbed worker would need, in (0, 1]
+    driver: float  # share of the time in which the driver was busy
 
 
 def scale(times: Times, workers: int, *, seed: int = 0) -> Scale:

@@ -99,7 +99,8 @@ class Epochs:
                 places.append(batch.places)
         if not alone:
             parts = gathered((logits, places))
-            logits, places = ([each for part in parts for each in part[k]] for k in (0, 1))
+            logits = [each for part, _ in parts for each in part]
+            places = [each for _, part in parts for each in part]
         if not places:
             raise DataError(f"none of the {len(self.val)} validation images could be read")
         order = np.argsort(np.concatenate(places))

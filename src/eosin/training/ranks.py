@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import torch
 from torch import distributed as dist
 from torch import nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from eosin.errors import ConfigError, EosinError
 from eosin.machine import launched
@@ -52,17 +54,17 @@ def joined(config: TrainingConfig) -> Iterator[None]:
     backend, device = "gloo", choose_device(config.device)
     if device.type == "cuda":
         backend, own, gpus = "cpu:gloo,cuda:nccl", _number("LOCAL_RANK"), torch.cuda.device_count()
-        if own >= gpus or device.index is not None:
+        if own >= gpus or ":" in config.device:
             raise ConfigError(
                 f"device = {config.device!r}: this is process {own} on a machine of {gpus} GPUs, "
                 "and each needs one of its own; use auto, and --nproc-per-node of at most that many"
             )
         torch.cuda.set_device(own)
     try:
-        store, own, size = next(dist.rendezvous("env://", timeout=_MEETING))
+        store, own, size = next(rendezvous("env://", timeout=_MEETING))
         if size == _number("LOCAL_WORLD_SIZE"):  # torchrun's store outlives a killed attempt
             again = f"attempt {_number('TORCHELASTIC_RESTART_COUNT')}"
-            store = dist.PrefixStore(again, store)
+            store = PrefixStore(again, store)
         dist.init_process_group(backend, store=store, rank=own, world_size=size, timeout=_PATIENCE)
     except (ValueError, dist.DistError) as error:
         raise ConfigError(f"the processes cannot meet ({error}); start them by torchrun") from error
@@ -125,9 +127,9 @@ def synchronised(backbone: nn.Module) -> nn.Module:
     """A backbone whose BatchNorm sees the images of all processes: on GPUs only."""
     if ranks() == 1 or not next(backbone.parameters()).is_cuda:
         return backbone
-    from timm.layers import convert_sync_batchnorm  # it knows timm's own BatchNorm too
+    from timm.layers.norm_act import convert_sync_batchnorm  # it knows timm's own BatchNorm too
 
-    synced: nn.Module = convert_sync_batchnorm(backbone)
+    synced: nn.Module = convert_sync_batchnorm(backbone)  # type: ignore[no-untyped-call]
     return synced
 
 
