@@ -107,7 +107,7 @@ def test_images_and_output_in_a_store_give_the_bytes_of_a_local_run(
     run, table = places
     placed = sent_up(store, table, tmp_path)
     store.put(str(run), "lab/run", recursive=True)
-    gone = placed.in_split("test").paths[0].name
+    gone, kept = (path.name for path in placed.in_split("test").paths[:2])
     store.rm_file(f"lab/data/images/{gone}")
 
     code, said = say("predict", run, "s3://lab/data/s.csv", "-o", tmp_path / "here.csv")
@@ -130,6 +130,12 @@ def test_images_and_output_in_a_store_give_the_bytes_of_a_local_run(
     assert code == 3, said
     assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "here.csv").read_bytes()
     assert read_predictions(tmp_path / "again.csv").provenance.runs == ("s3://lab/run",)
+
+    code, said = say("predict", run, "s3://lab/data/images/" + kept, "-o", "s3://lab/out/one.csv")
+    assert code == 0, said
+    assert "written: s3://lab/out/one.csv" in said
+    store.invalidate_cache()
+    assert f"s3://lab/data/images/{kept}" in store.cat_file("lab/out/one.csv").decode()
 
     paths = read_predictions(tmp_path / "here.csv").frame["path"]
     assert all(path.startswith("s3://lab/data/images/") for path in paths)

@@ -39,7 +39,7 @@ _SIDECAR: Final = ".meta.json"
 _LAST: Final = (_SIDECAR, "run.json")  # what says that all the others are there
 _FETCHED: Final[dict[str, Path]] = {}  # each object is looked at once a command
 _ORIGINS: Final[dict[Path, str]] = {}  # of inputs
-_OUTGOING: Final[set[Path]] = set()  # folders of outputs
+_OUTGOING: Final[dict[Path, str]] = {}  # folders of outputs
 
 
 class RemotePath(PosixPath):
@@ -75,6 +75,13 @@ def as_path(text: str) -> Path:
 def origin(path: Path) -> str:
     """The URL that an input was fetched from; empty for any other."""
     return _ORIGINS.get(path, "")
+
+
+def named(text: str) -> str:
+    """A path or a sentence with URLs in place of copies of inputs, and of outputs to be sent."""
+    for place, url in (*_ORIGINS.items(), *_OUTGOING.items()):
+        text = text.replace(str(place), url)
+    return text
 
 
 def joined(table: str, row: str) -> str:
@@ -154,11 +161,11 @@ def sent(given: StrPath) -> Iterator[Path]:
         raise ConfigError(f"{url}: holds objects already; name another place")
     if not path.exists() and _tried(partial(fs.isfile, place), url):
         _get(fs, place, url, folder)  # so that what may not be replaced is seen before it is
-    _OUTGOING.add(folder)
+    _OUTGOING[folder] = posixpath.dirname(url)
     try:
         yield path
     finally:
-        _OUTGOING.discard(folder)
+        del _OUTGOING[folder]
     _send(fs, folder, posixpath.dirname(place), url)
     shutil.rmtree(folder)
 

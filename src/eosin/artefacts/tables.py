@@ -20,7 +20,7 @@ from eosin.artefacts.codec import Artefact, read_artefact, write_artefact
 from eosin.artefacts.values import Count, Sha256
 from eosin.errors import DataError
 from eosin.files import replacing, sha256_of, valid_text
-from eosin.remote import is_outgoing, is_url, joined, origin
+from eosin.remote import is_outgoing, is_url, joined, named, origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -78,6 +78,7 @@ def companion(table: Path, suffix: str) -> Path:
 def relative_paths(paths: Iterable[str], folder: Path) -> list[str]:
     """Paths relative to ``folder`` where they can be, with forward slashes."""
     home, stays = folder.resolve(), is_outgoing(folder)
+    paths = map(named, paths)
     return [path if stays or is_url(path) else _relative(path, home) for path in paths]
 
 

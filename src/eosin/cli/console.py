@@ -12,6 +12,7 @@ import typer
 
 from eosin.machine import launched
 from eosin.progress import Shown, console
+from eosin.remote import named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -89,7 +90,8 @@ def say(*parts: str | tuple[str, str], style: str = "") -> None:
 
     if launched()[0]:  # of processes that work together the first one speaks
         return
-    console().print(Text.assemble(*parts, style=style), soft_wrap=True)
+    told = [named(part) if isinstance(part, str) else (named(part[0]), part[1]) for part in parts]
+    console().print(Text.assemble(*told, style=style), soft_wrap=True)
 
 
 def print_frame(frame: pd.DataFrame, *, title: str = "") -> None:

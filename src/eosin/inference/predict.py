@@ -18,7 +18,7 @@ from eosin.inference.readings import gathered
 from eosin.inference.scoring import PredictOptions, judged, score_batches
 from eosin.inference.seen import require_unseen, seen_note, sibling_note
 from eosin.progress import SILENT, Progress, shown, working
-from eosin.remote import as_path, origin
+from eosin.remote import as_path, named
 from eosin.trust.columns import other_magnifications, with_trust
 from eosin.trust.judge import CANNOT_TELL, open_judge
 
@@ -140,7 +140,7 @@ def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Readin
     seen = seen_note(run, images) if options.allow_seen else ()
     unscored = (*unscored_note(len(found.skipped)), *_left_out_note(len(chosen.skipped)))
     provenance = Provenance(
-        runs=(origin(run.folder) or str(run.folder),),
+        runs=(named(str(run.folder)),),
         dataset=images.dataset,
         protocol=images.protocol,
         split=chosen.split,
