@@ -16,7 +16,7 @@ LOWEST := tests/test_imports.py tests/test_demo.py tests/test_locks.py tests/art
 LOCK   := uv pip compile pyproject.toml --universal --python-version 3.11 --no-emit-index-url \
           --generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help install demo test lint check format bench deploy-check lowest lock clean
+.PHONY: help install demo test lint check format bench deploy-check lowest newest coverage dist version lock clean
 
 help:            ## List these commands
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort
@@ -50,6 +50,7 @@ lint: $(READY)   ## Format, lint, strict types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy --no-incremental
 	$(BIN)/lint-imports
+	$(BIN)/codespell
 	@if [ -x $(BIN)/hadolint ]; then $(BIN)/hadolint Dockerfile; else echo "no hadolint here: Dockerfile not linted"; fi
 
 check: lint      ## All of lint, and the tests with warnings as errors
@@ -81,6 +82,30 @@ lowest: .venv-lowest/.ready  ## The lower bounds are true: tests with the lowest
 	OMP_NUM_THREADS=1 PYTHONPATH=src .venv-lowest/bin/python -m pytest -p no:cacheprovider \
 	    -W default::DeprecationWarning -m "not slow" $(LOWEST)
 
+.venv-newest/.ready: pyproject.toml
+	uv venv --quiet --clear --python 3.11 .venv-newest
+	@echo "Installing the newest versions that there are (once; PyTorch is large) ..."
+	uv pip install --quiet --python .venv-newest --upgrade -r pyproject.toml --all-extras --group dev
+	@touch $@
+
+newest: .venv-newest/.ready  ## The same tests with the newest versions that there are (needs uv)
+	OMP_NUM_THREADS=1 PYTHONPATH=src .venv-newest/bin/python -m pytest -p no:cacheprovider -m "not slow" $(LOWEST)
+
+coverage: $(READY)  ## All tests with line and branch coverage; below the floor it fails
+	rm -f .coverage .coverage.*
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --cov --cov-report=term
+
+dist: $(READY)   ## Wheel and sdist in dist/, checked
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist .
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+
+version: $(READY)  ## Copy the version to CITATION.cff and the conda recipe
+	@version=$$($(BIN)/python -c "from eosin.version import __version__; print(__version__)") \
+	    && sed -i "s/^version: .*/version: $$version/" CITATION.cff \
+	    && sed -i "s/version = \".*\"/version = \"$$version\"/" packaging/conda/meta.yaml
+
 lock:            ## Resolve exact versions again (needs uv)
 	$(LOCK) --all-extras --group dev -o requirements.lock
 	$(LOCK) --extra train --group build --constraint requirements.lock -o requirements-train.lock
@@ -89,4 +114,4 @@ lock:            ## Resolve exact versions again (needs uv)
 	$(LOCK) --extra onnx --extra serve --extra slides --constraint requirements.lock -o requirements-serve.lock
 
 clean:           ## Remove the virtual environment and tool caches
-	rm -rf $(VENV) .venv-deploy .venv-lowest .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-deploy .venv-lowest .venv-newest dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

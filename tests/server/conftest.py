@@ -1,12 +1,18 @@
-"""Real servers on free ports of this machine, and small Runs that they serve."""
+"""Real servers on free ports, small Runs that they serve, and databases: SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,12 +21,15 @@ pytest.importorskip("fastapi", reason="needs eosin[serve]")
 
 import httpx
 import numpy as np
+import pandas as pd
+import psycopg
 import uvicorn
 
 from eosin.arrays import UInt8Image
 from eosin.artefacts.manifest import Manifest
 from eosin.data.splits import split_by_fractions
 from eosin.export.export import export_run
+from eosin.inference.predict import PredictOptions, predict
 from eosin.networks.run import Run
 from eosin.pixels.reading import read_image
 from eosin.reporting.slide_folder import predict_slides
@@ -77,13 +86,20 @@ def serving(options: ServeOptions) -> Iterator[Server]:
 def serve() -> Iterator[Callable[..., Server]]:
     """A server of these Runs, by the words of ``ServeOptions``; it ends with the tests."""
     with ExitStack() as servers:
+        yield partial(_begin, servers)
 
-        def begin(*runs: Run, **options: object) -> Server:
-            folders = tuple(run.folder for run in runs)
-            wanted = ServeOptions(runs=folders, **options)  # type: ignore[arg-type]
-            return servers.enter_context(serving(wanted))
 
-        yield begin
+@pytest.fixture
+def serve_briefly() -> Iterator[Callable[..., Server]]:
+    """The same; it ends with the test."""
+    with ExitStack() as servers:
+        yield partial(_begin, servers)
+
+
+def _begin(servers: ExitStack, *runs: Run, **options: object) -> Server:
+    folders = tuple(run.folder for run in runs)
+    wanted = ServeOptions(runs=folders, **options)  # type: ignore[arg-type]
+    return servers.enter_context(serving(wanted))
 
 
 @pytest.fixture(scope="session")
@@ -114,6 +130,19 @@ def new_images(divided: Manifest) -> list[Path]:
 def met_images(divided: Manifest) -> list[Path]:
     """Images of patients that they were trained on."""
     return divided.in_split("train").paths
+
+
+@pytest.fixture(scope="session")
+def cases(divided: Manifest, exported: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Predictions of the exported Run for 20 images: 12 of new patients, 8 of such that it met."""
+    scored = [
+        predict(exported, divided, PredictOptions(split=split, allow_seen=True)).predictions
+        for split in ("test", "train")
+    ]
+    frame = pd.concat([each.frame for each in scored]).head(20).reset_index(drop=True)
+    table = tmp_path_factory.mktemp("cases") / "p.csv"
+    scored[0].with_trust(frame, scored[0].trust).write(table)
+    return table
 
 
 @pytest.fixture(scope="session")
@@ -163,3 +192,54 @@ def slide_folder(
 @pytest.fixture(scope="session")
 def slide_server(serve: Callable[..., Server], scaled: Run, slide_folder: Path) -> Server:
     return serve(scaled, data=slide_folder)
+
+
+def programs() -> Path | None:
+    """The newest folder with Debian's PostgreSQL, or that of `initdb` on the path."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: p.parts[-3])
+    other = shutil.which("initdb")
+    return found[-1].parent if found else Path(other).parent if other else None
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a server of our own, of which each test makes a database; else skips."""
+    folder_of = programs()
+    if folder_of is None:
+        pytest.skip("PostgreSQL's initdb is not installed (Debian: apt-get install postgresql)")
+    as_user = []
+    if os.geteuid() == 0:  # the server refuses to run as root
+        if subprocess.run(["id", "postgres"], capture_output=True, check=False).returncode:
+            pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
+        as_user = ["runuser", "-u", "postgres", "--"]
+    folder = Path(tempfile.mkdtemp(prefix="eosin-pg-", dir="/tmp"))  # a socket's path is short
+    if as_user:
+        shutil.chown(folder, "postgres", "postgres")
+    data, log = folder / "data", folder / "log"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    control = [*as_user, str(folder_of / "pg_ctl"), "-D", str(data), "-w", "-t", "30"]
+    made = [*as_user, str(folder_of / "initdb"), "-D", str(data), "-U", "eosin", "-A", "trust"]
+    subprocess.run([*made, "-E", "UTF8", "--locale=C"], check=True, capture_output=True, cwd="/tmp")
+    options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder}"
+    start = [*control, "-l", str(log), "-o", options, "start"]
+    subprocess.run(start, check=True, stdout=subprocess.DEVNULL, cwd="/tmp")
+    try:
+        yield f"postgresql://eosin@127.0.0.1:{port}"
+    finally:
+        stop = [*control, "-m", "immediate", "stop"]
+        subprocess.run(stop, check=False, capture_output=True, cwd="/tmp")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a record can be made: a file, then a database of its own."""
+    if request.param == "sqlite":
+        return str(tmp_path / "review.db")
+    server: str = request.getfixturevalue("postgres")
+    name = f"db_{os.urandom(6).hex()}"
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return f"{server}/{name}"

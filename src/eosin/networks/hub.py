@@ -142,6 +142,8 @@ def _answers(repository: str) -> Iterator[None]:
         raise ConfigError(f"{repository!r}: want OWNER/NAME ({error})") from error
     except (LocalEntryNotFoundError, httpx.TransportError) as error:
         raise DataError(f"{repository}: the hub cannot be reached ({error}); try again") from error
+    except RuntimeError as error:  # what uploads end with, whatever went wrong
+        raise DataError(f"{repository}: {error} Push again.") from error
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "an error"
         fix = "look at the name, and log in with `hf auth login` or HF_TOKEN"

@@ -14,7 +14,7 @@ from eosin.explanation.options import PREDICTED
 from eosin.explanation.rows import explain_rows
 from eosin.inference.images import unlabelled
 from eosin.pixels.reading import image_in_turn, reduced
-from eosin.pixels.stain import Macenko
+from eosin.pixels.stain import Macenko, StainEstimate
 from eosin.pixels.writing import png_bytes
 from eosin.reporting.overlay import HeatmapStyle, at_reading_size, draw_overlay
 from eosin.reporting.stain_sheet import ALONE, stain_alone
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from eosin.arrays import FloatMap, UInt8Image
-    from eosin.explanation.scoring import ScoreOptions
-    from eosin.server.scoring import Opened
+    from eosin.explanation.heatmap_checks import ScoreOptions
+    from eosin.server.batching import Opened
     from eosin.server.served import Served
     from eosin.server.uploads import Sent
 
@@ -90,12 +90,13 @@ def stains_of_upload(sent: Sent) -> dict[str, object]:
         except DataError as error:
             raise DataError(str(error).removeprefix(f"{file}: ")) from None
     found = Macenko().estimate(shown)
+    assert isinstance(found, StainEstimate)
     pictures = {name: _as_url(stain_alone(shown, found, name)) for name in ALONE}
     return {"name": sent.name, **pictures}
 
 
 def _checks() -> ScoreOptions:
-    from eosin.explanation.scoring import ScoreOptions
+    from eosin.explanation.heatmap_checks import ScoreOptions
 
     return ScoreOptions()
 

@@ -49,8 +49,11 @@ def joined(config: TrainingConfig) -> Iterator[None]:
     if launched()[1] == 1 or dist.is_initialized():
         yield
         return
-    if config.freeze or config.committee:
-        raise ConfigError("several processes fine-tune one network; start this without torchrun")
+    if config.freeze or config.committee or config.device == "mps":
+        raise ConfigError(
+            "several processes fine-tune one network, on CPUs or NVIDIA GPUs; start this without "
+            "torchrun"
+        )
     backend, device = "gloo", choose_device(config.device)
     if device.type == "cuda":
         backend, own, gpus = "cpu:gloo,cuda:nccl", _number("LOCAL_RANK"), torch.cuda.device_count()

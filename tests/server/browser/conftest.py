@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Iterator
 from typing import Any
@@ -23,8 +24,21 @@ def browser() -> Iterator[Browser]:
         pytest.skip("needs Chromium: apt-get install chromium")
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        loop = asyncio.get_running_loop()
+        asyncio._set_running_loop(None)
         yield opened
+        asyncio._set_running_loop(loop)
         opened.close()
+
+
+@pytest.fixture(autouse=True)
+def own_loop(browser: Browser) -> Iterator[None]:
+    """Playwright's event loop counts as running in this thread: between its tests it must not,
+    or no other test here could run one of its own.
+    """
+    asyncio._set_running_loop(browser._loop)
+    yield
+    asyncio._set_running_loop(None)
 
 
 @pytest.fixture

@@ -1,7 +1,10 @@
 // What every page shares: asking the server, building elements, an answer of a Run, keys.
 
-/** Ask the server; resolves to its JSON, rejects with an Error that holds its sentence. */
-export async function ask(path, options = {}) {
+/**
+ * Ask the server; resolves to its JSON, or to the whole response of an image; rejects with an Error
+ * that holds its sentence. Where it is busy or not ready yet, it is asked `again` so many times, a second later each.
+ */
+export async function ask(path, { again = 0, ...options } = {}) {
   let response;
   try {
     response = await fetch(path, options);
@@ -9,7 +12,12 @@ export async function ask(path, options = {}) {
     if (fault.name === "AbortError") throw fault;
     throw new Error("The server does not answer; is it still running?");
   }
+  if (again && response.headers.has("Retry-After")) {
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    return ask(path, { ...options, again: again - 1 });
+  }
   if (response.status === 401) location.assign("/login");
+  if (response.headers.get("content-type")?.startsWith("image/")) return response;
   const said = await response.json().catch(() => ({}));
   if (!response.ok && !said.runs) {
     throw Object.assign(new Error(said.error || `the server answers ${response.status}`), { status: response.status });
@@ -41,7 +49,7 @@ export function announce(sentence) {
   announce.timer = setTimeout(() => (place.textContent = ""), 6000);
 }
 
-export const percent = (share) => `${(100 * share).toFixed(share > 0.995 && share < 1 ? 2 : 1)} %`;
+export const percent = (share) => `${(100 * share).toFixed(Math.min(share, 1 - share) < 0.005 && share % 1 ? 2 : 1)} %`;
 
 /** Probabilities of classes, the chosen one first in weight. */
 export function bars(probabilities, decision) {

@@ -72,7 +72,7 @@ const fade = (change) => () => {
 };
 
 const asked = (verb, { x, y }) =>
-  ask(`${root}/${verb}?${new URLSearchParams({ x, y, run: at("run").value })}`, { method: "POST" });
+  ask(`${root}/${verb}?${new URLSearchParams({ x, y, run: at("run").value })}`, { method: "POST", again: 30 });
 
 async function look(point) {
   announce("Looking at the tile ...");

@@ -10,7 +10,7 @@ let explaining = Promise.resolve(); // one map after the other: the server expla
 const form = (file) => {
   const body = new FormData();
   body.append("images", file, file.name || "image.png");
-  return { method: "POST", body };
+  return { method: "POST", body, again: 30 };
 };
 const named = (...names) => names.map((name) => `run=${encodeURIComponent(name)}`).join("&");
 const inTurn = (work) => (explaining = explaining.then(work, work));

@@ -38,7 +38,7 @@ def roc_auc(scores: Floats, positive: Bools, weights: Weights | None = None) -> 
         weights: R rows over the n images; each counts once without them.
     """
     weights = weights or Weights.plain(len(scores))
-    return Ranks(scores, positive, weights.patient).roc_auc(weights.rows)
+    return RankedScores(scores, positive, weights.patient).roc_auc(weights.rows)
 
 
 def micro_roc_auc(probabilities: Floats, labels: Ints, weights: Weights | None = None) -> Floats:
@@ -54,7 +54,7 @@ def average_precision(scores: Floats, positive: Bools, weights: Weights | None =
     together. NaN where a row of weights has no positive. Arguments as in ``roc_auc``.
     """
     weights = weights or Weights.plain(len(scores))
-    return Ranks(scores, positive, weights.patient).areas(weights.rows)[1]
+    return RankedScores(scores, positive, weights.patient).areas(weights.rows)[1]
 
 
 def within_roc_auc(scores: Floats, positive: Bools, weights: Weights) -> Floats:
@@ -74,15 +74,15 @@ def within_roc_auc(scores: Floats, positive: Bools, weights: Weights) -> Floats:
     return ratio(weights.rows @ ratio(above, pairs, empty=0.0), weights.rows @ both)
 
 
-def pooled_ranks(probabilities: Floats, labels: Ints, patient: Ints) -> Ranks:
+def pooled_ranks(probabilities: Floats, labels: Ints, patient: Ints) -> RankedScores:
     """The ranks of all (image, class) pairs together."""
     classes = probabilities.shape[1]
     truth = labels[:, None] == np.arange(classes)
-    return Ranks(probabilities.ravel(), truth.ravel(), np.repeat(patient, classes))
+    return RankedScores(probabilities.ravel(), truth.ravel(), np.repeat(patient, classes))
 
 
 @dataclass(frozen=True)
-class Ranks:
+class RankedScores:
     """Images by score, counted once for any weights of their patients."""
 
     scores: Floats  # shape (n,), higher is more positive
@@ -135,7 +135,7 @@ class Ranks:
         return _count(self, level)
 
 
-def _count(ranks: Ranks, level: Ints) -> tuple[csr_matrix, csr_matrix]:
+def _count(ranks: RankedScores, level: Ints) -> tuple[csr_matrix, csr_matrix]:
     """Positives and negatives by level and patient, shape (levels, patients) each."""
     from scipy.sparse import csr_matrix
 

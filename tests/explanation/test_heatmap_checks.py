@@ -16,9 +16,7 @@ from eosin.artefacts.run import TrainedRun
 from eosin.data.breakhis import BreakHisName
 from eosin.data.synthetic import SyntheticOptions, mask_path, write_synthetic
 from eosin.errors import ConfigError, DataError
-from eosin.explanation.judging import remap_by
-from eosin.explanation.perturbation import PerturbationOptions
-from eosin.explanation.scoring import (
+from eosin.explanation.heatmap_checks import (
     FaithfulnessRow,
     MapToScore,
     ScoreOptions,
@@ -27,6 +25,8 @@ from eosin.explanation.scoring import (
     true_region,
     write_faithfulness,
 )
+from eosin.explanation.judging import remap_by
+from eosin.explanation.perturbation import PerturbationOptions
 from eosin.inference.predict import predict
 from eosin.inference.scoring import PredictOptions
 from eosin.networks.classifier import (

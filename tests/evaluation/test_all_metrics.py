@@ -7,9 +7,9 @@ import pytest
 from sklearn import metrics as sk
 
 from eosin.artefacts.glossary import GLOSSARY
+from eosin.evaluation.all_metrics import MetricKey, less, score_headlines, score_sample
 from eosin.evaluation.intervals import resample_weights
 from eosin.evaluation.sample import image_sample
-from eosin.evaluation.scoring import MetricKey, less, score_headlines, score_sample
 from eosin.evaluation.weights import Weights
 
 

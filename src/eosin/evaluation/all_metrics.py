@@ -10,7 +10,7 @@ import numpy as np
 from eosin.artefacts.glossary import GLOSSARY
 from eosin.evaluation import metrics
 from eosin.evaluation.calibration import expected_calibration_error
-from eosin.evaluation.ranking import within_roc_auc
+from eosin.evaluation.roc import within_roc_auc
 from eosin.evaluation.weights import Weights
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from eosin.evaluation import ranking
+from eosin.evaluation import roc
 from eosin.evaluation.intervals import resample_weights
-from eosin.evaluation.ranking import average_precision, micro_roc_auc, roc_auc, within_roc_auc
+from eosin.evaluation.roc import average_precision, micro_roc_auc, roc_auc, within_roc_auc
 from eosin.evaluation.weights import Weights
 
 
@@ -60,7 +60,7 @@ def test_both_ways_of_counting_agree(monkeypatch):
     patient = np.random.default_rng(2).integers(0, 20, 400)
     weights = Weights(patient, resample_weights([str(p) for p in range(20)], resamples=50))
     by_pairs = roc_auc(scores, positive, weights)
-    monkeypatch.setattr(ranking, "_FEW_PATIENTS", 0)
+    monkeypatch.setattr(roc, "_FEW_PATIENTS", 0)
     np.testing.assert_allclose(by_pairs, roc_auc(scores, positive, weights), rtol=0, atol=1e-12)
 
 
@@ -70,11 +70,11 @@ def test_grouped_levels_are_exact_for_the_sample_and_hardly_move_its_resamples(
     scores, positive = scored(3000, decimals=12)
     patient = np.random.default_rng(2).integers(0, 300, 3000)
     rows = np.r_[np.ones((1, 300)), resample_weights([str(p) for p in range(300)], resamples=200)]
-    ranks = ranking.Ranks(scores, positive, patient)
+    ranks = roc.RankedScores(scores, positive, patient)
     exact = ranks.areas(rows)
-    monkeypatch.setattr(ranking, "LEVELS", 1000)
+    monkeypatch.setattr(roc, "LEVELS", 1000)
     for full, coarse in zip(
-        exact, ranking.Ranks(scores, positive, patient).areas(rows), strict=True
+        exact, roc.RankedScores(scores, positive, patient).areas(rows), strict=True
     ):
         assert coarse[0] == pytest.approx(full[0], abs=1e-13)
         gaps = np.abs(coarse[1:] - full[1:])
