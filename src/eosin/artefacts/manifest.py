@@ -186,6 +186,11 @@ class Manifest:
         kept = self.frame[np.asarray(mask, dtype=bool)].reset_index(drop=True)
         return replace(self, frame=kept)
 
+    @property
+    def by_path(self) -> Manifest:
+        """The rows in the order of their paths: draws go by place, and CSV rows may be shuffled."""
+        return replace(self, frame=self.frame.sort_values("path", ignore_index=True))
+
     def in_split(self, split: str) -> Manifest:
         """The rows of one split; DataError where there are none."""
         kept = self.frame["split"] == split

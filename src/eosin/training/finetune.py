@@ -45,12 +45,13 @@ from eosin.training.left_out import Trained, left_out_note
 from eosin.training.optimisation import fastest_convolutions, smallest_batch
 from eosin.training.partial import merge_adapters, part_note, require_part
 from eosin.training.probe import locked
-from eosin.training.ranks import from_first, gathered, rank, ranks
+from eosin.training.ranks import from_first, gathered, rank, together_notes
 from eosin.training.reference import tuned_reference
 from eosin.training.resume import (
     STATE_NAME,
     Identity,
     Progressed,
+    clear_progress,
     finished_run,
     read_progress,
     recorded,
@@ -109,12 +110,12 @@ def finetune(
         raise ConfigError("freeze = true fits a linear head; fine-tuning needs freeze = false")
     manifest.require_honest_name()
     identity = Identity.of(manifest, config, fold)
-    train, val = _by_path(manifest.in_split("train")), None
+    train, val = manifest.in_split("train").by_path, None
     if config.monitor != "last" or (manifest.frame["split"] == "val").any():
-        val = _by_path(manifest.in_split("val"))
+        val = manifest.in_split("val").by_path
     finished = from_first(lambda: finished_run(folder, identity, resume=resume))
     if finished is not None:
-        _clear(folder)
+        clear_progress(folder)
         return Trained(finished)
     fit = partial(fit_stain_step, manifest, config)
     training = _Training(train, val, folder, config, fit, identity=identity)
@@ -185,9 +186,7 @@ class _Training:
             with torch.random.fork_rng(devices=gpus), fastest_convolutions():
                 while not self._ended():
                     found = self.epochs.run(len(self.rows) + 1, progress)
-                    row = from_first(
-                        partial(replace, found)
-                    )  # one clock, one rounding: all stop alike
+                    row = from_first(partial(replace, found))  # one clock: all stop alike
                     self._keep(row)
                     tracker.epoch(row)
                     best = self.config.monitor != "last" and self.best == row.epoch
@@ -284,7 +283,7 @@ class _Training:
             temperature=temperature,
         )
         run = write_run(self.folder, self._record(temperature, threshold, known))
-        _clear(self.folder)
+        clear_progress(self.folder)
         return run
 
     def _calibrated(self) -> tuple[float, LockedThreshold | None]:
@@ -328,11 +327,9 @@ class _Training:
         )
 
     def _notes(self) -> Iterable[str]:
+        device = self.learner.device.type
         yield from self.part
-        if ranks() > 1:
-            yield f"{ranks()} processes trained together, on {self.config.batch_size} images each."
-        if ranks() > 1 and self.learner.device.type == "cpu" and self.epochs.least > 1:
-            yield "BatchNorm saw each process's own images; the first one's statistics are kept."
+        yield from together_notes(self.config, apart=self.epochs.least > 1 and device == "cpu")
         yield from left_out_note(len(self.skipped))
         yield from fallback_notes(self.train, self.stains.train)
         if self.val is None:
@@ -348,17 +345,5 @@ class _Training:
         if not new:
             return
         self.skipped.update({item.path: item for item in new})
-        if rank():
-            return
-        write_error_table(list(self.skipped.values()), self.folder / ERRORS_NAME)
-
-
-def _by_path(manifest: Manifest) -> Manifest:
-    """The rows in the order of their paths: draws go by place, and CSV rows may be shuffled."""
-    return replace(manifest, frame=manifest.frame.sort_values("path", ignore_index=True))
-
-
-def _clear(folder: Path) -> None:
-    """Remove what only an unfinished training needs."""
-    for path in (folder / STATE_NAME, *folder.glob("best-*.safetensors")):
-        path.unlink(missing_ok=True)
+        if not rank():
+            write_error_table(list(self.skipped.values()), self.folder / ERRORS_NAME)

@@ -136,6 +136,14 @@ def synchronised(backbone: nn.Module) -> nn.Module:
     return synced
 
 
+def together_notes(config: TrainingConfig, *, apart: bool) -> Iterator[str]:
+    """What a Run says of several processes; ``apart``: BatchNorm learned in each by itself."""
+    if ranks() > 1:
+        yield f"{ranks()} processes trained together, on {config.batch_size} images each."
+    if ranks() > 1 and apart:
+        yield "BatchNorm saw each process's own images; the first one's statistics are kept."
+
+
 def _some_unused(network: Classifier, size: int) -> bool:
     """Whether a weight that should learn takes no part in the answer, which DDP must know."""
     modes = {module: module.training for module in network.modules()}

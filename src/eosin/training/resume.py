@@ -113,6 +113,12 @@ def write_progress(folder: Path, identity: Identity, progressed: Progressed) -> 
         torch.save(fields, draft)
 
 
+def clear_progress(folder: Path) -> None:
+    """Remove what only an unfinished training needs."""
+    for path in (folder / STATE_NAME, *folder.glob("best-*.safetensors")):
+        path.unlink(missing_ok=True)
+
+
 def read_progress(folder: Path, identity: Identity) -> Progressed | None:
     """How far the training in ``folder`` came; None where no epoch was finished.
 
