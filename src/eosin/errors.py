@@ -53,6 +53,7 @@ _EXTRAS = {
     "onnxruntime": "onnx",
     "openvino": "openvino",
     **dict.fromkeys(("openslide", "tifffile", "imagecodecs"), "slides"),
+    **dict.fromkeys(("fsspec", "s3fs", "gcsfs", "adlfs"), "storage"),
     **dict.fromkeys(("tensorboard", "mlflow"), "track"),
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "python_multipart"), "serve"),
     "huggingface_hub": "hub",

@@ -8,6 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from eosin.errors import ConfigError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -22,8 +24,42 @@ def available_cores() -> int:
 
 
 def reading_threads(asked: int | None = None) -> int:
-    """As many as asked for, or one a core that this program may run on."""
-    return available_cores() if asked is None else asked
+    """As many as asked for, or one a core that is this process's share of the machine."""
+    if asked is not None:
+        return asked
+    return max(1, available_cores() // _number("LOCAL_WORLD_SIZE", 1))
+
+
+def launched() -> tuple[int, int]:
+    """The number of this process, from 0, of those that torchrun started, and their count.
+
+    It is (0, 1) for one that was started alone.
+
+    Raises:
+        ConfigError: RANK or WORLD_SIZE is no such number.
+    """
+    rank, size = _number("RANK", 0), _number("WORLD_SIZE", 1)
+    if rank >= size:
+        raise ConfigError(f"RANK = {rank} of WORLD_SIZE = {size} processes: start them by torchrun")
+    return rank, size
+
+
+def _number(name: str, alone: int) -> int:
+    text = os.environ.get(name, "")
+    if text and not text.isdigit():
+        raise ConfigError(f"{name} = {text!r}: want a number, as torchrun sets it, or none")
+    return max(int(text or alone), alone)
+
+
+def cache_folder() -> Path:
+    """Where eosin keeps what it can have again: ``EOSIN_CACHE``, or the user's cache folder."""
+    named = os.environ.get("EOSIN_CACHE")
+    if named:
+        return Path(named)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eosin"
+    except RuntimeError:  # a user without a home: where no folder can be, there is no cache
+        return Path(os.devnull) / "eosin"
 
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from eosin.artefacts.values import Count, NamedProtocol, Sha256
 from eosin.errors import DataError, EosinError, LeakageError, first_ten
 from eosin.files import StrPath, valid_text
 from eosin.protocol import UNSPLIT, Protocol
+from eosin.remote import as_path, brought, is_url
 from eosin.tasks import Task
 
 if TYPE_CHECKING:
@@ -123,8 +124,8 @@ class Manifest:
 
     @property
     def paths(self) -> list[Path]:
-        """Absolute image paths, in row order."""
-        return [Path(path) for path in self.frame["path"]]
+        """Absolute image paths, in row order; those of URLs are fetched when they are opened."""
+        return [as_path(path) for path in self.frame["path"]]
 
     @property
     def label_index(self) -> Ints:
@@ -167,10 +168,13 @@ class Manifest:
 
         Paths count from their common folder.
         """
-        top = os.path.commonpath([str(Path(path).parent) for path in self.frame["path"]])
+        places = [Path("/", path) if is_url(path) else Path(path) for path in self.frame["path"]]
+        top = os.path.commonpath([str(path.parent) for path in places])
         rows = sorted(
-            "\t".join((Path(path).relative_to(top).as_posix(), *rest))
-            for path, *rest in self.frame[list(COLUMNS)].itertuples(index=False, name=None)
+            "\t".join((path.relative_to(top).as_posix(), *rest))
+            for path, (_, *rest) in zip(
+                places, self.frame[list(COLUMNS)].itertuples(index=False, name=None), strict=True
+            )
         )
         said = "\n".join([str(digested(self.task)), *rows])
         return hashlib.sha256(said.encode("utf-8", "surrogateescape")).hexdigest()
@@ -181,6 +185,11 @@ class Manifest:
 
         kept = self.frame[np.asarray(mask, dtype=bool)].reset_index(drop=True)
         return replace(self, frame=kept)
+
+    @property
+    def by_path(self) -> Manifest:
+        """The rows in the order of their paths: draws go by place, and CSV rows may be shuffled."""
+        return replace(self, frame=self.frame.sort_values("path", ignore_index=True))
 
     def in_split(self, split: str) -> Manifest:
         """The rows of one split; DataError where there are none."""
@@ -253,7 +262,7 @@ def read_manifest(path: StrPath) -> Manifest:
     Raises:
         DataError: the table or its sidecar is wrong; names the file, the row and the fix.
     """
-    path = Path(path)
+    path = brought(path)
     table = read_table(path, ManifestSidecar, fix=_FIX)
     known = table.sidecar
     require_columns(table.frame, COLUMNS, what=f"{path}: a manifest")

@@ -16,6 +16,7 @@ from eosin.artefacts.values import Count, NamedProtocol, Sha256, Share
 from eosin.errors import DataError
 from eosin.files import StrPath, valid_text
 from eosin.protocol import UNKNOWN
+from eosin.remote import as_path
 from eosin.tasks import Task
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ class Predictions:
         That is the code of why an image was scored unchanged (``"blank"``, ``"grey"``, ...), or
         ``"own-stain"`` where its patient's stain could not be estimated and its own was used.
         """
-        said = [notes.get(Path(path), "") for path in self.frame["path"]]
+        said = [notes.get(as_path(path), "") for path in self.frame["path"]]
         return replace(self, frame=self.frame.assign(stain_note=said))
 
     def with_trust(self, frame: pd.DataFrame, trust: Trust | None) -> Predictions:

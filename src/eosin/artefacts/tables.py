@@ -20,6 +20,7 @@ from eosin.artefacts.codec import Artefact, read_artefact, write_artefact
 from eosin.artefacts.values import Count, Sha256
 from eosin.errors import DataError
 from eosin.files import replacing, sha256_of, valid_text
+from eosin.remote import is_outgoing, is_url, joined, named, origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -76,8 +77,9 @@ def companion(table: Path, suffix: str) -> Path:
 
 def relative_paths(paths: Iterable[str], folder: Path) -> list[str]:
     """Paths relative to ``folder`` where they can be, with forward slashes."""
-    home = folder.resolve()
-    return [_relative(path, home) for path in paths]
+    home, stays = folder.resolve(), is_outgoing(folder)
+    paths = map(named, paths)
+    return [path if stays or is_url(path) else _relative(path, home) for path in paths]
 
 
 def write_csv(frame: pd.DataFrame, path: Path, *, float_format: str | None = None) -> None:
@@ -161,7 +163,15 @@ def _with_paths(frame: pd.DataFrame, table: Path) -> pd.DataFrame:
     home = table.parent.resolve()
     fine = [bool(path) and "\0" not in path for path in frame["path"]]
     require_cells(table, frame, fine, "names no file; correct it or drop the row", columns=["path"])
-    frame = frame.assign(path=[os.path.normpath(_joined(home, path)) for path in frame["path"]])
+    base = origin(table)
+    frame = frame.assign(
+        path=[
+            joined(base, path)
+            if base or (":" in path and is_url(path))
+            else os.path.normpath(_joined(home, path))
+            for path in frame["path"]
+        ]
+    )
     once, why = ~frame["path"].duplicated(), "stands in an earlier row too; keep one of the two"
     require_cells(table, frame, once, why, columns=["path"])
     return frame

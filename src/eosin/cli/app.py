@@ -9,10 +9,12 @@ import os
 import signal
 import sys
 import warnings
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from eosin.cli import (
     bench,
@@ -29,6 +31,7 @@ from eosin.cli import (
     export,
     hub,
     init,
+    plan,
     power,
     predict,
     report,
@@ -42,10 +45,13 @@ from eosin.cli import (
     study,
     train,
 )
-from eosin.cli.console import Terminated, exit_code, show_everything, stoppable
+from eosin.cli.console import EXIT_SKIPPED, Terminated, exit_code, show_everything, stoppable
 from eosin.errors import ConfigError, EosinError, EosinWarning, missing_extra
 from eosin.files import disk_errors
+from eosin.machine import launched
 from eosin.version import __version__
+
+_OUTPUTS = ("out", "figure")  # names of arguments that are written
 
 
 class _Verbs(TyperGroup):
@@ -61,6 +67,34 @@ class _Verbs(TyperGroup):
             if said is None:
                 raise
             raise ConfigError(f"eosin {ctx.invoked_subcommand} {said}") from error
+
+
+class _Verb(TyperCommand):
+    """A verb whose files may be URLs: what it reads is fetched, and what it writes is sent."""
+
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]  # typer's own click
+        """Do what the verb says; an output goes to its URL only where the verb ends well."""
+        from eosin.remote import brought, is_url, sent
+
+        def local(name: str, value: object) -> object:
+            if isinstance(value, list | tuple):
+                return type(value)(local(name, each) for each in value)
+            if not isinstance(value, str | Path) or not is_url(str(value)):
+                return value
+            return type(value)(
+                outputs.enter_context(sent(value)) if name in _OUTPUTS else brought(value)
+            )
+
+        stop = None
+        with ExitStack() as outputs:
+            ctx.params.update({name: local(name, value) for name, value in ctx.params.items()})
+            try:
+                return super().invoke(ctx)
+            except typer.Exit as ended:
+                if ended.exit_code not in (0, EXIT_SKIPPED):
+                    raise
+                stop = ended
+        raise stop
 
 
 app = typer.Typer(
@@ -91,6 +125,7 @@ app.command()(bench.bench)
 app.command()(compare.compare)
 app.command()(stress.stress)
 app.command()(power.power)
+app.command()(plan.plan)
 app.command()(checklist.checklist)
 app.command()(study.study)
 app.command()(ensemble.ensemble)
@@ -103,6 +138,11 @@ app.command()(hub.push)
 app.command()(hub.pull)
 
 
+for _app in (app, *(group.typer_instance for group in app.registered_groups)):
+    for _command in _app.registered_commands if _app else ():
+        _command.cls = _Verb
+
+
 def _print_version(asked: bool) -> None:
     if asked:
         typer.echo(f"eosin {__version__}")
@@ -111,7 +151,8 @@ def _print_version(asked: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[
+    context: typer.Context,
+    _version: Annotated[
         bool,
         typer.Option(
             "--version", callback=_print_version, is_eager=True, help="Print the version."
@@ -119,6 +160,12 @@ def _options(
     ] = False,
 ) -> None:
     """Honest, fast, explainable classification of breast-histopathology images."""
+    verb, (_, processes) = context.invoked_subcommand, launched()
+    if processes > 1 and verb != "train":
+        raise ConfigError(
+            f"eosin {verb} is for one process, and {processes} were started (WORLD_SIZE); only "
+            "`eosin train` works under torchrun"
+        )
 
 
 def _terminate(*_: object) -> None:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from eosin.machine import launched
 from eosin.progress import Shown, console
+from eosin.remote import named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -86,7 +88,10 @@ def say(*parts: str | tuple[str, str], style: str = "") -> None:
     """
     from rich.text import Text
 
-    console().print(Text.assemble(*parts, style=style), soft_wrap=True)
+    if launched()[0]:  # of processes that work together the first one speaks
+        return
+    told = [named(part) if isinstance(part, str) else (named(part[0]), part[1]) for part in parts]
+    console().print(Text.assemble(*told, style=style), soft_wrap=True)
 
 
 def print_frame(frame: pd.DataFrame, *, title: str = "") -> None:

@@ -65,8 +65,8 @@ def say_licence(backbone: str) -> None:
     from contextlib import suppress
 
     from eosin.cli.console import say
+    from eosin.machine import cache_folder
     from eosin.networks.encoders import find_encoder
-    from eosin.training.features import cache_folder
 
     encoder = find_encoder(backbone)
     if encoder is None:

@@ -31,6 +31,9 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
     batch_size: Annotated[int | None, typer.Option(min=1)] = None,
+    accumulate: Annotated[
+        int | None, typer.Option(min=1, help="Batches to a step of the optimiser.")
+    ] = None,
     learning_rate: Annotated[
         float | None,
         typer.Option("--learning-rate", "--lr", help="Of the backbone; the head has its own."),
@@ -117,6 +120,7 @@ def train(
             "weights": weights,
             "epochs": epochs,
             "batch_size": batch_size,
+            "accumulate": accumulate,
             "learning_rate": learning_rate,
             "image_size": image_size,
             "probe": probe,

@@ -12,6 +12,7 @@ from eosin.data.near_duplicates import Match, equal_pictures, find_near_duplicat
 from eosin.files import sha256_of
 from eosin.pixels.reading import SkippedFile, read_image
 from eosin.progress import SILENT, Progress, shown
+from eosin.remote import as_path
 from eosin.slides.tile import file_of
 
 if TYPE_CHECKING:
@@ -284,7 +285,7 @@ def transform_of(match: Match, first: Fingerprint, second: Fingerprint) -> str:
 
 
 def _equal_pair(first: AuditedImage, second: AuditedImage) -> DuplicatePair:
-    files = [Path(each.path) for each in (first, second)]
+    files = [as_path(each.path) for each in (first, second)]
     tiles = any(file_of(file) != file for file in files)
     same = not tiles and sha256_of(files[0]) == sha256_of(files[1])
     kind: Kind = "identical file" if same else "identical pixels"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from eosin.artefacts.cells import separator
 from eosin.errors import ConfigError, DataError
 from eosin.protocol import Protocol
+from eosin.remote import as_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +77,7 @@ def place_images(manifest: Manifest, official: OfficialFold) -> Manifest:
     if number is None and len(folds) == 1:
         number = next(iter(folds))
     listed = {Path(name).stem: name for fold in folds.values() for name in fold}
-    paths = [Path(path) for path in manifest.frame["path"]]
+    paths = [as_path(path) for path in manifest.frame["path"]]
     names = [listed.get(path.stem, path.name) for path in paths]  # whatever its ending
     if number is None:
         placed = manifest.frame.assign(fold=_tested_in(folds, names, official.source))

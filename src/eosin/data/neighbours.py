@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eosin.errors import DataError
+from eosin.remote import as_path
 from eosin.slides.tile import Tile
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def _places(frame: pd.DataFrame) -> Floats:
             "or nothing"
         )
     if is_of_tiles(frame):
-        tiles = [Tile.of(Path(path)) for path in frame["path"]]
+        tiles = [Tile.of(as_path(path)) for path in frame["path"]]
         found /= np.array([1.0 if tile is None else tile.width for tile in tiles])[:, None]
     return np.where(written.all(axis=1, keepdims=True), found, np.nan)
 

@@ -10,6 +10,7 @@ import numpy as np
 from eosin.artefacts.run import Scale
 from eosin.errors import DataError
 from eosin.pixels.reading import inspect_image
+from eosin.remote import as_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +25,7 @@ def scale_of(frame: pd.DataFrame) -> Scale | None:
     Raises:
         DataError: a cell of the column ``mpp`` is no um/px.
     """
-    size = _side([Path(path) for path in frame["path"]])
+    size = _side([as_path(path) for path in frame["path"]])
     return None if size is None else Scale(size=size, mpp=_stated(frame))
 
 

@@ -13,6 +13,7 @@ from eosin.networks.run import PREDICTIONS_NAME
 from eosin.pixels.image_files import find_image_files
 from eosin.pixels.preprocessing import prepare
 from eosin.pixels.reading import read_image
+from eosin.remote import as_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,14 +65,13 @@ def choose_images(run: Run, asked: Manifest | Sequence[Path] | None) -> CheckIma
 
 
 def _scored_paths(run: Run) -> list[Path]:
-    from pathlib import Path
 
     from eosin.artefacts.predictions import read_predictions
 
     table = run.folder / PREDICTIONS_NAME
     if not table.is_file():
         return []
-    return [path for path in map(Path, read_predictions(table).frame["path"]) if path.is_file()]
+    return [path for path in map(as_path, read_predictions(table).frame["path"]) if path.is_file()]
 
 
 def _read(paths: Sequence[Path], source: str) -> CheckImages:

@@ -18,6 +18,7 @@ import numpy as np
 from eosin.artefacts.run import ATTENTION_NAME
 from eosin.errors import DataError, ModelError
 from eosin.evaluation.calibration import apply_temperature
+from eosin.remote import as_path
 from eosin.slides.tile import Tile
 from eosin.trust.reference import Look
 
@@ -194,7 +195,7 @@ def find_slides(frame: pd.DataFrame) -> tuple[pd.DataFrame, Ints]:
     parents = frame["path"].map(os.path.dirname).groupby(number).unique()
     tops = [os.path.commonpath(each) for each in parents]
     paths = [
-        top if Tile.of(Path(path)) and tops.count(top) == 1 else str(Path(top) / name)
+        top if Tile.of(as_path(path)) and tops.count(top) == 1 else str(Path(top) / name)
         for top, path, name in zip(tops, rows["path"], rows["slide"], strict=True)
     ]
     nowhere = {name: "" for name in ("x", "y") if name in rows}
@@ -252,7 +253,7 @@ def _look(looks: Sequence[Look], part: Ints, attention: Floats) -> Look:
 
 def _places(tiles: pd.DataFrame) -> dict[str, list[str]]:
     """X and y of tiles: of their paths where these name squares of slides, else as stated."""
-    squares = [Tile.of(Path(path)) for path in tiles["path"]]
+    squares = [Tile.of(as_path(path)) for path in tiles["path"]]
     return {
         axis: [
             stated if square is None else str(getattr(square, axis))

@@ -18,6 +18,7 @@ from eosin.inference.readings import gathered
 from eosin.inference.scoring import PredictOptions, judged, score_batches
 from eosin.inference.seen import require_unseen, seen_note, sibling_note
 from eosin.progress import SILENT, Progress, shown, working
+from eosin.remote import as_path, named
 from eosin.trust.columns import other_magnifications, with_trust
 from eosin.trust.judge import CANNOT_TELL, open_judge
 
@@ -139,7 +140,7 @@ def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Readin
     seen = seen_note(run, images) if options.allow_seen else ()
     unscored = (*unscored_note(len(found.skipped)), *_left_out_note(len(chosen.skipped)))
     provenance = Provenance(
-        runs=(str(run.folder),),
+        runs=(named(str(run.folder)),),
         dataset=images.dataset,
         protocol=images.protocol,
         split=chosen.split,
@@ -178,7 +179,7 @@ def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Readin
         )
     if any(stains) or run.record.preprocessing.stain is not None:
         said = zip(predictions.frame["path"], stains, strict=True)
-        predictions = predictions.with_stain_notes({Path(path): note for path, note in said})
+        predictions = predictions.with_stain_notes({as_path(path): note for path, note in said})
     predictions = replace(predictions, attention=attention, run_hashes=(run.sha256,))
     return Scored(predictions, (*chosen.skipped, *_in_order(found.skipped, images)))
 

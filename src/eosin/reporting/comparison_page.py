@@ -12,6 +12,7 @@ from eosin.errors import EosinError
 from eosin.files import StrPath, as_paths, write_text
 from eosin.locks import one_writer
 from eosin.networks.run import read_run
+from eosin.remote import as_path
 from eosin.reporting.comparison_figures import (
     learning_drawings,
     learning_picture,
@@ -291,7 +292,7 @@ def _hard_images(comparison: Comparison) -> tuple[Tile, ...]:
         if row["patient"]:
             lines.append(f"Patient {row['patient']}")
         caption = Caption(title=f"Predicted {' or '.join(said)}", lines=tuple(lines))
-        pictures.append((Path(str(row["path"])), caption))
+        pictures.append((as_path(str(row["path"])), caption))
     return tiles_of(pictures)
 
 

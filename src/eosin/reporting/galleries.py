@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eosin.errors import DataError
+from eosin.remote import as_path
 from eosin.reporting.wording import counted, number
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def sample_gallery(predictions: Predictions, *, each: int = 6, patients: bool = 
         if patients:
             heading += f", {counted(rows['patient'].nunique(), 'patient')}"
         captions = [
-            (Path(row.path), Caption(lines=(_joined(row.patient, row.magnification),)))
+            (as_path(row.path), Caption(lines=(_joined(row.patient, row.magnification),)))
             for row in _spread(rows, each).itertuples()
         ]
         groups.append((heading, tiles_of(captions)))
@@ -104,7 +105,7 @@ def mistakes_gallery(predictions: Predictions, *, most: int = 24) -> Gallery:
     frame = predictions.frame.assign(confidence=predictions.probabilities.max(axis=1))[wrong]
     frame = frame.sort_values(["confidence", "path"], ascending=[False, True], kind="stable")
     shown = frame.head(most)
-    pictures = [(Path(row["path"]), _mistake(row)) for _, row in shown.iterrows()]
+    pictures = [(as_path(row["path"]), _mistake(row)) for _, row in shown.iterrows()]
     total = len(predictions)
     if frame.empty:
         lead = f"None of {counted(total, 'image')} was misclassified."

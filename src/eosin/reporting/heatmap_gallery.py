@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eosin.explanation.heatmap import METHOD_NAMES
+from eosin.remote import as_path
 from eosin.reporting.galleries import Caption, Gallery, tiles_of
 from eosin.reporting.overlay import SHORTEST, HeatmapStyle, at_reading_size, draw_overlay
 
@@ -79,7 +80,7 @@ def choose_examples(
     columns = list(zip(predictions.task.classes, predictions.probability_columns, strict=True))
     return tuple(
         Example(
-            Path(row["path"]),
+            as_path(row["path"]),
             row["patient"] if known else "",
             row["label"],
             row["predicted"],

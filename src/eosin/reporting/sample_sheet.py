@@ -12,6 +12,7 @@ from eosin.errors import DataError
 from eosin.files import valid_text
 from eosin.pixels.reading import SkippedFile, read_image
 from eosin.pixels.writing import write_png
+from eosin.remote import as_path
 from eosin.reporting.overlay import HeatmapStyle
 from eosin.reporting.panel import Cell, Heading, draw_panel
 
@@ -72,7 +73,7 @@ def _cells(images: pd.DataFrame, most: int, skipped: list[SkippedFile]) -> list[
     for row in images.to_dict("records"):
         if len(cells) == most:
             break
-        path = Path(row["path"])
+        path = as_path(row["path"])
         try:
             image = read_image(path)
         except DataError as error:

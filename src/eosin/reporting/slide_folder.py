@@ -18,6 +18,7 @@ from eosin.inference.slides import ANSWER_NAME, SlideOptions, predict_slide, til
 from eosin.locks import one_writer
 from eosin.pixels.reading import SkippedFile, write_error_table
 from eosin.progress import SILENT, Progress
+from eosin.remote import as_path
 from eosin.reporting.slide_page import slide_files, write_slide
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def predict_slides(
     options, writing = options or PredictOptions(), writing or SlideWriteOptions()
     rows, tiling = _rows(slides, options.split), tile_options(run, slide_options or SlideOptions())
     several = len(rows) > 1
-    inputs = [run.folder, *(Path(row["path"]) for row in rows)]
+    inputs = [run.folder, *(as_path(row["path"]) for row in rows)]
     files = slide_files(run.record.task)
     holds = dict.fromkeys((row["slide"] for row in rows), None) if several else files
     require_output_folder(out, {**holds, SLIDES_NAME: _SLIDES}, inputs=inputs)
@@ -117,7 +118,7 @@ def predict_slides(
             except DataError as error:
                 if not several:
                     raise
-                skipped.append(SkippedFile.from_error(Path(row["path"]), error))
+                skipped.append(SkippedFile.from_error(as_path(row["path"]), error))
         write_error_table(skipped, out / ERRORS_NAME)
         if not answers:
             raise DataError(f"no slide could be scored: {skipped[0].path}: {skipped[0].reason}")

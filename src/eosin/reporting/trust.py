@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from eosin.evaluation.intervals import Bootstrap
+from eosin.remote import as_path
 from eosin.reporting.canvas import Drawing, as_drawing
 from eosin.reporting.curves import coverage_figure, risk_figure
 from eosin.reporting.galleries import Caption, Tile, tiles_of
@@ -132,7 +132,7 @@ def _flag_table(predictions: Predictions, bootstrap: Bootstrap) -> Table:
 def _strangest(frame: pd.DataFrame) -> tuple[Tile, ...]:
     ranked = frame.sort_values(["familiarity", "path"], kind="stable").head(_STRANGEST)
     ranked = ranked[ranked["familiarity"].notna()]
-    return tiles_of([(Path(str(row["path"])), _tile_words(row)) for _, row in ranked.iterrows()])
+    return tiles_of([(as_path(str(row["path"])), _tile_words(row)) for _, row in ranked.iterrows()])
 
 
 def _tile_words(row: pd.Series) -> Caption:

@@ -6,16 +6,19 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from eosin.errors import EosinError
+from eosin.errors import EosinError, ModelError
+from eosin.pixels.reading import read_image
 from eosin.study.plan import Cell, plan, trainings
 from eosin.study.stains import BASELINE
 from eosin.study.study import read_images
+from eosin.training.config import TrainingConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
 
+    from eosin.artefacts.manifest import Manifest
     from eosin.study.config import StudyFile
 
 _IMAGES = 4
@@ -49,7 +52,7 @@ def estimate_study(study: StudyFile, folder: Path) -> Estimate:
 
     cells = plan(study)
     images = len(read_images(study, folder).manifest)
-    tried = {name: _try(study, name) for name in study.config.backbones}
+    tried = {name: _try(study.training, name) for name in study.config.backbones}
     paid: set[str] = set()
     rows = [
         {
@@ -105,8 +108,24 @@ class _Tried:
     fault: str = ""
 
 
-def _try(study: StudyFile, backbone: str) -> _Tried:
-    """One forward pass at the study's size, timed, and a look at where the weights come from."""
+def time_scoring(manifest: Manifest, backbone: str, device: str) -> float:
+    """Seconds to read and score an image of the manifest here, by a few of them.
+
+    Raises:
+        DataError, ModelError: an image or the network cannot be used.
+    """
+    began = time.perf_counter()
+    for path in manifest.paths[:_IMAGES]:
+        read_image(path)
+    reading = (time.perf_counter() - began) / min(_IMAGES, len(manifest))
+    tried = _try(TrainingConfig(weights="none", device=device), backbone)
+    if tried.fault:
+        raise ModelError(tried.fault)
+    return reading + tried.seconds
+
+
+def _try(config: TrainingConfig, backbone: str) -> _Tried:
+    """One forward pass at the settings' size, timed, and a look at where the weights come from."""
     import numpy as np
 
     from eosin.networks.classifier import build_classifier, require_size
@@ -114,7 +133,6 @@ def _try(study: StudyFile, backbone: str) -> _Tried:
     from eosin.networks.weights import require_weights
     from eosin.training.partial import require_part
 
-    config = study.training
     tried = _Tried()
     try:
         classifier = build_classifier(backbone, classes=2)
@@ -123,6 +141,7 @@ def _try(study: StudyFile, backbone: str) -> _Tried:
         engine = TorchEngine(classifier, device=config.device)
         require_size(classifier, size)
         batch = np.zeros((_IMAGES, 3, size, size), np.float32)
+        engine.logits(batch)  # not counted: memory is taken, kernels are chosen
         began = time.perf_counter()
         engine.logits(batch)
         tried = _Tried((time.perf_counter() - began) / _IMAGES, f"{size}")

@@ -56,7 +56,8 @@ class TrainingConfig(Settings):
 
     # The optimisation.
     epochs: Annotated[int, Field(ge=1)] = 30
-    batch_size: Annotated[int, Field(ge=1)] = 32
+    batch_size: Annotated[int, Field(ge=1)] = 32  # of each process
+    accumulate: Annotated[int, Field(ge=1)] = 1  # batches of each process to a step
     optimizer: Literal["adamw", "adam"] = "adamw"
     learning_rate: Positive = 2e-4  # of the backbone
     head_learning_rate: Positive = 1e-3

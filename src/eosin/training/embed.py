@@ -26,6 +26,7 @@ from eosin.pixels.batches import read_batches
 from eosin.pixels.image_files import find_image_files
 from eosin.pixels.reading import SkippedFile, error_table_path, write_error_table
 from eosin.progress import SILENT, Progress
+from eosin.remote import as_path
 from eosin.slides.tile import file_of
 from eosin.training.embeddings import (
     as_text,
@@ -117,7 +118,8 @@ def embed(
     frame = _frame(images)
     network = _open(options)
     with one_writer(out):
-        parts = _Parts(out.with_name(f"{out.name}.partial"), [Path(path) for path in frame["path"]])
+        paths = [as_path(path) for path in frame["path"]]
+        parts = _Parts(out.with_name(f"{out.name}.partial"), paths)
         head = {**network.made, "dtype": options.dtype, "files": _stamps(parts.paths)}
         parts.begin(head, resume=resume, overwrite=overwrite)
         _compute(network, options, parts, progress)

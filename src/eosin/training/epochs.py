@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from eosin.errors import DataError, ModelError
-from eosin.pixels.views import view_batches
+from eosin.pixels.views import ViewBatch, view_batches
 from eosin.training.augmentation import augment, draws
 from eosin.training.history import EpochRow
 from eosin.training.optimisation import learning_rate_factor
+from eosin.training.ranks import gathered, rank, ranks, share_buffers, summed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from eosin.arrays import Floats, Ints
     from eosin.artefacts.manifest import Manifest
     from eosin.pixels.reading import SkippedFile, UInt8Image
-    from eosin.pixels.views import ViewBatch, Views
+    from eosin.pixels.views import Views
     from eosin.progress import Progress
     from eosin.training.augmentation import StainAugmentation
     from eosin.training.config import TrainingConfig
@@ -63,6 +65,7 @@ class Epochs:
             raise self._diverged(f"the loss of epoch {epoch} is {loss}")
         log_loss, correct, balanced = math.nan, math.nan, math.nan
         if self.val:
+            share_buffers(self.learner.judged)
             logits, read = self.validate()
             log_loss, correct, balanced = judge(logits, read.label_index)
         return EpochRow(
@@ -76,14 +79,17 @@ class Epochs:
             seconds=time.perf_counter() - began,
         )
 
-    def validate(self) -> tuple[Floats, Manifest]:
-        """Finite logits (n, classes) of the readable validation images, and their rows."""
+    def validate(self, *, alone: bool = False) -> tuple[Floats, Manifest]:
+        """Finite logits (n, classes) of the readable validation images, and their rows.
+
+        Processes that train together divide the images, unless this one is to do them ``alone``.
+        """
         if self.val is None or self.val_views is None:
             raise DataError("there are no validation images")
         logits, places = [], []
         for batch in view_batches(
             self.val_views,
-            range(len(self.val)),
+            range(len(self.val)) if alone else range(rank(), len(self.val), ranks()),
             batch_size=self.config.batch_size,
             workers=self.config.workers,
         ):
@@ -91,9 +97,14 @@ class Epochs:
             if len(batch.places):
                 logits.append(self.learner.logits(batch.images))
                 places.append(batch.places)
+        if not alone:
+            parts = gathered((logits, places))
+            logits = [each for part, _ in parts for each in part]
+            places = [each for _, part in parts for each in part]
         if not places:
             raise DataError(f"none of the {len(self.val)} validation images could be read")
-        scores = np.concatenate(logits).astype(np.float64)
+        order = np.argsort(np.concatenate(places))
+        scores = np.concatenate(logits)[order].astype(np.float64)
         if not np.isfinite(scores).all():
             raise self._diverged("the logits of the validation images are not finite")
         read = np.isin(np.arange(len(self.val)), np.concatenate(places))
@@ -108,31 +119,43 @@ class Epochs:
 
     def _learn(self, epoch: int, progress: Progress) -> tuple[float, float, float]:
         """Mean loss and accuracy over one pass, and the last step's rate."""
-        seed, batches = self.config.seed, math.ceil(len(self.train) / self.config.batch_size)
-        order = draws(_ORDER, seed=seed, epoch=epoch).permutation(len(self.train))
+        seed, total, batch_of_all = (
+            self.config.seed,
+            len(self.train),
+            self.config.batch_size * ranks(),
+        )
+        most = batch_of_all * self.config.accumulate  # images of all processes to a step
+        steps = math.ceil(total / most)
+        order = draws(_ORDER, seed=seed, epoch=epoch).permutation(total)
         labels = self.train.label_index
-        self.learner.begin_epoch(int(draws(_DROPOUT, seed=seed, epoch=epoch).integers(2**31)))
+        dropout = draws(_DROPOUT, seed=seed, epoch=epoch, index=rank())
+        self.learner.begin_epoch(int(dropout.integers(2**31)))
+        batches = self._altered(order[rank() :: ranks()], epoch)
         sums = torch.zeros(2, dtype=torch.float64, device=self.learner.device)
         learned, unseen, shown, rate = 0, 0, time.monotonic(), 0.0
-        for step, batch in enumerate(self._altered(order, epoch), start=(epoch - 1) * batches):
+        for number in range(steps):
+            batch, met = next(batches, self._nothing), min(most, total - number * most)
             self.skip(batch.skipped)
-            unseen += batch.files
-            if len(batch.places) < self.least:
-                continue
-            rate = self._rate(step, batches)
-            wanted = labels[batch.places]
-            sums += self.learner.learn(batch.images, wanted, step=step, rate=rate)
-            learned += len(wanted)
+            unseen += met
+            step = (epoch - 1) * steps + number
+            rate, wanted = self._rate(step, steps), labels[batch.places]
+            parts = _parts(len(wanted), math.ceil(met / batch_of_all), least=self.least)
+            sums += self.learner.learn(batch.images, wanted, step=step, rate=rate, parts=parts)
+            learned += sum(part.stop - part.start for part in parts)
             if time.monotonic() - shown > _SHOW_EVERY:
-                loss, accuracy = (sums / learned).tolist()
+                loss, accuracy = (sums / max(1, learned)).tolist()
                 progress.advance(unseen, said=f"loss {loss:.3f}  accuracy {accuracy:.3f}")
                 unseen, shown = 0, time.monotonic()
-        if not learned:
-            raise DataError(
-                f"of {len(self.train)} training images no batch of {self.least} could be read"
-            )
-        loss, accuracy = (sums / learned).tolist()
-        return loss, accuracy, rate
+        loss, right, count = summed(*sums.tolist(), learned)
+        if not count:
+            raise DataError(f"of {total} training images no batch of {self.least} could be read")
+        return loss / count, right / count, rate
+
+    @property
+    def _nothing(self) -> ViewBatch:
+        """What a process has where too few images are left for all of them."""
+        size = self.train_views.spec.size
+        return ViewBatch(np.zeros(0, np.int64), np.zeros((0, size, size, 3), np.uint8))
 
     def _altered(self, order: Ints, epoch: int) -> Iterator[ViewBatch]:
         """Augmented batches of the training images in this order."""
@@ -148,18 +171,26 @@ class Epochs:
         return view_batches(
             self.train_views,
             order,
-            batch_size=self.config.batch_size,
+            batch_size=self.config.batch_size * self.config.accumulate,
             workers=self.config.workers,
             alter=alter,
         )
 
-    def _rate(self, step: int, batches: int) -> float:
+    def _rate(self, step: int, steps: int) -> float:
+        """Of a step, where an epoch has so many."""
         return learning_rate_factor(
             step,
-            steps=self.config.epochs * batches,
-            warmup=self.config.warmup_epochs * batches,
+            steps=self.config.epochs * steps,
+            warmup=self.config.warmup_epochs * steps,
             schedule=self.config.schedule,
         )
+
+
+def _parts(images: int, parts: int, *, least: int) -> list[slice]:
+    """Equal shares of a process's images, one a pass; those below ``least`` are left empty."""
+    ends = [images * number // parts for number in range(parts + 1)]
+    shares = (slice(first, last) for first, last in pairwise(ends))
+    return [each if each.stop - each.start >= least else slice(0, 0) for each in shares]
 
 
 def judge(logits: Floats, labels: Ints) -> tuple[float, float, float]:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import uuid
 import warnings
 import zipfile
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from itertools import repeat
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from eosin.errors import DiskError, EosinWarning
 from eosin.files import replacing, sha256_of
+from eosin.machine import cache_folder
 from eosin.networks.backbones import own_module
 from eosin.pixels.acquisition import ACQUISITION
 from eosin.pixels.batches import read_batches
@@ -27,6 +26,7 @@ from eosin.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from eosin.arrays import Floats, Floats32, Ints
     from eosin.artefacts.preprocessing import Preprocessing
@@ -58,17 +58,6 @@ class StoredFeatures:
     row: Floats32
     measures: Floats
     note: str = ""
-
-
-def cache_folder() -> Path:
-    """Where eosin keeps what it can compute again: ``EOSIN_CACHE``, or the user's cache folder."""
-    named = os.environ.get("EOSIN_CACHE")
-    if named:
-        return Path(named)
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eosin"
-    except RuntimeError:  # a user without a home: where no folder can be, there is no cache
-        return Path(os.devnull) / "eosin"
 
 
 def tensors_digest(engine: TorchEngine) -> str:

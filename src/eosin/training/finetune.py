@@ -18,7 +18,7 @@ from eosin.artefacts.run import TrainedRun
 from eosin.data.scale import scale_of
 from eosin.errors import ConfigError, EosinError, ModelError
 from eosin.evaluation.calibration import apply_temperature, fit_temperature, lock_threshold
-from eosin.machine import software_versions
+from eosin.machine import cache_folder, software_versions
 from eosin.networks.classifier import (
     build_classifier,
     read_weights,
@@ -39,24 +39,26 @@ from eosin.pixels.reading import SkippedFile, write_error_table
 from eosin.pixels.views import Views
 from eosin.progress import SILENT, Progress, working
 from eosin.training.epochs import Epochs
-from eosin.training.features import cache_folder
 from eosin.training.history import EpochRow, best_epoch, epoch_line, write_history
 from eosin.training.learner import Learner
 from eosin.training.left_out import Trained, left_out_note
 from eosin.training.optimisation import fastest_convolutions, smallest_batch
 from eosin.training.partial import merge_adapters, part_note, require_part
 from eosin.training.probe import locked
+from eosin.training.ranks import from_first, gathered, rank, together_notes
 from eosin.training.reference import tuned_reference
 from eosin.training.resume import (
     STATE_NAME,
     Identity,
     Progressed,
+    clear_progress,
     finished_run,
     read_progress,
+    recorded,
     write_progress,
 )
 from eosin.training.stain_fitting import fallback_notes, fit_stain_step, training_stains
-from eosin.training.tracking import open_tracker
+from eosin.training.tracking import NoTracker, open_tracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -108,12 +110,12 @@ def finetune(
         raise ConfigError("freeze = true fits a linear head; fine-tuning needs freeze = false")
     manifest.require_honest_name()
     identity = Identity.of(manifest, config, fold)
-    train, val = _by_path(manifest.in_split("train")), None
+    train, val = manifest.in_split("train").by_path, None
     if config.monitor != "last" or (manifest.frame["split"] == "val").any():
-        val = _by_path(manifest.in_split("val"))
-    finished = finished_run(folder, identity, resume=resume)
+        val = manifest.in_split("val").by_path
+    finished = from_first(lambda: finished_run(folder, identity, resume=resume))
     if finished is not None:
-        _clear(folder)
+        clear_progress(folder)
         return Trained(finished)
     fit = partial(fit_stain_step, manifest, config)
     training = _Training(train, val, folder, config, fit, identity=identity)
@@ -151,7 +153,7 @@ class _Training:
         if before is None:
             self.initial_weights = initialise(network, config.weights).source
         require_size(network.to(device).eval(), spec.size)
-        spec = replace(spec, stain=self.fit_stain())
+        spec = replace(spec, stain=from_first(self.fit_stain))
         self.learner = Learner(
             network, config, device=device, labels=self.train.label_index, spec=spec
         )
@@ -174,7 +176,8 @@ class _Training:
     def run(self, progress: Progress) -> Run:
         """Train what is left, then calibrate and write the Run."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        tracker = open_tracker(self.folder, self.config, done=len(self.rows))
+        done = len(self.rows)
+        tracker = NoTracker() if rank() else open_tracker(self.folder, self.config, done=done)
         gpus = [self.learner.device] if self.learner.device.type == "cuda" else []
         try:
             for sentence in self.part:
@@ -182,12 +185,13 @@ class _Training:
             self._pack(progress)
             with torch.random.fork_rng(devices=gpus), fastest_convolutions():
                 while not self._ended():
-                    row = self.epochs.run(len(self.rows) + 1, progress)
+                    found = self.epochs.run(len(self.rows) + 1, progress)
+                    row = from_first(partial(replace, found))  # one clock: all stop alike
                     self._keep(row)
                     tracker.epoch(row)
                     best = self.config.monitor != "last" and self.best == row.epoch
                     progress.note(epoch_line(row, self.config.epochs, best=best))
-            return self._finish()
+            return from_first(self._finish)
         except EosinError as error:
             raise type(error)(f"{self.folder}: {error}") from error
         finally:
@@ -229,6 +233,10 @@ class _Training:
     def _keep(self, row: EpochRow) -> None:
         """Put the epoch on disk, its state last but for what can be written again from it."""
         self.rows.append(row)
+        for unread in gathered(tuple(self.skipped.values())):
+            self._skip(unread)
+        if rank():
+            return
         if self.best == row.epoch:
             save_classifier(self.learner.judged, self._best_path)
         progressed = Progressed(
@@ -275,12 +283,12 @@ class _Training:
             temperature=temperature,
         )
         run = write_run(self.folder, self._record(temperature, threshold, known))
-        _clear(self.folder)
+        clear_progress(self.folder)
         return run
 
     def _calibrated(self) -> tuple[float, LockedThreshold | None]:
         """Temperature, and threshold of a binary task, on the validation images."""
-        logits, read = self.epochs.validate()
+        logits, read = self.epochs.validate(alone=True)
         labels = read.label_index
         temperature = fit_temperature(logits, labels)
         if not self.train.task.binary:
@@ -306,7 +314,7 @@ class _Training:
             temperature=temperature,
             threshold=threshold.value if threshold else None,
             seed=self.config.seed,
-            training=self.config.model_dump(mode="json"),
+            training=recorded(self.config),
             choices={"epoch": self.best, **locked(threshold)},
             initial_weights=self.initial_weights,
             versions=software_versions(),
@@ -319,7 +327,9 @@ class _Training:
         )
 
     def _notes(self) -> Iterable[str]:
+        device = self.learner.device.type
         yield from self.part
+        yield from together_notes(self.config, apart=self.epochs.least > 1 and device == "cpu")
         yield from left_out_note(len(self.skipped))
         yield from fallback_notes(self.train, self.stains.train)
         if self.val is None:
@@ -335,15 +345,5 @@ class _Training:
         if not new:
             return
         self.skipped.update({item.path: item for item in new})
-        write_error_table(list(self.skipped.values()), self.folder / ERRORS_NAME)
-
-
-def _by_path(manifest: Manifest) -> Manifest:
-    """The rows in the order of their paths: draws go by place, and CSV rows may be shuffled."""
-    return replace(manifest, frame=manifest.frame.sort_values("path", ignore_index=True))
-
-
-def _clear(folder: Path) -> None:
-    """Remove what only an unfinished training needs."""
-    for path in (folder / STATE_NAME, *folder.glob("best-*.safetensors")):
-        path.unlink(missing_ok=True)
+        if not rank():
+            write_error_table(list(self.skipped.values()), self.folder / ERRORS_NAME)

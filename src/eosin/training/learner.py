@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,10 +12,19 @@ from torch.nn.functional import cross_entropy
 
 from eosin.networks.tensors import own_tensors
 from eosin.pixels.preprocessing import scale_and_shift
-from eosin.training.optimisation import class_weights, half_precision, make_optimizer, set_training
+from eosin.training.optimisation import (
+    class_weights,
+    half_precision,
+    make_optimizer,
+    set_training,
+    trained_batchnorms,
+)
 from eosin.training.partial import add_adapters
+from eosin.training.ranks import ranks, summed, synchronised, taught_together
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from eosin.arrays import Floats32, Ints
     from eosin.artefacts.preprocessing import Preprocessing
     from eosin.networks.classifier import Classifier
@@ -53,15 +63,19 @@ class Learner:
         self.network = network.to(device).to(memory_format=layout)
         self._sender = Sender(spec, device, layout=layout)
         set_training(self.network, config)
+        if trained_batchnorms(self.network):
+            self.network.backbone = synchronised(self.network.backbone)
         self._average = MovingAverage(self.network) if config.ema else None
         self._config = config
         self._optimizer = make_optimizer(self.network, config)
         self._weights: torch.Tensor | None = None
+        self._counts = np.zeros(0, np.float32)  # of each class; empty where all count alike
         if config.class_weights == "balanced":
-            classes = class_weights(labels, classes=_outputs(network))
-            self._weights = torch.from_numpy(classes).to(device)
+            self._counts = class_weights(labels, classes=_outputs(network))
+            self._weights = torch.from_numpy(self._counts).to(device)
+        self._shared = taught_together(self.network, size=spec.size)
         # The compiled one shares its weights with the network, which is kept under its own names.
-        self._forward = torch.compile(self.network) if config.torch_compile else self.network
+        self._forward = torch.compile(self._shared) if config.torch_compile else self._shared
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._half is torch.float16)
 
     @property
@@ -79,20 +93,54 @@ class Learner:
         torch.manual_seed(seed)
         set_training(self.network, self._config)
 
-    def learn(self, images: UInt8Image, labels: Ints, *, step: int, rate: float) -> torch.Tensor:
-        """One step of the optimiser on a batch.
+    def learn(
+        self,
+        images: UInt8Image,
+        labels: Ints,
+        *,
+        step: int,
+        rate: float,
+        parts: Sequence[slice] = (slice(None),),
+    ) -> torch.Tensor:
+        """One step of the optimiser, on the images of all processes together.
 
         Args:
             images: bytes, shape (n, size, size, 3).
             labels: class indices, shape (n,).
             step: steps before this one, from the first epoch on.
             rate: what the learning rates are multiplied by.
+            parts: of the images, one a pass; as many in every process, and some may be empty.
 
         Returns:
             The sum of the loss over the images and how many were right, shape (2,), on the device.
         """
         for group in self._optimizer.param_groups:
             group["lr"] = group["peak"] * rate
+        counts = [self._count(labels[part]) for part in parts]
+        (whole,) = summed(sum(counts))
+        said = torch.zeros(2, dtype=torch.float64, device=self.device)
+        if not whole:  # no process could read enough
+            return said
+        self._optimizer.zero_grad()
+        for number, (part, count) in enumerate(zip(parts, counts, strict=True), 1):
+            if not count and ranks() == 1:
+                continue
+            last = number == len(parts) or ranks() == 1
+            with nullcontext() if last else self._shared.no_sync():  # type: ignore[operator]
+                # DDP takes the mean over the processes, each of which has its share of the loss.
+                said += self._pass(images[part], labels[part], share=ranks() * count / whole)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        if self._average is not None:
+            self._average.update(decay=self._config.ema, step=step)
+        return said
+
+    def _count(self, labels: Ints) -> float:
+        """How much these images count in the mean of the loss."""
+        return float(self._counts[labels].sum()) if len(self._counts) else float(len(labels))
+
+    def _pass(self, images: UInt8Image, labels: Ints, *, share: float) -> torch.Tensor:
+        """Add ``share`` times the gradient of the images' mean loss; what ``learn`` returns."""
         pixels, wanted = self._sender.images(images), self._sender.labels(labels)
         with torch.autocast(self.device.type, self._half, enabled=self._half is not None):
             logits = self._forward(pixels)
@@ -102,12 +150,9 @@ class Learner:
             weight=self._weights,
             label_smoothing=self._config.label_smoothing,
         )
-        self._optimizer.zero_grad()
-        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch's own
-        self._scaler.step(self._optimizer)
-        self._scaler.update()
-        if self._average is not None:
-            self._average.update(decay=self._config.ema, step=step)
+        if not len(labels):  # the other processes wait for this one's gradients, all zero
+            loss = logits.float().sum()
+        self._scaler.scale(loss * share).backward()  # type: ignore[no-untyped-call]  # torch's own
         right = (logits.detach().argmax(dim=1) == wanted).sum()
         return torch.stack([loss.detach() * len(labels), right]).double()
 

@@ -42,7 +42,7 @@ def smallest_batch(network: Classifier, config: TrainingConfig) -> int:
         ConfigError: the settings' batches are smaller, or as ``set_training``.
     """
     set_training(network, config)
-    least = 2 if any(layer.training for layer in _batchnorms(network)) else 1
+    least = 2 if trained_batchnorms(network) else 1
     if config.batch_size < least:
         raise ConfigError(
             f"batch_size = {config.batch_size}: BatchNorm needs at least {least} images a step; "
@@ -82,6 +82,11 @@ def class_weights(labels: Ints, *, classes: int) -> Floats32:
     weights = np.zeros(classes, np.float32)
     weights[count > 0] = len(labels) / (present * count[count > 0])
     return weights
+
+
+def trained_batchnorms(network: Classifier) -> bool:
+    """Whether any BatchNorm of the backbone learns from the batches it sees."""
+    return any(layer.training for layer in _batchnorms(network))
 
 
 def _batchnorms(network: Classifier) -> list[nn.Module]:

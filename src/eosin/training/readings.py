@@ -17,6 +17,7 @@ from eosin.networks.torch_engine import TorchEngine
 from eosin.networks.weights import load_classifier
 from eosin.pixels.stain_sources import patient_sources
 from eosin.progress import SILENT, Progress, shown
+from eosin.remote import as_path
 from eosin.training.features import cache_of, compute_features
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def read_features(run: Run, images: Manifest | Predictions, *, device: str = "au
             f"e.g. {leaves[0].folder}"
         )
     frame = images.frame
-    paths = [Path(path) for path in frame["path"]]
+    paths = [as_path(path) for path in frame["path"]]
     found = CachedReadings(paths, device, patients=tuple(frame["patient"])).features(leaves[0])
     if len(found.places) < len(paths):
         raise DataError(f"{found.skipped[0].path}: {found.skipped[0].reason}; drop its row")

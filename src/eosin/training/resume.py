@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,15 +14,20 @@ from eosin.networks.run import RECORD_NAME, Run, read_run
 from eosin.pixels.reading import SkippedFile
 from eosin.training.config import TrainingConfig
 from eosin.training.history import EpochRow
+from eosin.training.ranks import ranks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from pydantic import JsonValue
 
     from eosin.artefacts.manifest import Manifest
 
 STATE_NAME = "resume.pt"
 # These say where and how fast a training runs, not what it learns.
 _FREE = frozenset({"device", "workers", "track", "cache", "torch_compile"})
+_STEP = "images a step"  # this is bound, and how batches and processes divide it is not
+_DIVIDED = ("batch_size", "accumulate", "ranks")
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class Identity:
     @classmethod
     def of(cls, manifest: Manifest, config: TrainingConfig, fold: int | None) -> Identity:
         """The identity of a training about to run."""
-        return cls(_bound(config.model_dump(mode="json")), manifest.fingerprint, fold)
+        return cls(_bound(recorded(config)), manifest.fingerprint, fold)
 
     @classmethod
     def of_run(cls, run: Run) -> Identity:
@@ -107,6 +113,12 @@ def write_progress(folder: Path, identity: Identity, progressed: Progressed) -> 
         torch.save(fields, draft)
 
 
+def clear_progress(folder: Path) -> None:
+    """Remove what only an unfinished training needs."""
+    for path in (folder / STATE_NAME, *folder.glob("best-*.safetensors")):
+        path.unlink(missing_ok=True)
+
+
 def read_progress(folder: Path, identity: Identity) -> Progressed | None:
     """How far the training in ``folder`` came; None where no epoch was finished.
 
@@ -122,6 +134,7 @@ def read_progress(folder: Path, identity: Identity) -> Progressed | None:
     try:
         fields = torch.load(path, map_location="cpu", weights_only=True)
         found = Identity(**json.loads(fields["identity"]))
+        found = replace(found, settings=_bound(found.settings))
         progressed = Progressed(
             rows=tuple(EpochRow(**row) for row in fields["rows"]),
             skipped=tuple(SkippedFile(Path(file), why) for file, why in fields["skipped"]),
@@ -138,7 +151,15 @@ def read_progress(folder: Path, identity: Identity) -> Progressed | None:
 
 def _bound(settings: Mapping[str, object]) -> dict[str, object]:
     """The settings that decide what is learned; a Run also keeps findings, which are tables."""
-    known = TrainingConfig.model_fields.keys() - _FREE
+    known = TrainingConfig.model_fields.keys() - _FREE - {*_DIVIDED}
     defaults = TrainingConfig().model_dump(mode="json")  # a setting that came later was at its own
     given = {key: value for key, value in settings.items() if not isinstance(value, dict)}
-    return {key: value for key, value in {**defaults, **given}.items() if key in known}
+    whole = {**defaults, "ranks": 1, **given}
+    bound = {key: value for key, value in whole.items() if key in known}
+    return {**bound, _STEP: settings.get(_STEP) or prod(int(str(whole[key])) for key in _DIVIDED)}
+
+
+def recorded(config: TrainingConfig) -> dict[str, JsonValue]:
+    """The settings as a Run keeps them, with the number of processes where there were several."""
+    several: dict[str, JsonValue] = {"ranks": ranks()} if ranks() > 1 else {}
+    return {**config.model_dump(mode="json"), **several}

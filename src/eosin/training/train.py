@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,6 +14,7 @@ from eosin.artefacts.tables import SIDECAR, companion
 from eosin.errors import ConfigError, DataError, EosinWarning
 from eosin.inference.scoring import PredictOptions
 from eosin.locks import one_writer
+from eosin.machine import launched
 from eosin.networks.backbones import family_note
 from eosin.networks.run import ERRORS_NAME, PREDICTIONS_NAME
 from eosin.pixels.reading import write_error_table
@@ -19,8 +22,9 @@ from eosin.progress import SILENT, Progress, shown
 from eosin.training.ensemble import EnsembleOptions, make_ensembles
 from eosin.training.folds import gather_folds
 from eosin.training.left_out import Trained
+from eosin.training.ranks import from_first, joined
 from eosin.training.readings import predict_together
-from eosin.training.resume import Identity, finished_run
+from eosin.training.resume import Identity, finished_run, recorded
 from eosin.training.trainers import FineTuneTrainer, FrozenTrainer, Trainer
 
 if TYPE_CHECKING:
@@ -65,32 +69,40 @@ def train(
         DataError, ModelError: images or weights cannot be used, another process is writing
             ``folder``, or it cannot be written.
     """
-    folder, progress = Path(folder), shown(progress)
+    folder, progress = Path(folder), SILENT if launched()[0] else shown(progress)
     inputs = [Path(file) for file in (config.weights, config.stain_target, config.embeddings)]
     require_output_folder(folder, RUN_FILES, inputs=inputs, run=True)
     manifest.require_honest_name()
     _require_fold(manifest, fold)
-    if config.committee:
-        return _train_committee(manifest, folder, config, fold=fold, resume=resume, told=progress)
-    if meant := family_note(config.backbone):
+    if not config.committee and (meant := family_note(config.backbone)):
         progress.note(meant)
     kind: type[FrozenTrainer | FineTuneTrainer] = (
         FrozenTrainer if config.freeze else FineTuneTrainer
     )
     trainer: Trainer = kind(manifest, config, resume=resume, progress=progress)
-    with one_writer(folder, then=_RESUME):
+    with ExitStack() as held:
+        held.enter_context(joined(config))
+        if config.committee:
+            return _train_committee(
+                manifest, folder, config, fold=fold, resume=resume, told=progress
+            )
+        from_first(lambda: held.enter_context(one_writer(folder, then=_RESUME)))
         if fold == "all":
             whole = Identity.of(manifest, config, None)
-            finished = finished_run(folder, whole, resume=resume)
+            finished = from_first(lambda: finished_run(folder, whole, resume=resume))
             if finished is not None:
                 return Trained(finished, (), read_predictions(folder / PREDICTIONS_NAME))
             return _train_every_fold(trainer, manifest, folder, config)
         run = trainer.train(folder, fold)
-        predictions, unread = _score_test(run, manifest, config, progress)
-        found = {item.path: item for item in (*trainer.skipped, *unread)}
-        if found or not resume:  # what was finished before has its table
-            write_error_table(tuple(found.values()), folder / ERRORS_NAME)
-        return Trained(run, tuple(found.values()), predictions)
+
+        def score() -> Trained:
+            predictions, unread = _score_test(run, manifest, config, progress)
+            found = {item.path: item for item in (*trainer.skipped, *unread)}
+            if found or not resume:  # what was finished before has its table
+                write_error_table(tuple(found.values()), folder / ERRORS_NAME)
+            return Trained(run, tuple(found.values()), predictions)
+
+        return from_first(score)
 
 
 def _train_committee(
@@ -165,13 +177,17 @@ def _train_every_fold(
     for fold in manifest.folds:
         run = trainer.train(folder / f"fold-{fold}", fold)
         runs.append(run)
-        parts.append(trainer.score_held_out(run, fold))
+        parts.append(from_first(partial(trainer.score_held_out, run, fold)))
     found = {item.path: item for item in trainer.skipped}  # several folds may have met a file
     skipped = tuple(found[path] for path in manifest.paths if path in found)
-    write_error_table(skipped, folder / ERRORS_NAME)  # before the record, which ends the training
-    settings = config.model_dump(mode="json")
-    run, predictions = gather_folds(folder, manifest, runs, parts, training=settings)
-    return Trained(run, skipped, predictions)
+
+    def gather() -> Trained:
+        write_error_table(skipped, folder / ERRORS_NAME)  # before the record: it ends the training
+        settings = recorded(config)
+        run, predictions = gather_folds(folder, manifest, runs, parts, training=settings)
+        return Trained(run, skipped, predictions)
+
+    return from_first(gather)
 
 
 def _require_fold(manifest: Manifest, fold: int | Literal["all"] | None) -> None:

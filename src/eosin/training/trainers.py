@@ -16,6 +16,7 @@ from eosin.inference.predict import Chosen, make_scored, predict
 from eosin.inference.readings import Reading
 from eosin.inference.scoring import PredictOptions
 from eosin.progress import SILENT, Progress
+from eosin.remote import as_path
 from eosin.training.bags import train_bags
 from eosin.training.finetune import finetune
 from eosin.training.frozen import FrozenImages, freeze_images, read_head, train_frozen
@@ -105,7 +106,7 @@ class FrozenTrainer:
         found = Reading(
             np.flatnonzero(tiles.frame["path"].isin(paths)),
             tile_values(read_head(run).logits(features), features, load_gate(run)),
-            notes=tuple(images.stain_notes.get(Path(path), "") for path in paths),
+            notes=tuple(images.stain_notes.get(as_path(path), "") for path in paths),
             looks=judge.looks(lambda _: features, images.measures[held]) if judge else (),
         )
         return make_scored(run, Chosen(tiles, split="test"), PredictOptions(), found).predictions

@@ -1,0 +1,320 @@
+"""Files at URLs: read as if they were here, written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from eosin import remote
+from eosin.artefacts.manifest import Manifest, read_manifest
+from eosin.artefacts.predictions import read_predictions
+from eosin.cli.app import app
+from eosin.data.splits import split_by_fractions
+from eosin.errors import ConfigError, DataError, DiskError
+from eosin.pixels.reading import error_table_path, read_image
+from eosin.training.config import TrainingConfig
+from eosin.training.train import train
+
+s3fs = pytest.importorskip("s3fs", reason="the extra `storage` is not installed")
+moto = pytest.importorskip("moto.server", reason="moto is not installed")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """A store on loopback; its address."""
+    running = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    running.start()
+    host, port = running.get_host_and_port()
+    yield f"http://{host}:{port}"
+    running.stop()
+
+
+@pytest.fixture
+def store(server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> s3fs.S3FileSystem:
+    """An empty bucket named ``lab``, and a fresh cache."""
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "reader",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": server,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": str(tmp_path / "none"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
+        "EOSIN_CACHE": str(tmp_path / "cache"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    forget()
+    fs = s3fs.S3FileSystem()
+    if fs.exists("lab"):
+        fs.rm("lab", recursive=True)
+    fs.mkdir("lab")
+    return fs
+
+
+def forget() -> None:
+    """Begin a new command: nothing is known of any object."""
+    remote._FETCHED.clear()
+    remote._ORIGINS.clear()
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+def say(*words: object) -> tuple[int, str]:
+    forget()
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    return result.exit_code, result.output + str(result.exception or "")
+
+
+@pytest.fixture(scope="module")
+def places(
+    drawn_breakhis: Manifest, small_probe: TrainingConfig, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path]:
+    """A Run and its split manifest."""
+    home = tmp_path_factory.mktemp("probe")
+    divided = split_by_fractions(drawn_breakhis, (0.25, 0.25, 0.5), seed=0)
+    divided.write(home / "s.csv")
+    train(divided, home / "run", small_probe)
+    return home / "run", home / "s.csv"
+
+
+def sent_up(store: s3fs.S3FileSystem, table: Path, folder: Path) -> Manifest:
+    """The images of a manifest, and it itself with rows relative to it, under ``s3://lab/data``."""
+    manifest = read_manifest(table)
+    for path in manifest.paths:
+        store.put_file(str(path), f"lab/data/images/{path.name}")
+    rows = [str(folder / "images" / path.name) for path in manifest.paths]
+    placed = Manifest(
+        manifest.frame.assign(path=rows), manifest.task, manifest.dataset, manifest.protocol
+    )
+    placed.write(folder / "s.csv")
+    for name in ("s.csv", "s.csv.meta.json"):
+        store.put_file(str(folder / name), f"lab/data/{name}")
+    return placed
+
+
+def test_images_and_output_in_a_store_give_the_bytes_of_a_local_run(
+    places: tuple[Path, Path], store: s3fs.S3FileSystem, tmp_path: Path
+) -> None:
+    run, table = places
+    placed = sent_up(store, table, tmp_path)
+    store.put(str(run), "lab/run", recursive=True)
+    gone, kept = (path.name for path in placed.in_split("test").paths[:2])
+    store.rm_file(f"lab/data/images/{gone}")
+
+    code, said = say("predict", run, "s3://lab/data/s.csv", "-o", tmp_path / "here.csv")
+    assert code == 3, said
+    assert "s3://lab/data/images/" + gone in error_table_path(tmp_path / "here.csv").read_text()
+    code, said = say("predict", run, "s3://lab/data/s.csv", "-o", "s3://lab/out/here.csv")
+    assert code == 3, said
+    for suffix in ("", ".meta.json", ".errors.csv"):
+        there = store.cat_file(f"lab/out/here.csv{suffix}")
+        assert there.decode() == (tmp_path / f"here.csv{suffix}").read_text()
+    assert sorted(Path(each).name for each in store.find("lab/out")) == [
+        "here.csv",
+        "here.csv.errors.csv",
+        "here.csv.meta.json",
+    ]
+    assert not list((tmp_path / "cache" / "outgoing").iterdir())
+
+    words = ("s3://lab/data/s.csv", "-o", tmp_path / "again.csv")
+    code, said = say("predict", "s3://lab/run", *words)
+    assert code == 3, said
+    assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "here.csv").read_bytes()
+    assert read_predictions(tmp_path / "again.csv").provenance.runs == ("s3://lab/run",)
+
+    code, said = say("predict", run, "s3://lab/data/images/" + kept, "-o", "s3://lab/out/one.csv")
+    assert code == 0, said
+    assert "written: s3://lab/out/one.csv" in said
+    store.invalidate_cache()
+    assert f"s3://lab/data/images/{kept}" in store.cat_file("lab/out/one.csv").decode()
+
+    paths = read_predictions(tmp_path / "here.csv").frame["path"]
+    assert all(path.startswith("s3://lab/data/images/") for path in paths)
+    forget()
+    known = read_manifest("s3://lab/data/s.csv")
+    assert known.fingerprint == read_manifest(table).fingerprint
+    assert known.patients == read_manifest(table).patients
+
+
+def test_a_table_that_goes_to_a_store_names_local_images_in_full(
+    places: tuple[Path, Path], store: s3fs.S3FileSystem
+) -> None:
+    code, said = say("predict", *places, "-o", "s3://lab/out/p.csv")
+    assert code == 0, said
+    head = store.cat_file("lab/out/p.csv").decode().splitlines()[1]
+    assert head.startswith(str(read_manifest(places[1]).paths[0].parents[2].parent))
+
+
+def test_an_object_is_fetched_once_and_anew_when_it_has_changed(
+    store: s3fs.S3FileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.pipe_file("lab/a.txt", b"first")
+    fetches: list[str] = []
+    real = s3fs.S3FileSystem._get_file
+
+    async def counted(self: s3fs.S3FileSystem, place: str, *rest: object, **more: object) -> None:
+        fetches.append(place)
+        await real(self, place, *rest, **more)
+
+    monkeypatch.setattr(s3fs.S3FileSystem, "_get_file", counted)
+    forget()
+    path = remote.as_path("s3://lab/a.txt")
+    assert str(path) == str(path.parent / "a.txt") == "s3://lab/a.txt"
+    assert path.suffix == ".txt"
+    assert not fetches  # not before it is opened
+    assert path.read_bytes() == b"first"
+    forget()
+    assert path.read_bytes() == b"first"
+    assert fetches == ["lab/a.txt"]
+    store.pipe_file("lab/a.txt", b"other")  # of the same size
+    forget()
+    assert path.read_bytes() == b"other"
+    assert len(fetches) == 2
+
+
+class BreaksAtFirst:
+    """A door to a server that slams in the face of the first callers."""
+
+    def __init__(self, server: str, times: int) -> None:
+        self._target = server.removeprefix("http://").split(":")
+        self.left, self._socket = times, socket.create_server(("127.0.0.1", 0))
+        self.address = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                caller, _ = self._socket.accept()
+            except OSError:  # closed
+                return
+            if self.left > 0:
+                self.left -= 1
+                caller.recv(64)
+                caller.close()
+                continue
+            there = socket.create_connection((self._target[0], int(self._target[1])))
+            for one, other in ((caller, there), (there, caller)):
+                threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+
+    @staticmethod
+    def _carry(one: socket.socket, other: socket.socket) -> None:
+        try:
+            while data := one.recv(65536):
+                other.sendall(data)
+        except OSError:
+            pass
+        finally:
+            for each in (one, other):
+                each.close()
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def test_broken_connections_are_tried_again(
+    server: str, store: s3fs.S3FileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.pipe_file("lab/a.txt", b"whole")
+    door = BreaksAtFirst(server, 6)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", door.address)
+    monkeypatch.setattr(remote, "_WAITS", (0.0, 0.0, 0.0))
+    forget()
+    assert remote.as_path("s3://lab/a.txt").read_bytes() == b"whole"
+    assert door.left == 0
+    door.close()
+
+
+def test_a_store_that_stays_away_is_a_sentence_after_four_tries(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(remote, "_WAITS", (0.0, 0.0, 0.0))
+    tries: list[int] = []
+
+    def broken() -> None:
+        tries.append(1)
+        raise ConnectionResetError(errno.ECONNRESET, "reset by peer")
+
+    with pytest.raises(OSError, match="reset by peer; tried 4 times") as error:
+        remote._tried(broken, "s3://lab/a.png")
+    assert error.value.filename == "s3://lab/a.png"
+    assert len(tries) == 4
+
+
+def test_missing_objects_and_credentials_and_packages_are_sentences(
+    places: tuple[Path, Path],
+    store: s3fs.S3FileSystem,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(DataError, match=r"s3://lab/no\.png: cannot be opened \(no such object\)"):
+        read_image(remote.as_path("s3://lab/no.png"))
+    code, said = say("predict", places[0], "s3://lab/no.csv", "-o", tmp_path / "p.csv")
+    assert code == 1
+    assert "s3://lab/no.csv: there is no such object; correct the URL" in said
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    code, said = say("predict", places[0], "s3://lab/no.csv", "-o", tmp_path / "p.csv")
+    assert code == 1
+    assert "s3://lab/no.csv: access is refused" in said
+    assert "AWS_ACCESS_KEY_ID" in said
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    with pytest.raises(ConfigError, match=r'pip install "eosin\[storage\]"'):
+        remote.brought("gs://lab/a.csv")
+
+
+def written(url: str, *, stop: bool = False) -> None:
+    with remote.sent(url) as path:
+        if stop:  # the same command goes on where it was
+            raise ValueError(f"found {path.read_text()}")
+        path.parent.mkdir(parents=True)
+        path.write_text("path")
+        path.with_name("p.csv.meta.json").write_text("{}")
+
+
+def test_an_output_is_sent_whole_or_not_at_all_and_nothing_else_is_overwritten(
+    store: s3fs.S3FileSystem, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    store.pipe_file("lab/notes.csv", b"dear,diary\n")
+    folder, put = tmp_path / "here", s3fs.S3FileSystem._put_file
+
+    async def full(self: s3fs.S3FileSystem, local: str, place: str, **more: object) -> None:
+        if place.endswith(".meta.json"):
+            raise OSError(errno.ENOSPC, "quota exceeded")
+        await put(self, local, place, **more)
+
+    monkeypatch.setattr(remote, "_WAITS", ())
+    with monkeypatch.context() as patch:
+        patch.setattr(s3fs.S3FileSystem, "_put_file", full)
+        forget()
+        with pytest.raises(DiskError, match=r"quota exceeded.*all of it lies in"):
+            written("s3://lab/out/p.csv")
+    forget()
+    assert not store.find("lab/out")
+    with pytest.raises(ValueError, match="found path"):
+        written("s3://lab/out/p.csv", stop=True)
+    assert not store.find("lab/out")
+    code, said = say("data", "synthetic", folder)
+    assert code == 0, said
+    code, said = say("split", folder / "manifest.csv", "-o", "s3://lab/notes.csv")
+    assert code == 1
+    assert "lies there already and is no manifest" in said
+    assert store.cat_file("lab/notes.csv") == b"dear,diary\n"
+
+
+def test_a_file_url_is_the_file_itself(places: tuple[Path, Path], tmp_path: Path) -> None:
+    run, table = (place.as_uri() for place in places)
+    code, said = say("predict", run, table, "-o", (tmp_path / "p q.csv").as_uri())
+    assert code == 0, said
+    code, _ = say("predict", *places, "-o", tmp_path / "q" / "p q.csv")
+    plain = read_predictions(tmp_path / "q" / "p q.csv").frame
+    assert read_predictions(tmp_path / "p q.csv").frame.equals(plain)
