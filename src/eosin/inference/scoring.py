@@ -16,19 +16,22 @@ from eosin.machine import reading_threads
 from eosin.pixels.batches import View, read_views
 from eosin.pixels.stain_sources import patient_sources
 from eosin.settings import checked_options
+from eosin.spread import Here, Work
 from eosin.trust.conformal import SetOptions
 from eosin.trust.judge import open_judge
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from eosin.arrays import Floats
     from eosin.artefacts.manifest import Manifest
+    from eosin.artefacts.preprocessing import Preprocessing
     from eosin.inference.members import Scorer
     from eosin.inference.readings import Reading, Readings
     from eosin.networks.run import Network, Run
     from eosin.pixels.batches import Alter
+    from eosin.spread import Spread
     from eosin.trust.judge import Judge
 
 
@@ -48,6 +51,71 @@ class PredictOptions:
     sets: SetOptions = field(default_factory=SetOptions)  # which classes a set holds
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """What answers."""
+
+    networks: Mapping[str, Network]  # by the SHA-256 of their Run's record
+    scorer: Scorer
+    judge: Judge | None
+
+
+@dataclass(frozen=True)
+class Scoring(Work[_Opened, "Reading"]):
+    """Image files to score with a Run; each batch is a part."""
+
+    run: Run
+    paths: Sequence[Path]
+    views: Mapping[Preprocessing, View]
+    options: PredictOptions
+    alter: Alter | None = None
+
+    @property
+    def key(self) -> str:
+        """The Run, and what computes it."""
+        return f"{self.run.sha256} {self.options.engine} {self.options.device}"
+
+    @property
+    def step(self) -> int:
+        """Images a batch."""
+        return self.options.batch_size
+
+    @property
+    def inputs(self) -> Sequence[Path]:
+        """The Run and the images."""
+        return [self.run.folder, *self.paths]
+
+    def file(self, row: int) -> Path:
+        """An image."""
+        return self.paths[row]
+
+    def require_unchanged(self) -> None:
+        """ModelError where the Run has changed since it was read."""
+        self.run.require_unchanged()
+
+    def open(self) -> _Opened:
+        """The Run's networks; ConfigError, ModelError as ``open_networks``."""
+        opened = self.run.networks(engine=self.options.engine, device=self.options.device)
+        by_run = {network.run.sha256: network for network in opened}
+        return _Opened(by_run, open_scorer(self.run), open_judge(self.run))
+
+    def do(self, opened: _Opened, rows: range) -> Iterator[Reading]:
+        """The answers, a batch at a time; each file is read once, whatever the networks."""
+        for batches in read_views(
+            self.paths[: rows.stop],
+            tuple(self.views.values()),
+            batch_size=self.options.batch_size,
+            workers=reading_threads(self.options.workers),
+            start=rows.start,
+            measured=opened.judge is not None,
+            alter=self.alter,
+        ):
+            by_view = dict(zip(self.views, batches, strict=True))
+            readings = BatchReadings(self.paths, by_view, opened.networks)
+            yield judged(opened.scorer, opened.judge, self.paths, readings)
+            del batches, by_view, readings  # not to be kept while the next batch is waited for
+
+
 def score_batches(
     run: Run,
     images: Manifest,
@@ -55,12 +123,12 @@ def score_batches(
     *,
     start: int = 0,
     alter: Alter | None = None,
-    networks: Sequence[Network] | None = None,
+    spread: Spread | None = None,
 ) -> Generator[Reading, None, None]:
     """Yield the answers of one batch of ``images`` after another: ``Scorer.answers``.
 
-    Each file is read once, whatever the number of networks; ``notes`` are those of the stain
-    steps. Where the stain goes by patient, the stains of all patients are estimated first.
+    ``notes`` are those of the stain steps. Where the stain goes by patient, the stains of all
+    patients are estimated first.
 
     Args:
         run: of any kind.
@@ -68,7 +136,7 @@ def score_batches(
         options: device, engine, batch size and reading threads.
         start: how many images to leave out, a multiple of the batch size.
         alter: given a file and its image, the image to score instead.
-        networks: of ``run``, where they are loaded already.
+        spread: does it; None for this process.
 
     Raises:
         ConfigError: patients are needed and not known, or the engine does not suit the Run.
@@ -76,26 +144,13 @@ def score_batches(
     """
     if start >= len(images):
         return
-    paths, scorer, workers = images.paths, open_scorer(run), reading_threads(options.workers)
-    opened = networks or run.networks(engine=options.engine, device=options.device)
+    paths, workers = images.paths, reading_threads(options.workers)
     views = {
         spec: View(spec, patient_sources(paths, images.known_patients, spec, workers=workers))
-        for spec in dict.fromkeys(network.preprocessing for network in opened)
+        for spec in dict.fromkeys(leaf.record.preprocessing for leaf in run.leaves())
     }
-    by_run = {network.run.sha256: network for network in opened}
-    judge = open_judge(run)
-    for batches in read_views(
-        paths,
-        tuple(views.values()),
-        batch_size=options.batch_size,
-        workers=workers,
-        start=start,
-        measured=judge is not None,
-        alter=alter,
-    ):
-        readings = BatchReadings(paths, dict(zip(views, batches, strict=True)), by_run)
-        yield judged(scorer, judge, paths, readings)
-        del batches, readings  # not to be kept while the next batch is waited for
+    scoring = Scoring(run, paths, views, options, alter)
+    yield from (spread or Here()).each(scoring, range(start, len(paths)))
 
 
 def judged(

@@ -13,19 +13,22 @@ from eosin.artefacts.predictions import Predictions, read_predictions
 from eosin.artefacts.study import CellState, read_cell_state
 from eosin.data.eva import divide_as_eva
 from eosin.data.splits import leave_one_out, split_by_fractions, split_into_folds
-from eosin.errors import DataError, WeightsError
+from eosin.errors import DataError, EosinError, WeightsError
 from eosin.evaluation.evaluate import evaluate_predictions
 from eosin.files import sha256_of
+from eosin.locks import one_writer
 from eosin.networks.backbones import resolve_backbone
 from eosin.networks.run import PREDICTIONS_NAME, Run, read_run
 from eosin.networks.weights import weights_file
+from eosin.pixels.reading import require_not_refused
+from eosin.spread import Work
 from eosin.study.stains import Staining
 from eosin.training.ensemble import make_ensemble
 from eosin.training.readings import predict_together
 from eosin.training.train import train
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from eosin.artefacts.manifest import Manifest
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
     from eosin.study.plan import Cell
 
 _STATE = "cell.json"
+# What a cell or its pictures may raise: ours, the disk's, torch's and scikit-learn's.
+FAULTS = (EosinError, OSError, RuntimeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -176,6 +181,60 @@ class Workshop:
             patient=read_evaluation(patient) if patient.is_file() else None,
             seconds=seconds,
         )
+
+
+@dataclass(frozen=True)
+class Cells(Work[Workshop, "Result | str"]):
+    """The cells of a study; a part is a finished one, or why it could not be done."""
+
+    workshop: Workshop
+    cells: tuple[Cell, ...]
+
+    key, step = "study", 1
+
+    @property
+    def inputs(self) -> Sequence[Path]:
+        """The images, and the study's folder, where cells are kept."""
+        return [self.workshop.folder, *self.workshop.manifest.paths]
+
+    def file(self, row: int) -> Path:
+        """The folder of a cell."""
+        return self.workshop.folder / "cells" / self.cells[row].name
+
+    def after(self, row: int) -> Sequence[int]:
+        """Of an ensemble its members, and else the cell before it with the same frozen network.
+
+        They share features on disk, whose last digits depend on which images were in a batch.
+        """
+        cell, frozen = self.cells[row], self.workshop.study.training.freeze
+        before = list(enumerate(self.cells[:row]))
+        if cell.vote:
+            return [number for number, each in before if each in cell.members]
+        same = (cell.backbones, cell.stain) if frozen else None
+        found = [n for n, each in before if not each.vote and (each.backbones, each.stain) == same]
+        return found[-1:]
+
+    def open(self) -> Workshop:
+        """What all cells need."""
+        return self.workshop
+
+    def do(self, opened: Workshop, rows: range) -> Iterator[Result | str]:
+        """Each cell, or why it could not be done."""
+        return (self._outcome(opened, row) for row in rows)
+
+    def _outcome(self, workshop: Workshop, row: int) -> Result | str:
+        folder = self.file(row)
+        try:
+            require_not_refused(folder)
+            with one_writer(folder):  # a worker that was given up may still be at it
+                return workshop.do(self.cells[row])
+        except FAULTS as error:
+            return reason_of(error)
+
+
+def reason_of(error: Exception) -> str:
+    """Our own sentence as it stands; what a library says after the kind of its error."""
+    return str(error) if isinstance(error, EosinError) else f"{type(error).__name__}: {error}"
 
 
 def _is_done(place: Path) -> bool:

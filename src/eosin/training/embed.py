@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,8 +12,8 @@ import numpy as np
 
 from eosin.artefacts.manifest import COLUMNS, Manifest
 from eosin.artefacts.outputs import Output, require_output
-from eosin.errors import DataError
-from eosin.files import disk_errors, replacing, valid_text, write_json
+from eosin.errors import DataError, ModelError
+from eosin.files import replacing, valid_text
 from eosin.locks import one_writer
 from eosin.machine import reading_threads
 from eosin.networks.classifier import build_classifier, require_size
@@ -25,8 +24,10 @@ from eosin.pixels.acquisition import ACQUISITION
 from eosin.pixels.batches import read_batches
 from eosin.pixels.image_files import find_image_files
 from eosin.pixels.reading import SkippedFile, error_table_path, write_error_table
-from eosin.progress import SILENT, Progress
+from eosin.progress import SILENT, Progress, working
 from eosin.slides.tile import file_of
+from eosin.spread import Here, Work
+from eosin.training.embedding_parts import EACH, Part, Parts
 from eosin.training.embeddings import (
     as_text,
     read_embeddings,
@@ -40,16 +41,12 @@ from eosin.training.features import tensors_digest
 from eosin.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    import numpy.typing as npt
     import pandas as pd
 
-    from eosin.arrays import Floats, Ints
     from eosin.artefacts.preprocessing import Preprocessing
-
-_EACH = 128  # images that are kept together, and so at most lost
-_ANEW = "start anew with --overwrite, or name another output"
+    from eosin.spread import Spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +89,7 @@ def embed(
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress = SILENT,
+    spread: Spread | None = None,
 ) -> Embedded:
     """Write the features of images under one network; flat in memory, kept as they come.
 
@@ -105,6 +103,7 @@ def embed(
         resume: go on with what an interruption left.
         overwrite: start anew even so.
         progress: told of files.
+        spread: computes; None for this process.
 
     Raises:
         ConfigError: no h5py, an output that is something else, or a size the network cannot take.
@@ -116,11 +115,12 @@ def embed(
     require_output(out, _OUTPUT, inputs=given, beside=[error_table_path(out)])
     frame = _frame(images)
     network = _open(options)
+    spread = spread or Here({_key(options): network})
     with one_writer(out):
-        parts = _Parts(out.with_name(f"{out.name}.partial"), [Path(path) for path in frame["path"]])
+        parts = Parts(out.with_name(f"{out.name}.partial"), [Path(path) for path in frame["path"]])
         head = {**network.made, "dtype": options.dtype, "files": _stamps(parts.paths)}
         parts.begin(head, resume=resume, overwrite=overwrite)
-        _compute(network, options, parts, progress)
+        _compute(_Embedding(options, parts.paths, network.made), parts, spread, progress)
         embedded = _assemble(frame, network.made, parts, out)
         write_error_table(embedded.skipped, error_table_path(out))
         shutil.rmtree(parts.folder)
@@ -132,6 +132,10 @@ class _Network:
     engine: TorchEngine
     spec: Preprocessing
     made: dict[str, str]  # what stands in the file of what made it
+
+
+def _key(options: EmbedOptions) -> str:
+    return f"{options.backbone} {options.weights} {options.fit} {options.device}"
 
 
 def _open(options: EmbedOptions) -> _Network:
@@ -156,108 +160,77 @@ def _open(options: EmbedOptions) -> _Network:
 
 
 @dataclass(frozen=True)
-class _Part:
-    """Some files in order: which were read, their features, and why the others were not."""
+class _Embedding(Work[_Network, Part]):
+    """Images whose features are wanted; ``EACH`` of them are a part."""
 
-    places: Ints  # among all files
-    rows: npt.NDArray[np.floating]  # (n, channels)
-    measures: Floats  # how each was taken, (n, names)
-    skipped: tuple[SkippedFile, ...]
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """What is computed so far, one file each ``_EACH`` images, and what it was computed with."""
-
-    folder: Path
-    paths: Sequence[Path]  # of all images
-
-    def begin(self, head: dict[str, str], *, resume: bool, overwrite: bool) -> None:
-        """Go on with what lies there, or begin; DataError where neither may be."""
-        begun = self.folder / "head.json"
-        with disk_errors(self.folder):
-            if overwrite and self.folder.exists():
-                shutil.rmtree(self.folder)
-            if not begun.exists():
-                self.folder.mkdir(parents=True, exist_ok=True)
-                write_json(begun, dict(head))
-            elif not resume:
-                reason = "left by an interrupted embedding; go on with --resume, or"
-                raise DataError(f"{self.folder}: {reason} {_ANEW}")
-            before = json.loads(begun.read_text(encoding="utf-8"))
-        differing = [name for name in head if before.get(name) != head[name]]
-        if differing:
-            raise DataError(
-                f"{self.folder}: cannot go on, what differs is {', '.join(differing)}; {_ANEW}"
-            )
+    options: EmbedOptions
+    paths: Sequence[Path]
+    made: dict[str, str]  # with what
 
     @property
-    def starts(self) -> range:
-        """Place of the first file of each part."""
-        return range(0, len(self.paths), _EACH)
+    def key(self) -> str:
+        return _key(self.options)
 
-    def of(self, start: int) -> Sequence[Path]:
-        """The files of a part."""
-        return self.paths[start : start + _EACH]
+    @property
+    def step(self) -> int:
+        return EACH
 
-    def file(self, start: int) -> Path:
-        """Where a part lies."""
-        return self.folder / f"{start:08d}.npz"
+    @property
+    def inputs(self) -> Sequence[Path]:
+        return self.paths
 
-    def write(self, start: int, part: _Part) -> None:
-        """Keep a part."""
-        order = {path: place for place, path in enumerate(self.of(start))}
-        names = np.array([order[item.path] for item in part.skipped], np.int64) + start
-        reasons = np.array([item.reason for item in part.skipped], dtype=np.str_)
-        with replacing(self.file(start)) as draft, draft.open("wb") as stream:
-            np.savez(
-                stream,
-                places=part.places,
-                rows=part.rows,
-                measures=part.measures,
-                skipped=names,
-                reasons=reasons,
-            )
+    def file(self, row: int) -> Path:
+        return self.paths[row]
 
-    def read(self, start: int) -> _Part:
-        """A part that was kept."""
-        with np.load(self.file(start), allow_pickle=False) as kept:
-            pairs = zip(kept["skipped"].tolist(), kept["reasons"].tolist(), strict=True)
-            skipped = tuple(SkippedFile(self.paths[place], reason) for place, reason in pairs)
-            return _Part(kept["places"], kept["rows"], kept["measures"], skipped)
+    def open(self) -> _Network:
+        """The network; ModelError where it is another here, or computes otherwise."""
+        network = _open(self.options)
+        for name, value in self.made.items():
+            if network.made[name] != value:
+                raise ModelError(
+                    f"{self.options.backbone}: {name} is {network.made[name]} on another machine "
+                    f"and {value} here; give both the same weights, and --device cpu or cuda"
+                )
+        return network
 
+    def do(self, opened: _Network, rows: range) -> Iterator[Part]:
+        for start in rows[::EACH]:
+            yield self._part(opened, range(start, min(start + EACH, rows.stop)))
 
-def _compute(network: _Network, options: EmbedOptions, parts: _Parts, progress: Progress) -> None:
-    done = sum(len(parts.of(start)) for start in parts.starts if parts.file(start).exists())
-    progress.begin("embedding", total=len(parts.paths), done=done)
-    workers, width = reading_threads(options.workers), network.engine.classifier.feature_count
-    for start in parts.starts:
-        if parts.file(start).exists():
-            continue
+    def _part(self, network: _Network, rows: range) -> Part:
         places, skipped = [np.empty(0, np.int64)], list[SkippedFile]()
-        rows = [np.empty((0, width), options.dtype)]
+        width = network.engine.classifier.feature_count
+        found = [np.empty((0, width), self.options.dtype)]
         measures = [np.empty((0, len(ACQUISITION)))]
         for batch in read_batches(
-            parts.of(start),
+            self.paths[rows.start : rows.stop],
             network.spec,
-            batch_size=options.batch_size,
-            workers=workers,
+            batch_size=self.options.batch_size,
+            workers=reading_threads(self.options.workers),
             measured=True,
         ):
             if len(batch.places):
-                places.append(batch.places + start)
+                places.append(batch.places + rows.start)
                 measures.append(batch.measures)
-                rows.append(network.engine.features(batch.pixels).astype(options.dtype))
+                found.append(network.engine.features(batch.pixels).astype(self.options.dtype))
             skipped += batch.skipped
-            progress.advance(batch.files, errors=len(batch.skipped))
-        part = _Part(
-            np.concatenate(places), np.concatenate(rows), np.concatenate(measures), tuple(skipped)
+        return Part(
+            np.concatenate(places), np.concatenate(found), np.concatenate(measures), tuple(skipped)
         )
-        parts.write(start, part)
-    progress.end()
 
 
-def _assemble(frame: pd.DataFrame, made: dict[str, str], parts: _Parts, out: Path) -> Embedded:
+def _compute(work: _Embedding, parts: Parts, spread: Spread, progress: Progress) -> None:
+    starts, total = list(parts.starts), len(parts.paths)
+    while starts and parts.file(starts[0]).exists():
+        del starts[0]
+    first = starts[0] if starts else total
+    with working(progress, "embedding", total=total, done=first):
+        for start, part in zip(starts, spread.each(work, range(first, total)), strict=True):
+            parts.write(start, part)
+            progress.advance(len(parts.of(start)), errors=len(part.skipped))
+
+
+def _assemble(frame: pd.DataFrame, made: dict[str, str], parts: Parts, out: Path) -> Embedded:
     """One file of all parts, a part in memory at a time."""
     import h5py
 
@@ -265,7 +238,7 @@ def _assemble(frame: pd.DataFrame, made: dict[str, str], parts: _Parts, out: Pat
     width, kept, skipped = first.shape[1], list[int](), list[SkippedFile]()
     with replacing(out) as draft, h5py.File(draft, "w", locking=False) as file:
         shape = (len(frame), width)
-        chunks = (min(_EACH, len(frame)), width)
+        chunks = (min(EACH, len(frame)), width)
         matrix = file.create_dataset("X", shape, first.dtype, chunks=chunks, maxshape=shape)
         measures = []
         for start in parts.starts:
