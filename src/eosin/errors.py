@@ -53,6 +53,7 @@ _EXTRAS = {
     "openvino": "openvino",
     **dict.fromkeys(("openslide", "tifffile", "imagecodecs"), "slides"),
     **dict.fromkeys(("tensorboard", "mlflow"), "track"),
+    "ray": "cluster",
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "python_multipart"), "serve"),
     **dict.fromkeys(("prometheus_client", "sqlalchemy", "alembic", "psycopg"), "serve"),
 }
