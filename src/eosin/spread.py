@@ -2,47 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
     from pathlib import Path
 
 Opened = TypeVar("Opened")
 Part = TypeVar("Part")
-Part_co = TypeVar("Part_co", covariant=True)
 
 
-class Work(Protocol[Opened, Part_co]):
-    """Something to be done to rows, which can be pickled, so that other processes can do it too."""
-
-    @property
-    def key(self) -> str:
-        """What ``open`` depends on: works of one key share what it opens."""
+class Source(Protocol):
+    """A Run, as far as it matters here."""
 
     @property
-    def step(self) -> int:
-        """Rows of a batch: whoever is given some rows begins at a multiple, counted from 0."""
-
-    @property
-    def inputs(self) -> Sequence[Path]:
-        """The files and folders that it reads."""
-
-    def file(self, row: int) -> Path:
-        """The file that a row is about."""
-
-    def after(self, row: int) -> Sequence[int]:  # noqa: ARG002
-        """Rows, all before it, that must be done before this one is begun."""
-        return ()
+    def folder(self) -> Path:
+        """Where it lies."""
 
     def require_unchanged(self) -> None:
-        """ModelError where a Run that it uses is not what it was when the work began."""
+        """ModelError where it is not what it was."""
 
-    def open(self) -> Opened:
-        """What ``do`` needs and takes long to load: networks."""
 
-    def do(self, opened: Opened, rows: range) -> Iterator[Part_co]:
-        """What is found of these rows, in order; the same whoever is asked."""
+@dataclass(frozen=True)
+class Work(Generic[Opened, Part]):
+    """Something to be done to rows; it can be pickled, so that other processes can do it too."""
+
+    key: str  # what ``open`` depends on: works of one key share what it opens
+    step: int  # rows of a batch: whoever is given some rows begins at a multiple, counted from 0
+    files: Sequence[Path]  # what each row is about
+    open: Callable[[], Opened]  # loads what takes long: networks
+    do: Callable[[Opened, range], Iterator[Part]]  # what is found of some rows, in order
+    runs: Sequence[Source] = ()  # that it uses
+    reads: Sequence[Path] = ()  # more files and folders that it needs
+    # of a row, those before it that must be done first
+    after: Mapping[int, Sequence[int]] = field(default_factory=dict)
 
 
 class Spread(Protocol):

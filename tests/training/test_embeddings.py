@@ -9,7 +9,6 @@ from eosin.artefacts.manifest import read_manifest
 from eosin.data.splits import split_by_fractions
 from eosin.errors import ConfigError, DataError
 from eosin.training import embed as embedding
-from eosin.training import embedding_parts
 from eosin.training.embed import EmbedOptions, embed
 from eosin.training.embeddings import read_embeddings
 from eosin.training.train import train
@@ -106,8 +105,7 @@ def test_images_that_are_not_all_tiles_keep_their_columns_as_text(few, tmp_path,
 
 
 def test_an_interrupted_one_goes_on_to_the_same_bytes_of_features(few, tmp_path, monkeypatch):
-    for room in (embedding, embedding_parts):
-        monkeypatch.setattr(room, "EACH", 8)
+    monkeypatch.setattr(embedding, "_EACH", 8)
     embed(few, tmp_path / "whole.h5ad", OPTIONS)
     real, calls = embedding.TorchEngine.features, []
 
@@ -200,10 +198,9 @@ def test_embeddings_of_other_images_or_another_network_are_one_clear_sentence(
 
 def test_memory_does_not_grow_with_the_images(few, tmp_path, monkeypatch):
     """What is held at once is one part: its arrays are gone before the next one's are made."""
-    for room in (embedding, embedding_parts):
-        monkeypatch.setattr(room, "EACH", 4)
+    monkeypatch.setattr(embedding, "_EACH", 4)
     live, most = [0], [0]
-    real = embedding.Part
+    real = embedding._Part
 
     class Counted(real):
         def __init__(self, *args):
@@ -214,8 +211,7 @@ def test_memory_does_not_grow_with_the_images(few, tmp_path, monkeypatch):
         def __del__(self):
             live[0] -= 1
 
-    for room in (embedding, embedding_parts):
-        monkeypatch.setattr(room, "Part", Counted)
+    monkeypatch.setattr(embedding, "_Part", Counted)
     embed(few, tmp_path / "e.h5ad", OPTIONS)
     assert most[0] <= 2
     assert matrix(tmp_path / "e.h5ad").shape == (20, 64)

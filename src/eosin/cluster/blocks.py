@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from bisect import insort
 from dataclasses import dataclass, field
 from itertools import count
@@ -28,38 +29,20 @@ _numbers = count()
 
 @dataclass(eq=False)
 class Block:
-    """Some rows.
+    """Some rows: of the list, or one of another block, tried alone."""
 
-    Attributes:
-        index: among the blocks.
-        rows: which.
-        lost: workers that it has cost.
-        refused: files among them that must not be read, with the reason.
-        of: the block whose row is tried alone here.
-        trials: rows of its own that are tried alone and not yet done.
-        tried: whether they were.
-    """
-
-    index: int
+    index: int  # in the order of the list
     rows: range
-    lost: int = 0
-    refused: dict[str, str] = field(default_factory=dict)
-    of: Block | None = None
-    trials: int = 0
-    tried: bool = False
+    lost: int = 0  # workers that it has cost
+    refused: dict[str, str] = field(default_factory=dict)  # files that must not be read, and why
+    of: Block | None = None  # the block whose row this is
+    trials: int = 0  # its rows that are being tried alone
+    tried: bool = False  # whether they were
 
     @property
     def alone(self) -> bool:
         """Whether a worker must have nothing else to do meanwhile."""
         return self.lost > 0 or self.of is not None
-
-
-def cut(rows: range, step: int, workers: int) -> list[Block]:
-    """Blocks of whole batches, smaller where there are few rows for so many workers."""
-    share = -(-len(rows) // (step * workers * _ROUNDS))
-    size = step * max(1, min(share, _ROWS // step))
-    starts = range(rows.start, rows.stop, size)
-    return [Block(n, range(at, min(at + size, rows.stop))) for n, at in enumerate(starts)]
 
 
 @dataclass(frozen=True)
@@ -76,144 +59,130 @@ class Cluster:
             ModelError: a Run changed meanwhile, or rows cost one worker after the other.
             EosinError: as the work.
         """
-        if not rows:
-            return
-        self.crew.muster(sample_of(work.inputs))
-        blocks = cut(rows, work.step, len(self.crew.ready))
-        yield from _Doing(self.crew, work, blocks).parts()
-        work.require_unchanged()
+        if rows:
+            self.crew.muster(sample_of(cast("Work[object, object]", work)))
+            yield from _Doing(self.crew, work, rows).parts()
+        for run in work.runs if rows else ():
+            run.require_unchanged()
 
 
-class _Doing(Generic[Part]):
+class _Doing(Generic[Opened, Part]):
     """Blocks on their way."""
 
-    def __init__(self, crew: Crew, work: Work[Opened, Part], blocks: list[Block]) -> None:
-        self.crew, self.work, self.total = crew, work, len(blocks)
+    def __init__(self, crew: Crew, work: Work[Opened, Part], rows: range) -> None:
+        self.crew, self.work = crew, work
         self.number, self.reference = next(_numbers), ray.put(work)
-        self.waiting = blocks  # by index
-        self.flying: dict[ray.ObjectRef[None], tuple[Member, Block, ray.ObjectRef[list[Part]]]] = {}
+        share = -(-len(rows) // (work.step * len(crew.ready) * _ROUNDS))
+        size = work.step * max(1, min(share, _ROWS // work.step))
+        starts = range(rows.start, rows.stop, size)
+        self.index = {start: index for index, start in enumerate(starts)}
+        parts = (range(start, min(start + size, rows.stop)) for start in starts)
+        self.waiting = [Block(index, part) for index, part in enumerate(parts)]
+        self.flying: dict[object, tuple[Member, Block, ray.ObjectRef[list[Part]]]] = {}
         self.done: dict[int, tuple[Block, ray.ObjectRef[list[Part]]]] = {}
-        self.next = 0  # to be yielded
-        self.starts = {block.rows.start: block.index for block in blocks}
+        self.next = 0  # block to be yielded
 
     def parts(self) -> Generator[Part, None, None]:
         """What is found."""
-        try:
-            while self.next < self.total:
-                self.crew.refresh()
-                self.hand_out()
-                self.take_in()
-                while self.next in self.done:
-                    block, reference = self.done.pop(self.next)
-                    try:
-                        found = ray.get(reference)
-                    except RayTaskError as error:
-                        raise cast("Exception", error.cause) from error
-                    except RayError:  # its node was lost with what it had found
-                        insort(self.waiting, block, key=_index)
-                        break
-                    self.next += 1
-                    yield from found
-        finally:
-            for member in self.crew.ready:
-                member.doing.clear()
+        while self.next < len(self.index):
+            self.crew.refresh()
+            self.hand_out()
+            self.take_in()
+            while self.next in self.done:
+                block, reference = self.done.pop(self.next)
+                try:
+                    found = ray.get(reference)
+                except RayTaskError as error:
+                    raise cast("Exception", error.cause) from error
+                except RayError:  # its node was lost, with what it had found
+                    self.wait(block)
+                    break
+                self.next += 1
+                yield from found
+
+    def wait(self, block: Block) -> None:
+        """Let a block wait until its turn comes."""
+        insort(self.waiting, block, key=lambda each: each.index)
 
     def hand_out(self) -> None:
         """Give workers blocks, not too far ahead of what is taken."""
         ahead = self.next + 3 * len(self.crew.ready) + 1
-        for block in list(self.waiting):
-            if block.index >= ahead:
-                return
-            if not all(self._is_done(row) for row in self.work.after(block.rows.start)):
+        for block in [each for each in self.waiting if each.index < ahead]:
+            before = (self.index[row] for row in self.work.after.get(block.rows.start, ()))
+            if not all(index < self.next or index in self.done for index in before):
                 continue
-            member = self._free(block)
+            member = self.free(block)
             if member is None:
                 return
             self.waiting.remove(block)
             member.doing.append(block)
-            given = (self.number, [self.reference], block.rows, block.refused)
-            done, found = member.actor.do.options(num_returns=2).remote(*given)
+            do = member.actor.do.options(num_returns=2)
+            done, found = do.remote(self.number, [self.reference], block.rows, block.refused)
             self.flying[done] = member, block, found
 
-    def take_in(self) -> None:
-        """Wait for blocks, a second at most."""
-        looks = [member.look for member in self.crew.members if member.look is not None]
-        ready, _ = ray.wait([*self.flying, *looks], num_returns=1, timeout=1.0)
-        self.crew.admit()
-        for reference in ready:
-            if reference not in self.flying:
-                continue
-            member, block, found = self.flying.pop(reference)
-            try:
-                ray.get(reference)
-            except RayTaskError:  # raised in its turn
-                pass
-            except RayError:
-                self.flying[reference] = member, block, found
-                self._lost(member)
-                continue
-            member.doing.remove(block)
-            self._did(block, found)
-
-    def _is_done(self, row: int) -> bool:
-        index = self.starts.get(row, -1)
-        return index < self.next or index in self.done
-
-    def _free(self, block: Block) -> Member | None:
+    def free(self, block: Block) -> Member | None:
         """Who has the least to do, where that is little enough."""
-        able = [m for m in self.crew.ready if not any(cast("Block", b).alone for b in m.doing)]
+        able = [m for m in self.crew.ready if not any(each.alone for each in m.doing)]
         member = min(able, key=lambda each: len(each.doing), default=None)
-        most = 0 if block.alone else 0 if len(block.rows) == 1 else 1
+        most = 0 if block.alone or len(block.rows) == 1 else 1
         return member if member is not None and len(member.doing) <= most else None
 
-    def _did(self, block: Block, found: ray.ObjectRef[list[Part]]) -> None:
-        if block.of is None:
-            self.done[block.index] = block, found
-        else:
-            self._tried(block.of)
+    def take_in(self) -> None:
+        """Wait for blocks and for new workers, a second at most."""
+        looks = [member.look for member in self.crew.members if member.look is not None]
+        if not self.flying and not looks:
+            time.sleep(0.1)  # until a node joins
+            return
+        for reference in ray.wait([*self.flying, *looks], timeout=1.0)[0]:
+            if reference not in self.flying:
+                self.crew.admit()
+                continue
+            member, block, found = self.flying[reference]
+            try:
+                ray.get(reference)
+            except RayTaskError:  # raised when it is the block's turn
+                pass
+            except RayError:
+                self.lose(member)
+                continue
+            del self.flying[reference]
+            member.doing.remove(block)
+            if block.of is None:
+                self.done[block.index] = block, found
+            else:
+                self.tried(block.of)
 
-    def _lost(self, member: Member) -> None:
+    def lose(self, member: Member) -> None:
         """A worker ended: its oldest block may be why, the others are only done again."""
-        lost = [cast("Block", each) for each in member.doing]
         self.flying = {ref: each for ref, each in self.flying.items() if each[0] is not member}
         self.crew.drop(member)
         self.crew.progress.note(f"a worker on {member.host} was lost; what it did is done again")
-        lost[0].lost += 1
-        for block in lost:
-            if block.lost >= TRIES:
-                self._suspect(block)
+        member.doing[0].lost += 1
+        for block in member.doing:
+            if block.lost < TRIES:
+                self.wait(block)
             else:
-                insort(self.waiting, block, key=_index)
+                self.suspect(block)
 
-    def _suspect(self, block: Block) -> None:
+    def suspect(self, block: Block) -> None:
         """A block has cost so many workers that one of its rows must be why: which?"""
         block.lost, whole = 0, block.of or block
-        if len(block.rows) == 1:
-            file = self.work.file(block.rows.start)
-            if str(file) in whole.refused:
-                raise ModelError(f"{file}: left out, and still its workers end; see Ray's logs")
-            whole.refused[str(file)] = f"{TRIES} workers ended over it, alone; look at the file"
-            if block.of is not None:
-                self._tried(whole)
-                return
-        elif block.tried:
-            first, last = self.work.file(block.rows[0]), self.work.file(block.rows[-1])
+        first, last = (str(self.work.files[row]) for row in (block.rows[0], block.rows[-1]))
+        if len(block.rows) > 1 and not block.tried:
+            block.tried, block.trials = True, len(block.rows)
+            for row in block.rows:
+                self.wait(Block(block.index, range(row, row + 1), of=block))
+        elif len(block.rows) > 1 or first in whole.refused:
             raise ModelError(
                 f"{first} to {last}: their workers end, though over none of these alone; give "
-                "workers more memory, or a smaller batch"
+                "workers more memory, or take a smaller batch"
             )
         else:
-            block.tried, block.trials = True, len(block.rows)
-            alone = [Block(block.index, range(r, r + 1), of=block) for r in block.rows]
-            self.waiting[:0] = alone
-            return
-        insort(self.waiting, block, key=_index)
+            whole.refused[first] = f"{TRIES} workers ended over it; look at the file"
+            self.tried(whole) if block.of else self.wait(block)
 
-    def _tried(self, block: Block) -> None:
+    def tried(self, block: Block) -> None:
+        """One of its rows was tried alone; after the last the block is done again."""
         block.trials -= 1
         if not block.trials:
-            insort(self.waiting, block, key=_index)
-
-
-def _index(block: Block) -> int:
-    return block.index
+            self.wait(block)

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-LOCAL = "local"
 _ANSWER = 10  # seconds that a cluster has to answer
 _STORE = 512 * 2**20  # bytes of results that wait to be taken, of a cluster on this machine alone
 
@@ -50,9 +49,9 @@ def _connected(where: str, device: str, progress: Progress) -> Iterator[Spread]:
     from eosin.cluster.blocks import Cluster
     from eosin.cluster.crew import Crew
 
-    _connect(where)
     crew = Crew(device, progress)
     try:
+        _connect(where)
         yield Cluster(crew)
     finally:
         crew.dismiss()
@@ -60,29 +59,26 @@ def _connected(where: str, device: str, progress: Progress) -> Iterator[Spread]:
 
 
 def _connect(where: str) -> None:
+    """Connect to a cluster, or start one here; ConfigError where that cannot be."""
     import ray
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     before = signal.getsignal(signal.SIGTERM)
+    own = {"num_cpus": available_cores(), "object_store_memory": _STORE, "include_dashboard": False}
     try:
-        if where == LOCAL:
-            cores = available_cores()
-            ray.init(
-                LOCAL,
-                num_cpus=cores,
-                object_store_memory=_STORE,
-                include_dashboard=False,
-                **quiet,
-            )
-        else:
+        if where != "local":
             _require_answer(where)
-            ray.init(where, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+        ray.init(
+            where,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **(own if where == "local" else {}),
+        )
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         said = " ".join(str(error).split())
         raise ConfigError(
-            f"--cluster {where}: {said}; run the command on a machine of the cluster, with its "
-            "Ray and Python"
+            f"--cluster {where}: {said}; start eosin on a machine of the cluster, under its Ray "
+            "and Python"
         ) from error
     finally:  # Ray takes SIGTERM for itself; eosin ends in its own way
         if threading.current_thread() is threading.main_thread():
@@ -93,12 +89,14 @@ def _require_answer(address: str) -> None:
     """ConfigError where no cluster answers; Ray itself would ask for minutes."""
     ask = [sys.executable, "-m", "ray.scripts.scripts", "status", "--address", address]
     try:
-        found = subprocess.run(ask, capture_output=True, timeout=_ANSWER, check=False)
-        answers = found.returncode == 0
+        found = subprocess.run(ask, capture_output=True, text=True, timeout=_ANSWER, check=False)
     except subprocess.TimeoutExpired:
-        answers = False
-    if not answers:
-        raise ConfigError(
-            f"--cluster {address}: no Ray cluster answered within {_ANSWER} s; give HOST:PORT as "
-            "`ray start --head` says it, or local"
-        )
+        said = f"no answer within {_ANSWER} s"
+    else:
+        if found.returncode == 0:
+            return
+        said = (found.stderr.strip() or "no answer").splitlines()[-1]
+    raise ConfigError(
+        f"--cluster {address}: no Ray cluster there ({said}); give HOST:PORT as "
+        "`ray start --head` says it, or local"
+    )

@@ -8,9 +8,8 @@ from __future__ import annotations
 import os
 import platform
 import socket
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from eosin.spread import Here
 from eosin.version import __version__
@@ -21,48 +20,40 @@ if TYPE_CHECKING:
     from eosin.spread import Work
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-_FILES = 64  # that are looked at beside one in each folder
-_FOLDERS = 1000
+_MOST = 500  # files that are looked at, evenly taken, and as many for their folders
+_FIX = "put it on a disk that all machines share, under the same path"
 
 
 def settings() -> dict[str, str]:
     """What of this process's environment results may depend on."""
-    return {name: value for name, value in os.environ.items() if _counts(name)}
+    return {name: os.environ[name] for name in os.environ if _counts(name)}
 
 
 def _counts(name: str) -> bool:
     return name in _THREADS or name.startswith("EOSIN_")
 
 
-@dataclass(frozen=True)
-class Sample:
-    """What a machine must see, and what must run there, as plain values: it may know no eosin."""
+class Sample(NamedTuple):
+    """What a machine must see, and what must run there."""
 
     place: str  # where relative paths count from
     files: Sequence[tuple[str, int]]  # with their sizes
     folders: Sequence[str]
-    versions: tuple[str, str]  # of eosin and Python
+    versions: tuple[str, str] = (__version__, platform.python_version())
 
 
-def sample_of(inputs: Sequence[Path]) -> Sample:
-    """Of the files a sample, and one in each folder; those that this process reads itself."""
+def sample_of(work: Work[object, object]) -> Sample:
+    """Some of the files, and one in each folder, as this process sees them; and the Runs."""
     from eosin.slides.tile import file_of
 
-    by_folder: dict[Path, Path] = {}
-    for path in inputs:
-        by_folder.setdefault(path.parent, path)
-    chosen = [*_evenly(list(by_folder.values()), _FOLDERS), *_evenly(inputs, _FILES)]
-    found = dict.fromkeys(file_of(path) for path in chosen)
-    return Sample(
-        str(Path.cwd()),
-        [(str(path), path.stat().st_size) for path in found if path.is_file()],
-        [str(path) for path in found if path.is_dir()],
-        (__version__, platform.python_version()),
-    )
-
-
-def _evenly(paths: Sequence[Path], most: int) -> Sequence[Path]:
-    return paths[:: max(1, -(-len(paths) // most))]
+    paths = [*work.files, *work.reads]
+    in_folders = list({path.parent: path for path in paths}.values())
+    some = [each for most in (paths, in_folders) for each in most[:: -(-len(most) // _MOST)]]
+    found = dict.fromkeys(file_of(path) for path in some)
+    files = [(str(path), path.stat().st_size) for path in found if path.is_file()]
+    folders = [path if path.is_dir() else path.parent for path in found]
+    folders = [folder for folder in folders if folder.is_dir()] + [run.folder for run in work.runs]
+    return Sample(str(Path.cwd()), files, list(dict.fromkeys(map(str, folders))))
 
 
 class Worker:
@@ -70,7 +61,7 @@ class Worker:
 
     Args:
         environment: of the process that asks, as far as results depend on it.
-        megapixels: of the images that it reads.
+        megapixels: of the images that are read.
     """
 
     def __init__(self, environment: Mapping[str, str], megapixels: float) -> None:
@@ -84,21 +75,17 @@ class Worker:
         """What is wrong here; nothing where all is well."""
         where, own = socket.gethostname(), (__version__, platform.python_version())
         if own != sample.versions:
-            eosin, python = sample.versions
-            return (
-                f"{where} has eosin {own[0]} on Python {own[1]}, and this machine eosin {eosin} on "
-                f"Python {python}; install the same on both"
-            )
-        fix = "put it on a disk that all machines share, under the same path"
+            names = ("eosin {} on Python {}".format(*each) for each in (own, sample.versions))
+            return "{} has {}, this machine {}; install the same".format(where, *names)
         try:
             os.chdir(sample.place)
             for folder in sample.folders:
                 os.scandir(folder).close()
             for file, size in sample.files:
                 if Path(file).stat().st_size != size:
-                    return f"{where}: {file} is another file than on this machine; {fix}"
+                    return f"{where}: {file} is another file than on this machine; {_FIX}"
         except OSError as fault:
-            return f"{where}: cannot see {fault.filename} ({fault.strerror}); {fix}"
+            return f"{where}: cannot see {fault.filename} ({fault.strerror}); {_FIX}"
         return ""
 
     def do(
@@ -108,22 +95,22 @@ class Worker:
 
         Args:
             number: of the work.
-            work: a reference to it.
+            work: a reference to it, which is followed once.
             rows: which.
             refused: files that must not be read, and why.
+
+        Raises:
+            ModelError: a Run is not what it was when the work began.
         """
         from eosin.pixels.reading import limit_megapixels, refuse_files
 
-        if number != self._number or self._work is None:
-            self._number, self._work = number, _fetched(work[0])
+        if self._work is None or number != self._number:
+            import ray
+
+            self._number, self._work = number, ray.get(work[0])
+            assert self._work is not None
+            for run in self._work.runs:
+                run.require_unchanged()
         limit_megapixels(self._megapixels)
         refuse_files(refused)
         return None, list(self._here.each(self._work, rows))
-
-
-def _fetched(reference: object) -> Work[object, object]:
-    import ray
-
-    work: Work[object, object] = ray.get(reference)
-    work.require_unchanged()
-    return work

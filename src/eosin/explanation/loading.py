@@ -14,7 +14,6 @@ from eosin.machine import reading_threads
 from eosin.pixels.preprocessing import prepare
 from eosin.pixels.read_ahead import read_ahead
 from eosin.pixels.reading import SkippedFile, image_in_turn, reduced
-from eosin.pixels.stain_sources import patient_sources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -76,15 +75,6 @@ class Loaded:
     prepared: Mapping[Preprocessing, Pixels]  # what networks take in, made of all pixels
 
 
-def stain_sources(
-    networks: Sequence[Network], images: Manifest, workers: int | None
-) -> dict[Preprocessing, Sources | None]:
-    """The stains of all patients, for each preprocessing of the networks that asks for them."""
-    specs = dict.fromkeys(network.preprocessing for network in networks)
-    patients = images.known_patients
-    return {spec: patient_sources(images.paths, patients, spec, workers=workers) for spec in specs}
-
-
 def inputs_of(loaded: Sequence[Loaded], asked: Asked) -> Iterator[tuple[int, list[int], Pixels]]:
     """For each network the images it answers for."""
     for n, network in enumerate(asked.networks):
@@ -97,8 +87,7 @@ def inputs_of(loaded: Sequence[Loaded], asked: Asked) -> Iterator[tuple[int, lis
 def read_rows(asked: Asked, rows: Sequence[int]) -> Iterator[list[Loaded | SkippedFile]]:
     """Images in order, the next batch read while this one is used; large ones fill it sooner.
 
-    A batch ends wherever a multiple of its size is reached, so that those of some rows, which
-    begin at such a multiple, are those of all rows.
+    A batch ends at every multiple of its size, so that some rows have the batches of all.
     """
     size, workers = asked.options.batch_size, reading_threads(asked.options.workers)
     paths = asked.images.paths

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,83 +11,27 @@ import numpy as np
 from eosin.errors import DataError
 from eosin.evaluation.calibration import apply_temperature
 from eosin.explanation.heatmap import Explanation, Heatmap, on_image_grid, require_method
-from eosin.explanation.loading import Asked, Loaded, inputs_of, read_rows, stain_sources
+from eosin.explanation.loading import Asked, Loaded, inputs_of, read_rows
 from eosin.explanation.mapping import draw, named, open_to_explain, terms_of, who_answers
 from eosin.explanation.merge import merge_heatmaps
 from eosin.explanation.options import PREDICTED, TRUE, ExplainOptions, require_labels
 from eosin.inference.context import around_each, near
 from eosin.pixels.reading import SkippedFile
+from eosin.pixels.stain_sources import patient_sources
 from eosin.spread import Here, Work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from eosin.arrays import FloatMap, Floats, Ints
     from eosin.artefacts.manifest import Manifest
+    from eosin.artefacts.preprocessing import Preprocessing
     from eosin.evaluation.calibration import Around
+    from eosin.explanation.heatmap import Method
     from eosin.networks.engine import Maps
     from eosin.networks.run import Network, Run
+    from eosin.pixels.stain_sources import Sources
     from eosin.spread import Spread
-
-
-@dataclass(frozen=True)
-class Explaining(Work["Sequence[Network]", "Explanation | SkippedFile"]):
-    """Images to explain with Runs."""
-
-    runs: Sequence[Run]
-    asked: Asked  # its networks left out: they are opened where they are used
-    rows: Sequence[int]  # among the images, those that are wanted
-
-    @property
-    def key(self) -> str:
-        """The Runs, and what computes them."""
-        how = self.asked.options
-        return " ".join([how.method, how.engine, how.device, *(run.sha256 for run in self.runs)])
-
-    @property
-    def step(self) -> int:
-        """Images a batch."""
-        return self.asked.options.batch_size
-
-    @property
-    def inputs(self) -> Sequence[Path]:
-        """The Runs and the images."""
-        return [*(run.folder for run in self.runs), *map(self.file, range(len(self.rows)))]
-
-    def file(self, row: int) -> Path:
-        """An image."""
-        return self.asked.images.paths[self.rows[row]]
-
-    def require_unchanged(self) -> None:
-        """ModelError where a Run has changed since it was read."""
-        for run in self.runs:
-            run.require_unchanged()
-
-    def open(self) -> Sequence[Network]:
-        """The Runs' networks that have maps; errors as ``open_to_explain``."""
-        how = self.asked.options
-        return open_to_explain(self.runs, self.asked.method, device=how.device, engine=how.engine)[
-            0
-        ]
-
-    def do(self, opened: Sequence[Network], rows: range) -> Iterator[Explanation | SkippedFile]:
-        """An explanation of each image, or why there is none."""
-        asked = replace(self.asked, networks=opened)
-        explanations = self._explained(asked, self.rows[rows.start : rows.stop])
-        if asked.options.score is None:
-            return explanations
-        from eosin.explanation.judging import judged
-
-        return judged(opened, explanations, asked.method, asked.options.score)
-
-    def _explained(self, asked: Asked, rows: Sequence[int]) -> Iterator[Explanation | SkippedFile]:
-        merging = asked.options.merge or any(run.open_members() for run in self.runs)
-        for batch in read_rows(asked, rows):
-            explained = _explain_batch([each for each in batch if isinstance(each, Loaded)], asked)
-            for item in batch:
-                done = item if isinstance(item, SkippedFile) else next(explained)
-                yield _merged(done) if merging and isinstance(done, Explanation) else done
 
 
 def explain_rows(
@@ -118,7 +63,7 @@ def explain_rows(
 
         for network in networks:
             require_weights(network)
-    sources = stain_sources(networks, images, options.workers)
+    sources = _sources(networks, images, options.workers)
     answering = who_answers(runs, networks, met, folds)
     asked = Asked(images, method, networks, answering, met, sources, options)
     return _stream(runs, asked, spread)
@@ -130,8 +75,44 @@ def _stream(
     asked.around.update(_around(asked))
     rows, unread = _wanted(asked)
     yield from unread
-    work = Explaining(runs, replace(asked, networks=()), rows)
+    merging = asked.options.merge or any(run.open_members() for run in runs)
+    work = Work(
+        repr([asked.method, asked.options.engine, asked.options.device, *(r.sha256 for r in runs)]),
+        asked.options.batch_size,
+        [asked.images.paths[row] for row in rows],
+        partial(_reopen, runs, asked.method, asked.options),
+        partial(_explained, replace(asked, networks=()), rows, merging),
+        runs=runs,
+    )
     yield from (spread or Here({work.key: asked.networks})).each(work, range(len(rows)))
+
+
+def _reopen(runs: Sequence[Run], method: Method, options: ExplainOptions) -> Sequence[Network]:
+    return open_to_explain(runs, method, device=options.device, engine=options.engine)[0]
+
+
+def _explained(
+    asked: Asked, wanted: Sequence[int], merging: bool, networks: Sequence[Network], rows: range
+) -> Iterator[Explanation | SkippedFile]:
+    """Some of the rows that are wanted, by networks that are open here."""
+    asked = replace(asked, networks=networks)
+    explanations = _explain_each(asked, wanted[rows.start : rows.stop], merging=merging)
+    if asked.options.score is None:
+        return explanations
+    from eosin.explanation.judging import judged
+
+    return judged(networks, explanations, asked.method, asked.options.score)
+
+
+def _explain_each(
+    asked: Asked, rows: Sequence[int], *, merging: bool
+) -> Iterator[Explanation | SkippedFile]:
+    for batch in read_rows(asked, rows):
+        loaded = [item for item in batch if isinstance(item, Loaded)]
+        explained = _explain_batch(loaded, asked)
+        for item in batch:
+            done = item if isinstance(item, SkippedFile) else next(explained)
+            yield _merged(done) if merging and isinstance(done, Explanation) else done
 
 
 def _around(asked: Asked) -> dict[int, Mapping[int, Around]]:
@@ -274,6 +255,14 @@ def _heatmap(
         around=asked.around.get(said.network, {}).get(item.row),
         exact=terms_of(said.maps, place, index, method=asked.method),
     )
+
+
+def _sources(
+    networks: Sequence[Network], images: Manifest, workers: int | None
+) -> dict[Preprocessing, Sources | None]:
+    specs = dict.fromkeys(network.preprocessing for network in networks)
+    patients = images.known_patients
+    return {spec: patient_sources(images.paths, patients, spec, workers=workers) for spec in specs}
 
 
 def _merged(explanation: Explanation) -> Explanation:

@@ -6,6 +6,7 @@ Nothing here grows with the number of images but their probabilities.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,71 +52,6 @@ class PredictOptions:
     sets: SetOptions = field(default_factory=SetOptions)  # which classes a set holds
 
 
-@dataclass(frozen=True)
-class _Opened:
-    """What answers."""
-
-    networks: Mapping[str, Network]  # by the SHA-256 of their Run's record
-    scorer: Scorer
-    judge: Judge | None
-
-
-@dataclass(frozen=True)
-class Scoring(Work[_Opened, "Reading"]):
-    """Image files to score with a Run; each batch is a part."""
-
-    run: Run
-    paths: Sequence[Path]
-    views: Mapping[Preprocessing, View]
-    options: PredictOptions
-    alter: Alter | None = None
-
-    @property
-    def key(self) -> str:
-        """The Run, and what computes it."""
-        return f"{self.run.sha256} {self.options.engine} {self.options.device}"
-
-    @property
-    def step(self) -> int:
-        """Images a batch."""
-        return self.options.batch_size
-
-    @property
-    def inputs(self) -> Sequence[Path]:
-        """The Run and the images."""
-        return [self.run.folder, *self.paths]
-
-    def file(self, row: int) -> Path:
-        """An image."""
-        return self.paths[row]
-
-    def require_unchanged(self) -> None:
-        """ModelError where the Run has changed since it was read."""
-        self.run.require_unchanged()
-
-    def open(self) -> _Opened:
-        """The Run's networks; ConfigError, ModelError as ``open_networks``."""
-        opened = self.run.networks(engine=self.options.engine, device=self.options.device)
-        by_run = {network.run.sha256: network for network in opened}
-        return _Opened(by_run, open_scorer(self.run), open_judge(self.run))
-
-    def do(self, opened: _Opened, rows: range) -> Iterator[Reading]:
-        """The answers, a batch at a time; each file is read once, whatever the networks."""
-        for batches in read_views(
-            self.paths[: rows.stop],
-            tuple(self.views.values()),
-            batch_size=self.options.batch_size,
-            workers=reading_threads(self.options.workers),
-            start=rows.start,
-            measured=opened.judge is not None,
-            alter=self.alter,
-        ):
-            by_view = dict(zip(self.views, batches, strict=True))
-            readings = BatchReadings(self.paths, by_view, opened.networks)
-            yield judged(opened.scorer, opened.judge, self.paths, readings)
-            del batches, by_view, readings  # not to be kept while the next batch is waited for
-
-
 def score_batches(
     run: Run,
     images: Manifest,
@@ -149,8 +85,53 @@ def score_batches(
         spec: View(spec, patient_sources(paths, images.known_patients, spec, workers=workers))
         for spec in dict.fromkeys(leaf.record.preprocessing for leaf in run.leaves())
     }
-    scoring = Scoring(run, paths, views, options, alter)
-    yield from (spread or Here()).each(scoring, range(start, len(paths)))
+    work = Work(
+        f"{run.sha256} {options.engine} {options.device}",
+        options.batch_size,
+        paths,
+        partial(_open, run, options),
+        partial(_batches, paths, views, options, alter),
+        runs=[run],
+    )
+    yield from (spread or Here()).each(work, range(start, len(paths)))
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """What answers for a Run."""
+
+    networks: Mapping[str, Network]  # by the SHA-256 of their Run's record
+    scorer: Scorer
+    judge: Judge | None
+
+
+def _open(run: Run, options: PredictOptions) -> _Opened:
+    opened = run.networks(engine=options.engine, device=options.device)
+    by_run = {network.run.sha256: network for network in opened}
+    return _Opened(by_run, open_scorer(run), open_judge(run))
+
+
+def _batches(
+    paths: Sequence[Path],
+    views: Mapping[Preprocessing, View],
+    options: PredictOptions,
+    alter: Alter | None,
+    opened: _Opened,
+    rows: range,
+) -> Iterator[Reading]:
+    """The answers of one batch after another; each file is read once, whatever the networks."""
+    for batches in read_views(
+        paths[: rows.stop],
+        tuple(views.values()),
+        batch_size=options.batch_size,
+        workers=reading_threads(options.workers),
+        start=rows.start,
+        measured=opened.judge is not None,
+        alter=alter,
+    ):
+        readings = BatchReadings(paths, dict(zip(views, batches, strict=True)), opened.networks)
+        yield judged(opened.scorer, opened.judge, paths, readings)
+        del batches, readings  # not to be kept while the next batch is waited for
 
 
 def judged(

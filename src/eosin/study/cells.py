@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from eosin.artefacts.codec import with_changes, write_artefact
@@ -183,53 +184,42 @@ class Workshop:
         )
 
 
-@dataclass(frozen=True)
-class Cells(Work[Workshop, "Result | str"]):
-    """The cells of a study; a part is a finished one, or why it could not be done."""
+def cells_work(workshop: Workshop, cells: tuple[Cell, ...]) -> Work[Workshop, Result | str]:
+    """The cells of a study as work; a part is a finished one, or why it could not be done.
 
-    workshop: Workshop
-    cells: tuple[Cell, ...]
+    An ensemble comes after its members, and a cell after the one before it with the same frozen
+    network: they share features on disk, whose last digits go by which images were in a batch.
+    """
+    after: dict[int, list[int]] = {}
+    last: dict[object, int] = {}
+    for row, cell in enumerate(cells):
+        shared = (cell.backbones, cell.stain) if workshop.study.training.freeze else row
+        before = enumerate(cells[:row])
+        members = [n for n, each in before if cell.vote and each in cell.members]
+        after[row] = members or ([last[shared]] if shared in last else [])
+        if not cell.vote:
+            last[shared] = row
+    folders = [workshop.folder / "cells" / cell.name for cell in cells]
+    do = partial(_outcomes, cells, folders)
+    reads = [workshop.folder, *workshop.manifest.paths]
+    return Work("study", 1, folders, partial(_itself, workshop), do, reads=reads, after=after)
 
-    key, step = "study", 1
 
-    @property
-    def inputs(self) -> Sequence[Path]:
-        """The images, and the study's folder, where cells are kept."""
-        return [self.workshop.folder, *self.workshop.manifest.paths]
+def _itself(workshop: Workshop) -> Workshop:
+    return workshop
 
-    def file(self, row: int) -> Path:
-        """The folder of a cell."""
-        return self.workshop.folder / "cells" / self.cells[row].name
 
-    def after(self, row: int) -> Sequence[int]:
-        """Of an ensemble its members, and else the cell before it with the same frozen network.
-
-        They share features on disk, whose last digits depend on which images were in a batch.
-        """
-        cell, frozen = self.cells[row], self.workshop.study.training.freeze
-        before = list(enumerate(self.cells[:row]))
-        if cell.vote:
-            return [number for number, each in before if each in cell.members]
-        same = (cell.backbones, cell.stain) if frozen else None
-        found = [n for n, each in before if not each.vote and (each.backbones, each.stain) == same]
-        return found[-1:]
-
-    def open(self) -> Workshop:
-        """What all cells need."""
-        return self.workshop
-
-    def do(self, opened: Workshop, rows: range) -> Iterator[Result | str]:
-        """Each cell, or why it could not be done."""
-        return (self._outcome(opened, row) for row in rows)
-
-    def _outcome(self, workshop: Workshop, row: int) -> Result | str:
-        folder = self.file(row)
+def _outcomes(
+    cells: Sequence[Cell], folders: Sequence[Path], workshop: Workshop, rows: range
+) -> Iterator[Result | str]:
+    for row in rows:
         try:
-            require_not_refused(folder)
-            with one_writer(folder):  # a worker that was given up may still be at it
-                return workshop.do(self.cells[row])
+            require_not_refused(folders[row])
+            with one_writer(folders[row]):  # a worker that was given up may still be at it
+                found: Result | str = workshop.do(cells[row])
         except FAULTS as error:
-            return reason_of(error)
+            found = reason_of(error)
+        yield found
 
 
 def reason_of(error: Exception) -> str:

@@ -20,7 +20,7 @@ from eosin.locks import one_writer
 from eosin.progress import SILENT, Progress, shown
 from eosin.reporting.wording import figure
 from eosin.spread import Here
-from eosin.study.cells import FAULTS, Cells, Result, StudyResult, Workshop, reason_of
+from eosin.study.cells import FAULTS, Result, StudyResult, Workshop, cells_work, reason_of
 from eosin.study.kept import (
     compare_group,
     comparison_groups,
@@ -132,7 +132,8 @@ def run_study(
 def _run(study: StudyFile, folder: Path, progress: Progress, spread: Spread) -> StudyResult:
     manifest = read_images(study, folder).manifest
     cells = plan(study)
-    done = spread.each(Cells(Workshop(study, manifest, folder), cells), range(len(cells)))
+    work = cells_work(Workshop(study, manifest, folder), cells)
+    done = spread.each(work, range(len(cells)))
     results: list[Result] = []
     failures: list[tuple[Cell, str]] = []
     for number, cell in enumerate(cells, start=1):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -13,7 +15,7 @@ import numpy as np
 from eosin.artefacts.manifest import COLUMNS, Manifest
 from eosin.artefacts.outputs import Output, require_output
 from eosin.errors import DataError, ModelError
-from eosin.files import replacing, valid_text
+from eosin.files import disk_errors, replacing, valid_text, write_json
 from eosin.locks import one_writer
 from eosin.machine import reading_threads
 from eosin.networks.classifier import build_classifier, require_size
@@ -27,7 +29,6 @@ from eosin.pixels.reading import SkippedFile, error_table_path, write_error_tabl
 from eosin.progress import SILENT, Progress, working
 from eosin.slides.tile import file_of
 from eosin.spread import Here, Work
-from eosin.training.embedding_parts import EACH, Part, Parts
 from eosin.training.embeddings import (
     as_text,
     read_embeddings,
@@ -43,10 +44,15 @@ from eosin.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import numpy.typing as npt
     import pandas as pd
 
+    from eosin.arrays import Floats, Ints
     from eosin.artefacts.preprocessing import Preprocessing
     from eosin.spread import Spread
+
+_EACH = 128  # images that are kept together, and so at most lost
+_ANEW = "start anew with --overwrite, or name another output"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +120,15 @@ def embed(
     given = [] if isinstance(images, Manifest) else images
     require_output(out, _OUTPUT, inputs=given, beside=[error_table_path(out)])
     frame = _frame(images)
-    network = _open(options)
-    spread = spread or Here({_key(options): network})
+    network, key = _open(options), repr(options)
+    spread = spread or Here({key: network})
     with one_writer(out):
-        parts = Parts(out.with_name(f"{out.name}.partial"), [Path(path) for path in frame["path"]])
+        parts = _Parts(out.with_name(f"{out.name}.partial"), [Path(path) for path in frame["path"]])
         head = {**network.made, "dtype": options.dtype, "files": _stamps(parts.paths)}
         parts.begin(head, resume=resume, overwrite=overwrite)
-        _compute(_Embedding(options, parts.paths, network.made), parts, spread, progress)
+        again, compute = partial(_open, options, network.made), partial(_part, options, parts.paths)
+        work = Work(key, _EACH, parts.paths, again, compute)
+        _compute(work, parts, spread, progress)
         embedded = _assemble(frame, network.made, parts, out)
         write_error_table(embedded.skipped, error_table_path(out))
         shutil.rmtree(parts.folder)
@@ -134,11 +142,8 @@ class _Network:
     made: dict[str, str]  # what stands in the file of what made it
 
 
-def _key(options: EmbedOptions) -> str:
-    return f"{options.backbone} {options.weights} {options.fit} {options.device}"
-
-
-def _open(options: EmbedOptions) -> _Network:
+def _open(options: EmbedOptions, wanted: dict[str, str] | None = None) -> _Network:
+    """The network; ModelError where it, or how it computes, is not what is ``wanted``."""
     classifier = build_classifier(options.backbone, classes=2)
     initial = initialise(classifier, options.weights).source
     spec = classifier.spec.preprocessing(fit=options.fit)
@@ -156,81 +161,125 @@ def _open(options: EmbedOptions) -> _Network:
         "arithmetic": "bfloat16" if half else "float32",
         "eosin": __version__,
     }
+    for name, value in (wanted or {}).items():
+        if made[name] != value:
+            raise ModelError(
+                f"{options.backbone}: {name} is {made[name]} on one machine and {value} on "
+                "another; give both the same weights, and --device cpu or cuda"
+            )
     return _Network(engine, spec, made)
 
 
 @dataclass(frozen=True)
-class _Embedding(Work[_Network, Part]):
-    """Images whose features are wanted; ``EACH`` of them are a part."""
+class _Part:
+    """Some files in order: which were read, their features, and why the others were not."""
 
-    options: EmbedOptions
-    paths: Sequence[Path]
-    made: dict[str, str]  # with what
+    places: Ints  # among all files
+    rows: npt.NDArray[np.floating]  # (n, channels)
+    measures: Floats  # how each was taken, (n, names)
+    skipped: tuple[SkippedFile, ...]
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What is computed so far, one file each ``_EACH`` images, and what it was computed with."""
+
+    folder: Path
+    paths: Sequence[Path]  # of all images
+
+    def begin(self, head: dict[str, str], *, resume: bool, overwrite: bool) -> None:
+        """Go on with what lies there, or begin; DataError where neither may be."""
+        begun = self.folder / "head.json"
+        with disk_errors(self.folder):
+            if overwrite and self.folder.exists():
+                shutil.rmtree(self.folder)
+            if not begun.exists():
+                self.folder.mkdir(parents=True, exist_ok=True)
+                write_json(begun, dict(head))
+            elif not resume:
+                reason = "left by an interrupted embedding; go on with --resume, or"
+                raise DataError(f"{self.folder}: {reason} {_ANEW}")
+            before = json.loads(begun.read_text(encoding="utf-8"))
+        differing = [name for name in head if before.get(name) != head[name]]
+        if differing:
+            raise DataError(
+                f"{self.folder}: cannot go on, what differs is {', '.join(differing)}; {_ANEW}"
+            )
 
     @property
-    def key(self) -> str:
-        return _key(self.options)
+    def starts(self) -> range:
+        """Place of the first file of each part."""
+        return range(0, len(self.paths), _EACH)
 
-    @property
-    def step(self) -> int:
-        return EACH
+    def of(self, start: int) -> Sequence[Path]:
+        """The files of a part."""
+        return self.paths[start : start + _EACH]
 
-    @property
-    def inputs(self) -> Sequence[Path]:
-        return self.paths
+    def file(self, start: int) -> Path:
+        """Where a part lies."""
+        return self.folder / f"{start:08d}.npz"
 
-    def file(self, row: int) -> Path:
-        return self.paths[row]
+    def write(self, start: int, part: _Part) -> None:
+        """Keep a part."""
+        order = {path: place for place, path in enumerate(self.of(start))}
+        names = np.array([order[item.path] for item in part.skipped], np.int64) + start
+        reasons = np.array([item.reason for item in part.skipped], dtype=np.str_)
+        with replacing(self.file(start)) as draft, draft.open("wb") as stream:
+            np.savez(
+                stream,
+                places=part.places,
+                rows=part.rows,
+                measures=part.measures,
+                skipped=names,
+                reasons=reasons,
+            )
 
-    def open(self) -> _Network:
-        """The network; ModelError where it is another here, or computes otherwise."""
-        network = _open(self.options)
-        for name, value in self.made.items():
-            if network.made[name] != value:
-                raise ModelError(
-                    f"{self.options.backbone}: {name} is {network.made[name]} on another machine "
-                    f"and {value} here; give both the same weights, and --device cpu or cuda"
-                )
-        return network
+    def read(self, start: int) -> _Part:
+        """A part that was kept."""
+        with np.load(self.file(start), allow_pickle=False) as kept:
+            pairs = zip(kept["skipped"].tolist(), kept["reasons"].tolist(), strict=True)
+            skipped = tuple(SkippedFile(self.paths[place], reason) for place, reason in pairs)
+            return _Part(kept["places"], kept["rows"], kept["measures"], skipped)
 
-    def do(self, opened: _Network, rows: range) -> Iterator[Part]:
-        for start in rows[::EACH]:
-            yield self._part(opened, range(start, min(start + EACH, rows.stop)))
 
-    def _part(self, network: _Network, rows: range) -> Part:
+def _part(
+    options: EmbedOptions, paths: Sequence[Path], network: _Network, rows: range
+) -> Iterator[_Part]:
+    width = network.engine.classifier.feature_count
+    for start in rows[::_EACH]:
         places, skipped = [np.empty(0, np.int64)], list[SkippedFile]()
-        width = network.engine.classifier.feature_count
-        found = [np.empty((0, width), self.options.dtype)]
+        found = [np.empty((0, width), options.dtype)]
         measures = [np.empty((0, len(ACQUISITION)))]
         for batch in read_batches(
-            self.paths[rows.start : rows.stop],
+            paths[start : min(start + _EACH, rows.stop)],
             network.spec,
-            batch_size=self.options.batch_size,
-            workers=reading_threads(self.options.workers),
+            batch_size=options.batch_size,
+            workers=reading_threads(options.workers),
             measured=True,
         ):
             if len(batch.places):
-                places.append(batch.places + rows.start)
+                places.append(batch.places + start)
                 measures.append(batch.measures)
-                found.append(network.engine.features(batch.pixels).astype(self.options.dtype))
+                found.append(network.engine.features(batch.pixels).astype(options.dtype))
             skipped += batch.skipped
-        return Part(
+        yield _Part(
             np.concatenate(places), np.concatenate(found), np.concatenate(measures), tuple(skipped)
         )
 
 
-def _compute(work: _Embedding, parts: Parts, spread: Spread, progress: Progress) -> None:
-    starts, total = list(parts.starts), len(parts.paths)
-    while starts and parts.file(starts[0]).exists():
-        del starts[0]
-    first = starts[0] if starts else total
+def _compute(
+    work: Work[_Network, _Part], parts: _Parts, spread: Spread, progress: Progress
+) -> None:
+    total = len(parts.paths)
+    first = next((start for start in parts.starts if not parts.file(start).exists()), total)
+    starts = [start for start in parts.starts if start >= first]
     with working(progress, "embedding", total=total, done=first):
         for start, part in zip(starts, spread.each(work, range(first, total)), strict=True):
             parts.write(start, part)
             progress.advance(len(parts.of(start)), errors=len(part.skipped))
 
 
-def _assemble(frame: pd.DataFrame, made: dict[str, str], parts: Parts, out: Path) -> Embedded:
+def _assemble(frame: pd.DataFrame, made: dict[str, str], parts: _Parts, out: Path) -> Embedded:
     """One file of all parts, a part in memory at a time."""
     import h5py
 
@@ -238,7 +287,7 @@ def _assemble(frame: pd.DataFrame, made: dict[str, str], parts: Parts, out: Path
     width, kept, skipped = first.shape[1], list[int](), list[SkippedFile]()
     with replacing(out) as draft, h5py.File(draft, "w", locking=False) as file:
         shape = (len(frame), width)
-        chunks = (min(EACH, len(frame)), width)
+        chunks = (min(_EACH, len(frame)), width)
         matrix = file.create_dataset("X", shape, first.dtype, chunks=chunks, maxshape=shape)
         measures = []
         for start in parts.starts:
