@@ -17,7 +17,12 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 # These nodes know each other by a word of their own, whatever lies in the user's home.
 OWN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCE)}
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "OMP_NUM_THREADS": "1",
+    "PYTHONPATH": f"{SOURCE}{os.pathsep}{Path(__file__).parent}",
+}
+START = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
 # A lost node is known as lost within two seconds, not within half a minute.
 QUICK = {
     "RAY_health_check_initial_delay_ms": "500",
@@ -66,8 +71,7 @@ class Nodes:
         small = ["--object-store-memory=80000000", f"--num-cpus={cores}", "--disable-usage-stats"]
         with log.open("wb") as out:
             node = subprocess.Popen(
-                [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
-                + [*words, temp, *ports, *small],
+                [*START, *words, temp, *ports, *small],
                 env={**os.environ, **OWN, **QUIET, **QUICK, **(environment or {})},
                 stdout=out,
                 stderr=out,
@@ -77,6 +81,18 @@ class Nodes:
         wait_for(lambda: b"Ray runtime started" in log.read_bytes() or node.poll(), f"{log}")
         assert node.poll() is None, log.read_text()
         return node
+
+    @property
+    def alive(self) -> list[subprocess.Popen[bytes]]:
+        """Nodes that run, but for the head."""
+        return [node for node in self._started[1:] if node.poll() is None]
+
+    def fill(self, count: int) -> None:
+        """As many nodes as a test wants, whatever one before it has left."""
+        while len(self.alive) > count:
+            self.kill(self.alive[-1])
+        while len(self.alive) < count:
+            self.start()
 
     def kill(self, node: subprocess.Popen[bytes]) -> None:
         """End a node as a power cut does, with all that runs on it."""
@@ -90,6 +106,16 @@ class Nodes:
         for node in reversed(self._started):
             if node.poll() is None:
                 self.kill(node)
+
+
+def workers(node: subprocess.Popen[bytes]) -> list[int]:
+    """The processes on a node that do eosin's work."""
+    found = []
+    for child in _below(node.pid):
+        with contextlib.suppress(OSError):
+            if b"ray::Worker" in Path(f"/proc/{child}/cmdline").read_bytes():
+                found.append(child)
+    return found
 
 
 def _below(process: int) -> list[int]:

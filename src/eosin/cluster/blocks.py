@@ -61,7 +61,11 @@ class Cluster:
         """
         if rows:
             self.crew.muster(sample_of(cast("Work[object, object]", work)))
-            yield from _Doing(self.crew, work, rows).parts()
+            try:
+                yield from _Doing(self.crew, work, rows).parts()
+            finally:
+                for member in self.crew.members:
+                    member.doing.clear()
         for run in work.runs if rows else ():
             run.require_unchanged()
 
@@ -73,7 +77,7 @@ class _Doing(Generic[Opened, Part]):
         self.crew, self.work = crew, work
         self.number, self.reference = next(_numbers), ray.put(work)
         share = -(-len(rows) // (work.step * len(crew.ready) * _ROUNDS))
-        size = work.step * max(1, min(share, _ROWS // work.step))
+        size = work.step * (1 if work.after else max(1, min(share, _ROWS // work.step)))
         starts = range(rows.start, rows.stop, size)
         self.index = {start: index for index, start in enumerate(starts)}
         parts = (range(start, min(start + size, rows.stop)) for start in starts)

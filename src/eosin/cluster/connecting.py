@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eosin.errors import ConfigError
 from eosin.machine import available_cores
@@ -64,16 +64,14 @@ def _connect(where: str) -> None:
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
     before = signal.getsignal(signal.SIGTERM)
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     own = {"num_cpus": available_cores(), "object_store_memory": _STORE, "include_dashboard": False}
     try:
-        if where != "local":
+        if where == "local":
+            ray.init(where, **quiet, **own)
+        else:
             _require_answer(where)
-        ray.init(
-            where,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **(own if where == "local" else {}),
-        )
+            ray.init(where, **quiet)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         said = " ".join(str(error).split())
         raise ConfigError(

@@ -129,7 +129,8 @@ class Crew:
             )
         if now - self._looked < _EVERY:
             return
-        self._looked, nodes = now, [node for node in ray.nodes() if node["Alive"]]
+        known: list[Any] = ray.nodes()  # type: ignore[no-untyped-call]
+        self._looked, nodes = now, [node for node in known if node["Alive"]]
         for node in nodes:
             there = sum(member.node == node["NodeID"] for member in self.members)
             if self._faults[node["NodeID"]] < _FAULTS:
@@ -145,7 +146,7 @@ class Crew:
 
     def _start(self, node: Mapping[str, Any], wanted: dict[str, float]) -> None:
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        made = ray.remote(Worker).options(scheduling_strategy=there, **wanted)
+        made: Any = ray.remote(Worker).options(scheduling_strategy=there, **wanted)
         actor = made.remote(settings(), most_megapixels())
         look = actor.look.remote(self._sample)
         self.members.append(Member(actor, node["NodeID"], node["NodeManagerHostname"], look))

@@ -17,6 +17,8 @@ from eosin.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ray import ObjectRef
+
     from eosin.spread import Work
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -89,7 +91,11 @@ class Worker:
         return ""
 
     def do(
-        self, number: int, work: Sequence[object], rows: range, refused: Mapping[str, str]
+        self,
+        number: int,
+        work: Sequence[ObjectRef[Work[object, object]]],
+        rows: range,
+        refused: Mapping[str, str],
     ) -> tuple[None, list[object]]:
         """Nothing, and what is found of some rows.
 
