@@ -17,6 +17,7 @@ from eosin.errors import DataError
 from eosin.inference.scoring import PredictOptions
 from eosin.inference.table import predict_to_table
 from eosin.networks.run import read_run
+from eosin.pixels.reading import require_not_refused
 from eosin.progress import Silent
 from eosin.spread import Work
 
@@ -51,13 +52,19 @@ def refused(poison: frozenset[str], path: Path, image: object) -> object:
 
 
 def _rows(folder: Path, _: object, rows: range) -> Iterator[tuple[int, int]]:
-    """Rows, and who did them; a row with a file of its number waits until that is gone."""
+    """Rows, and who did them, 0 for one that is refused; a row with a file of its number waits until that is gone."""
     for row in rows:
+        try:
+            require_not_refused(folder / f"{row}.png")
+        except DataError:
+            yield row, 0
+            continue
         (folder / f"{row}.{os.getpid()}.begun").write_text(str(time.monotonic_ns()))
         until = time.monotonic() + 60
         while (folder / f"{row}.wait").exists() and time.monotonic() < until:
             time.sleep(0.02)
-        if (folder / f"{row}.fatal").exists():
+        together = len(rows) > 1 and (folder / "together.fatal").exists()
+        if together or (folder / f"{row}.fatal").exists():
             os.kill(os.getpid(), signal.SIGKILL)
         if (folder / f"{row}.error").exists():
             raise DataError(f"row {row} is wrong")

@@ -70,7 +70,8 @@ def run(
     split: Manifest, small_probe: TrainingConfig, tmp_path_factory: pytest.TempPathFactory
 ) -> Run:
     """A frozen probe."""
-    return train(split, tmp_path_factory.mktemp("run") / "run", small_probe).run
+    config = small_probe.with_overrides({"image_size": 64})  # large enough for a map
+    return train(split, tmp_path_factory.mktemp("run") / "run", config).run
 
 
 @pytest.fixture(scope="session")

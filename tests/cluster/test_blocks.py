@@ -88,8 +88,16 @@ def test_a_row_that_kills_its_workers_is_found_alone_and_named_not_tried_for_eve
     spread: Spread, tmp_path: Path
 ) -> None:
     (tmp_path / "5.fatal").touch()
-    with pytest.raises(ModelError, match=r"5\.png to .*5\.png: their workers end"):
+    found = list(spread.each(rows_work(tmp_path, 64), range(64)))
+    assert [row for row, _ in found] == list(range(64))
+    assert [row for row, process in found if not process] == [5]
+    assert begun(tmp_path, 5) == 4  # twice with its block, twice alone
+    assert len(spread.crew.ready) >= 1
+
+
+def test_rows_whose_workers_end_only_together_are_given_up_with_a_sentence(
+    spread: Spread, tmp_path: Path
+) -> None:
+    (tmp_path / "together.fatal").touch()
+    with pytest.raises(ModelError, match=r"0\.png to .*7\.png: their workers end"):
         numbers(spread, tmp_path, 8, step=8)
-    # Twice with the others, twice alone, and twice though it was refused, which this work ignores.
-    assert begun(tmp_path, 5) <= 6
-    assert begun(tmp_path, 7) == 1  # tried alone
