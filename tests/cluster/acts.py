@@ -52,7 +52,10 @@ def refused(poison: frozenset[str], path: Path, image: object) -> object:
 
 
 def _rows(folder: Path, _: object, rows: range) -> Iterator[tuple[int, int]]:
-    """Rows, and who did them, 0 for one that is refused; a row with a file of its number waits until that is gone."""
+    """Rows, and who did them, 0 for one that is refused.
+
+    Files say what becomes of a row: ``7.wait`` lets it wait until that is gone.
+    """
     for row in rows:
         try:
             require_not_refused(folder / f"{row}.png")

@@ -82,7 +82,6 @@ def test_whatever_dies_nothing_is_lost_or_doubled(
 def test_a_node_that_joins_late_takes_part(nodes: Nodes, tmp_path: Path) -> None:
     nodes.fill(1)
     with spread_over(nodes.address, device="cpu") as spread:
-        (tmp_path / "1.wait").touch()
         coming = spread.each(rows_work(tmp_path, 16, step=1), range(16))
         found = [next(coming)]
         nodes.start()
@@ -94,7 +93,6 @@ def test_a_node_that_joins_late_takes_part(nodes: Nodes, tmp_path: Path) -> None
             return len(spread.crew.ready) == 2
 
         wait_for(come, "a second worker")
-        (tmp_path / "1.wait").unlink()
         found += list(coming)
     assert [row for row, _ in found] == list(range(16))
     assert len({process for _, process in found}) == 2, late

@@ -131,6 +131,9 @@ class Crew:
             return
         known: list[Any] = ray.nodes()  # type: ignore[no-untyped-call]
         self._looked, nodes = now, [node for node in known if node["Alive"]]
+        alive = {node["NodeID"] for node in nodes}
+        for member in [each for each in self.members if each.node not in alive and not each.doing]:
+            self.drop(member)
         for node in nodes:
             there = sum(member.node == node["NodeID"] for member in self.members)
             if self._faults[node["NodeID"]] < _FAULTS:
