@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+TRAIN  := $(VENV)/.train
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 ENGINE ?= onnx
 DEPLOY := .venv-deploy/$(ENGINE)
 # One test file a library, and the main job from images to a report.
@@ -14,21 +16,30 @@ LOWEST := tests/test_imports.py tests/test_demo.py tests/test_locks.py tests/art
 LOCK   := uv pip compile pyproject.toml --universal --python-version 3.11 --no-emit-index-url \
           --generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help install demo test lint check format bench deploy-check lowest lock clean
+.PHONY: help install demo test lint check format bench deploy-check lowest newest coverage dist version lock clean
 
 help:            ## List these commands
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort
 
 $(READY): requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing the locked packages into $(VENV) (once; PyTorch is large, a few minutes) ..."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo "Installing the locked packages of every extra into $(VENV) (once; some minutes) ..."
+	$(PIP) --require-hashes -r requirements.lock
+	$(PIP) --no-build-isolation --editable .
+	@touch $@ $(TRAIN)
+
+# What the demo needs: a part of the above, or all of it where that is there already.
+$(TRAIN): requirements-train.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@if [ -e $(READY) ]; then $(MAKE) --no-print-directory $(READY); else \
+	    echo "Installing eosin and PyTorch into $(VENV) (once; PyTorch is large, a few minutes) ..." \
+	    && $(PIP) --require-hashes -r requirements-train.lock \
+	    && $(PIP) --no-build-isolation --editable .; fi
 	@touch $@
 
 install: $(READY) ## Set up .venv with every extra, from the lock
 
-demo: $(READY)   ## Synthetic data, split, train, predict, evaluate, report
+demo: $(TRAIN)   ## Synthetic data, split, train, predict, evaluate, report
 	$(BIN)/eosin demo
 
 test: $(READY)   ## Run the tests (offline, no GPU)
@@ -39,6 +50,8 @@ lint: $(READY)   ## Format, lint, strict types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy --no-incremental
 	$(BIN)/lint-imports
+	$(BIN)/codespell
+	@if [ -x $(BIN)/hadolint ]; then $(BIN)/hadolint Dockerfile; else echo "no hadolint here: Dockerfile not linted"; fi
 
 check: lint      ## All of lint, and the tests with warnings as errors
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -W error
@@ -69,10 +82,36 @@ lowest: .venv-lowest/.ready  ## The lower bounds are true: tests with the lowest
 	OMP_NUM_THREADS=1 PYTHONPATH=src .venv-lowest/bin/python -m pytest -p no:cacheprovider \
 	    -W default::DeprecationWarning -m "not slow" $(LOWEST)
 
+.venv-newest/.ready: pyproject.toml
+	uv venv --quiet --clear --python 3.11 .venv-newest
+	@echo "Installing the newest versions that there are (once; PyTorch is large) ..."
+	uv pip install --quiet --python .venv-newest --upgrade -r pyproject.toml --all-extras --group dev
+	@touch $@
+
+newest: .venv-newest/.ready  ## The same tests with the newest versions that there are (needs uv)
+	OMP_NUM_THREADS=1 PYTHONPATH=src .venv-newest/bin/python -m pytest -p no:cacheprovider -m "not slow" $(LOWEST)
+
+coverage: $(READY)  ## All tests with line and branch coverage; below the floor it fails
+	rm -f .coverage .coverage.*
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --cov --cov-report=term
+
+dist: $(READY)   ## Wheel and sdist in dist/, checked
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist .
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+
+version: $(READY)  ## Copy the version to CITATION.cff and the conda recipe
+	@version=$$($(BIN)/python -c "from eosin.version import __version__; print(__version__)") \
+	    && sed -i "s/^version: .*/version: $$version/" CITATION.cff \
+	    && sed -i "s/version = \".*\"/version = \"$$version\"/" packaging/conda/meta.yaml
+
 lock:            ## Resolve exact versions again (needs uv)
 	$(LOCK) --all-extras --group dev -o requirements.lock
+	$(LOCK) --extra train --group build --constraint requirements.lock -o requirements-train.lock
 	$(LOCK) --extra onnx --constraint requirements.lock -o requirements-onnx.lock
 	$(LOCK) --extra openvino --constraint requirements.lock -o requirements-openvino.lock
+	$(LOCK) --extra onnx --extra serve --extra slides --constraint requirements.lock -o requirements-serve.lock
 
 clean:           ## Remove the virtual environment and tool caches
-	rm -rf $(VENV) .venv-deploy .venv-lowest .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-deploy .venv-lowest .venv-newest dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

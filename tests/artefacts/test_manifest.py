@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pandas as pd
@@ -53,12 +53,18 @@ def manifest(tmp_path: Path) -> Manifest:
     )
 
 
+def described(manifest: Manifest) -> dict[str, object]:
+    """All but the table."""
+    names = [each.name for each in fields(manifest) if each.name != "frame"]
+    return {name: getattr(manifest, name) for name in names}
+
+
 def test_a_manifest_comes_back_from_disk_with_extra_columns_and_notes(manifest: Manifest) -> None:
     path = manifest.paths[0].parent.parent / "bh.csv"
     manifest.write(path)
     back = read_manifest(path)
     assert back.frame.equals(manifest.frame)
-    assert replace(back, frame=manifest.frame) == manifest
+    assert described(back) == described(manifest)
     assert back.fingerprint == manifest.fingerprint
 
 
@@ -259,7 +265,7 @@ def test_a_manifest_renamed_with_its_sidecar_is_read_and_with_anothers_it_is_not
     manifest.write(path)
     for name in ("bh.csv", "bh.csv.meta.json"):
         shutil.copy(tmp_path / name, tmp_path / name.replace("bh", "other"))
-    assert replace(read_manifest(other), frame=manifest.frame) == manifest
+    assert described(read_manifest(other)) == described(manifest)
     edit(other, 1, "split", "")
     with pytest.raises(
         DataError, match=r"other\.csv\.meta\.json: belongs to another table, 'bh\.csv'"

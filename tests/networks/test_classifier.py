@@ -156,6 +156,15 @@ def test_a_device_that_is_not_there_or_is_none_is_refused_by_name(monkeypatch):
     assert choose_device("cuda:0") == torch.device("cuda", 0)
     with pytest.raises(ConfigError, match="'cuda:1': PyTorch sees 1 GPU here"):
         choose_device("cuda:1")
-    for name in ("cuda:x", "cudah", "mps", "cuda:"):
+    for name in ("cuda:x", "cudah", "mps:0", "cuda:"):
         with pytest.raises(ConfigError, match=f"device '{name}' is unknown"):
             choose_device(name)
+
+
+def test_an_apple_gpu_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert choose_device("mps") == torch.device("mps")
+    assert choose_device("auto").type != "mps"  # only by name: its sums are not those of a CPU
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="no Apple GPU"):
+        choose_device("mps")

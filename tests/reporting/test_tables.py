@@ -165,6 +165,16 @@ def test_a_run_of_frozen_folds_shows_what_each_probe_chose(
     assert "next, try stronger or weaker ones (`probe_c`)" in learning.lead
 
 
+def test_a_frozen_training_of_several_blocks_shows_what_each_of_them_chose(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    choices = {"strength": [0.01, 0.01, 1.0], "inner_log_loss": {"0.01": 0.5, "0.1": 0.7, "1": 0.8}}
+    record = with_changes(experiment.run.record, choices=choices)
+    table = describe_learning(write_run(tmp_path, record)).table
+    assert table is not None
+    assert table.rows[0][1:3] == ("0.01, 1", "0.600")
+
+
 def test_a_run_without_history_says_so(experiment: Experiment) -> None:
     assert describe_learning(experiment.run).lead == "This Run keeps no history of its training."
 

@@ -219,16 +219,6 @@ def test_state_runs_and_metrics_are_told(server: Any, new_images: list[Path]) ->
     assert new_images[0].name not in text
 
 
-def test_pages_ask_nothing_of_others(server: Any) -> None:
-    for path in ("/", "/docs", "/login"):
-        page = server.client.get(path)
-        assert page.status_code == 200
-        assert "http" not in page.text.replace("/docs", "")
-        assert "<script" not in page.text
-    assert "/predict" in server.client.get("/docs").text
-    assert server.client.get("/openapi.json").json()["paths"]["/explain"]["post"]["requestBody"]
-
-
 def test_it_is_not_ready_before_its_networks_are(
     exported: Run, new_images: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -152,6 +152,17 @@ def test_every_answer_has_the_headers_that_protect_a_reader(server: Any, locked:
         assert said.headers["referrer-policy"] == "same-origin"
 
 
+def test_a_fault_of_the_server_is_answered_with_them_too(
+    serve: Any, exported: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(exported)
+    monkeypatch.setattr(server.service, "runs", None)
+    said = server.client.get("/runs")
+    assert said.status_code == 500
+    assert said.json() == {"error": "the server failed; its log says where"}
+    assert said.headers["x-content-type-options"] == "nosniff"
+
+
 def test_a_body_that_says_it_is_too_large_is_not_read(tight: Any) -> None:
     form = "Content-Type: multipart/form-data; boundary=b"
     said = received(tight.port, head("/predict", tight.port, form, "Content-Length: 100001"))

@@ -27,8 +27,8 @@ def test_strict_ends_with_three_where_an_image_is_flagged_and_the_rows_are_named
     words = ["predict", str(run.folder), str(strange), "-o", str(tmp_path / "p.csv"), "--strict"]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 3
-    assert "of 5 images look like nothing this Run was trained on" in done.output
-    assert "4 of 5 images show no tissue" in done.output
+    assert "of 5 images: unlike anything this Run was trained on" in done.output
+    assert "4 of 5 images: no tissue" in done.output
     assert "noise.png: unfamiliar" in done.output
     assert len(read_predictions(tmp_path / "p.csv")) == 5  # nothing is dropped
 

@@ -12,7 +12,7 @@ from eosin.artefacts.cells import require_cells, require_columns
 from eosin.artefacts.reference import Trust
 from eosin.artefacts.tables import Sidecar, read_table, require_folds, write_attention, write_table
 from eosin.artefacts.trust_columns import TRUST_COLUMNS, require_trust
-from eosin.artefacts.values import Count, NamedProtocol, Share
+from eosin.artefacts.values import Count, NamedProtocol, Sha256, Share
 from eosin.errors import DataError
 from eosin.files import StrPath, valid_text
 from eosin.protocol import UNKNOWN
@@ -48,6 +48,7 @@ class PredictionsSidecar(Sidecar):
     notes: tuple[str, ...]
     images: Count
     trust: Trust | None
+    run_hashes: tuple[Sha256, ...]
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ class Predictions:
         task: the classes.
         provenance: where the table comes from.
         trust: how those four columns were made; None where the table has them not.
+        run_hashes: of the ``run.json`` of each Run behind it; none where that was not known.
         attention: where rows are slides, a row a tile, as ``inference.bags`` makes it; it is
             written beside the table, and never read with it.
     """
@@ -101,6 +103,7 @@ class Predictions:
     provenance: Provenance = Provenance()
     trust: Trust | None = None
     attention: pd.DataFrame | None = None
+    run_hashes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         from eosin.artefacts.looks import callable_table
@@ -211,6 +214,7 @@ class Predictions:
         known = self.provenance.in_valid_text()
         fields = {name: getattr(known, name) for name in _PROVENANCE}
         fields |= {"task": self.task, "images": len(self), "trust": self.trust}
+        fields["run_hashes"] = self.run_hashes
         write_attention(self.attention, Path(path))
         write_table(self.frame, Path(path), PredictionsSidecar, fields)
 
@@ -274,7 +278,7 @@ def read_predictions(path: StrPath) -> Predictions:
             threshold, or the sidecar is wrong; names the file, the row and the fix.
     """
     path = Path(path)
-    table = read_table(path, PredictionsSidecar, fix=_FIX, since={"trust": None})
+    table = read_table(path, PredictionsSidecar, fix=_FIX, since={"trust": None, "run_hashes": ()})
     task, known = table.sidecar.task, table.sidecar
     columns = [f"p_{name}" for name in task.classes]
     wanted = [*COLUMNS, *columns, *(TRUST_COLUMNS if known.trust else ())]
@@ -294,7 +298,8 @@ def read_predictions(path: StrPath) -> Predictions:
         )
     provenance = Provenance(**{name: getattr(known, name) for name in _PROVENANCE})
     try:
-        return Predictions(frame.reset_index(drop=True), task, provenance, known.trust)
+        frame, hashes = frame.reset_index(drop=True), known.run_hashes
+        return Predictions(frame, task, provenance, known.trust, run_hashes=hashes)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 

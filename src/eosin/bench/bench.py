@@ -33,7 +33,7 @@ class BenchOptions:
 
     engines: tuple[str, ...] | None = None  # of ``BENCH_ENGINES``; None for all that are installed
     batches: tuple[int, ...] = (1, 16)  # images at once, one or more sizes
-    device: str = "auto"  # auto, cpu or cuda
+    device: str = "auto"  # auto, cpu, cuda or mps
     threads: int | None = None  # of every engine; None for as many as there are cores to run on
     rounds: int = 10  # turns of each engine
     seconds: float = 1.0  # of one turn, about

@@ -32,7 +32,7 @@ class WorkerSettings:
 
     run: str  # folder of the Run
     engine: str  # torch, onnxruntime or openvino
-    device: str  # auto, cpu or cuda
+    device: str  # auto, cpu, cuda or mps
     threads: int  # that compute
     # prepared input (n, 3, size, size) as .npy files, one a network, in order
     inputs: tuple[str, ...]

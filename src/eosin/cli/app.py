@@ -27,6 +27,7 @@ from eosin.cli import (
     evaluate,
     explain,
     export,
+    hub,
     init,
     power,
     predict,
@@ -98,6 +99,8 @@ app.command()(doctor.doctor)
 app.command()(encoders.encoders)
 app.command()(embed.embed)
 app.command()(serve.serve)
+app.command()(hub.push)
+app.command()(hub.pull)
 
 
 def _print_version(asked: bool) -> None:

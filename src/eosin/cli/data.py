@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eosin.cli import tiles
-from eosin.cli.datasets import Out, Root, require_manifest, write_dataset
+from eosin.cli.datasets import Out, Root, download, require_manifest, write_dataset
 from eosin.cli.sources import MOST_MEGAPIXELS, Device, MaxMegapixels
 from eosin.errors import ConfigError
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from eosin.pixels.reading import SkippedFile
 
 app = typer.Typer(no_args_is_help=True, help="Read datasets into manifests; audit them.")
+
+app.command()(download)
 
 
 class Task(StrEnum):

@@ -15,6 +15,34 @@ Root = Annotated[Path, typer.Argument(metavar="ROOT", help="Folder of the datase
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="M.csv", help="The manifest to write.")]
 
 
+def download(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="breakhis, bci or idc.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Its folder goes here.")],
+    address: Annotated[
+        str | None, typer.Option(metavar="URL", help="Of the archive, e.g. on a mirror.")
+    ] = None,
+    sha256: Annotated[
+        str | None, typer.Option(metavar="HEX", help="That the archive must have.")
+    ] = None,
+) -> None:
+    """Fetch a public dataset from its authors: terms shown, resumed, checked, unpacked."""
+    from eosin.cli.console import say, showing
+    from eosin.data.download import SOURCES, at, download
+    from eosin.errors import ConfigError
+
+    if name not in SOURCES:
+        raise ConfigError(f"no dataset {name!r} is known; want one of {list(SOURCES)}")
+    source = SOURCES[name]
+    say((name, "bold"), f": {source.terms}\nIts authors' page: {source.page}")
+    source = at(source, address) if address else source
+    with showing() as progress:
+        found = download(source, out, sha256=sha256, progress=progress)
+    say(f"unpacked: {found.folder} (archive of {found.size / 1e6:,.0f} MB, SHA-256 {found.sha256})")
+    if not (sha256 or source.sha256):
+        say("Its authors publish no SHA-256; whoever repeats your work gives this one.")
+    say(f"next: {source.next_step.format(found.folder)}")
+
+
 def _patients(manifest: Manifest) -> str:
     """How many patients there are, and how unequally the images lie among them."""
     if not manifest.protocol.patients_known:

@@ -34,7 +34,7 @@ MaxMegapixels = Annotated[
 ]
 
 
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps (Apple).")]
 Engine = Annotated[str, typer.Option(help="auto, torch, onnxruntime or openvino (exported Runs).")]
 ScoredSplit = Annotated[
     str | None, typer.Option(help="The manifest's split to score (test, val or train).")

@@ -85,7 +85,7 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted training.")
     ] = False,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
     track: Annotated[str | None, typer.Option(help="none, tensorboard or mlflow.")] = None,
     _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:

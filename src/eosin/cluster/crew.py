@@ -44,7 +44,7 @@ class Member:
 class Crew:
     """Every worker there is."""
 
-    device: str  # where networks run: auto, cpu or cuda
+    device: str  # where networks run: auto, cpu, cuda or mps
     progress: Progress  # told who comes and goes
     members: list[Member] = field(default_factory=list)
     _faults: Counter[str] = field(default_factory=Counter)  # by node
@@ -142,7 +142,7 @@ class Crew:
 
     def _room(self, nodes: list[Any], resources: Mapping[str, float]) -> list[dict[str, float]]:
         """What each worker of a node takes: a GPU where any node has one, else cores."""
-        if self.device != "cpu" and any(node["Resources"].get("GPU") for node in nodes):
+        if self.device not in ("cpu", "mps") and any(node["Resources"].get("GPU") for node in nodes):
             return [{"num_gpus": 1, "num_cpus": 0}] * int(resources.get("GPU", 0))
         cores, threads = int(resources.get("CPU", 0)), computing_threads()
         return [{"num_gpus": 0, "num_cpus": min(threads, cores)}] * max(cores // threads, cores > 0)

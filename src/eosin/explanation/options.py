@@ -30,7 +30,7 @@ class ExplainOptions:
         split: of a manifest; None for the test split, or every row of one without splits.
         limit: at most this many images, evenly from those asked for; None for all.
         mistakes: only the images that the networks misclassify, the most confident first.
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda or mps.
         engine: auto, torch, onnxruntime or openvino; exported Runs know no torch.
         batch_size: images a forward pass, fewer where they are large.
         workers: reading threads; None for one a core.

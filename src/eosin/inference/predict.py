@@ -179,7 +179,7 @@ def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Readin
     if any(stains) or run.record.preprocessing.stain is not None:
         said = zip(predictions.frame["path"], stains, strict=True)
         predictions = predictions.with_stain_notes({Path(path): note for path, note in said})
-    predictions = replace(predictions, attention=attention)
+    predictions = replace(predictions, attention=attention, run_hashes=(run.sha256,))
     return Scored(predictions, (*chosen.skipped, *_in_order(found.skipped, images)))
 
 

@@ -45,7 +45,7 @@ class PredictOptions:
     # splits
     split: str | None = None
     allow_seen: bool = False  # score patients that the Run was trained or validated on, and say so
-    device: str = "auto"  # auto, cpu or cuda
+    device: str = "auto"  # auto, cpu, cuda or mps
     batch_size: int = 32  # images a forward pass
     workers: int | None = None  # reading threads; None for one a core
     engine: str = "auto"  # auto, torch, onnxruntime or openvino

@@ -161,7 +161,7 @@ def _whole(predictions: Predictions) -> WholeAnswer:
 def _tile_rows(run: Run, tiled: TiledSlide, known: Mapping[str, str]) -> Manifest:
     """The tiles as images to score, with the patient of their slide as far as it is known."""
     path = tiled.slide.path
-    named = known.get("patient") or _patient_of(run, path)
+    named = known.get("patient") or patient_of(run, path)
     own = {
         "slide": valid_text(path.stem),
         "patient": named or valid_text(str(path)),
@@ -172,7 +172,7 @@ def _tile_rows(run: Run, tiled: TiledSlide, known: Mapping[str, str]) -> Manifes
     return Manifest(frame, run.record.task, "slides", protocol)
 
 
-def _patient_of(run: Run, path: Path) -> str | None:
+def patient_of(run: Run, path: Path) -> str | None:
     """Whom a slide shows by its name; slides that were patients in training are known again."""
     identity = Identity.of(run.record)
     by_name = next((name for name in (path.name, path.stem) if name in identity.seen), None)

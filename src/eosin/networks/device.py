@@ -12,13 +12,17 @@ if TYPE_CHECKING:
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The torch device for ``"auto"`` (a GPU where there is one), ``"cpu"`` or ``"cuda[:N]"``."""
+    """The torch device for ``"auto"`` (an NVIDIA GPU, else the CPU), ``"cpu"``, ``"cuda[:N]"`` or
+    ``"mps"`` (an Apple GPU, where PyTorch has it; asked for by name alone).
+    """
     import torch
 
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not re.fullmatch(r"cpu|cuda(:\d{1,2})?", name):
-        raise ConfigError(f"device {name!r} is unknown; want auto, cpu, cuda or cuda:N")
+    if not re.fullmatch(r"cpu|mps|cuda(:\d{1,2})?", name):
+        raise ConfigError(f"device {name!r} is unknown; want auto, cpu, cuda, cuda:N or mps")
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("device 'mps': PyTorch sees no Apple GPU here; use auto or cpu")
     device, gpus = torch.device(name), torch.cuda.is_available() * torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= gpus:
         raise ConfigError(f"device {name!r}: PyTorch sees {gpus or 'no'} GPU here; use auto or cpu")

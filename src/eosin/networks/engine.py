@@ -94,7 +94,7 @@ def open_engine(
         weights: its file of weights; a graph lies beside where that would.
         record: of one network.
         engine: one of ``ENGINES``.
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda or mps.
         threads: of a graph's engine; None for as many as there are cores to run on.
 
     Raises:

@@ -132,7 +132,7 @@ def open_graph(
         graph: what its record says of it.
         size: side of its input, in pixels.
         engine: auto, onnxruntime or openvino.
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda or mps.
         threads: that compute; None for ``computing_threads``.
 
     Raises:

@@ -245,7 +245,7 @@ def open_networks(
         runs: of any kind. Networks with the same record, wherever they lie, are the same.
         engine: ``"auto"`` takes PyTorch for weights, and for a graph ONNX Runtime or OpenVINO,
             whichever is installed and reads it; or the name of one.
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda or mps.
         threads: of a graph's engine; None for as many as there are cores to run on.
 
     Raises:

@@ -132,7 +132,8 @@ class TorchEngine:
         with torch.inference_mode(), half:
             pixels = torch.from_numpy(batch)
             if self._device.type == "cuda":
-                pixels = pixels.pin_memory().to(self._device, non_blocking=True)
+                pixels = pixels.pin_memory()
+            pixels = pixels.to(self._device, non_blocking=True)
             pixels = pixels.contiguous(memory_format=torch.channels_last)
             with taking(self.classifier, batch.shape[-1]):
                 values = [self.classifier.features(pixels)]

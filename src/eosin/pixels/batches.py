@@ -119,8 +119,8 @@ def read_views(
         paths: image files.
         views: the ways of preparing them, one or more.
         batch_size: files a batch; a batch with skipped files is that much smaller, even empty.
-        workers: reading threads; at most two batches are read ahead, so memory does not grow with
-            the number of files.
+        workers: reading threads, 0 for the caller's own; at most two batches are read ahead, so
+            memory does not grow with the number of files.
         start: position of the first file to read; those before it are left out.
         measured: whether to measure how each image was taken.
         alter: given a file and its image, the image to take instead; runs in the reading threads.

@@ -22,9 +22,12 @@ def read_ahead(
     Args:
         task: runs in a thread; what it raises is raised here, when its turn comes.
         work: the pieces.
-        workers: threads.
+        workers: threads; 0 for the caller's own, in which nothing is read ahead.
         ahead: pieces that are begun and not yet taken, at most.
     """
+    if workers == 0:
+        yield from map(task, work)
+        return
     coming = iter(work)
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[Done]] = deque()

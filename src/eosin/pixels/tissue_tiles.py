@@ -38,10 +38,25 @@ def tissue_tiles(
         overlap: pixels of a tile that the next one shows again.
         least: the share of a tile that must be tissue, 0 to 1; 0 takes every tile.
 
-    The grid starts at (0, 0), row by row, and its step is a whole number of pixels of level 0: the
-    um/px of tiles gives way by at most half a pixel of a step, so that tiles abut without a gap and
-    a map of them lies on the slide without a drift. Tiles that overhang the right and lower edge
+    The grid is that of ``grid_sides``, row by row. Tiles that overhang the right and lower edge
     belong to it; what they show beyond the slide is white, so counts as glass.
+
+    Raises:
+        ConfigError: as ``grid_sides``.
+    """
+    step, width = grid_sides(size, mpp, slide_mpp=slide_mpp, overlap=overlap)
+    columns, rows = (np.arange(0, side, step) for side in (slide_width, slide_height))
+    x, y = (each.ravel() for each in np.meshgrid(columns, rows))
+    inside = mask.shares(x, y, width, slide_mpp=slide_mpp) >= least
+    return x[inside], y[inside], width
+
+
+def grid_sides(size: int, mpp: float, *, slide_mpp: float, overlap: int = 0) -> tuple[int, float]:
+    """The step of the grid of such tiles and their side, pixels of level 0.
+
+    The grid starts at (0, 0), and its step is a whole number of pixels of level 0: the
+    um/px of tiles gives way by at most half a pixel of a step, so that tiles abut without a gap and
+    a map of them lies on the slide without a drift.
 
     Raises:
         ConfigError: tiles of no size, or as large as their overlap.
@@ -58,8 +73,4 @@ def tissue_tiles(
             "more, so less overlap or more um/px"
         )
     step = round(exact)
-    width = round(step * size / (size - overlap), 3)
-    columns, rows = (np.arange(0, side, step) for side in (slide_width, slide_height))
-    x, y = (each.ravel() for each in np.meshgrid(columns, rows))
-    inside = mask.shares(x, y, width, slide_mpp=slide_mpp) >= least
-    return x[inside], y[inside], width
+    return step, round(step * size / (size - overlap), 3)

@@ -30,10 +30,11 @@ def write_png(picture: UInt8Image, path: Path, *, effort: int = 1) -> None:
 
 
 def png_bytes(picture: UInt8Image, *, effort: int = 1, name: object = "picture") -> bytes:
-    """The file that ``write_png`` writes; DataError, naming ``name``, where there is none."""
+    """The file that ``write_png`` writes, of RGBA too; DataError names ``name`` if it fails."""
     import cv2
 
-    bgr = np.ascontiguousarray(picture[:, :, ::-1] if picture.ndim == 3 else picture)
+    order = [2, 1, 0, 3][: picture.shape[-1]]
+    bgr = np.ascontiguousarray(picture[:, :, order] if picture.ndim == 3 else picture)
     quick = [cv2.IMWRITE_PNG_COMPRESSION, effort]
     options = [*quick, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
     done, data = cv2.imencode(".png", bgr, options)

@@ -118,7 +118,9 @@ def mistakes_gallery(predictions: Predictions, *, most: int = 24) -> Gallery:
     return Gallery("mistakes", "Most confident mistakes", lead, (("", tiles_of(pictures)),))
 
 
-def thumbnail(image: UInt8Image, *, longest: int = LONGEST_SIDE) -> tuple[bytes, int, int]:
+def thumbnail(
+    image: UInt8Image, *, longest: int = LONGEST_SIDE, fine: bool = False
+) -> tuple[bytes, int, int]:
     """A JPEG of an RGB image, its longer side at most ``longest``, with its width and height."""
     import cv2
 
@@ -127,7 +129,10 @@ def thumbnail(image: UInt8Image, *, longest: int = LONGEST_SIDE) -> tuple[bytes,
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image
     bgr = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
-    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    options = [cv2.IMWRITE_JPEG_QUALITY, 90 if fine else JPEG_QUALITY]
+    if fine:  # colours at full resolution too: small nuclei keep theirs
+        options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    _, data = cv2.imencode(".jpg", bgr, options)
     return data.tobytes(), *size
 
 

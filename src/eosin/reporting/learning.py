@@ -107,8 +107,8 @@ def _probes(runs: Mapping[str, Run]) -> Learning:
     rows = tuple(
         (
             name,
-            f"{own.strength:g}",
-            number(own.losses[own.strength]),
+            own.chosen,
+            number(own.loss),
             ", ".join(f"{strength:g}: {loss:.3f}" for strength, loss in own.losses.items()),
             number(runs[name].record.temperature),
             number(runs[name].record.threshold),
@@ -145,8 +145,7 @@ def describe_choices(run: Run) -> str:
     if not found:
         return ""
     each = "; ".join(
-        f"{name}: C {own.strength:g}, inner log loss {own.losses[own.strength]:.3f}"
-        for name, own in found.items()
+        f"{name}: C {own.chosen}, inner log loss {own.loss:.3f}" for name, own in found.items()
     )
     return f"a frozen training has no epochs; it chose inside its training patients ({each})"
 
@@ -155,17 +154,33 @@ def describe_choices(run: Run) -> str:
 class ProbeChoices:
     """What a frozen training chose inside its training patients."""
 
-    strength: float  # the inverse regularisation C
-    losses: Mapping[float, float]  # cross-validated log loss of each strength tried
+    strengths: tuple[float, ...]  # the inverse regularisation C of each block of channels
+    losses: Mapping[float, float]  # cross-validated log loss of each strength tried, mean of blocks
     threshold: str  # why the threshold is what it is, in words; empty where that is not recorded
+
+    @property
+    def chosen(self) -> str:
+        """The strengths in words."""
+        return ", ".join(f"{each:g}" for each in dict.fromkeys(self.strengths))
+
+    @property
+    def loss(self) -> float:
+        """The mean over blocks of the loss at the strength that each chose."""
+        return sum(self.losses[each] for each in self.strengths) / len(self.strengths)
+
+    @property
+    def at_an_end(self) -> bool:
+        """Whether every strength chosen is the weakest or the strongest of those tried."""
+        return {*self.strengths} <= {min(self.losses), max(self.losses)}
 
 
 def probe_choices(record: RunRecord, folder: Path) -> ProbeChoices:
     """The choices of a frozen training; ModelError where they cannot be read."""
     strength, losses = record.choices.get("strength"), record.choices[_PROBE]
+    blocks = strength if isinstance(strength, list) else [strength]
     try:
         tried = {float(name): float(str(loss)) for name, loss in dict(losses).items()}  # type: ignore[arg-type]
-        chosen = min(tried, key=lambda each: abs(each - float(str(strength))))
+        chosen = tuple(min(tried, key=lambda c: abs(c - float(str(each)))) for each in blocks)
     except ValueError as fault:
         raise ModelError(
             f"{folder}: the choices of its probe cannot be read; train it again"
@@ -192,7 +207,7 @@ def threshold_reason(record: RunRecord) -> str:
 
 def _next(found: Sequence[ProbeChoices], classes: int) -> str:
     """What the inner scores suggest to do."""
-    losses = [own.losses[own.strength] for own in found]
+    losses = [own.loss for own in found]
     mean, chance = sum(losses) / len(losses), log(classes)
     said = f"The chosen heads have a mean inner log loss of {mean:.3f}; guessing has {chance:.3f}."
     if mean > 0.95 * chance:
@@ -200,7 +215,7 @@ def _next(found: Sequence[ProbeChoices], classes: int) -> str:
             f"{said} That is hardly better: these features tell little of new patients; next, try "
             "another backbone, an earlier map (`NAME@stride8`), or more patients."
         )
-    if all(own.strength in (min(own.losses), max(own.losses)) for own in found):
+    if all(own.at_an_end for own in found):
         return (
             f"{said} Each chosen strength is at the end of those tried; next, try stronger or "
             "weaker ones (`probe_c`)."

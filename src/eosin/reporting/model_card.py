@@ -8,8 +8,6 @@ from eosin.artefacts.glossary import GLOSSARY
 from eosin.reporting.answers import RESEARCH_ONLY, Answers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from eosin.artefacts.estimate import Estimate
     from eosin.artefacts.predictions import Predictions
     from eosin.networks.run import Run
@@ -38,7 +36,13 @@ def model_card(run: Run, predictions: Predictions) -> str:
         *(_metric(each, scored.protocol.name) for each in answers.headlines),
         "---",
     ]
-    parts: Sequence[tuple[str, str]] = (
+    body = [f"\n## {title}\n\n{text.replace('<', '&lt;')}" for title, text in card_parts(answers)]
+    return "\n".join([*head, f"\n# {answers.subject}", *body, "\n<!-- eosin -->"]) + "\n"
+
+
+def card_parts(answers: Answers) -> tuple[tuple[str, str], ...]:
+    """The headings of a card and what stands below each, as plain text."""
+    return (
         ("What it is", f"{answers.to('title')} {answers.to('output')}"),
         ("Use", RESEARCH_ONLY),
         ("Data", f"{answers.to('data')} {answers.to('flow')}"),
@@ -53,8 +57,6 @@ def model_card(run: Run, predictions: Predictions) -> str:
             "shows them. The authors must add them before they publish this card.",
         ),
     )
-    body = [f"\n## {title}\n\n{text.replace('<', '&lt;')}" for title, text in parts]
-    return "\n".join([*head, f"\n# {answers.subject}", *body, "\n<!-- eosin -->"]) + "\n"
 
 
 def _metric(found: Estimate, protocol: str) -> str:

@@ -21,7 +21,7 @@ from eosin.reporting.canvas import GRID, INK, QUIET, write_png
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_HAEMATOXYLIN, _EOSIN = (1.0, 0.0), (0.0, 1.0)
+ALONE: Final = {"haematoxylin": (1.0, 0.0), "eosin": (0.0, 1.0)}  # how much of each is kept
 # Inches.
 _TILE: Final = 1.75
 _GAP, _GROUP_GAP = 0.05, 0.22
@@ -119,7 +119,7 @@ def _fitted(method: str, images: list[UInt8Image], target: Path | None) -> Stain
 
 def _columns(normalizer: StainNormalizer) -> tuple[str, ...]:
     separable = isinstance(normalizer.target_, StainEstimate)
-    return ("normalised", "haematoxylin", "eosin") if separable else ("normalised",)
+    return ("normalised", *ALONE) if separable else ("normalised",)
 
 
 def _tiles(image: UInt8Image, normalizer: StainNormalizer) -> tuple[_Tile, ...]:
@@ -130,16 +130,16 @@ def _tiles(image: UInt8Image, normalizer: StainNormalizer) -> tuple[_Tile, ...]:
         return (unchanged, *[_Tile(None)] * (count - 1))
     found = normalizer.estimate(image)
     alone = (
-        [_Tile(_alone(image, found, which)) for which in (_HAEMATOXYLIN, _EOSIN)]
+        [_Tile(stain_alone(image, found, name)) for name in ALONE]
         if isinstance(found, StainEstimate)
         else []
     )
     return (_Tile(result.image), *alone)
 
 
-def _alone(image: UInt8Image, found: StainEstimate, which: tuple[float, float]) -> UInt8Image:
-    """One of the image's two stains as it would look without the other."""
-    amounts = found.max_concentration * np.array(which)
+def stain_alone(image: UInt8Image, found: StainEstimate, name: str) -> UInt8Image:
+    """One of the image's two stains, a name of ``ALONE``, as it would look without the other."""
+    amounts = found.max_concentration * np.array(ALONE[name])
     return restain(image, found, replace(found, max_concentration=amounts))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -18,7 +18,7 @@ from eosin.server.uploads import Sent
 from eosin.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from eosin.server.served import Served
     from eosin.server.service import Service
@@ -113,7 +113,9 @@ async def predict(
 @router.post("/explain", **_form(_IMAGE))
 async def explain(
     request: Request,
-    run: Annotated[str | None, Query(description="Name of a Run; the first by default.")] = None,
+    run: Annotated[
+        list[str], Query(description="Name of a Run, the first by default; several are merged.")
+    ] = [],  # noqa: B006
     target: Annotated[str, Query(description="A class, or predicted.")] = "predicted",
     score: Annotated[bool, Query(description="Check how far to believe the map.")] = False,
 ) -> Response:
@@ -124,12 +126,23 @@ async def explain(
     """
     service = _service(request)
     service.require_ready()
-    served = service.named([] if run is None else [run])[0]
+    first, *others = service.named(run) if run else service.runs[:1]
     async with _images(request, most=1) as (sent,):
-        try:
-            return JSONResponse(await service.explain(sent, served, target=target, score=score))
-        except EosinError as error:
-            raise Refusal(422, served.plain(error)) from None
+        with _refused(first):
+            work = service.explain(sent, first, beside=others, target=target, score=score)
+            return JSONResponse(await work)
+
+
+@router.post("/stains", **_form(_IMAGE))
+async def stains(request: Request) -> Response:
+    """The two stains of one image, each as it would look without the other, as data: URLs.
+
+    They are told apart by Macenko's method (ISBI 2009) on the image itself.
+    """
+    service = _service(request)
+    async with _images(request, most=1) as (sent,):
+        with _refused(service.runs[0]):
+            return JSONResponse(await service.stains(sent))
 
 
 @router.get("/runs")
@@ -144,6 +157,7 @@ async def runs(request: Request) -> list[dict[str, Any]]:
             "threshold": served.run.record.threshold,
             "patients": len(served.run.record.seen_patients),
             "notes": served.run.record.notes,
+            "scorable": not served.run.exported,  # whether maps can be checked
         }
         for served in _service(request).runs
     ]
@@ -183,6 +197,14 @@ async def _images(request: Request, *, most: int) -> AsyncIterator[list[Sent]]:
         if not files or len(files) < len(parts):
             raise Refusal(422, f"send each image as a file in the form field {FIELD!r}")
         yield [Sent.of(part.filename, part.file) for part in files]
+
+
+@contextmanager
+def _refused(served: Served) -> Iterator[None]:
+    try:
+        yield
+    except EosinError as error:
+        raise Refusal(422, served.plain(error)) from None
 
 
 def _about(served: Served) -> dict[str, Any]:

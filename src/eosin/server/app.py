@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from eosin.server.settings import ServeOptions
 
 # Modules of this room whose ``register(app)`` adds routes and tabs.
-_PARTS = ("pages", "slides", "review")
+_PARTS = ("pages", "models", "slides", "review", "worklist_page")
 
 
 def create_app(options: ServeOptions) -> FastAPI:
@@ -63,6 +63,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         await asyncio.to_thread(service.stop)
+        if hasattr(app.state, "record"):
+            app.state.record.close()
 
 
 async def _sentence(_: Request, error: Exception) -> Response:

@@ -13,11 +13,14 @@ from eosin.explanation.heatmap import METHOD_NAMES, Explanation
 from eosin.explanation.options import PREDICTED
 from eosin.explanation.rows import explain_rows
 from eosin.inference.images import unlabelled
+from eosin.pixels.reading import image_in_turn, reduced
+from eosin.pixels.stain import Macenko, StainEstimate
 from eosin.pixels.writing import png_bytes
 from eosin.reporting.overlay import HeatmapStyle, at_reading_size, draw_overlay
+from eosin.reporting.stain_sheet import ALONE, stain_alone
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from eosin.arrays import FloatMap, UInt8Image
     from eosin.explanation.scoring import ScoreOptions
@@ -26,41 +29,70 @@ if TYPE_CHECKING:
     from eosin.server.uploads import Sent
 
 _LONGEST = 64  # of a map that is sent, places along a side
+_STAIN_PIXELS = 1_000_000  # of the pictures of stains, at most
 
 
 def explain_upload(
-    served: Served, sent: Sent, networks: Mapping[str, Opened], *, target: str, score: bool
+    runs: Sequence[Served],
+    sent: Sent,
+    networks: Mapping[str, Opened],
+    *,
+    target: str,
+    score: bool,
 ) -> dict[str, object]:
-    """Explain one image with a Run, as JSON has it: the answer of ``/explain``.
+    """Explain one image with Runs, as JSON has it: the answer of ``/explain``.
 
     Args:
-        served: the Run.
+        runs: one or more, whose maps are merged.
         sent: the image.
-        networks: of the Run, by the SHA-256 of their Run's record.
+        networks: of the Runs, by the SHA-256 of their Run's record.
         target: the class, or ``"predicted"``.
         score: whether to check how far to believe the map, which needs PyTorch.
 
     Raises:
-        ConfigError: no such class, or a graph's map is to be scored.
+        ConfigError: no such class, Runs of different classes, or a graph's map is to be scored.
         DataError: the image cannot be read.
-        NoMapError: no network of the Run has a map.
+        NoMapError: no network of the Runs has a map.
     """
-    classes = served.run.record.task.classes
+    first = runs[0]
+    classes = first.run.record.task.classes
     if target != PREDICTED and target not in classes:
         raise ConfigError(f"target {target[:100]!r} is not a class; want one of {list(classes)}")
-    opened = [networks[leaf.sha256].network for leaf in served.leaves]
+    if any(each.run.record.task.classes != classes for each in runs):
+        raise ConfigError("the Runs tell different classes apart; explain each by itself")
+    opened = [networks[leaf.sha256].network for each in runs for leaf in each.leaves]
     usable = [network for network in opened if not network.no_maps]
     if not usable:
         raise NoMapError(opened[0].no_maps)
-    options = ExplainOptions(target=target, score=_checks() if score else None, batch_size=1)
-    patient = served.identity.patient_of(sent.called)
+    checks = _checks() if score else None
+    options = ExplainOptions(target=target, score=checks, batch_size=1, merge=len(runs) > 1)
+    patient = first.identity.patient_of(sent.called)
     met = [[None if patient is None else patient in n.run.record.seen_patients] for n in usable]
     with sent.as_file() as file:
-        images = unlabelled(served.run, [file], [sent.called])
-        (item,) = explain_rows([served.run], usable, images, options, met=met, folds=[""])
-    if not isinstance(item, Explanation):
-        raise DataError(item.reason)
-    return {"name": sent.name, "run": served.name, **_said(item)}
+        images = unlabelled(first.run, [file], [sent.called])
+        own = [each.run for each in runs]
+        (item,) = explain_rows(own, usable, images, options, met=met, folds=[""])
+        if not isinstance(item, Explanation):
+            raise DataError(first.plain(item.reason, file))
+    return {"name": sent.name, "run": ", ".join(each.name for each in runs), **_said(item)}
+
+
+def stains_of_upload(sent: Sent) -> dict[str, object]:
+    """The haematoxylin and the eosin of an image: the answer of ``/stains``.
+
+    Raises:
+        DataError: the image cannot be read, or shows no two stains.
+    """
+    with sent.as_file() as file:
+        try:
+            with image_in_turn(file) as image:
+                shown = reduced(image, most=_STAIN_PIXELS)
+        except DataError as error:
+            raise DataError(str(error).removeprefix(f"{file}: ")) from None
+    found = Macenko().estimate(shown)
+    assert isinstance(found, StainEstimate)
+    pictures = {name: _as_url(stain_alone(shown, found, name)) for name in ALONE}
+    return {"name": sent.name, **pictures}
 
 
 def _checks() -> ScoreOptions:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from fastapi.responses import HTMLResponse
 
+from eosin.reporting.html import css_text
+from eosin.trust.summary import FLAG_WORDS
 from eosin.version import __version__
 
 if TYPE_CHECKING:
@@ -30,18 +32,20 @@ def show(request: Request, template: str, *, status: int = 200, **facts: object)
     tabs = [(name, path) for name, path in TABS.items() if name in request.app.state.tabs]
     path = request.url.path
     page = _environment().get_template(template)
-    return HTMLResponse(page.render(tabs=tabs, here=path, version=__version__, **facts), status)
+    own = {"tabs": tabs, "here": path, "version": __version__, "flags": FLAG_WORDS}
+    return HTMLResponse(page.render(own | facts), status)
 
 
 @cache
 def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
-    loader = PackageLoader("eosin.server")
-    return Environment(
-        loader=loader,
+    found = Environment(
+        loader=ChoiceLoader([PackageLoader("eosin.server"), PackageLoader("eosin.reporting")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    found.filters["css_text"] = css_text
+    return found

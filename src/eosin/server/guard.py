@@ -90,6 +90,10 @@ class Guard:
         except Refusal as refusal:
             if not sending.status:
                 await _refuse(refusal, sending)
+        except Exception:
+            if not sending.status:  # with the headers that protect a reader; the log says more
+                await _refuse(Refusal(500, "the server failed; its log says where"), sending)
+            raise
         route = getattr(scope.get("route"), "path", "other")
         self._metrics.requests.labels(route, sending.status).inc()
         self._metrics.seconds.labels(route).observe(time.monotonic() - begun)

@@ -1,4 +1,4 @@
-"""The pages that every server has: Try, Models, the endpoints, and the form for a token."""
+"""The pages that every server has: Try, the endpoints, and the form for a token."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def register(app: FastAPI) -> None:
     """Add the pages."""
     service: Service = app.state.service
     token = service.options.token
-    app.state.tabs |= {"Try", "Models"}
+    app.state.tabs.add("Try")
     style = files("eosin.reporting").joinpath("templates", "style.css").read_bytes()
 
     @app.get("/static/style.css", include_in_schema=False)

@@ -84,6 +84,7 @@ class Given:
         run: the hash of the Run whose answer was at hand.
         page: what the page showed, as the page says.
         model: the model's answer; kept as shown unless the answer is blind.
+        once: a name of the page's own: what comes again under it is not kept twice.
     """
 
     reader: str
@@ -95,6 +96,7 @@ class Given:
     run: str = ""
     page: Mapping[str, object] = field(default_factory=dict)
     model: Mapping[str, object] = field(default_factory=dict)
+    once: str = ""
 
 
 class Record:
@@ -186,16 +188,13 @@ class Record:
         with self._appending() as session:
             own = select(Answer).where(Answer.case_id == given.case).order_by(Answer.number)
             log = session.scalars(own).all()
+            if (kept := _kept(log, given.reader, given.once)) is not None:
+                return kept
             state = standings(log).get(given.case, Standing())
             if given.adjudicates and (len(state.labels) < 2 or given.label is None):
                 raise DataError("an adjudication needs a label, and two readers who have answered")
-            offers = session.scalars(
-                select(Offer)
-                .where(Offer.reader == given.reader, Offer.case_id == given.case)
-                .order_by(Offer.number)
-            ).all()
-            blind = not any(each.reader == given.reader and each.label for each in log)
-            blind = blind and all(each.blind for each in offers) and len(offers) > 0
+            offers = _offers(session, given.reader, given.case)
+            blind = _blind(given.reader, log, offers)
             row = Answer(
                 reader=given.reader,
                 case_id=given.case,
@@ -204,19 +203,24 @@ class Record:
                 comment=given.comment,
                 region=None if given.region is None else list(given.region),
                 run=given.run,
-                shown={"page": dict(given.page), "model": None if blind else dict(given.model)},
+                shown={
+                    "page": dict(given.page),
+                    "model": None if blind else dict(given.model),
+                    **({"once": given.once} if given.once else {}),
+                },
                 blind=blind,
                 ordering=_ordering(offers),
             )
             session.add(row)
         return row
 
-    def undo(self, reader: str, number: int | None = None) -> Answer:
+    def undo(self, reader: str, number: int | None = None, *, once: str = "") -> Answer:
         """Append that a row of the reader's own is taken back; it is on the disk on return.
 
         Args:
             reader: who.
             number: of the row, which may be an undo; their latest that holds where None.
+            once: as of an answer.
 
         Raises:
             DataError: there is no such row, or it is taken back already.
@@ -224,6 +228,8 @@ class Record:
         with self._appending() as session:
             own = select(Answer).where(Answer.reader == reader).order_by(Answer.number)
             log = session.scalars(own).all()
+            if (kept := _kept(log, reader, once)) is not None:
+                return kept
             found = next(reversed(held(log)), None)
             if number is not None:
                 found = next((each for each in log if each.number == number), None)
@@ -235,12 +241,19 @@ class Record:
                 case_id=found.case_id,
                 kind="undo",
                 run=found.run,
+                shown={"once": once} if once else {},
                 blind=found.blind,
                 ordering=found.ordering,
                 undoes=found.number,
             )
             session.add(row)
         return row
+
+    def hides(self, reader: str, case: str) -> bool:
+        """Whether the model is hidden from a reader: an answer of theirs would be blind."""
+        with self._asking() as session:
+            log = session.scalars(select(Answer).where(Answer.case_id == case)).all()
+            return _blind(reader, log, _offers(session, reader, case))
 
     def log(self) -> list[Answer]:
         """Every row that was ever appended, in order; rows of other processes too."""
@@ -272,6 +285,23 @@ class Record:
     def _asking(self) -> Iterator[Session]:
         with database_errors(self._place), Session(self._engine, expire_on_commit=False) as session:
             yield session
+
+
+def _offers(session: Session, reader: str, case: str) -> Sequence[Offer]:
+    chosen = (Offer.reader == reader) & (Offer.case_id == case)
+    return session.scalars(select(Offer).where(chosen).order_by(Offer.number)).all()
+
+
+def _blind(reader: str, log: Sequence[Answer], offers: Sequence[Offer]) -> bool:
+    """Whether a reader who was offered a case so never saw what the model says of it."""
+    answered = any(each.reader == reader and each.label for each in log)
+    return not answered and all(each.blind for each in offers) and len(offers) > 0
+
+
+def _kept(log: Sequence[Answer], reader: str, once: str) -> Answer | None:
+    """The reader's row that came under this name before, if it did."""
+    own = (each for each in log if once and each.reader == reader)
+    return next((each for each in own if each.shown.get("once") == once), None)
 
 
 def _kind(given: Given, state: Standing) -> str:

@@ -46,6 +46,7 @@ Reader = Annotated[
 AskedReader = Annotated[Reader, Query()]
 CaseId = Annotated[str, InPath(pattern=r"^[0-9a-f]{32}$")]
 Side = Annotated[float, Field(ge=0, le=1e7, allow_inf_nan=False)]
+Once = Annotated[str, Field(max_length=64, pattern=r"^[0-9a-f]*$")]  # sent again, kept once
 Listed = Literal["doubt", "random"]
 
 
@@ -58,6 +59,7 @@ class AnswerBody(BaseModel):
     comment: Annotated[str, Field(max_length=4000, pattern=r"^[^\x00]*$")] = ""
     region: tuple[Side, Side, Side, Side] | None = None  # x, y, width, height in pixels
     adjudicate: bool = False
+    once: Once = ""
     shown: Annotated[dict[str, JsonValue], AfterValidator(_within)] = Field(default_factory=dict)
 
 
@@ -67,13 +69,14 @@ class UndoBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
     reader: Reader
     answer: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    once: Once = ""
 
 
 def register(app: FastAPI) -> None:
     """Add the review to a server that has data and a record; errors as of opening either."""
     options = app.state.options
     if options.data is not None and options.db is not None:
-        worklist = read_worklist(options.data, options.runs[0])
+        worklist = app.state.worklist = read_worklist(options.data, options.runs)
         record = app.state.record = Record(options.db)
         shown = options.show_patients
         app.include_router(review_router(record, worklist, show_patients=shown))
@@ -111,7 +114,7 @@ class _Desk:
         self,
         reader: AskedReader,
         order: Listed = "doubt",
-        seed: Annotated[int, Query(ge=0, lt=2**53)] = 0,
+        seed: Annotated[int, Query(ge=0, lt=2**31)] = 0,
         filter: Annotated[list[Filter] | None, Query()] = None,
         label: Annotated[str | None, Query(max_length=200)] = None,
         blind: bool = False,
@@ -122,7 +125,7 @@ class _Desk:
         self._require_class(label)
         filters, shuffle = tuple(sorted(set(filter or ()))), seed if order == "random" else 0
         listing = Listing(reader, order, shuffle, filters, label, blind, self.worklist.run)
-        with _said():
+        with as_answers():
             standing = self.record.standings()
             found = self.worklist.listed(listing, standing)
             page = found[offset : offset + limit]
@@ -147,8 +150,8 @@ class _Desk:
 
         Whoever adjudicates is not blind.
         """
-        found, blind = self._found(case), blind and not adjudicate
-        with _said():
+        found, blind = case_of(self.worklist, case), blind and not adjudicate
+        with as_answers():
             if not blind:
                 listing = Listing(reader, "direct", run=self.worklist.run)
                 self.record.offered(listing, [case])
@@ -160,7 +163,7 @@ class _Desk:
 
     def answer(self, case: CaseId, body: AnswerBody) -> dict[str, object]:
         """Answer, change, comment or adjudicate; what is acknowledged is on the disk."""
-        found = self._found(case)
+        found = case_of(self.worklist, case)
         self._require_class(body.label)
         given = Given(
             reader=body.reader,
@@ -172,8 +175,9 @@ class _Desk:
             run=self.worklist.run,
             page=body.shown,
             model=found.model(),
+            once=body.once,
         )
-        with _said():
+        with as_answers():
             row = self.record.answer(given)
             standing, hide = self.record.standings(), row.label is None
             view = self._view(found, standing, body.reader, hide, body.adjudicate)
@@ -181,13 +185,13 @@ class _Desk:
 
     def undo(self, body: UndoBody) -> dict[str, object]:
         """Take back the reader's latest row, or one by its number, which may be an undo."""
-        with _said():
-            row = self.record.undo(body.reader, body.answer)
+        with as_answers():
+            row = self.record.undo(body.reader, body.answer, once=body.once)
         return {"answer": _row(row)}
 
     def agreement(self) -> dict[str, object]:
         """How far each two readers agree on the cases that both answered."""
-        with _said():
+        with as_answers():
             standing = self.record.standings()
         known = {case.id: case for case in self.worklist.cases}
         own: dict[str, dict[str, Answer]] = {}
@@ -204,7 +208,7 @@ class _Desk:
 
     def progress(self, reader: Annotated[str, Query(max_length=80)] = "") -> dict[str, object]:
         """How many cases are read, by whom, and how many are in dispute."""
-        with _said():
+        with as_answers():
             return dict(self.worklist.progress(self.record.standings(), reader=reader))
 
     def _figures(self, cases: list[str], rows: list[Answer]) -> dict[str, object]:
@@ -215,11 +219,6 @@ class _Desk:
         found = reader_agreement((labels[::2], labels[1::2]), patients, task)
         figures = [{**asdict(each), "name": GLOSSARY[each.metric].title} for each in found]
         return {"cases": len(cases), "figures": figures, "notes": list(biased(rows))}
-
-    def _found(self, case: str) -> Case:
-        if case not in self.worklist.by_id:
-            raise HTTPException(404, "no such case")
-        return self.worklist.by_id[case]
 
     def _require_class(self, label: str | None) -> None:
         classes = self.worklist.manifest.task.classes
@@ -254,8 +253,15 @@ class _Desk:
         }
 
 
+def case_of(worklist: Worklist, case: str) -> Case:
+    """The case of an id; 404 where there is none."""
+    if case not in worklist.by_id:
+        raise HTTPException(404, "no such case")
+    return worklist.by_id[case]
+
+
 @contextmanager
-def _said() -> Iterator[None]:
+def as_answers() -> Iterator[None]:
     """What went wrong as an answer with its sentence."""
     try:
         yield
@@ -269,7 +275,10 @@ def _said() -> Iterator[None]:
 
 def _row(row: Answer) -> dict[str, object]:
     names = ("number", "made", "reader", "kind", "label", "comment", "region", "blind", "ordering")
-    return {name: getattr(row, name) for name in names} | {"undoes": row.undoes}
+    return {name: getattr(row, name) for name in names} | {
+        "case": row.case_id,
+        "undoes": row.undoes,
+    }
 
 
 def _of_order(order: Listed) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from eosin.errors import ConfigError
 from eosin.explanation.options import PREDICTED
@@ -17,13 +17,14 @@ from eosin.server.served import open_served
 from eosin.server.uploads import SEEN, read_upload
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from eosin.server.scoring import Answers
     from eosin.server.served import Served
     from eosin.server.settings import ServeOptions
     from eosin.server.uploads import Sent
 
+T = TypeVar("T")
 _BUSY: Final = "too many images wait already; try again"
 
 
@@ -85,33 +86,54 @@ class Service:
         return found
 
     async def explain(
-        self, sent: Sent, served: Served, *, target: str = PREDICTED, score: bool = False
+        self,
+        sent: Sent,
+        served: Served,
+        *,
+        beside: Sequence[Served] = (),
+        target: str = PREDICTED,
+        score: bool = False,
     ) -> dict[str, object]:
-        """An image's map as JSON has it.
+        """An image's map as JSON has it, merged with those of the Runs ``beside``.
 
         Raises:
             Refusal: 429, too many wait already.
-            ConfigError: no such class, or the Run was trained on the patient.
+            ConfigError: no such class, Runs of several tasks, or one was trained on the patient.
             DataError: the image cannot be read.
-            NoMapError: the Run has no maps.
+            NoMapError: the Runs have no maps.
         """
         from eosin.server.explaining import explain_upload
 
-        if not self.options.allow_seen and served.met(sent.called):
+        runs = (served, *beside)
+        if not self.options.allow_seen and any(each.met(sent.called) for each in runs):
             raise ConfigError(SEEN)
+        networks = self.scoring.networks
+        return await self._explained(
+            partial(explain_upload, runs, sent, networks, target=target, score=score)
+        )
+
+    async def stains(self, sent: Sent) -> dict[str, object]:
+        """The two stains of an image; raises as ``explain`` does."""
+        from eosin.server.explaining import stains_of_upload
+
+        return await self._explained(partial(stains_of_upload, sent))
+
+    async def _explained(self, work: Callable[[], dict[str, object]]) -> dict[str, object]:
         if self._explanations >= self.options.limits.queued_explanations:
             raise Refusal(429, _BUSY, AGAIN)
-        networks = self.scoring.networks
-        work = partial(explain_upload, served, sent, networks, target=target, score=score)
         self._explanations += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._explaining, work)
         finally:
             self._explanations -= 1
 
+    async def read(self, work: Callable[[], T]) -> T:
+        """What ``work`` finds in a reading thread; there are a few, so the rest waits."""
+        return await asyncio.get_running_loop().run_in_executor(self._reading, work)
+
     async def _answers(self, sent: Sent, runs: Sequence[Served]) -> Answers:
         read = partial(read_upload, sent, runs, allow_seen=self.options.allow_seen)
-        upload = await asyncio.get_running_loop().run_in_executor(self._reading, read)
+        upload = await self.read(read)
         if len(upload.refused) == len(runs):
             return dict(upload.refused)
         return await asyncio.wrap_future(self.scoring.submit((upload, runs)))

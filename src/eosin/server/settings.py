@@ -53,7 +53,7 @@ class ServeOptions:
         show_patients: whether pages name patients.
         allow_seen: score patients that a Run was trained or validated on, and say so.
         engine: auto, torch, onnxruntime or openvino.
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda or mps.
         batch_size: images a forward pass, at most.
         wait_ms: how long a first image waits for others to share its pass.
         limits: what clients may cost.

@@ -85,7 +85,7 @@ def read_upload(sent: Sent, runs: Sequence[Served], *, allow_seen: bool) -> Uplo
         if not views:
             return Upload(sent, refused=refused)
         measured, wanted = any(each.judge for each in runs), tuple(views.values())
-        (batches,) = read_views([file], wanted, batch_size=1, workers=1, measured=measured)
+        (batches,) = read_views([file], wanted, batch_size=1, workers=0, measured=measured)
     found = dict(zip(views, batches, strict=True))
     for each in runs:
         for item in (item for spec in each.specs if spec in found for item in found[spec].skipped):

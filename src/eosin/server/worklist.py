@@ -15,11 +15,11 @@ from eosin.artefacts.trust_columns import JOIN
 from eosin.errors import ConfigError, DataError
 from eosin.files import sha256_of
 from eosin.inference.doubt import rows_of
-from eosin.networks.run import RECORD_NAME
+from eosin.networks.run import PREDICTIONS_NAME, RECORD_NAME
 from eosin.server.standing import Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from eosin.artefacts.manifest import Manifest
@@ -40,6 +40,7 @@ class Case:
         probabilities: of each class.
         flags, classes: the words and the set of a table with trust columns; else none.
         familiarity: in [0, 1]; None where it is not known.
+        answer: the decision or ``"abstain"``; empty without trust columns.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Case:
     flags: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     familiarity: float | None = None
+    answer: str = ""
 
     @property
     def doubt(self) -> tuple[bool, int, float, str]:
@@ -69,6 +71,7 @@ class Case:
             "set": list(self.classes),
             "flags": list(self.flags),
             "familiarity": self.familiarity,
+            "answer": self.answer or self.decision,
         }
 
 
@@ -180,29 +183,46 @@ def make_worklist(predictions: Predictions, manifest: Manifest, *, run: str = ""
     return Worklist(manifest, cases, run, notes if lost else ())
 
 
-def read_worklist(data: Path, run: Path) -> Worklist:
-    """The worklist of what a server shows.
+def read_worklist(data: Path, runs: Sequence[Path]) -> Worklist:
+    """The worklist of what a server shows, of the Run that made its predictions.
 
     Args:
-        data: a predictions table, or a manifest whose images the Run has answered already: those
+        data: a predictions table, or a manifest whose images a Run has answered already: those
             of its test split or its folds.
-        run: the folder of that Run.
+        runs: the folders of the Runs that are served.
 
     Raises:
-        ConfigError: there are no predictions; says how to make them.
+        ConfigError: there are no predictions, or none of the Runs made them; says how to make them.
     """
-    digest, own = sha256_of(run / RECORD_NAME), run / "predictions.csv"
+    digests = {sha256_of(run / RECORD_NAME): run for run in runs}
     if data.is_file() and PREDICTIONS.known(data):
         predictions = read_predictions(data)
+        run = _made_by(data, predictions, digests)
         return make_worklist(
-            predictions, rows_of(predictions, {*predictions.frame["path"]}), run=digest
+            predictions, rows_of(predictions, {*predictions.frame["path"]}), run=run
         )
-    if data.is_dir() or not own.is_file():
-        raise ConfigError(
-            f"{data}: a review needs predictions; make them with `eosin predict {run} {data} -o "
-            "P.csv`, then give --data P.csv"
-        )
-    return make_worklist(read_predictions(own), read_manifest(data), run=digest)
+    for run, folder in digests.items() if data.is_file() else ():
+        if (own := folder / PREDICTIONS_NAME).is_file():
+            return make_worklist(read_predictions(own), read_manifest(data), run=run)
+    raise ConfigError(
+        f"{data}: a review needs predictions; make them with `eosin predict {runs[0]} {data} -o "
+        "P.csv`, then give --data P.csv"
+    )
+
+
+def _made_by(table: Path, predictions: Predictions, digests: Mapping[str, Path]) -> str:
+    """The hash of the served Run that made a table: named by it, or the one whose folder it is."""
+    named, home = predictions.run_hashes, table.resolve().parent
+    for digest, folder in digests.items():
+        if digest in named or (not named and folder.resolve() == home):
+            return digest
+    who = ", ".join(predictions.provenance.runs) or "a Run that it does not name"
+    if named:
+        who += f" (run.json {', '.join(digest[:12] for digest in named)})"
+    raise ConfigError(
+        f"{table}: was predicted by {who}, which is none of the Runs served "
+        f"({', '.join(map(str, digests.values()))}); serve that Run, or predict again with these"
+    )
 
 
 def _cases(predictions: Predictions) -> Iterator[Case]:
@@ -217,4 +237,5 @@ def _cases(predictions: Predictions) -> Iterator[Case]:
             flags=tuple(row["flags"].split()) if predictions.trust else (),
             classes=tuple(row["set"].split(JOIN)) if predictions.trust else (),
             familiarity=None if math.isnan(share) else float(share),
+            answer=row["answer"] if predictions.trust else "",
         )

@@ -108,7 +108,7 @@ class TrainingConfig(Settings):
 
     # The machine.
     seed: Annotated[int, Field(ge=0)] = 0
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     # auto: on a GPU bfloat16 where it has it, else float16; full precision on a CPU.
     mixed_precision: Literal["auto", "off", "bfloat16", "float16"] = "auto"
     channels_last: bool = True

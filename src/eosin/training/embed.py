@@ -64,7 +64,7 @@ class EmbedOptions:
         weights: as ``initialise`` takes them.
         fit: of the preprocessing.
         dtype: of the features on disk.
-        device: auto, cpu or cuda; on a GPU the network computes in bfloat16.
+        device: auto, cpu, cuda or mps; on a GPU the network computes in bfloat16.
         batch_size: images a forward pass.
         workers: reading threads; None for one a core.
     """

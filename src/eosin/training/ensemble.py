@@ -57,7 +57,7 @@ FITTED = frozenset({"weighted", "fusion"})
 class EnsembleOptions:
     """How an ensemble is made."""
 
-    device: str = "auto"  # auto, cpu or cuda
+    device: str = "auto"  # auto, cpu, cuda or mps
     batch_size: int = 32  # images a forward pass
     fusion: FusionOptions = field(default_factory=FusionOptions)  # how the fusion head is fitted
     # of the training that makes members and ensemble in one; what the ensemble's Run records

@@ -35,7 +35,7 @@ class CachedReadings:
     """Features through the feature cache, logits from them by the network's own head."""
 
     paths: Sequence[Path]  # the files
-    device: str = "auto"  # auto, cpu or cuda
+    device: str = "auto"  # auto, cpu, cuda or mps
     batch_size: int = 32  # images a forward pass
     progress: Progress = SILENT  # told of files accounted for
     patients: Sequence[str] | None = None  # of each file; None where they are not known

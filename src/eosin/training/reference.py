@@ -81,7 +81,7 @@ def tuned_reference(
         images: the training and the validation images, where there are any.
         views: how the network sees them.
         folder: of the Run, its weights in it.
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda or mps.
         cached: whether features may be kept on disk.
         temperature: of the logits.
     """

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from eosin.artefacts.predictions import Predictions
     from eosin.artefacts.reference import Flag, Trust
 
-_SAID: Final[dict[Flag, str]] = {
-    "unfamiliar": "look like nothing this Run was trained on",
-    "no-tissue": "show no tissue",
-    "blurred": "are less sharp than any this Run was trained on",
-    "stain": "are stained unlike those this Run was trained on",
-    "other-magnification": "state another magnification than the Run was trained at",
-    "other-size": "are of another size than those this Run was trained on",
+FLAG_WORDS: Final[dict[Flag, str]] = {
+    "unfamiliar": "unlike anything this Run was trained on",
+    "no-tissue": "no tissue",
+    "blurred": "less sharp than any image this Run was trained on",
+    "stain": "stained unlike the images this Run was trained on",
+    "other-magnification": "another magnification than the Run was trained at",
+    "other-size": "of another size than the images this Run was trained on",
 }
 
 
@@ -28,11 +28,13 @@ def trust_lines(predictions: Predictions) -> tuple[str, ...]:
     if trust is None:
         return ()
     flags, images = predictions.frame["flags"].str.split(), len(predictions)
-    counts = {name: int(flags.map(lambda row, name=name: name in row).sum()) for name in _SAID}
-    said = [f"{n} of {images} images {_SAID[name]} ({name})." for name, n in counts.items() if n]
+    counts = {name: int(flags.map(lambda row, name=name: name in row).sum()) for name in FLAG_WORDS}
+    said = [
+        f"{n} of {images} images: {FLAG_WORDS[name]} ({name})." for name, n in counts.items() if n
+    ]
     if counts["unfamiliar"]:
         usual = f"{100 * trust.unfamiliar_below:g} %"
-        said[0] = f"{said[0][:-2]}; {usual} of new patients' images of its own kind do)."
+        said[0] = f"{said[0][:-2]}; of its own kind {usual} of new patients' images are)."
     sizes = predictions.frame["set"].str.split(JOIN, regex=False).map(len)
     abstained = int((predictions.frame["answer"] == ABSTAIN).sum())
     mean = f"; a set holds {sizes.mean():.2f} classes on average"

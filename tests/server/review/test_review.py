@@ -236,6 +236,8 @@ def test_what_cannot_be_an_answer_is_refused_and_leaves_no_row(
         ("/cases?reader=ada&filter=flagged&blind=true", 422),
         ("/cases?reader=ada&limit=100000", 422),
         ("/cases?reader=ada&seed=-1", 422),
+        ("/cases?reader=ada&order=random&seed=2147483647", 200),
+        ("/cases?reader=ada&order=random&seed=2147483648", 422),
         ("/cases?reader=a%00", 422),
         ("/cases?reader=ada&label=a%00", 422),
         ("/cases?reader=ada&label=1%2B&filter=mine&filter=mine", 200),
@@ -293,15 +295,29 @@ def test_a_server_with_data_and_a_record_has_the_review_and_one_without_has_not(
     place: str, draw, tmp_path: Path
 ) -> None:
     _, predictions = draw()
-    table, run = tmp_path / "p.csv", tmp_path / "run"
-    predictions.write(table)
+    run = tmp_path / "run"
     run.mkdir()
     (run / "run.json").write_text("{}")
+    predictions.write(run / "p.csv")
     for db, status in ((place, 200), (None, 404)):
         made = FastAPI()
-        made.state.options = ServeOptions(runs=(run,), data=table, db=db)
+        made.state.options = ServeOptions(runs=(run,), data=run / "p.csv", db=db)
         register(made)
         assert Client(made).get("/progress").status_code == status
         if db is not None:
             assert Client(made).get("/progress").json()["cases"] == 12
             made.state.record.close()
+
+
+def test_what_a_page_sends_twice_is_kept_once(
+    client: Client, worklist: Worklist, record: Record
+) -> None:
+    case, once = worklist.cases[0].id, "0f" * 16
+    first = client.answer(case, "ada", "0", once=once)["answer"]
+    assert client.answer(case, "ada", "0", once=once)["answer"] == first
+    assert client.answer(case, "bea", "0", once=once)["answer"]["number"] == 2  # her own name
+    taken = [client.post("/undo", reader="ada", once="aa").json()["answer"] for _ in range(2)]
+    assert taken[0] == taken[1]
+    assert (taken[0]["undoes"], taken[0]["case"]) == (1, case)
+    assert client.post("/undo", reader="ada", once="bb").status_code == 409
+    assert [row.kind for row in record.log()] == ["answer", "answer", "undo"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from eosin.artefacts.predictions import Provenance
 from eosin.errors import ConfigError, DataError
 from eosin.server.record import Filter, Given, Listing, Record
 from eosin.server.worklist import Case, Worklist, case_id, make_worklist, read_worklist
@@ -130,6 +131,7 @@ def test_ids_say_nothing_of_the_path_and_cases_carry_the_columns_of_trust(draw) 
         "set": ["0", "2+"],
         "flags": [],
         "familiarity": None,
+        "answer": "abstain",
     }
 
 
@@ -144,24 +146,51 @@ def test_images_without_a_prediction_are_counted_and_other_tasks_refused(draw) -
         make_worklist(predictions, other)
 
 
+def runs_in(folder: Path) -> dict[str, Path]:
+    """Two folders with a record each, by its hash."""
+    found = {}
+    for name in ("first", "second"):
+        (folder / name).mkdir()
+        (folder / name / "run.json").write_text(name)
+        found[hashlib.sha256(name.encode()).hexdigest()] = folder / name
+    return found
+
+
 def test_a_server_reviews_a_predictions_table_or_what_its_run_has_answered(
     draw, tmp_path: Path
 ) -> None:
     manifest, predictions = draw()
-    run = tmp_path / "run"
-    run.mkdir()
-    (run / "run.json").write_text("{}")
-    table, images = tmp_path / "p.csv", tmp_path / "m.csv"
+    digest, run = next(iter(runs_in(tmp_path).items()))
+    table, images = run / "p.csv", tmp_path / "m.csv"
     predictions.write(table)
     manifest.write(images)
-    of_table = read_worklist(table, run)
+    of_table = read_worklist(table, [run])
     assert {case.patient for case in of_table.cases} == set(manifest.frame["patient"])
-    assert of_table.run == hashlib.sha256(b"{}").hexdigest()
+    assert of_table.run == digest
     for data in (images, tmp_path):
         with pytest.raises(ConfigError, match=r"then give --data P\.csv"):
-            read_worklist(data, run)
+            read_worklist(data, [run])
     predictions.where([row < 9 for row in range(12)]).write(run / "predictions.csv")
-    of_run = read_worklist(images, run)
+    of_run = read_worklist(images, [run])
     assert [case.id for case in of_run.cases] == [case.id for case in of_table.cases[:9]]
     assert of_run.manifest.protocol.name == "patient-level, 3-fold"
     assert of_run.notes == ("3 images of the manifest have no prediction and are not offered.",)
+
+
+def test_of_several_runs_the_one_that_made_the_table_counts_and_a_strangers_is_refused(
+    draw, tmp_path: Path
+) -> None:
+    _, predictions = draw()
+    runs = runs_in(tmp_path)
+    table, (first, second) = tmp_path / "p.csv", runs
+    for digest in (first, second):
+        known = Provenance(("runs/bh",))
+        replace(predictions, provenance=known, run_hashes=(digest,)).write(table)
+        assert read_worklist(table, [*runs.values()]).run == digest
+    with pytest.raises(
+        ConfigError, match=rf"by runs/bh \(run\.json {second[:12]}\), which is none"
+    ):
+        read_worklist(table, [runs[first]])
+    predictions.write(table)
+    with pytest.raises(ConfigError, match=r"a Run that it does not name.*predict again"):
+        read_worklist(table, [*runs.values()])

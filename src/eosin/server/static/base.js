@@ -1,7 +1,10 @@
 // What every page shares: asking the server, building elements, an answer of a Run, keys.
 
-/** Ask the server; resolves to its JSON, rejects with an Error that holds its sentence. */
-export async function ask(path, options = {}) {
+/**
+ * Ask the server; resolves to its JSON, or to the whole response of an image; rejects with an Error
+ * that holds its sentence. Where it is busy or not ready yet, it is asked `again` so many times, a second later each.
+ */
+export async function ask(path, { again = 0, ...options } = {}) {
   let response;
   try {
     response = await fetch(path, options);
@@ -9,7 +12,12 @@ export async function ask(path, options = {}) {
     if (fault.name === "AbortError") throw fault;
     throw new Error("The server does not answer; is it still running?");
   }
+  if (again && response.headers.has("Retry-After")) {
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    return ask(path, { ...options, again: again - 1 });
+  }
   if (response.status === 401) location.assign("/login");
+  if (response.headers.get("content-type")?.startsWith("image/")) return response;
   const said = await response.json().catch(() => ({}));
   if (!response.ok && !said.runs) {
     throw Object.assign(new Error(said.error || `the server answers ${response.status}`), { status: response.status });
@@ -29,7 +37,7 @@ export function el(tag, attributes = {}, ...children) {
     else if (value === true) made.setAttribute(name, "");
     else if (value !== false && value != null) made.setAttribute(name, value);
   }
-  made.append(...children.flat().filter((each) => each != null && each !== false));
+  made.append(...children.flat(Infinity).filter((each) => each != null && each !== false));
   return made;
 }
 
@@ -41,7 +49,7 @@ export function announce(sentence) {
   announce.timer = setTimeout(() => (place.textContent = ""), 6000);
 }
 
-export const percent = (share) => `${(100 * share).toFixed(share > 0.995 && share < 1 ? 2 : 1)} %`;
+export const percent = (share) => `${(100 * share).toFixed(Math.min(share, 1 - share) < 0.005 && share % 1 ? 2 : 1)} %`;
 
 /** Probabilities of classes, the chosen one first in weight. */
 export function bars(probabilities, decision) {
@@ -52,8 +60,11 @@ export function bars(probabilities, decision) {
       el("dd", { class: name === decision ? "chosen" : null }, percent(share)))));
 }
 
-/** What a Run says of an image: `said` is an entry of /predict, `words` say what a flag means. */
-export function answerCard(said, words = {}) {
+const flagWords = JSON.parse(document.body.dataset.flags);
+const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}`;
+
+/** What a Run says of an image: `said` is an entry of /predict. */
+export function answerCard(said) {
   if (said.error) return el("div", { class: "answer" }, el("p", { class: "fault" }, said.error));
   const unsure = said.answer === "abstain";
   return el("div", { class: "answer" },
@@ -63,7 +74,7 @@ export function answerCard(said, words = {}) {
       said.set?.length ? fact("Set that cannot be told apart", said.set.join(", ")) : null,
       said.familiarity == null ? null : fact("Familiarity", percent(said.familiarity))),
     el("ul", { class: "flags" },
-      said.flags?.map((flag) => el("li", {}, words[flag] || flag)),
+      said.flags?.map((flag) => el("li", {}, sentence(flagWords[flag] || flag))),
       said.familiarity == null
         ? el("li", { class: "good" }, "This Run cannot tell whether it knows such tissue.")
         : said.flags.length ? null : el("li", { class: "good" }, "Nothing unusual about this image."),
