@@ -7,6 +7,7 @@ import re
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from acts import OPTIONS, fatally, refused
 
@@ -14,9 +15,11 @@ from conftest import tree
 from eosin.artefacts.manifest import Manifest
 from eosin.explanation.explain import ExplainOptions, explain
 from eosin.inference.scoring import PredictOptions
+from eosin.inference.slides import SlideOptions
 from eosin.inference.stress import stress_tables
 from eosin.inference.table import predict_to_table
 from eosin.networks.run import Run
+from eosin.pixels.reading import read_image
 from eosin.reporting.heatmap_folder import write_heatmaps
 from eosin.spread import Spread
 from eosin.study.config import read_study
@@ -42,6 +45,18 @@ class Verbs:
 
     def __init__(self, run: Run, split: Manifest) -> None:
         self.run, self.split = run, split
+
+    def slides(self, spread: Spread | None) -> None:
+        """Images laid side by side in glass, read as tiles of their size."""
+        tifffile = pytest.importorskip("tifffile", reason="slides need tifffile")
+        pixels = np.full((8 * 64, 8 * 64, 3), 243, np.uint8)
+        for number, path in enumerate(self.split.paths[:16]):
+            row, column = divmod(number, 4)
+            top, left = 64 * (row + 2), 64 * (column + 2)
+            pixels[top : top + 64, left : left + 64] = read_image(path)[:64, :64]
+        tifffile.imwrite("a.tiff", pixels, tile=(256, 256), photometric="rgb", compression="zlib")
+        read, options = SlideOptions(1.0, 1.0, 64), PredictOptions(device="cpu", batch_size=4)
+        predict_slides(self.run, [Path("a.tiff")], Path("out"), read, options, spread=spread)
 
     def embed(self, spread: Spread | None) -> None:
         options = EmbedOptions("test_resnet", "none", device="cpu", batch_size=8)
@@ -72,7 +87,7 @@ def timeless(files: dict[str, bytes]) -> dict[str, object]:
     return kept
 
 
-@pytest.mark.parametrize("verb", ["embed", "explain", "stress", "study"])
+@pytest.mark.parametrize("verb", ["slides", "embed", "explain", "stress", "study"])
 def test_two_workers_write_what_one_process_writes(
     verb: str,
     spread: Spread,
