@@ -65,28 +65,27 @@ def _timed(work: Callable[[], object]) -> float:
 
 
 def _run(place: Path, size: int) -> Path:
-    """A small trained Run, and images beside it."""
+    """A small trained Run, and images of so many pixels a side beside it."""
     from eosin.data.breakhis import read_breakhis
     from eosin.data.splits import split_by_fractions
     from eosin.data.synthetic import SyntheticOptions, write_synthetic
     from eosin.training.config import TrainingConfig
     from eosin.training.train import train
 
-    if not (place / "run").exists():
-        write_synthetic(place / "d", SyntheticOptions(patients=12, images=48, size=size, seed=1))
-        split = split_by_fractions(
-            read_breakhis(place / "d" / "images").manifest, (0.5, 0.25, 0.25)
-        )
-        small = {"backbone": "resnet18", "weights": "none", "image_size": 96, "device": "cpu"}
-        train(split, place / "run", TrainingConfig(freeze=True).with_overrides(small))
-    return place / "run"
+    home = place / str(size)
+    write_synthetic(home, SyntheticOptions(patients=12, images=48, size=size, seed=1))
+    split = split_by_fractions(read_breakhis(home / "images").manifest, (0.5, 0.25, 0.25))
+    small = {"backbone": "resnet18", "weights": "none", "device": "cpu"}
+    config = TrainingConfig(freeze=True).with_overrides({**small, "image_size": size // 2})
+    train(split, home / "run", config)
+    return home / "run"
 
 
-def _links(place: Path, count: int) -> Path:
-    """So many names of the few images."""
-    folder = place / f"links-{count}"
+def _links(run: Path, count: int) -> Path:
+    """So many names of the few images beside a Run."""
+    folder = run.parent / "links"
     folder.mkdir()
-    files = sorted((place / "d" / "images").rglob("*.png"))
+    files = sorted((run.parent / "images").rglob("*.png"))
     for number, file in zip(range(count), cycle(files), strict=False):
         (folder / f"{number:06d}.png").hardlink_to(file)
     return folder
@@ -99,8 +98,8 @@ def _overhead(options: argparse.Namespace, place: Path) -> bool:
     from eosin.networks.run import read_run
     from eosin.spread import Here, Spread
 
-    run = read_run(_run(place, 256))
-    images, how = _links(place, options.images), PredictOptions(device="cpu", allow_seen=True)
+    run = read_run(_run(place, 448))
+    images, how = _links(run.folder, options.images), PredictOptions(device="cpu", allow_seen=True)
     times: dict[str, list[float]] = {"here": [], "local": []}
     with spread_over("local", device="cpu") as local:
         both: dict[str, Spread] = {"here": Here(), "local": local}
@@ -127,7 +126,7 @@ def _memory(options: argparse.Namespace, place: Path) -> bool:
     from eosin.networks.run import read_run
 
     run = read_run(_run(place, 64))
-    images, _ = external_images(run, [_links(place, options.rows)])
+    images, _ = external_images(run, [_links(run.folder, options.rows)])
     how, sizes = PredictOptions(device="cpu", allow_seen=True), list[float]()
     with spread_over("local", device="cpu") as local:
         done = 0

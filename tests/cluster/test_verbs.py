@@ -21,6 +21,7 @@ from eosin.inference.table import predict_to_table
 from eosin.networks.run import Run
 from eosin.pixels.reading import read_image
 from eosin.reporting.heatmap_folder import write_heatmaps
+from eosin.reporting.slide_folder import predict_slides
 from eosin.spread import Spread
 from eosin.study.config import read_study
 from eosin.study.study import run_study
@@ -54,9 +55,10 @@ class Verbs:
             row, column = divmod(number, 4)
             top, left = 64 * (row + 2), 64 * (column + 2)
             pixels[top : top + 64, left : left + 64] = read_image(path)[:64, :64]
-        tifffile.imwrite("a.tiff", pixels, tile=(256, 256), photometric="rgb", compression="zlib")
+        slide = Path.cwd().parent / "a.tiff"
+        tifffile.imwrite(slide, pixels, tile=(256, 256), photometric="rgb", compression="zlib")
         read, options = SlideOptions(1.0, 1.0, 64), PredictOptions(device="cpu", batch_size=4)
-        predict_slides(self.run, [Path("a.tiff")], Path("out"), read, options, spread=spread)
+        predict_slides(self.run, [slide], Path("out"), read, options, spread=spread)
 
     def embed(self, spread: Spread | None) -> None:
         options = EmbedOptions("test_resnet", "none", device="cpu", batch_size=8)
