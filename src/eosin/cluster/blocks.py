@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from bisect import insort
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Generic, cast
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from eosin.cluster.crew import Block, Crew, Member
 from eosin.cluster.worker import sample_of
 from eosin.errors import ModelError
 from eosin.spread import Opened, Part
@@ -18,31 +19,12 @@ from eosin.spread import Opened, Part
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from eosin.cluster.crew import Crew, Member
     from eosin.spread import Work
 
 TRIES = 2  # workers that a block may cost before its rows are tried alone
 _ROWS = 256  # of a block, about
 _ROUNDS = 4  # blocks a worker, at least, where there are rows enough
 _numbers = count()
-
-
-@dataclass(eq=False)
-class Block:
-    """Some rows: of the list, or one of another block, tried alone."""
-
-    index: int  # in the order of the list
-    rows: range
-    lost: int = 0  # workers that it has cost
-    refused: dict[str, str] = field(default_factory=dict)  # files that must not be read, and why
-    of: Block | None = None  # the block whose row this is
-    trials: int = 0  # its rows that are being tried alone
-    tried: bool = False  # whether they were
-
-    @property
-    def alone(self) -> bool:
-        """Whether a worker must have nothing else to do meanwhile."""
-        return self.lost > 0 or self.of is not None
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,30 @@ from eosin.pixels.reading import most_megapixels
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from eosin.cluster.blocks import Block
     from eosin.cluster.worker import Sample
     from eosin.progress import Progress
 
 PATIENCE = 60.0  # seconds for the first worker to start, or for another where none is left
 _EVERY = 1.0  # seconds from one look at the nodes to the next
 _FAULTS = 3  # workers of a node that end before they answer, until it is left out
+
+
+@dataclass(eq=False)
+class Block:
+    """Some rows: of the list, or one of another block, tried alone."""
+
+    index: int  # in the order of the list
+    rows: range
+    lost: int = 0  # workers that it has cost
+    refused: dict[str, str] = field(default_factory=dict)  # files that must not be read, and why
+    of: Block | None = None  # the block whose row this is
+    trials: int = 0  # its rows that are being tried alone
+    tried: bool = False  # whether they were
+
+    @property
+    def alone(self) -> bool:
+        """Whether a worker must have nothing else to do meanwhile."""
+        return self.lost > 0 or self.of is not None
 
 
 @dataclass(eq=False)
@@ -142,7 +159,9 @@ class Crew:
 
     def _room(self, nodes: list[Any], resources: Mapping[str, float]) -> list[dict[str, float]]:
         """What each worker of a node takes: a GPU where any node has one, else cores."""
-        if self.device not in ("cpu", "mps") and any(node["Resources"].get("GPU") for node in nodes):
+        if self.device not in ("cpu", "mps") and any(
+            node["Resources"].get("GPU") for node in nodes
+        ):
             return [{"num_gpus": 1, "num_cpus": 0}] * int(resources.get("GPU", 0))
         cores, threads = int(resources.get("CPU", 0)), computing_threads()
         return [{"num_gpus": 0, "num_cpus": min(threads, cores)}] * max(cores // threads, cores > 0)
