@@ -5,7 +5,7 @@
 Everything is drawn, networks are small, and ratios are of times taken in turns within one run. The
 overhead is that of two workers that are started already over one process on the same cores. Memory
 is that of the process that hands out and writes, after a tenth of the rows and after all of them;
-files are hard links to a few. The study has six models; the other side is one worker pinned to a
+files are copies of a few. The study has six models; the other side is one worker pinned to a
 core. Exit code 1 where a bar is missed. On a machine that does other work figures say little.
 """
 
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 
@@ -81,13 +82,13 @@ def _run(place: Path, size: int) -> Path:
     return home / "run"
 
 
-def _links(run: Path, count: int) -> Path:
-    """So many names of the few images beside a Run."""
-    folder = run.parent / "links"
+def _copies(run: Path, count: int) -> Path:
+    """So many copies of the few images beside a Run."""
+    folder = run.parent / f"copies-{count}"
     folder.mkdir()
-    files = sorted((run.parent / "images").rglob("*.png"))
-    for number, file in zip(range(count), cycle(files), strict=False):
-        (folder / f"{number:06d}.png").hardlink_to(file)
+    data = [file.read_bytes() for file in sorted((run.parent / "images").rglob("*.png"))]
+    for number, each in zip(range(count), cycle(data), strict=False):
+        (folder / f"{number:06d}.png").write_bytes(each)
     return folder
 
 
@@ -98,21 +99,20 @@ def _overhead(options: argparse.Namespace, place: Path) -> bool:
     from eosin.networks.run import read_run
     from eosin.spread import Here, Spread
 
-    run = read_run(_run(place, 448))
-    images, how = _links(run.folder, options.images), PredictOptions(device="cpu", allow_seen=True)
+    run, how = read_run(_run(place, 448)), PredictOptions(device="cpu", allow_seen=True)
     times: dict[str, list[float]] = {"here": [], "local": []}
+    few, all_ = _copies(run.folder, 128), _copies(run.folder, options.images)
     with spread_over("local", device="cpu") as local:
         both: dict[str, Spread] = {"here": Here(), "local": local}
-        for turn in range(options.turns + 1):
-            for name, spread in both.items():
-                out = place / f"{name}.csv"
-                taken = _timed(
-                    lambda out=out, spread=spread: predict_to_table(
-                        run, [images], out, how, spread=spread
-                    )
-                )
-                if turn:  # the first opens the networks
-                    times[name].append(taken)
+
+        def score(name: str, images: Path) -> None:
+            predict_to_table(run, [images], place / f"{name}.csv", how, spread=both[name])
+
+        for name in both:  # networks are opened, workers started
+            score(name, few)
+        for _ in range(options.turns):
+            for name in both:
+                times[name].append(_timed(partial(score, name, all_)))
     assert (place / "here.csv").read_bytes() == (place / "local.csv").read_bytes()
     here, there = (statistics.median(each) for each in times.values())
     print(f"{options.images} images: one process {here:.1f} s, two workers {there:.1f} s")
@@ -126,7 +126,7 @@ def _memory(options: argparse.Namespace, place: Path) -> bool:
     from eosin.networks.run import read_run
 
     run = read_run(_run(place, 64))
-    images, _ = external_images(run, [_links(run.folder, options.rows)])
+    images, _ = external_images(run, [_copies(run.folder, options.rows)])
     how, sizes = PredictOptions(device="cpu", allow_seen=True), list[float]()
     with spread_over("local", device="cpu") as local:
         done = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from eosin.networks.run import Run
 from eosin.pixels.reading import read_image
 from eosin.reporting.heatmap_folder import write_heatmaps
 from eosin.reporting.slide_folder import predict_slides
-from eosin.spread import Spread
+from eosin.spread import Here, Spread, Work
 from eosin.study.config import read_study
 from eosin.study.study import run_study
 from eosin.training.embed import EmbedOptions, embed
@@ -124,3 +125,29 @@ def test_an_image_that_kills_its_workers_is_named_in_the_error_table_like_an_unr
     named = (tmp_path / "there" / "p.csv.errors.csv").read_text()
     assert f"{next(iter(poison))},2 workers ended over it" in named
     assert len(named.splitlines()) == 3  # the head, the damaged image and this one
+
+
+def test_blocks_have_the_batches_of_all_rows_where_large_images_fill_them_sooner(
+    run: Run, split: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from eosin.explanation import rows as room
+
+    class ByBlock:
+        """Each block by itself."""
+
+        def each(self, work: Work, rows: range) -> Iterator[object]:
+            for start in rows[:: work.step]:
+                yield from Here().each(work, range(start, min(start + work.step, rows.stop)))
+
+    true, sizes = room._explain_batch, list[int]()
+    monkeypatch.setattr("eosin.explanation.loading._BATCH_PIXELS", 3 * 64 * 64)
+    monkeypatch.setattr(
+        room,
+        "_explain_batch",
+        lambda loaded, asked: sizes.append(len(loaded)) or true(loaded, asked),
+    )
+    options = ExplainOptions(device="cpu", batch_size=4, limit=10)
+    for spread in (Here(), ByBlock()):
+        sizes.clear()
+        assert len(list(explain([run], split, options, spread=spread))) == 10
+        assert sizes == [3, 1, 3, 1, 2]

@@ -65,10 +65,10 @@ def _connect(where: str) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
     before = signal.getsignal(signal.SIGTERM)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    own = {"num_cpus": available_cores(), "object_store_memory": _STORE, "include_dashboard": False}
+    own: dict[str, Any] = {"num_cpus": available_cores(), "include_dashboard": False}
     try:
         if where == "local":
-            ray.init(where, **quiet, **own)
+            ray.init(where, object_store_memory=_STORE, **quiet, **own)
         else:
             _require_answer(where)
             ray.init(where, **quiet)
