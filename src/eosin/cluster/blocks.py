@@ -80,7 +80,10 @@ class _Doing(Generic[Opened, Part]):
                     found = ray.get(reference)
                 except RayTaskError as error:
                     raise cast("Exception", error.cause) from error
-                except RayError:  # its node was lost, with what it had found
+                except RayError as error:  # its node was lost, with what it had found
+                    block.lost += 1
+                    if block.lost > TRIES:
+                        raise ModelError(f"what workers find cannot be fetched: {error}") from error
                     self.wait(block)
                     break
                 self.next += 1

@@ -88,8 +88,7 @@ class Crew:
         while len(self.ready) < max(1, len(self.members)):
             self.refresh()
             looks = [member.look for member in self.members if member.look is not None]
-            if looks:
-                ray.wait(looks, num_returns=1, timeout=_EVERY)
+            ray.wait(looks, timeout=_EVERY) if looks else time.sleep(0.1)
             self.admit(strict=True)
             if self.ready and time.monotonic() > until:
                 break
@@ -116,6 +115,7 @@ class Crew:
                 self.drop(member)
                 continue
             member.look = None
+            self._faults[member.node] = 0
             if wrong and strict:
                 raise ConfigError(wrong)
             if not wrong and not strict:
