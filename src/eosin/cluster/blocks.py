@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 TRIES = 2  # workers that a block may cost before its rows are tried alone
 _ROWS = 256  # of a block, about
-_ROUNDS = 4  # blocks a worker, at least, where there are rows enough
+_ROUNDS = 4  # blocks a worker that are left after any one, where there are rows enough
 _numbers = count()
 
 
@@ -58,12 +58,15 @@ class _Doing(Generic[Opened, Part]):
     def __init__(self, crew: Crew, work: Work[Opened, Part], rows: range) -> None:
         self.crew, self.work = crew, work
         self.number, self.reference = next(_numbers), ray.put(work)
-        share = -(-len(rows) // (work.step * len(crew.ready) * _ROUNDS))
-        size = work.step * (1 if work.after else max(1, min(share, _ROWS // work.step)))
-        starts = range(rows.start, rows.stop, size)
-        self.index = {start: index for index, start in enumerate(starts)}
-        parts = (range(start, min(start + size, rows.stop)) for start in starts)
-        self.waiting = [Block(index, part) for index, part in enumerate(parts)]
+        self.waiting = list[Block]()
+        start = rows.start
+        while start < rows.stop:  # smaller towards the end, so that all workers end together
+            batches = (rows.stop - start) // (work.step * len(crew.ready) * _ROUNDS)
+            size = 1 if work.after else max(1, min(batches, _ROWS // work.step))
+            part = range(start, min(start + size * work.step, rows.stop))
+            self.waiting.append(Block(len(self.waiting), part))
+            start = part.stop
+        self.index = {block.rows.start: block.index for block in self.waiting}
         self.flying: dict[object, tuple[Member, Block, ray.ObjectRef[list[Part]]]] = {}
         self.done: dict[int, tuple[Block, ray.ObjectRef[list[Part]]]] = {}
         self.next = 0  # block to be yielded

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from eosin.spread import Work
 
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_WAIT_POLICY")
 _MOST = 500  # files that are looked at, evenly taken, and as many for their folders
 _FIX = "put it on a disk that all machines share, under the same path"
 
