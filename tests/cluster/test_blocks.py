@@ -73,12 +73,12 @@ def test_what_goes_wrong_in_a_row_is_raised_in_its_turn(spread: Spread, tmp_path
 def test_a_worker_that_is_killed_costs_a_second_try_and_no_row(
     nodes: Nodes, spread: Spread, tmp_path: Path
 ) -> None:
-    (tmp_path / "30.wait").touch()
+    (tmp_path / "10.wait").touch()
     coming = spread.each(rows_work(tmp_path, 64), range(64))
     first = [next(coming)[0] for _ in range(4)]
-    wait_for(lambda: begun(tmp_path, 30), "row 30 begun")
-    victim = int(next(tmp_path.glob("30.*.begun")).name.split(".")[1])
-    (tmp_path / "30.wait").unlink()
+    wait_for(lambda: begun(tmp_path, 10), "row 10 begun")
+    victim = int(next(tmp_path.glob("10.*.begun")).name.split(".")[1])
+    (tmp_path / "10.wait").unlink()
     assert any(victim in workers(node) for node in nodes.alive)
     os.kill(victim, signal.SIGKILL)
     assert first + [row for row, _ in coming] == list(range(64))
