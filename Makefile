@@ -16,7 +16,8 @@ LOWEST := tests/test_imports.py tests/test_demo.py tests/test_locks.py tests/art
 LOCK   := uv pip compile pyproject.toml --universal --python-version 3.11 --no-emit-index-url \
           --generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help install demo test lint check format bench deploy-check lowest newest coverage dist version lock clean
+.PHONY: help install demo test lint check format docs figures bench results-pages deploy-check lowest newest \
+        coverage dist version lock clean
 
 help:            ## List these commands
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort
@@ -59,6 +60,21 @@ check: lint      ## All of lint, and the tests with warnings as errors
 format: $(READY) ## Format and fix what a tool can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(READY)   ## Build the documentation into site/; a warning is an error
+	NO_MKDOCS_2_WARNING=1 OMP_NUM_THREADS=1 $(BIN)/python -m mkdocs build --quiet --strict
+
+figures: $(READY) ## Draw the pictures of the documentation and the README again
+	$(BIN)/python docs/figures
+	$(BIN)/python docs/readme_pictures.py
+
+# The pages of the studies in docs/results.md: hours, and BREAKHIS, IDC and WEIGHTS are folders.
+results-pages: $(READY) ## Make the studies' pages again (BREAKHIS=, IDC=, WEIGHTS=)
+	@test -d "$(BREAKHIS)" -a -d "$(IDC)" -a -d "$(WEIGHTS)" || \
+	    { echo "name three folders: make results-pages BREAKHIS=... IDC=... WEIGHTS=...; see docs/results.md"; exit 2; }
+	@study() { EOSIN_WEIGHTS="$(WEIGHTS)" $(BIN)/eosin study configs/study-$$1.toml -o runs/results/$$1 --data "$$2"; }; \
+	    study new-patients "$(BREAKHIS)" && study new-patients-idc "$(IDC)" && \
+	    study stain "$(BREAKHIS)" && study stain-idc "$(IDC)"
 
 bench: $(READY)  ## Side-by-side timings; see benchmarks/
 	$(BIN)/python benchmarks/run.py

@@ -21,9 +21,9 @@ from eosin.artefacts.manifest import Manifest
 from eosin.artefacts.predictions import Predictions, make_predictions
 from eosin.data.folder import read_folder
 from eosin.data.splits import hold_out, split_into_folds
+from eosin.evaluation.all_metrics import MetricKey
 from eosin.evaluation.calibration import apply_temperature
 from eosin.evaluation.draws import ScoredDraws, score_draws
-from eosin.evaluation.scoring import MetricKey
 from eosin.reporting.wording import figure
 from eosin.server.record import Listing, Ordering
 from eosin.server.worklist import make_worklist

@@ -31,9 +31,7 @@ from eosin.evaluation.intervals import Bootstrap, patient_columns
 from eosin.evaluation.weights import Weights
 from eosin.explanation.faithfulness_table import Finding
 from eosin.explanation.heatmap import METHODS, require_method
-from eosin.explanation.judging import remap_by
-from eosin.explanation.perturbation import PerturbationOptions, smooth_random_map
-from eosin.explanation.scoring import (
+from eosin.explanation.heatmap_checks import (
     FaithfulnessRow,
     MapToScore,
     Remap,
@@ -42,6 +40,8 @@ from eosin.explanation.scoring import (
     summarise,
     write_faithfulness,
 )
+from eosin.explanation.judging import remap_by
+from eosin.explanation.perturbation import PerturbationOptions, smooth_random_map
 from eosin.networks.classifier import Classifier
 from eosin.networks.run import Network, Run, read_run
 from eosin.networks.torch_engine import TorchEngine

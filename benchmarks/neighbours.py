@@ -27,7 +27,7 @@ from eosin.inference.context import joined
 from eosin.reporting.wording import figure
 from eosin.training.config import read_config
 from eosin.training.frozen import FrozenImages, freeze_images
-from eosin.training.linear_head import Weighing
+from eosin.training.linear_head import SampleWeighting
 from eosin.training.probe import fit_probe
 
 Rows = tuple[FrozenImages, Manifest, np.ndarray, np.ndarray]  # rows to train on, rows held out
@@ -129,7 +129,7 @@ def by_filter(rows: Rows) -> np.ndarray:
     probe = fitted(rows, near=None)
     judged = train[probe.judged]
     truth = split.label_index[judged]
-    share = Weighing().weights(truth, split.frame["patient"].to_numpy(str)[judged])
+    share = SampleWeighting().weights(truth, split.frame["patient"].to_numpy(str)[judged])
     inner = margin(probe.probabilities)
     outer = margin(apply_temperature(probe.head.logits(images.features[held]), probe.temperature))
     model = LogisticRegression(C=1e3).fit(

@@ -26,7 +26,7 @@ from eosin.data.breakhis import read_breakhis
 from eosin.data.folder import read_folder
 from eosin.data.splits import split_into_folds
 from eosin.evaluation.intervals import Bootstrap
-from eosin.evaluation.ranking import roc_auc
+from eosin.evaluation.roc import roc_auc
 from eosin.inference.predict import predict
 from eosin.inference.scoring import PredictOptions
 from eosin.networks.run import PREDICTIONS_NAME, RECORD_NAME, Run, read_run, write_run

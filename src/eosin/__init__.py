@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from eosin.artefacts.mistakes import Mistakes
     from eosin.artefacts.predictions import Predictions, Provenance, read_predictions
     from eosin.artefacts.preprocessing import Preprocessing
-    from eosin.artefacts.rank_groups import Ranked
+    from eosin.artefacts.shared_ranks import Ranked
     from eosin.data.audit import Audit, audit_manifest
     from eosin.data.bci import read_bci
     from eosin.data.breakhis import read_breakhis
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from eosin.explanation.explain import ExplainOptions, explain
     from eosin.explanation.faithfulness_table import FaithfulnessRow
     from eosin.explanation.heatmap import Explanation, Heatmap
+    from eosin.explanation.heatmap_checks import ScoreOptions
     from eosin.explanation.perturbation import PerturbationOptions
-    from eosin.explanation.scoring import ScoreOptions
     from eosin.export.export import ExportOptions, export_run
     from eosin.inference.predict import Scored, predict
     from eosin.inference.scoring import PredictOptions
@@ -177,7 +177,7 @@ _ROOMS = {
     "eosin.artefacts.manifest": ("Manifest", "read_manifest"),
     "eosin.artefacts.predictions": ("Predictions", "Provenance", "read_predictions"),
     "eosin.artefacts.preprocessing": ("Preprocessing",),
-    "eosin.artefacts.rank_groups": ("Ranked",),
+    "eosin.artefacts.shared_ranks": ("Ranked",),
     "eosin.data.audit": ("Audit", "audit_manifest"),
     "eosin.data.bci": ("read_bci",),
     "eosin.data.breakhis": ("read_breakhis",),
@@ -203,7 +203,7 @@ _ROOMS = {
     "eosin.explanation.faithfulness_table": ("FaithfulnessRow",),
     "eosin.explanation.heatmap": ("Explanation", "Heatmap"),
     "eosin.explanation.perturbation": ("PerturbationOptions",),
-    "eosin.explanation.scoring": ("ScoreOptions",),
+    "eosin.explanation.heatmap_checks": ("ScoreOptions",),
     "eosin.export.export": ("ExportOptions", "export_run"),
     "eosin.inference.predict": ("Scored", "predict"),
     "eosin.inference.scoring": ("PredictOptions",),

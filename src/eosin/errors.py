@@ -48,7 +48,8 @@ class EosinWarning(UserWarning):
 _EXTRAS = {
     **dict.fromkeys(("torch", "torchvision", "timm", "sklearn"), "train"),
     "pytorch_grad_cam": "explain",
-    **dict.fromkeys(("onnx", "onnxscript", "nncf"), "export"),
+    **dict.fromkeys(("onnx", "onnxscript"), "export"),
+    "nncf": "int8",
     "onnxruntime": "onnx",
     "openvino": "openvino",
     **dict.fromkeys(("openslide", "tifffile", "imagecodecs"), "slides"),

@@ -175,7 +175,7 @@ def test_loose_json_is_refused(make_record: Make, tmp_path: Path) -> None:
         (text.replace('"seed": 0', '"seed": 0, "seed": 1'), "'seed' stands twice"),
         (text.replace("1.25", "NaN"), "NaN is no number"),
         (deep, "nested more than 20 deep"),
-        (endless, "nested too deeply"),
+        (endless, "nested too deeply|not strict JSON"),  # as deep as the Python at hand reads
         (text[:-1], "not strict JSON"),
         ("[]", "want a JSON object"),
         ("\ufeff" + text, "not strict JSON"),

@@ -136,6 +136,13 @@ def test_synthetic_her2_images_are_drawn_read_and_kept_in_their_splits(tmp_path:
     assert {"train", "test"} == set(manifest.frame["split"])
 
 
+def test_synthetic_images_bear_the_magnification_that_was_asked_for(tmp_path: Path) -> None:
+    options = ["--magnification", 200, "--patients", 2, "--images", 2, "--size", 64]
+    assert "200X" in run("data", "synthetic", tmp_path / "drawn", *options)
+    drawn = read_manifest(tmp_path / "drawn" / "manifest.csv").frame
+    assert set(drawn["magnification"]) == {"200"}
+
+
 def test_model_and_lr_are_other_words_for_backbone_and_learning_rate(
     images: Path, tmp_path: Path
 ) -> None:

@@ -67,7 +67,7 @@ def test_what_every_room_needs_is_vital_and_each_extra_is_looked_for(
     assert "✗ opencv-python-headless" in said
     assert "pip install --force-reinstall opencv-python-headless" in said
     assert said.count('pip install "eosin[track]"') == 1
-    assert said.count('pip install "eosin[export]"') == 1
+    assert said.count('pip install "eosin[int8]"') == 1
 
 
 def test_with_neither_pytorch_nor_an_engine_the_doctor_fails_and_names_both_cures(

@@ -86,6 +86,15 @@ def test_a_copied_file_in_another_split_is_a_leak(folder: Path) -> None:
     assert "1 duplicate pair crosses splits" in audit.verdict
 
 
+def test_an_audit_shows_its_verdict_and_its_pairs_in_a_notebook(folder: Path) -> None:
+    shutil.copy(folder / ROWS[0][0], folder / "copy.png")
+    copied = ("copy.png", ROWS[0][1], ROWS[0][2], "test")
+    audit = audit_manifest(manifest_of(folder, [*ROWS, copied]))
+    shown = audit._repr_html_()
+    assert audit.verdict in shown
+    assert "identical file" in shown
+
+
 def test_the_same_pixels_in_another_format_are_identical_pixels(folder: Path) -> None:
     save(folder, "SOB_B_A-14-22549AB-100-002.bmp", field(0))
     rows = [*ROWS, ("SOB_B_A-14-22549AB-100-002.bmp", "benign", "14-22549", "train")]

@@ -11,7 +11,7 @@ import pytest
 
 from eosin.artefacts.estimate import ALL, Scope
 from eosin.artefacts.predictions import Predictions
-from eosin.artefacts.rank_groups import rank_in_groups
+from eosin.artefacts.shared_ranks import rank_in_groups
 from eosin.errors import DataError
 from eosin.evaluation.compare import compare_predictions
 from eosin.evaluation.evaluate import evaluate_predictions

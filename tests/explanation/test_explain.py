@@ -276,7 +276,7 @@ def test_runs_of_different_classes_are_refused(run: Run, divided: Manifest) -> N
 
 
 def test_asked_to_score_every_map_comes_with_a_verdict(run: Run, divided: Manifest) -> None:
-    from eosin.explanation.scoring import ScoreOptions
+    from eosin.explanation.heatmap_checks import ScoreOptions
 
     options = ExplainOptions(score=ScoreOptions(randomisations=0, stability=False))
     (item,) = explanations(explain([run], divided.in_split("test").paths[:1], options))
@@ -289,7 +289,7 @@ def test_asked_to_score_every_map_comes_with_a_verdict(run: Run, divided: Manife
 def test_a_map_is_judged_on_the_image_in_its_patients_stain_as_it_was_made(
     divided: Manifest, make_record: Callable[..., TrainedRun], tmp_path: Path
 ) -> None:
-    from eosin.explanation.scoring import MapToScore, ScoreOptions, score_maps
+    from eosin.explanation.heatmap_checks import MapToScore, ScoreOptions, score_maps
 
     for number, path in enumerate(divided.paths):  # every other image came off another scanner
         image = read_image(path)

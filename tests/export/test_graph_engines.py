@@ -10,7 +10,7 @@ from eosin.artefacts.manifest import Manifest
 from eosin.errors import ConfigError, ModelError
 from eosin.explanation.explain import ExplainOptions, explain
 from eosin.explanation.heatmap import Explanation
-from eosin.explanation.scoring import ScoreOptions
+from eosin.explanation.heatmap_checks import ScoreOptions
 from eosin.networks.cam import class_maps
 from eosin.networks.run import Run
 from eosin.networks.torch_engine import TorchEngine

@@ -310,7 +310,7 @@ def test_without_nncf_the_message_says_how_to_get_it(
     trained: Run, divided: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(quantise, "find_spec", lambda _: None)
-    with pytest.raises(ConfigError, match=r'nncf.*pip install "eosin\[export\]"'):
+    with pytest.raises(ConfigError, match=r'nncf.*pip install "eosin\[int8\]"'):
         export_run(trained, tmp_path / "out", ExportOptions(format="openvino", int8=divided))
 
 

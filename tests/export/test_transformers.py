@@ -11,7 +11,7 @@ from eosin.evaluation.evaluate import evaluate_predictions
 from eosin.explanation.examples import explain_examples
 from eosin.explanation.explain import ExplainOptions, explain
 from eosin.explanation.heatmap import Explanation
-from eosin.explanation.scoring import ScoreOptions
+from eosin.explanation.heatmap_checks import ScoreOptions
 from eosin.export.export import ExportOptions, export_run
 from eosin.inference.predict import predict
 from eosin.inference.scoring import PredictOptions

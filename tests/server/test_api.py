@@ -224,13 +224,13 @@ def test_it_is_not_ready_before_its_networks_are(
 ) -> None:
     from fastapi.testclient import TestClient
 
-    from eosin.server import scoring
+    from eosin.server import batching
     from eosin.server.app import create_app
     from eosin.server.settings import ServeOptions
 
     go = threading.Event()
-    opened = scoring.open_networks
-    monkeypatch.setattr(scoring, "open_networks", lambda *a, **k: go.wait(10) and opened(*a, **k))
+    opened = batching.open_networks
+    monkeypatch.setattr(batching, "open_networks", lambda *a, **k: go.wait(10) and opened(*a, **k))
     app = create_app(ServeOptions(runs=(exported.folder,)))
     with TestClient(app, base_url="http://127.0.0.1") as client:
         assert client.get("/health").status_code == 200

@@ -97,7 +97,7 @@ def test_without_the_token_nothing_is_told(locked: Any) -> None:
 def test_a_browser_logs_in_once(locked: Any) -> None:
     with httpx.Client(base_url=locked.url) as browser:
         sent = browser.get("/", headers={"Accept": "text/html"})
-        assert (sent.status_code, sent.headers["location"]) == (303, "/login")
+        assert (sent.status_code, sent.headers["location"]) == (303, "/login?next=/")
         wrong = browser.post("/login", data={"token": "wrong" * 4})
         assert wrong.status_code == 401
         assert not browser.cookies
@@ -240,3 +240,12 @@ def test_more_requests_than_allowed_are_told_to_come_again(
         assert said.headers["retry-after"] == "1"
     time.sleep(0.2)
     assert small.predict(new_images[0]).status_code == 200
+
+
+@pytest.mark.parametrize("other", ["//evil.example", "https://evil.example", "/\\evil", "/a?b", ""])
+def test_logging_in_leads_to_pages_of_this_server_alone(locked: Any, other: str) -> None:
+    form = {"data": {"token": TOKEN}, "headers": {"Origin": locked.url}}
+    said = locked.client.post("/login", params={"next": other}, **form)
+    assert (said.status_code, said.headers["location"]) == (303, "/")
+    said = locked.client.post("/login", params={"next": "/models"}, **form)
+    assert said.headers["location"] == "/models"

@@ -31,7 +31,7 @@ from eosin.inference.scoring import PredictOptions
 from eosin.inference.slides import SlideOptions, class_shares
 from eosin.networks.run import Run
 from eosin.pixels.reading import read_image
-from eosin.reporting.slide_folder import SlideWriteOptions, predict_slides
+from eosin.reporting.slide_folder import SlideWriteOptions, WrittenSlides, predict_slides
 from eosin.slides.maps import read_map
 from eosin.slides.tile import Tile
 from eosin.tasks import Task
@@ -90,6 +90,15 @@ def written(run: Run, slide: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     out = tmp_path_factory.mktemp("out") / "a"
     predict_slides(run, [slide], out)
     return out
+
+
+def test_scored_slides_show_the_rows_of_their_table(written: Path) -> None:
+    found = WrittenSlides(written, (read_slide_answer(written / "slide.json"),), ())
+    (shown,) = found.frame().to_dict("records")
+    (kept,) = pd.read_csv(written / "slides.csv").to_dict("records")
+    for column in ("slide", "tiles", "tissue_mm2", "share_benign", "p_malignant"):
+        assert shown[column] == pytest.approx(kept[column]), column
+    assert str(found) in found._repr_html_()
 
 
 def test_a_run_knows_the_scale_of_its_images(run: Run, divided: Manifest) -> None:

@@ -20,7 +20,7 @@ from eosin.evaluation.calibration import apply_temperature
 from eosin.evaluation.evaluate import evaluate_predictions
 from eosin.explanation.explain import ExplainOptions, explain
 from eosin.explanation.heatmap import Explanation
-from eosin.explanation.scoring import ScoreOptions
+from eosin.explanation.heatmap_checks import ScoreOptions
 from eosin.inference.journal import journal_path
 from eosin.inference.predict import predict
 from eosin.inference.scoring import PredictOptions

@@ -24,7 +24,7 @@ from eosin.networks.run import read_run
 from eosin.networks.weights import load_classifier
 from eosin.training.config import TrainingConfig
 from eosin.training.frozen import read_head
-from eosin.training.linear_head import Weighing
+from eosin.training.linear_head import SampleWeighting
 from eosin.training.probe import Held, fit_knn, fit_probe
 from eosin.training.train import train
 
@@ -91,7 +91,7 @@ def test_the_neighbours_are_chosen_on_patients_kept_whole_by_the_losses_that_sci
         classes=2,
         kind="knn",
         strengths=[1 / k for k in (5, 20, 50, 200)],
-        weighing=Weighing(classes=False, groups=False),
+        weighing=SampleWeighting(classes=False, groups=False),
         rule="least-loss",
     )
     _, codes = np.unique(patients.astype(str), return_inverse=True)
@@ -127,7 +127,7 @@ def test_patients_alike_weighs_the_votes() -> None:
     patients = ["a"] * 20 + [f"p{n}" for n in range(20)]
     options = {"classes": 2, "kind": "knn", "strengths": [1 / 5], "inner_folds": 3}
     head = fit_probe(features, labels, patients, **options).head
-    wanted = Weighing().weights(labels, np.array(patients))
+    wanted = SampleWeighting().weights(labels, np.array(patients))
     np.testing.assert_allclose(head.votes.sum(dim=1), wanted, rtol=1e-6)
     assert (head.votes.argmax(dim=1).numpy() == labels).all()
 

@@ -9,7 +9,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import StandardScaler
 
 from eosin.errors import DataError
-from eosin.training.linear_head import Weighing, fit_head
+from eosin.training.linear_head import SampleWeighting, fit_head
 from eosin.training.probe import Held, fit_probe
 
 
@@ -103,13 +103,15 @@ def test_one_class_is_an_error_that_says_so() -> None:
 def test_patients_of_a_class_count_alike_and_so_do_classes() -> None:
     labels = np.array([0] * 4 + [1] * 6)
     patients = np.array(["14-1"] * 3 + ["14-2"] + ["14-3"] * 6)
-    weights = Weighing().weights(labels, patients)
+    weights = SampleWeighting().weights(labels, patients)
     np.testing.assert_allclose(weights, [5 / 6] * 3 + [5 / 2] + [5 / 6] * 6)
-    by_class = Weighing(groups=False).weights(labels, patients)
+    by_class = SampleWeighting(groups=False).weights(labels, patients)
     np.testing.assert_allclose(by_class, [10 / 8] * 4 + [10 / 12] * 6)
-    by_patient = Weighing(classes=False).weights(labels, patients)
+    by_patient = SampleWeighting(classes=False).weights(labels, patients)
     np.testing.assert_allclose(by_patient, [2 / 3] * 3 + [2] + [1] * 6)
-    np.testing.assert_allclose(Weighing(classes=False, groups=False).weights(labels, patients), 1)
+    np.testing.assert_allclose(
+        SampleWeighting(classes=False, groups=False).weights(labels, patients), 1
+    )
 
 
 def test_half_a_weight_twice_is_the_image_once() -> None:
@@ -144,14 +146,14 @@ def test_a_patient_with_many_images_does_not_outvote_the_others() -> None:
     features, labels = np.r_[features, odd], np.r_[labels, np.ones(200, np.int64)]
     names = np.array([*patients, *["14-99"] * 200])
     alike = fit_head(
-        features, labels, classes=2, strength=1.0, weights=Weighing().weights(labels, names)
+        features, labels, classes=2, strength=1.0, weights=SampleWeighting().weights(labels, names)
     )
     by_image = fit_head(
         features,
         labels,
         classes=2,
         strength=1.0,
-        weights=Weighing(groups=False).weights(labels, names),
+        weights=SampleWeighting(groups=False).weights(labels, names),
     )
     first = slice(0, 60)
     right = [

@@ -17,7 +17,7 @@ from eosin.artefacts.evaluation import Confidence, Resamples, require_figures
 from eosin.artefacts.glossary import GLOSSARY
 from eosin.artefacts.mistakes import Mistakes
 from eosin.artefacts.predictions import Provenance
-from eosin.artefacts.rank_groups import Ranked, rank_in_groups
+from eosin.artefacts.shared_ranks import Ranked, rank_in_groups
 from eosin.artefacts.values import Count, Share
 from eosin.errors import DataError
 from eosin.tasks import Task
@@ -166,7 +166,7 @@ class Comparison(Artefact):
     def ranking(self, metric: str = "accuracy", scope: Scope = ALL) -> tuple[Ranked, ...]:
         """The models from best to worst; those that cannot be told apart from a best share a rank.
 
-        The rule is that of ``eosin.artefacts.rank_groups.rank_in_groups``.
+        The rule is that of ``eosin.artefacts.shared_ranks.rank_in_groups``.
 
         Raises:
             DataError: there is no such metric, or it has no value on these images.

@@ -107,7 +107,7 @@ def draw_estimates(
             axes.plot([chance], [row], "|", color="grey")  # what guessing gets
     if at is not None:
         axes.axvline(at, color="grey", linestyle=":")
-    axes.set_yticks(range(len(known)), [_plain(name) for name, _ in known])
+    axes.set_yticks(range(len(known)), [fill(_plain(name), 32) for name, _ in known])
     axes.set(title=_plain(title), ylim=(len(known) - 0.5, -0.5), xlabel="value, 95 % interval")
     return axes
 

@@ -148,6 +148,7 @@ def synthetic(
     images: Annotated[int, typer.Option(help="How many images in all.")] = 240,
     size: Annotated[int, typer.Option(help="Side in pixels.")] = 224,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+    magnification: Annotated[int, typer.Option(help="40, 100, 200 or 400.")] = 100,
 ) -> None:
     """Draw H&E images with known truth, under true names, and write OUT/manifest.csv."""
     from eosin.artefacts.outputs import MANIFEST, require_output_folder
@@ -157,7 +158,12 @@ def synthetic(
     from eosin.data.synthetic import SyntheticOptions, write_synthetic
 
     options = SyntheticOptions(
-        kind=kind.value, patients=patients, images=images, size=size, seed=seed
+        kind=kind.value,
+        patients=patients,
+        images=images,
+        size=size,
+        seed=seed,
+        magnification=magnification,
     )
     require_output_folder(out, {"manifest.csv": MANIFEST})
     with showing() as progress:

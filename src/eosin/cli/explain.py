@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from eosin.artefacts.manifest import Manifest
     from eosin.explanation.bags import ExplainedSlides
-    from eosin.explanation.scoring import ScoreOptions
+    from eosin.explanation.heatmap_checks import ScoreOptions
     from eosin.reporting.heatmap_folder import HeatmapFolder
 
 
@@ -174,7 +174,7 @@ def _slides(explained: ExplainedSlides, out: Path) -> None:
 
 
 def _checks() -> ScoreOptions:
-    from eosin.explanation.scoring import ScoreOptions
+    from eosin.explanation.heatmap_checks import ScoreOptions
 
     return ScoreOptions()
 

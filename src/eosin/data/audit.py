@@ -185,6 +185,11 @@ class Audit:
         rows = [pair.to_dict() for pair in self.duplicates]
         return pd.DataFrame(rows, columns=list(PAIR_COLUMNS))
 
+    def _repr_html_(self) -> str:
+        from eosin.artefacts.looks import as_html
+
+        return as_html(self.verdict, self.frame())
+
     def to_dict(self) -> dict[str, object]:
         """Everything found, as plain JSON values."""
         return {

@@ -8,10 +8,10 @@ import numpy as np
 
 from eosin.errors import DataError
 from eosin.evaluation import metrics
+from eosin.evaluation.all_metrics import MetricKey
 from eosin.evaluation.evaluate import Resampled
 from eosin.evaluation.intervals import Bootstrap, patient_columns
 from eosin.evaluation.sample import Sample
-from eosin.evaluation.scoring import MetricKey
 from eosin.evaluation.weights import Weights, ratio
 
 if TYPE_CHECKING:

@@ -18,11 +18,11 @@ from eosin.artefacts.estimate import ALL
 from eosin.artefacts.mistakes import Mistakes
 from eosin.evaluation import sentences
 from eosin.evaluation.alignment import Aligned, align, protocol_sentences
+from eosin.evaluation.all_metrics import MetricKey, less, score_sample
 from eosin.evaluation.evaluate import Resampled, one_blas_thread, patients_known
 from eosin.evaluation.intervals import Bootstrap
 from eosin.evaluation.paired_tests import holm, mcnemar_p, sign_flip_p
 from eosin.evaluation.sample import Sample, image_sample
-from eosin.evaluation.scoring import MetricKey, less, score_sample
 from eosin.evaluation.weights import Weights
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from eosin.arrays import Bools, Floats
     from eosin.artefacts.estimate import Estimate
     from eosin.artefacts.predictions import Predictions
-    from eosin.artefacts.rank_groups import Ranked
+    from eosin.artefacts.shared_ranks import Ranked
     from eosin.tasks import Task
 
     Scores = Mapping[MetricKey, Floats]

@@ -14,10 +14,10 @@ import numpy as np
 
 from eosin.errors import DataError
 from eosin.evaluation.alignment import align
+from eosin.evaluation.all_metrics import MetricKey, less, score_headlines
 from eosin.evaluation.evaluate import Resampled, one_blas_thread, patients_known
 from eosin.evaluation.intervals import Bootstrap
 from eosin.evaluation.sample import Sample, image_sample, patients_of_one_label
-from eosin.evaluation.scoring import MetricKey, less, score_headlines
 from eosin.evaluation.weights import Weights
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from eosin.artefacts.estimate import Estimate, Level, Scope
 from eosin.artefacts.evaluation import Confusion, Counts, Evaluation, PatientRow
 from eosin.errors import ConfigError, DataError
 from eosin.evaluation import sentences
+from eosin.evaluation.all_metrics import MetricKey, score_parts
 from eosin.evaluation.intervals import Bootstrap
 from eosin.evaluation.metrics import confusion_counts
 from eosin.evaluation.sample import Sample, image_sample, mixed_patients, patient_sample
-from eosin.evaluation.scoring import MetricKey, score_parts
 from eosin.evaluation.weights import Weights
 
 if TYPE_CHECKING:

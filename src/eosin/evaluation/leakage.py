@@ -9,9 +9,9 @@ import numpy as np
 
 from eosin.artefacts.estimate import Estimate
 from eosin.errors import DataError
+from eosin.evaluation.all_metrics import less, score_headlines
 from eosin.evaluation.intervals import Bootstrap
 from eosin.evaluation.sample import image_sample
-from eosin.evaluation.scoring import less, score_headlines
 from eosin.evaluation.sentences import about_interval
 from eosin.evaluation.weights import Weights
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from eosin.errors import DataError
 from eosin.evaluation.intervals import patient_columns
-from eosin.evaluation.ranking import Ranks, pooled_ranks
+from eosin.evaluation.roc import RankedScores, pooled_ranks
 from eosin.evaluation.weights import Weights
 
 if TYPE_CHECKING:
@@ -67,15 +67,15 @@ class Sample:
         return self.class_images > 0
 
     @cached_property
-    def ranks(self) -> tuple[Ranks, ...]:
+    def ranks(self) -> tuple[RankedScores, ...]:
         """Each class' units ranked before all others by its probability."""
         return tuple(
-            Ranks(chances, self.labels == index, self.patient)
+            RankedScores(chances, self.labels == index, self.patient)
             for index, chances in enumerate(self.probabilities.T)
         )
 
     @cached_property
-    def pooled_ranks(self) -> Ranks:
+    def pooled_ranks(self) -> RankedScores:
         """All pairs of a unit and a class ranked together."""
         return pooled_ranks(self.probabilities, self.labels, self.patient)
 

@@ -8,9 +8,9 @@ import numpy as np
 
 if TYPE_CHECKING:
     from eosin.artefacts.predictions import Predictions
+    from eosin.evaluation.all_metrics import MetricKey
     from eosin.evaluation.intervals import Interval
     from eosin.evaluation.sample import Sample
-    from eosin.evaluation.scoring import MetricKey
     from eosin.tasks import Task
 
 NEEDS_EVERY_CLASS = ("balanced_accuracy", "macro_")

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from eosin.explanation.heatmap import Explanation
+from eosin.explanation.heatmap_checks import MapToScore, score_maps
 from eosin.explanation.methods import explain_targets
-from eosin.explanation.scoring import MapToScore, score_maps
 from eosin.networks.cam import respond
 from eosin.pixels.preprocessing import prepare
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from eosin.artefacts.preprocessing import Preprocessing
     from eosin.explanation.faithfulness_table import FaithfulnessRow
     from eosin.explanation.heatmap import Method
-    from eosin.explanation.scoring import Remap, ScoreOptions
+    from eosin.explanation.heatmap_checks import Remap, ScoreOptions
     from eosin.networks.classifier import Classifier
     from eosin.networks.run import Network
     from eosin.pixels.reading import SkippedFile, UInt8Image

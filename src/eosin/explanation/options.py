@@ -11,7 +11,7 @@ from eosin.settings import checked_options
 if TYPE_CHECKING:
     import pandas as pd
 
-    from eosin.explanation.scoring import ScoreOptions
+    from eosin.explanation.heatmap_checks import ScoreOptions
 
 PREDICTED, TRUE = "predicted", "true"
 

@@ -34,7 +34,7 @@ def require_quantiser(form: GraphFormat) -> None:
     module = _METHODS[form][1]
     if find_spec(module) is None:
         raise ConfigError(
-            f'int8 needs {module}, which is not installed: pip install "eosin[export]", or export '
+            f'int8 needs {module}, which is not installed: pip install "eosin[int8]", or export '
             "without int8"
         )
 

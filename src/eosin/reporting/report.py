@@ -21,7 +21,7 @@ from eosin.reporting.measures import (
     overall_table,
     row_matrix,
 )
-from eosin.reporting.ranking import calibration_section, ranking_section
+from eosin.reporting.probabilities import calibration_section, ranking_section
 from eosin.reporting.record import limits_of, settings_of
 from eosin.reporting.tables import Table, dataset_table, fold_table, patient_table
 from eosin.reporting.trust import trust_section

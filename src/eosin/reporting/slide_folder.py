@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eosin.artefacts.looks import as_html
 from eosin.artefacts.manifest import Manifest
 from eosin.artefacts.outputs import require_output_folder, table
 from eosin.artefacts.slide import SlideAnswer, read_slide_answer
@@ -57,6 +58,16 @@ class WrittenSlides:
     folder: Path
     answers: tuple[SlideAnswer, ...]
     skipped: tuple[SkippedFile, ...]
+
+    def __str__(self) -> str:
+        return f"{len(self.answers)} slides scored, {len(self.skipped)} left out: {self.folder}"
+
+    def frame(self) -> pd.DataFrame:
+        """A row a slide, as in ``slides.csv``."""
+        return slide_frame(self.answers)
+
+    def _repr_html_(self) -> str:
+        return as_html(self, self.frame())
 
 
 def predict_slides(

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from eosin.arrays import FloatMap, UInt8Image
-    from eosin.explanation.scoring import ScoreOptions
-    from eosin.server.scoring import Opened
+    from eosin.explanation.heatmap_checks import ScoreOptions
+    from eosin.server.batching import Opened
     from eosin.server.served import Served
     from eosin.server.uploads import Sent
 
@@ -96,7 +96,7 @@ def stains_of_upload(sent: Sent) -> dict[str, object]:
 
 
 def _checks() -> ScoreOptions:
-    from eosin.explanation.scoring import ScoreOptions
+    from eosin.explanation.heatmap_checks import ScoreOptions
 
     return ScoreOptions()
 

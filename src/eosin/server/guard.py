@@ -12,7 +12,7 @@ import json
 import time
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from starlette.requests import ClientDisconnect
 
@@ -119,7 +119,8 @@ class Guard:
             raise Refusal(403, "the request comes from another site's page")
         if not self._known(scope["path"], headers):
             if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
-                raise Refusal(303, "log in first", {"Location": "/login"})
+                to = f"/login?next={quote(scope['path'])}"
+                raise Refusal(303, "log in first", {"Location": to})
             why = "no token, or a wrong one; send it as `Authorization: Bearer TOKEN`"
             raise Refusal(401, f"the request names {why}", {"WWW-Authenticate": "Bearer"})
         if self.requests >= limits.requests:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from eosin.server.service import Service
 
 _WRONG_TOKEN_SECONDS = 0.5
+_OWN_PAGE = re.compile(r"/(?:[\w-]+(?:/[\w-]+)*)?", re.ASCII)
 
 
 def register(app: FastAPI) -> None:
@@ -51,7 +53,8 @@ def register(app: FastAPI) -> None:
         if token is not None and not same(given, token):
             await asyncio.sleep(_WRONG_TOKEN_SECONDS)
             return show(request, "login.html", status=401, wrong=True)
-        answer = RedirectResponse("/", 303)
+        wanted = request.query_params.get("next", "")
+        answer = RedirectResponse(wanted if _OWN_PAGE.fullmatch(wanted) else "/", 303)
         if token is not None:
             https = request.url.scheme == "https"
             session = session_of(token)

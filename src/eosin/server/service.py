@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from eosin.errors import ConfigError
 from eosin.explanation.options import PREDICTED
 from eosin.machine import reading_threads
+from eosin.server.batching import Scoring
 from eosin.server.guard import AGAIN, Refusal
 from eosin.server.metrics import Metrics
-from eosin.server.scoring import Scoring
 from eosin.server.served import open_served
 from eosin.server.uploads import SEEN, read_upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from eosin.server.scoring import Answers
+    from eosin.server.batching import Answers
     from eosin.server.served import Served
     from eosin.server.settings import ServeOptions
     from eosin.server.uploads import Sent

@@ -21,7 +21,7 @@ from eosin.networks.classifier import save_classifier
 from eosin.networks.run import WEIGHTS_NAME, write_run
 from eosin.training.bag_network import BagLearner, Bags, rule_of
 from eosin.training.frozen import install_head, record_of
-from eosin.training.linear_head import Weighing
+from eosin.training.linear_head import SampleWeighting
 from eosin.training.probe import Held, Probe, calibrated_losses, decide, fit_probe, inner_folds_of
 from eosin.training.reference import probed_reference
 
@@ -144,9 +144,9 @@ def fit_bags(
     return Probe(head, (), temperature, threshold, {}, scored, chances), gate, {**chosen}
 
 
-def weighing_of(config: TrainingConfig) -> Weighing:
+def weighing_of(config: TrainingConfig) -> SampleWeighting:
     """How much slides count."""
-    return Weighing(classes=config.class_weights == "balanced", groups=config.patients_alike)
+    return SampleWeighting(classes=config.class_weights == "balanced", groups=config.patients_alike)
 
 
 def _chosen(

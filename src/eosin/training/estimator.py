@@ -54,7 +54,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         image_size: side of the input in pixels; None for the backbone's own.
         patient_pattern: a regular expression whose first group in a file's name is the patient.
         settings: any other key of ``TrainingConfig``, e.g. ``{"epochs": 5}``.
-        seed, device: as in ``TrainingConfig``.
+        seed: as in ``TrainingConfig``.
+        device: as in ``TrainingConfig``.
         progress: whether to show how far ``fit`` is.
 
     Attributes:

@@ -52,7 +52,7 @@ class Features:
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredFeatures:
     """Of one image: features (channels,), how it was taken (names,), and its stain step's note."""
 
     row: Floats32
@@ -102,9 +102,9 @@ class FeatureCache:
         digest.update(tensors_digest(engine).encode())
         return cls((root or cache_folder()) / "features" / digest.hexdigest()[:32])
 
-    def read(self) -> dict[str, Kept]:
+    def read(self) -> dict[str, StoredFeatures]:
         """Everything kept; a damaged file is removed, since it can be computed again."""
-        known: dict[str, Kept] = {}
+        known: dict[str, StoredFeatures] = {}
         for path in sorted(self.folder.glob("*.npz")):
             try:
                 with path.open("rb") as stream, np.load(stream, allow_pickle=False) as shard:
@@ -113,14 +113,14 @@ class FeatureCache:
                         raise ValueError(f"{path}: want finite features (n, channels)")
                     if measures.shape != (len(rows), len(ACQUISITION)):
                         raise ValueError(f"{path}: want {len(ACQUISITION)} measures of each image")
-                    kept = map(Kept, rows, measures, shard["notes"].tolist())
+                    kept = map(StoredFeatures, rows, measures, shard["notes"].tolist())
                     known.update(zip(shard["keys"].tolist(), kept, strict=True))
             except (OSError, ValueError, KeyError, zipfile.BadZipFile):
                 with suppress(OSError):  # it may not be ours to remove
                     path.unlink()
         return known
 
-    def add(self, features: Mapping[str, Kept]) -> None:
+    def add(self, features: Mapping[str, StoredFeatures]) -> None:
         """Keep these features; DiskError where they cannot be kept."""
         if not features:
             return
@@ -167,14 +167,14 @@ def compute_features(
     skipped: list[SkippedFile] = []
     progress.begin("features", total=len(paths), done=len(paths) - len(missing))
     for part in _parts(missing):
-        fresh: dict[str, Kept] = {}
+        fresh: dict[str, StoredFeatures] = {}
         files = [paths[place] for place in part]
         begun = [sources[place] for place in part] if sources else None
         for batch in read_batches(files, spec, batch_size=batch_size, sources=begun, measured=True):
             skipped.extend(batch.skipped)
             if len(batch.places):
                 rows = engine.features(batch.pixels).astype(np.float32)
-                kept = map(Kept, rows, batch.measures, batch.notes)
+                kept = map(StoredFeatures, rows, batch.measures, batch.notes)
                 fresh.update(zip((keys[part[k]] for k in batch.places), kept, strict=True))
             progress.advance(batch.files, errors=len(batch.skipped))
         if cache:

@@ -25,7 +25,7 @@ from eosin.progress import SILENT, Progress
 from eosin.training.embeddings import read_embeddings
 from eosin.training.features import cache_of, compute_features
 from eosin.training.left_out import left_out_note
-from eosin.training.linear_head import LinearHead, Weighing
+from eosin.training.linear_head import LinearHead, SampleWeighting
 from eosin.training.probe import Held, Probe, fit_probe, locked
 from eosin.training.reference import probed_reference
 from eosin.training.stain_fitting import fallback_notes, fit_stain_step, split_sources
@@ -174,7 +174,9 @@ def train_frozen(
         positive=task.positive_index if task.binary else None,
         strengths=[1 / k for k in config.probe_k] if config.probe == "knn" else config.probe_c,
         inner_folds=config.inner_folds,
-        weighing=Weighing(classes=config.class_weights == "balanced", groups=config.patients_alike),
+        weighing=SampleWeighting(
+            classes=config.class_weights == "balanced", groups=config.patients_alike
+        ),
         rule=config.probe_rule,
         seed=config.seed,
         held=Held(images.features[held], labels[held], groups[held], around["val"])

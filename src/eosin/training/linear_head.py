@@ -27,7 +27,7 @@ class LinearHead:
 
 
 @dataclass(frozen=True, slots=True)
-class Weighing:
+class SampleWeighting:
     """How much images count when a head is fitted and judged."""
 
     classes: bool = True  # classes count alike, however many images they have

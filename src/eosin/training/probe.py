@@ -24,7 +24,7 @@ from eosin.errors import DataError
 from eosin.evaluation.calibration import apply_temperature, fit_temperature, lock_threshold
 from eosin.inference.context import joined
 from eosin.networks.knn_head import KnnHead
-from eosin.training.linear_head import LinearHead, Weighing, fit_head
+from eosin.training.linear_head import LinearHead, SampleWeighting, fit_head
 
 # Of the neighbours' mean logit beside the image's own.
 CONTEXT_WEIGHTS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
@@ -76,7 +76,7 @@ def fit_probe(
     positive: int | None = None,
     strengths: Sequence[float] = (0.001, 0.01, 0.1, 1.0),
     inner_folds: int = 5,
-    weighing: Weighing | None = None,
+    weighing: SampleWeighting | None = None,
     rule: Rule = "one-se",
     seed: int = 0,
     held: Held | None = None,
@@ -117,7 +117,7 @@ def fit_probe(
     Raises:
         DataError: fewer than two groups, one class only, or too few groups of each class.
     """
-    weighing, names = weighing or Weighing(), np.asarray(groups, dtype=str)
+    weighing, names = weighing or SampleWeighting(), np.asarray(groups, dtype=str)
     parts = inner_folds_of(labels, groups, folds=inner_folds, seed=seed)
     scored = np.concatenate([outside for _, outside in parts])
     truth, own = labels[scored], names[scored]
@@ -177,7 +177,7 @@ def _fit_block(
     parts: Sequence[tuple[Ints, Ints]],
     classes: int,
     strengths: Sequence[float],
-    weighing: Weighing,
+    weighing: SampleWeighting,
     rule: Rule,
     kind: Kind,
 ) -> _Fit:

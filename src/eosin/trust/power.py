@@ -11,11 +11,11 @@ import numpy as np
 
 from eosin.errors import ConfigError, DataError
 from eosin.evaluation.alignment import align
+from eosin.evaluation.all_metrics import MetricKey, less, score_headlines
 from eosin.evaluation.evaluate import one_blas_thread, patients_known
 from eosin.evaluation.intervals import percentile_interval
 from eosin.evaluation.metrics import accuracy, confusion_counts
 from eosin.evaluation.sample import image_sample
-from eosin.evaluation.scoring import MetricKey, less, score_headlines
 from eosin.evaluation.weights import Weights
 from eosin.progress import SILENT
 

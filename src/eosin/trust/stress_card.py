@@ -9,12 +9,12 @@ import numpy as np
 
 from eosin.artefacts.estimate import figure_frame
 from eosin.artefacts.trust_columns import JOIN
+from eosin.evaluation.all_metrics import MetricKey, less
 from eosin.evaluation.calibration import expected_calibration_error
 from eosin.evaluation.evaluate import Resampled, one_blas_thread, patients_known
 from eosin.evaluation.intervals import Bootstrap
 from eosin.evaluation.metrics import accuracy, confusion_counts
 from eosin.evaluation.sample import image_sample
-from eosin.evaluation.scoring import MetricKey, less
 from eosin.evaluation.weights import Weights
 
 if TYPE_CHECKING:

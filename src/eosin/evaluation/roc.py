@@ -1,0 +1,163 @@
+"""How well scores rank positives before negatives: ROC AUC and average precision, ties included.
+
+Both need only how much weight of positives and of negatives stands at each level of score. That is
+linear in the weights of patients, so images are counted once, by level and patient, and every
+resample is a column of a matrix product.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eosin.evaluation.weights import Weights, ratio
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+    from eosin.arrays import Bools, Floats, Ints
+
+# Resamples see no more levels than this, of equal size; it moves an area by some millionths, a
+# thousandth of what the draw of the resamples does. Weights of one are always exact.
+LEVELS = 1 << 12
+_FEW_PATIENTS = 256  # pairs of patients cost less than levels up to here, measured on one core
+_CHUNK = 1 << 17  # floats in flight at once: one megabyte, which a core's cache holds
+
+
+def roc_auc(scores: Floats, positive: Bools, weights: Weights | None = None) -> Floats:
+    """Probability that a positive scores above a negative, ties counting half, shape (R,).
+
+    Hanley & McNeil 1982. NaN where a row of weights has no positive or no negative.
+
+    Args:
+        scores: shape (n,), higher is more positive.
+        positive: shape (n,).
+        weights: R rows over the n images; each counts once without them.
+    """
+    weights = weights or Weights.plain(len(scores))
+    return RankedScores(scores, positive, weights.patient).roc_auc(weights.rows)
+
+
+def micro_roc_auc(probabilities: Floats, labels: Ints, weights: Weights | None = None) -> Floats:
+    """ROC AUC over all (image, class) pairs pooled, shape (R,)."""
+    weights = weights or Weights.plain(len(labels))
+    return pooled_ranks(probabilities, labels, weights.patient).roc_auc(weights.rows)
+
+
+def average_precision(scores: Floats, positive: Bools, weights: Weights | None = None) -> Floats:
+    """Mean over positives of the precision at their own score, shape (R,).
+
+    The step-wise area below the precision-recall curve, without interpolation; tied images enter
+    together. NaN where a row of weights has no positive. Arguments as in ``roc_auc``.
+    """
+    weights = weights or Weights.plain(len(scores))
+    return RankedScores(scores, positive, weights.patient).areas(weights.rows)[1]
+
+
+def within_roc_auc(scores: Floats, positive: Bools, weights: Weights) -> Floats:
+    """Mean over patients with images of both classes of the ROC AUC inside each, shape (R,).
+
+    What tells patients apart and nothing else gets 0.5. NaN where a row of weights has no such
+    patient. Arguments as in ``roc_auc``.
+    """
+    import pandas as pd
+
+    patient, patients = weights.patient, weights.rows.shape[1]
+    ranks = pd.Series(scores).groupby(patient).rank().to_numpy()
+    found = np.bincount(patient, positive, patients)
+    pairs = found * (np.bincount(patient, minlength=patients) - found)
+    above = np.bincount(patient, ranks * positive, patients) - found * (found + 1) / 2
+    both = (pairs > 0).astype(np.float64)
+    return ratio(weights.rows @ ratio(above, pairs, empty=0.0), weights.rows @ both)
+
+
+def pooled_ranks(probabilities: Floats, labels: Ints, patient: Ints) -> RankedScores:
+    """The ranks of all (image, class) pairs together."""
+    classes = probabilities.shape[1]
+    truth = labels[:, None] == np.arange(classes)
+    return RankedScores(probabilities.ravel(), truth.ravel(), np.repeat(patient, classes))
+
+
+@dataclass(frozen=True)
+class RankedScores:
+    """Images by score, counted once for any weights of their patients."""
+
+    scores: Floats  # shape (n,), higher is more positive
+    positive: Bools  # shape (n,)
+    patient: Ints  # the column of the weights that each image follows, shape (n,)
+
+    def roc_auc(self, rows: Floats) -> Floats:
+        """The area for each row of weights over patients, shape (R, patients)."""
+        if rows.shape[1] > _FEW_PATIENTS or len(rows) == 1:
+            return self.areas(rows)[0]
+        if self._exact_first(rows):
+            return np.concatenate([self.areas(rows[:1])[0], self.roc_auc(rows[1:])])
+        found, alarms = (part.toarray() for part in self._counted)
+        found, alarms = (_widened(part, rows.shape[1]) for part in (found, alarms))
+        lost = found.T @ (alarms.cumsum(axis=0) - alarms / 2)  # between pairs of patients
+        pairs = (rows @ found.sum(axis=0)) * (rows @ alarms.sum(axis=0))
+        return 1.0 - ratio(np.einsum("rp,rp->r", rows @ lost, rows), pairs)
+
+    def areas(self, rows: Floats) -> tuple[Floats, Floats]:
+        """ROC AUC and average precision for each row of weights over patients."""
+        if len(rows) > 1 and self._exact_first(rows):
+            first, others = self.areas(rows[:1]), self.areas(rows[1:])
+            return np.r_[first[0], others[0]], np.r_[first[1], others[1]]
+        counted = self._counted if len(rows) > 1 else _count(self, self._level)
+        step = max(1, _CHUNK // counted[0].shape[0])
+        parts = []
+        for start in range(0, len(rows), step):
+            columns = np.ascontiguousarray(rows.T[: counted[0].shape[1], start : start + step])
+            parts.append(_areas(*(part @ columns for part in counted)))
+        return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+
+    def _exact_first(self, rows: Floats) -> bool:
+        """Whether the first row is the sample itself, and resamples see fewer levels than it."""
+        return self._level.max(initial=0) >= LEVELS and bool((rows[0] == 1).all())
+
+    @cached_property
+    def _level(self) -> Ints:
+        """The place of each image's score among the distinct ones, the highest 0."""
+        order = np.argsort(-self.scores, kind="stable")
+        level = np.zeros(len(self.scores), dtype=np.int64)
+        level[order[1:]] = np.cumsum(np.diff(self.scores[order]) != 0)
+        return level
+
+    @cached_property
+    def _counted(self) -> tuple[csr_matrix, csr_matrix]:
+        level = self._level
+        if level.max(initial=0) >= LEVELS:  # images of one score stay together
+            ahead = np.cumsum(np.bincount(level)) - np.bincount(level)
+            level = ahead[level] * LEVELS // len(level)
+        return _count(self, level)
+
+
+def _count(ranks: RankedScores, level: Ints) -> tuple[csr_matrix, csr_matrix]:
+    """Positives and negatives by level and patient, shape (levels, patients) each."""
+    from scipy.sparse import csr_matrix
+
+    shape = int(level.max(initial=0)) + 1, int(ranks.patient.max(initial=0)) + 1
+    found, alarms = (
+        csr_matrix((np.ones(int(own.sum())), (level[own], ranks.patient[own])), shape=shape)
+        for own in (ranks.positive, ~ranks.positive)
+    )
+    return found, alarms
+
+
+def _widened(counts: Floats, patients: int) -> Floats:
+    """With columns of zeros for patients that come last and have no image."""
+    return np.pad(counts, ((0, 0), (0, patients - counts.shape[1])))
+
+
+def _areas(found: Floats, alarms: Floats) -> tuple[Floats, Floats]:
+    """ROC AUC and average precision from the weight at each level, shape (levels, R)."""
+    before, alarmed = found.cumsum(axis=0), alarms.cumsum(axis=0)
+    precision = ratio(before, before + alarmed, empty=0.0)
+    lost = (found * (alarmed - alarms / 2)).sum(axis=0)
+    return (
+        1.0 - ratio(lost, before[-1] * alarmed[-1]),
+        ratio((found * precision).sum(axis=0), before[-1]),
+    )
