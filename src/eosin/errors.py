@@ -55,6 +55,7 @@ _EXTRAS = {
     **dict.fromkeys(("openslide", "tifffile", "imagecodecs"), "slides"),
     **dict.fromkeys(("fsspec", "s3fs", "gcsfs", "adlfs"), "storage"),
     **dict.fromkeys(("tensorboard", "mlflow"), "track"),
+    "ray": "cluster",
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "python_multipart"), "serve"),
     "huggingface_hub": "hub",
     **dict.fromkeys(("prometheus_client", "sqlalchemy", "alembic", "psycopg"), "serve"),

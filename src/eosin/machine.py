@@ -23,6 +23,12 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+def computing_threads() -> int:
+    """How many threads a network computes with: as OMP_NUM_THREADS says, or one a core."""
+    said = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return int(said) if said.isdigit() and int(said) else available_cores()
+
+
 def reading_threads(asked: int | None = None) -> int:
     """As many as asked for, or one a core that is this process's share of the machine."""
     if asked is not None:

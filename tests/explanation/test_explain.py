@@ -258,7 +258,7 @@ def test_explanations_are_handed_over_and_forgotten(
             alive.append(weakref.ref(image))
             yield image
 
-    monkeypatch.setattr("eosin.explanation.rows.image_in_turn", read)
+    monkeypatch.setattr("eosin.explanation.loading.image_in_turn", read)
     paths = divided.paths[:16]
     stream = explain([run], paths, ExplainOptions(batch_size=2, workers=1))
     most = 0

@@ -21,7 +21,7 @@ from eosin.errors import ConfigError, ModelError, NoMapError
 from eosin.files import sha256_of
 from eosin.inference.predict import predict
 from eosin.inference.scoring import PredictOptions
-from eosin.machine import available_cores
+from eosin.machine import available_cores, computing_threads
 from eosin.networks import graphs
 from eosin.networks.classifier import build_classifier
 from eosin.networks.graphs import choose_runtime, open_session
@@ -178,3 +178,11 @@ def test_a_size_that_a_network_cannot_take_and_answers_without_a_number_are_each
     broken.head.bias.data.fill_(float("inf"))
     with pytest.raises(ModelError, match="'test_efficientnet' answers with values that are not"):
         TorchEngine(broken, device="cpu").logits(np.zeros((1, 3, 32, 32), np.float32))
+
+
+@pytest.mark.parametrize(("said", "threads"), [("3", 3), ("2,1", 2), ("", None), ("0", None)])
+def test_as_many_threads_compute_as_omp_num_threads_says_or_one_a_core(
+    said: str, threads: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    assert computing_threads() == (threads or available_cores())

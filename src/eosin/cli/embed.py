@@ -10,6 +10,7 @@ import typer
 from eosin.cli.sources import (
     MOST_MEGAPIXELS,
     BatchSize,
+    Cluster,
     Device,
     MaxMegapixels,
     Overwrite,
@@ -38,11 +39,13 @@ def embed(
     device: Device = "auto",
     batch_size: BatchSize = 32,
     workers: Workers = None,
+    cluster: Cluster = None,
     _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Write features of every image (AnnData); scanpy reads it, and `eosin train --embeddings`."""
     from eosin.cli.console import finish, say, showing, stoppable
     from eosin.cli.encoders import say_licence
+    from eosin.cluster.connecting import spread_over
     from eosin.pixels.reading import error_table_path
     from eosin.training.embed import EmbedOptions
     from eosin.training.embed import embed as embed_images
@@ -64,9 +67,19 @@ def embed(
     )
     say_licence(backbone)
     again = "run the same command with --resume"
-    with stoppable(again, kept=lambda: "what is computed is kept"), showing() as progress:
+    with (
+        stoppable(again, kept=lambda: "what is computed is kept"),
+        showing() as progress,
+        spread_over(cluster, device=device, progress=progress) as spread,
+    ):
         done = embed_images(
-            read_source(images), out, options, resume=resume, overwrite=overwrite, progress=progress
+            read_source(images),
+            out,
+            options,
+            resume=resume,
+            overwrite=overwrite,
+            progress=progress,
+            spread=spread,
         )
     say(f"{done.images} images, {done.width} features each, written: {out}")
     finish(done.skipped, error_table_path(out))

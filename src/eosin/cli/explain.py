@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eosin.cli.sources import MOST_MEGAPIXELS, BatchSize, Device, MaxMegapixels, read_source
+from eosin.cli.sources import (
+    MOST_MEGAPIXELS,
+    BatchSize,
+    Cluster,
+    Device,
+    MaxMegapixels,
+    read_source,
+)
 from eosin.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -67,6 +74,7 @@ def explain(
         str, typer.Option(help="auto, torch, or for exported Runs onnxruntime or openvino.")
     ] = "auto",
     batch_size: BatchSize = 16,
+    cluster: Cluster = None,
     _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Draw where a model found its evidence; several Runs stand side by side.
@@ -77,6 +85,7 @@ def explain(
     from eosin.artefacts.manifest import Manifest
     from eosin.artefacts.outputs import require_output_folder
     from eosin.cli.console import finish, say, showing
+    from eosin.cluster.connecting import spread_over
     from eosin.explanation.bags import explain_slides
     from eosin.explanation.explain import ExplainOptions
     from eosin.explanation.explain import explain as explain_images
@@ -104,16 +113,20 @@ def explain(
         engine=engine,
         batch_size=batch_size,
     )
-    with one_writer(out), showing() as progress:
+    with (
+        one_writer(out),
+        showing() as progress,
+        spread_over(cluster, device=device, progress=progress) as spread,
+    ):
         runs = [read_run(folder) for folder in folders]
         source = _source(images, limit)
         if len(runs) == 1 and answers_slides(runs[0]) and isinstance(source, Manifest):
             scoring = PredictOptions(
                 split=split, device=device, batch_size=batch_size, engine=engine
             )
-            _slides(explain_slides(runs[0], source, scoring), out)
+            _slides(explain_slides(runs[0], source, scoring, spread=spread), out)
             return
-        explanations = explain_images(runs, source, options)
+        explanations = explain_images(runs, source, options, spread=spread)
         written = write_heatmaps(explanations, out, style=style, progress=progress)
         write_error_table(written.skipped, out / "errors.csv")
         if score and written.scores:

@@ -20,6 +20,7 @@ from eosin.cli.sources import (
     MOST_MEGAPIXELS,
     AllowSeen,
     BatchSize,
+    Cluster,
     Device,
     Engine,
     MaxMegapixels,
@@ -73,6 +74,7 @@ def predict(
     device: Device = "auto",
     batch_size: BatchSize = 32,
     workers: Workers = None,
+    cluster: Cluster = None,
     mpp: Mpp = None,
     slide_mpp: SlideMpp = None,
     tile_size: TileSize = None,
@@ -97,6 +99,7 @@ def predict(
         stoppable,
     )
     from eosin.cli.slide_options import print_slides, require_no_slide_options, slides_in
+    from eosin.cluster.connecting import spread_over
     from eosin.inference.journal import journal_path
     from eosin.inference.scoring import PredictOptions
     from eosin.inference.slides import SlideOptions
@@ -126,9 +129,20 @@ def predict(
 
         writing = SlideWriteOptions(merged, packed, resume, overwrite)
         progress = Shown()
-        with stoppable(again, kept=lambda: _kept(progress)), showing(progress):
+        with (
+            stoppable(again, kept=lambda: _kept(progress)),
+            showing(progress),
+            spread_over(cluster, device=device, progress=progress) as spread,
+        ):
             found = predict_slides(
-                read_run(run), whole, out, slides, options, writing=writing, progress=progress
+                read_run(run),
+                whole,
+                out,
+                slides,
+                options,
+                writing=writing,
+                progress=progress,
+                spread=spread,
             )
         print_slides(found)
         return
@@ -136,7 +150,11 @@ def predict(
     beside = (journal_path(out), error_table_path(out))
     require_table(out, PREDICTIONS, inputs=[run, *images], beside=beside)
     progress = Shown()
-    with stoppable(again, kept=lambda: _kept(progress)), showing(progress):
+    with (
+        stoppable(again, kept=lambda: _kept(progress)),
+        showing(progress),
+        spread_over(cluster, device=device, progress=progress) as spread,
+    ):
         scored = predict_to_table(
             read_run(run),
             source,
@@ -145,6 +163,7 @@ def predict(
             resume=resume,
             overwrite=overwrite,
             progress=progress,
+            spread=spread,
         )
     provenance = scored.predictions.provenance
     print_protocol(provenance.protocol, provenance.notes)

@@ -47,6 +47,14 @@ AllowSeen = Annotated[
 ]
 BatchSize = Annotated[int, typer.Option(min=1)]
 Workers = Annotated[int | None, typer.Option(min=1, help="Reading threads (one a core).")]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="local | ADDRESS",
+        help="Let many workers do it, on this machine or on a Ray cluster: the same result.",
+    ),
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Start anew where one was interrupted.")
 ]

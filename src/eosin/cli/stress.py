@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from eosin.cli.sources import MOST_MEGAPIXELS, AllowSeen, Device, Engine, MaxMegapixels, ScoredSplit
+from eosin.cli.sources import (
+    MOST_MEGAPIXELS,
+    AllowSeen,
+    Cluster,
+    Device,
+    Engine,
+    MaxMegapixels,
+    ScoredSplit,
+)
 
 
 def stress(
@@ -22,6 +30,7 @@ def stress(
     engine: Engine = "auto",
     device: Device = "auto",
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    cluster: Cluster = None,
     _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Score the same images under blur, stain, noise and other shifts, five severities each.
@@ -31,6 +40,7 @@ def stress(
     from eosin.artefacts.manifest import read_manifest
     from eosin.artefacts.outputs import require_output_folder
     from eosin.cli.console import print_protocol, say, showing, stoppable
+    from eosin.cluster.connecting import spread_over
     from eosin.inference.scoring import PredictOptions
     from eosin.inference.stress import ALL_SHIFTS, UNCHANGED, stress_tables
     from eosin.networks.run import read_run
@@ -39,7 +49,11 @@ def stress(
 
     require_output_folder(out, STRESS_FILES, inputs=[run, manifest])
     options = PredictOptions(split=split, allow_seen=allow_seen, engine=engine, device=device)
-    with stoppable(kept=lambda: f"what is scored is kept in {out}"), showing() as progress:
+    with (
+        stoppable(kept=lambda: f"what is scored is kept in {out}"),
+        showing() as progress,
+        spread_over(cluster, device=device, progress=progress) as spread,
+    ):
         tables = stress_tables(
             read_run(run),
             read_manifest(manifest),
@@ -47,6 +61,7 @@ def stress(
             options,
             shifts=tuple(shift or ALL_SHIFTS),
             progress=progress,
+            spread=spread,
         )
     unchanged = tables.pop(UNCHANGED)
     shifted = {(each.shift, each.severity): table for each, table in tables.items()}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels
+from eosin.cli.sources import MOST_MEGAPIXELS, Cluster, MaxMegapixels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +32,7 @@ def study(
     resume: Annotated[  # noqa: ARG001 - a study always goes on; the option says so to a reader
         bool, typer.Option("--resume", help="Go on where it was (the default).")
     ] = True,
+    cluster: Cluster = None,
     _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Every model and ensemble under every protocol, and what the leaky ones add.
@@ -53,12 +54,19 @@ def study(
     if dry_run:
         _print_plan(plan, out)
         return
+    from eosin.cluster.connecting import spread_over
     from eosin.study.table import leakage_rows, write_measured_study
 
     for name in plan.config.backbones:
         say_licence(name)
-    with stoppable(kept=lambda: kept), one_writer(out), showing() as progress:
-        found = run_study(plan, out, progress=progress)
+    device = plan.config.device
+    with (
+        stoppable(kept=lambda: kept),
+        one_writer(out),
+        showing() as progress,
+        spread_over(cluster, device=device, progress=progress) as spread,
+    ):
+        found = run_study(plan, out, progress=progress, spread=spread)
         _print_failures(found)
         meter = leakage_rows(found.results, resamples=plan.config.resamples)
         page, table = write_measured_study(found, meter, out)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from eosin.artefacts.manifest import Manifest
     from eosin.networks.run import Run
     from eosin.pixels.reading import SkippedFile
+    from eosin.spread import Spread
 
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5)  # of a slide's tiles, removed; one at least, never all
 DRAWS = 10  # random orders: a blind attention beats them all in one case of eleven
@@ -84,7 +85,12 @@ class ExplainedSlides:
 
 
 def explain_slides(
-    run: Run, images: Manifest, options: PredictOptions | None = None, *, seed: int = 0
+    run: Run,
+    images: Manifest,
+    options: PredictOptions | None = None,
+    *,
+    seed: int = 0,
+    spread: Spread | None = None,
 ) -> ExplainedSlides:
     """Attention of every slide of a split and what removing tiles does.
 
@@ -95,6 +101,7 @@ def explain_slides(
         images: tiles, whose column ``slide`` names the slide of each.
         options: split, device, engine and so on.
         seed: of the random orders.
+        spread: scores tiles; None for this process.
 
     Raises:
         DataError, ModelError: as ``predict``.
@@ -108,7 +115,7 @@ def explain_slides(
     own = isinstance(run.record, FoldsRun) and images.fingerprint == run.record.fingerprint
     for each in run.open_members() if own else (run,):
         chosen = select_split(each, images, options.split)[0]
-        found = gathered(score_batches(each, chosen, options))
+        found = gathered(score_batches(each, chosen, options, spread=spread))
         skipped += found.skipped
         if not len(found.places):
             raise DataError(f"none of the {len(chosen)} tiles could be read")

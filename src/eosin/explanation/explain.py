@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from eosin.explanation.heatmap import Explanation
     from eosin.networks.run import Run
+    from eosin.spread import Spread
     from eosin.tasks import Task
 
 
@@ -37,6 +38,7 @@ def explain(
     options: ExplainOptions | None = None,
     *,
     progress: Progress | bool = SILENT,
+    spread: Spread | None = None,
 ) -> Iterator[Explanation | SkippedFile]:
     """Explain images with one Run or several; a Run made of members answers with all of them.
 
@@ -53,6 +55,8 @@ def explain(
         images: a manifest, of which one split is taken, or image files and folders.
         options: what and how.
         progress: told of each image.
+        spread: explains; None for this process. Where neighbours count, or mistakes are asked for,
+            this process alone scores the images first.
 
     Returns:
         An iterator: the folders of Runs that were left out and what is no image, then for each
@@ -74,7 +78,7 @@ def explain(
     networks, refused = open_to_explain(runs, method, device=options.device, engine=options.engine)
     met = [_met(network.run, images, chosen) for network in networks]
     folds = _folds(runs, images, chosen)
-    done = explain_rows(runs, networks, chosen, options, met=met, folds=folds)
+    done = explain_rows(runs, networks, chosen, options, met=met, folds=folds, spread=spread)
     total = len(chosen) + len(strange) + len(refused)
     return _counted(chain(refused, strange, done), shown(progress), total=total)
 

@@ -124,14 +124,19 @@ def score_maps(
         ConfigError: at once, where the network is a graph.
         DataError: a map is not a finite matrix, or names a class that the Run does not have.
     """
+    classifier, options = require_weights(network), options or ScoreOptions()
+    judged = _Judged(network.run, classifier, options, remap)
+    return (_score(judged, item, network.name) for item in items)
+
+
+def require_weights(network: Network) -> Classifier:
+    """The network in PyTorch; ConfigError where it is a graph, which cannot be scored."""
     if not isinstance(network.engine, TorchEngine):
         raise ConfigError(
             f"{network.run.folder}: the checks of faithfulness need PyTorch and the original Run; "
             "leave out --score, or give the Run that it was exported from"
         )
-    options = options or ScoreOptions()
-    judged = _Judged(network.run, network.engine.classifier, options, remap)
-    return (_score(judged, item, network.name) for item in items)
+    return network.engine.classifier
 
 
 class _Judged:

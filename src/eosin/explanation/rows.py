@@ -2,84 +2,36 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from eosin.errors import DataError
 from eosin.evaluation.calibration import apply_temperature
 from eosin.explanation.heatmap import Explanation, Heatmap, on_image_grid, require_method
-from eosin.explanation.mapping import draw, named, terms_of, who_answers
+from eosin.explanation.loading import Asked, Loaded, inputs_of, read_rows
+from eosin.explanation.mapping import draw, named, open_to_explain, terms_of, who_answers
 from eosin.explanation.merge import merge_heatmaps
 from eosin.explanation.options import PREDICTED, TRUE, ExplainOptions, require_labels
 from eosin.inference.context import around_each, near
-from eosin.machine import reading_threads
-from eosin.pixels.preprocessing import prepare
-from eosin.pixels.read_ahead import read_ahead
-from eosin.pixels.reading import SkippedFile, image_in_turn, reduced
+from eosin.pixels.reading import SkippedFile
 from eosin.pixels.stain_sources import patient_sources
+from eosin.spread import Here, Work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
-    from eosin.arrays import FloatMap, Floats, Ints, Pixels
+    from eosin.arrays import FloatMap, Floats, Ints
     from eosin.artefacts.manifest import Manifest
     from eosin.artefacts.preprocessing import Preprocessing
     from eosin.evaluation.calibration import Around
     from eosin.explanation.heatmap import Method
     from eosin.networks.engine import Maps
     from eosin.networks.run import Network, Run
-    from eosin.pixels.reading import UInt8Image
-    from eosin.pixels.stain_normalizer import Source
     from eosin.pixels.stain_sources import Sources
-
-_SHOWN_PIXELS: Final = 3_200_000  # of an image; a larger one is drawn and judged at half of this
-_BATCH_PIXELS: Final = 8_000_000  # of images in a forward pass, which are kept to be drawn
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What is to be explained.
-
-    Attributes:
-        images: their rows.
-        method: how maps are made.
-        networks: that answer.
-        answering: for each row, the places of the networks that answer for it.
-        met: for each network, for each row, whether it was trained on the patient.
-        sources: for each preprocessing, the stain of each row's patient where it asks for it.
-        options: how.
-        around: for each network that counts neighbours, what stands around each row.
-    """
-
-    images: Manifest
-    method: Method
-    networks: Sequence[Network]
-    answering: Sequence[Sequence[int]]
-    met: Sequence[Sequence[bool | None]]
-    sources: Mapping[Preprocessing, Sources | None]
-    options: ExplainOptions
-    around: dict[int, Mapping[int, Around]] = field(default_factory=dict)
-
-    def source(self, spec: Preprocessing, row: int) -> Source | None:
-        """The stain of a row's patient, where the preprocessing goes by patient."""
-        known = self.sources[spec]
-        return known[row] if known else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    """An image that could be read."""
-
-    row: int  # among those asked for
-    path: Path
-    image: UInt8Image  # as it is drawn
-    sides: tuple[int, int]  # height and width as read
-    prepared: Mapping[Preprocessing, Pixels]  # what networks take in, made of all pixels
+    from eosin.spread import Spread
 
 
 def explain_rows(
@@ -90,6 +42,7 @@ def explain_rows(
     *,
     met: Sequence[Sequence[bool | None]],
     folds: Sequence[str],
+    spread: Spread | None = None,
 ) -> Iterator[Explanation | SkippedFile]:
     """Explain every row of ``images`` with networks of ``runs`` that are open already.
 
@@ -100,35 +53,69 @@ def explain_rows(
         options: what and how.
         met: for each network, for each row, whether it was trained or validated on its patient.
         folds: for each row, the fold of the Runs' own training that it stands in; or empty.
+        spread: explains, once it is known which rows are wanted; None for this process.
     """
     method = require_method(options.method)
     if options.mistakes:
         require_labels("a search for mistakes", images.frame)
+    if options.score is not None:
+        from eosin.explanation.scoring import require_weights
+
+        for network in networks:
+            require_weights(network)
     sources = _sources(networks, images, options.workers)
     answering = who_answers(runs, networks, met, folds)
-    asked = _Asked(images, method, networks, answering, met, sources, options)
-    merging = options.merge or any(run.open_members() for run in runs)
-    explanations = _stream(asked, merging=merging)
-    if options.score is None:
-        return explanations
-    from eosin.explanation.judging import judged
-
-    return judged(networks, explanations, method, options.score)
+    asked = Asked(images, method, networks, answering, met, sources, options)
+    return _stream(runs, asked, spread)
 
 
-def _stream(asked: _Asked, *, merging: bool) -> Iterator[Explanation | SkippedFile]:
+def _stream(
+    runs: Sequence[Run], asked: Asked, spread: Spread | None
+) -> Iterator[Explanation | SkippedFile]:
     asked.around.update(_around(asked))
     rows, unread = _wanted(asked)
     yield from unread
-    for batch in _read_ahead(asked, rows):
-        loaded = [item for item in batch if isinstance(item, _Loaded)]
+    merging = asked.options.merge or any(run.open_members() for run in runs)
+    work = Work(
+        repr([asked.method, asked.options.engine, asked.options.device, *(r.sha256 for r in runs)]),
+        asked.options.batch_size,
+        [asked.images.paths[row] for row in rows],
+        partial(_reopen, runs, asked.method, asked.options),
+        partial(_explained, replace(asked, networks=()), rows, merging),
+        runs=runs,
+    )
+    yield from (spread or Here({work.key: asked.networks})).each(work, range(len(rows)))
+
+
+def _reopen(runs: Sequence[Run], method: Method, options: ExplainOptions) -> Sequence[Network]:
+    return open_to_explain(runs, method, device=options.device, engine=options.engine)[0]
+
+
+def _explained(
+    asked: Asked, wanted: Sequence[int], merging: bool, networks: Sequence[Network], rows: range
+) -> Iterator[Explanation | SkippedFile]:
+    """Some of the rows that are wanted, by networks that are open here."""
+    asked = replace(asked, networks=networks)
+    explanations = _explain_each(asked, wanted[rows.start : rows.stop], merging=merging)
+    if asked.options.score is None:
+        return explanations
+    from eosin.explanation.judging import judged
+
+    return judged(networks, explanations, asked.method, asked.options.score)
+
+
+def _explain_each(
+    asked: Asked, rows: Sequence[int], *, merging: bool
+) -> Iterator[Explanation | SkippedFile]:
+    for batch in read_rows(asked, rows):
+        loaded = [item for item in batch if isinstance(item, Loaded)]
         explained = _explain_batch(loaded, asked)
         for item in batch:
             done = item if isinstance(item, SkippedFile) else next(explained)
             yield _merged(done) if merging and isinstance(done, Explanation) else done
 
 
-def _around(asked: _Asked) -> dict[int, Mapping[int, Around]]:
+def _around(asked: Asked) -> dict[int, Mapping[int, Around]]:
     """What stands around the rows to explain, for each network that counts it."""
     found: dict[int, Mapping[int, Around]] = {}
     frame = asked.images.frame
@@ -141,9 +128,9 @@ def _around(asked: _Asked) -> dict[int, Mapping[int, Around]]:
         rows = sorted(needed)
         needed |= set(each.inside[rows].indices.tolist()) if each else set()
     logits: dict[int, dict[int, Floats]] = {n: {} for n in counting}
-    for batch in _read_ahead(asked, sorted(needed)):
-        loaded = [item for item in batch if isinstance(item, _Loaded)]
-        for n, images, pixels in _inputs(loaded, asked):
+    for batch in read_rows(asked, sorted(needed)):
+        loaded = [item for item in batch if isinstance(item, Loaded)]
+        for n, images, pixels in inputs_of(loaded, asked):
             if n in logits:
                 rows = [loaded[k].row for k in images]
                 logits[n] |= zip(rows, asked.networks[n].logits(pixels), strict=True)
@@ -156,7 +143,7 @@ def _around(asked: _Asked) -> dict[int, Mapping[int, Around]]:
     return found
 
 
-def _wanted(asked: _Asked) -> tuple[Sequence[int], list[SkippedFile]]:
+def _wanted(asked: Asked) -> tuple[Sequence[int], list[SkippedFile]]:
     """The rows to explain, in order, and what could not be read while they were chosen."""
     if asked.options.mistakes:
         rows, unread = _mistakes(asked)
@@ -164,23 +151,23 @@ def _wanted(asked: _Asked) -> tuple[Sequence[int], list[SkippedFile]]:
     return _evenly(asked), []
 
 
-def _evenly(asked: _Asked) -> Sequence[int]:
+def _evenly(asked: Asked) -> Sequence[int]:
     count, limit = len(asked.images), asked.options.limit
     if limit is None or limit >= count:
         return range(count)
     return [int(row) for row in np.linspace(0, count - 1, limit).round()]
 
 
-def _mistakes(asked: _Asked) -> tuple[list[int], list[SkippedFile]]:
+def _mistakes(asked: Asked) -> tuple[list[int], list[SkippedFile]]:
     """The rows that are misclassified, the most confident first; every image is scored."""
     frame, classes = asked.images.frame, asked.images.task.classes
     unread: list[SkippedFile] = []
     wrong: list[tuple[float, int]] = []
-    for batch in _read_ahead(asked, range(len(frame))):
-        loaded = [item for item in batch if isinstance(item, _Loaded)]
+    for batch in read_rows(asked, range(len(frame))):
+        loaded = [item for item in batch if isinstance(item, Loaded)]
         unread += [item for item in batch if isinstance(item, SkippedFile)]
         said = []
-        for n, images, pixels in _inputs(loaded, asked):
+        for n, images, pixels in inputs_of(loaded, asked):
             rows, logits = [loaded[k].row for k in images], asked.networks[n].logits(pixels)
             said.append(_Said(n, images, _chances(n, rows, logits, asked)))
         for item, chance in zip(loaded, _mean(said, len(loaded), asked), strict=True):
@@ -201,7 +188,7 @@ class _Said:
     maps: Maps | None = None
 
 
-def _chances(network: int, rows: Sequence[int], logits: Floats, asked: _Asked) -> Floats:
+def _chances(network: int, rows: Sequence[int], logits: Floats, asked: Asked) -> Floats:
     """Calibrated probabilities (n, classes) of these rows."""
     around = asked.around.get(network)
     if around is None:
@@ -210,16 +197,7 @@ def _chances(network: int, rows: Sequence[int], logits: Floats, asked: _Asked) -
     return np.concatenate(told)
 
 
-def _inputs(loaded: Sequence[_Loaded], asked: _Asked) -> Iterator[tuple[int, list[int], Pixels]]:
-    """For each network the images it answers for."""
-    for n, network in enumerate(asked.networks):
-        images = [k for k, item in enumerate(loaded) if n in asked.answering[item.row]]
-        if images:
-            spec = network.preprocessing
-            yield n, images, np.stack([loaded[k].prepared[spec] for k in images])
-
-
-def _mean(said: Sequence[_Said], count: int, asked: _Asked) -> Floats:
+def _mean(said: Sequence[_Said], count: int, asked: Asked) -> Floats:
     """Each image's mean probability over the networks that answered (count, classes)."""
     total = np.zeros((count, len(asked.images.task.classes)))
     for each in said:
@@ -228,10 +206,10 @@ def _mean(said: Sequence[_Said], count: int, asked: _Asked) -> Floats:
     return mean
 
 
-def _explain_batch(loaded: Sequence[_Loaded], asked: _Asked) -> Iterator[Explanation | SkippedFile]:
+def _explain_batch(loaded: Sequence[Loaded], asked: Asked) -> Iterator[Explanation | SkippedFile]:
     """The explanations of some images; maps are brought to full size one image at a time."""
     said = []
-    for n, images, pixels in _inputs(loaded, asked):
+    for n, images, pixels in inputs_of(loaded, asked):
         maps = asked.networks[n].maps(pixels)
         own = _chances(n, [loaded[k].row for k in images], maps.logits, asked)
         said.append(_Said(n, images, own, maps))
@@ -257,7 +235,7 @@ def _explain_batch(loaded: Sequence[_Loaded], asked: _Asked) -> Iterator[Explana
 
 
 def _heatmap(
-    item: _Loaded, target: str, said: _Said, place: int, raw: FloatMap, asked: _Asked
+    item: Loaded, target: str, said: _Said, place: int, raw: FloatMap, asked: Asked
 ) -> Heatmap:
     network = asked.networks[said.network]
     assert said.maps is not None
@@ -307,39 +285,7 @@ def _targets(
     return np.array([classes.index(name) for name in names], np.int64)
 
 
-def _read_ahead(asked: _Asked, rows: Sequence[int]) -> Iterator[list[_Loaded | SkippedFile]]:
-    """Images in order, the next batch read while this one is used; large ones fill it sooner."""
-    size, workers = asked.options.batch_size, reading_threads(asked.options.workers)
-    paths = asked.images.paths
-    wanted = ((row, paths[row]) for row in rows)
-    with closing(read_ahead(partial(_load, asked), wanted, workers=workers, ahead=size)) as coming:
-        batch: list[_Loaded | SkippedFile] = []
-        for item in coming:
-            batch.append(item)
-            held = sum(each.image.size // 3 for each in batch if isinstance(each, _Loaded))
-            if len(batch) == size or held >= _BATCH_PIXELS:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
-
-
-def _load(asked: _Asked, item: tuple[int, Path]) -> _Loaded | SkippedFile:
-    row, path = item
-    specs = {asked.networks[n].preprocessing for n in asked.answering[row]}
-    try:
-        with image_in_turn(path) as image:
-            prepared = {
-                spec: prepare(image, spec, source=asked.source(spec, row)) for spec in specs
-            }
-            large = image.shape[0] * image.shape[1] > _SHOWN_PIXELS
-            shown = reduced(image, most=_SHOWN_PIXELS // 2) if large else image
-            return _Loaded(row, path, shown, (image.shape[0], image.shape[1]), prepared)
-    except DataError as error:
-        return SkippedFile.from_error(path, error)
-
-
-def _too_small(item: _Loaded, stride: int) -> SkippedFile:
+def _too_small(item: Loaded, stride: int) -> SkippedFile:
     height, width = item.sides
     return SkippedFile(
         item.path, f"is {width} x {height}, smaller than the network's stride of {stride} pixels"

@@ -28,13 +28,14 @@ from eosin.protocol import Protocol
 from eosin.settings import checked_options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from eosin.arrays import Floats, Ints
     from eosin.artefacts.predictions import Predictions
     from eosin.data.tiles import TiledSlide
     from eosin.inference.scoring import PredictOptions
-    from eosin.networks.run import Network, Run
+    from eosin.networks.run import Run
+    from eosin.spread import Spread
 
 TILES_NAME, ANSWER_NAME, WHOLE_NAME = "tiles.csv", "slide.json", "answer.csv"
 _SQUARE = 1000.0  # um, the side of the squares that are drawn for intervals
@@ -93,7 +94,7 @@ def predict_slide(
     options: PredictOptions,
     *,
     known: Mapping[str, str] | None = None,
-    networks: Sequence[Network] | None = None,
+    spread: Spread | None = None,
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress = SILENT,
@@ -107,7 +108,7 @@ def predict_slide(
         tiling: which tiles, of ``tile_options``.
         options: how they are scored.
         known: what a manifest says of the slide: its ``patient``, ``label`` and more.
-        networks: of ``run``, where they are loaded already.
+        spread: scores tiles; None for this process.
         resume: go on with what an interruption left.
         overwrite: start anew even so.
         progress: told of tiles.
@@ -126,7 +127,7 @@ def predict_slide(
         resume=resume,
         overwrite=overwrite,
         progress=progress,
-        networks=networks,
+        spread=spread,
     )
     if not whole:
         return ScoredSlide(tiled, scored, _answer(run, tiled, tiling, scored))

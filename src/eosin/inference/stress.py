@@ -28,6 +28,7 @@ from eosin.pixels.shifts import (
 )
 from eosin.pixels.stain_sources import patient_stains
 from eosin.progress import SILENT, Progress
+from eosin.spread import Here
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,9 +38,10 @@ if TYPE_CHECKING:
     from eosin.artefacts.manifest import Manifest
     from eosin.artefacts.predictions import Predictions
     from eosin.inference.scoring import PredictOptions
-    from eosin.networks.run import Network, Run
+    from eosin.networks.run import Run
     from eosin.pixels.batches import Alter
     from eosin.pixels.concentration import StainEstimate
+    from eosin.spread import Spread
 
 HEAD_NAME = "stress.json"
 TABLES_NAME = "tables"
@@ -78,6 +80,7 @@ def stress_tables(
     *,
     shifts: Sequence[str] = ALL_SHIFTS,
     progress: Progress = SILENT,
+    spread: Spread | None = None,
 ) -> dict[Condition, Predictions]:
     """Score the manifest's test images under every shift and severity.
 
@@ -91,6 +94,7 @@ def stress_tables(
         options: how to score.
         shifts: which; names of ``ALL_SHIFTS``.
         progress: told of the conditions done.
+        spread: scores; None for this process.
 
     Raises:
         ConfigError: an unknown shift, or a Run whose stain step goes by patient.
@@ -98,6 +102,7 @@ def stress_tables(
         LeakageError, DataError, ModelError: as ``predict``.
     """
     conditions, parts = conditions_of(shifts), _parts(run, manifest, options)
+    spread = spread or Here()  # one for all conditions: networks are opened once
     _require_image_stain(run)
     chosen = [part.images for part in parts]
     tables = folder / TABLES_NAME
@@ -109,7 +114,7 @@ def stress_tables(
         found = {}
         for condition in conditions:
             alter = _alteration(condition, stains)
-            scored = [part.scored(tables, condition, alter) for part in parts]
+            scored = [part.scored(tables, condition, alter, spread) for part in parts]
             found[condition] = (
                 out_of_fold(run.folder, manifest, [part.run for part in parts], scored)
                 if parts[0].suffix
@@ -178,7 +183,7 @@ def _in_other_stain(severity: int, stains: _Stains, path: Path, image: UInt8Imag
 
 @dataclass(frozen=True)
 class _Part:
-    """A Run that scores some of the images, its networks opened once for all conditions."""
+    """A Run that scores some of the images."""
 
     run: Run
     manifest: Manifest
@@ -190,12 +195,9 @@ class _Part:
         """Those that it scores."""
         return choose(self.run, self.manifest, self.options).images
 
-    @cached_property
-    def networks(self) -> tuple[Network, ...]:
-        """Of the Run, loaded where they are first needed."""
-        return self.run.networks(engine=self.options.engine, device=self.options.device)
-
-    def scored(self, folder: Path, condition: Condition, alter: Alter | None) -> Predictions:
+    def scored(
+        self, folder: Path, condition: Condition, alter: Alter | None, spread: Spread
+    ) -> Predictions:
         """The finished table, or what is scored now, going on with what was begun."""
         table = folder / f"{condition.name}{self.suffix}.csv"
         if table.exists():
@@ -207,7 +209,7 @@ class _Part:
             self.options,
             resume=True,
             alter=alter,
-            networks=self.networks,
+            spread=spread,
         ).predictions
 
 

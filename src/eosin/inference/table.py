@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from eosin.inference.readings import Reading
-    from eosin.networks.run import Network, Run
+    from eosin.networks.run import Run
     from eosin.pixels.batches import Alter
+    from eosin.spread import Spread
 
 
 def predict_to_table(
@@ -39,7 +40,7 @@ def predict_to_table(
     overwrite: bool = False,
     progress: Progress = SILENT,
     alter: Alter | None = None,
-    networks: Sequence[Network] | None = None,
+    spread: Spread | None = None,
 ) -> Scored:
     """Score images as ``predict`` does, and write the table; each batch is kept as it comes.
 
@@ -57,7 +58,7 @@ def predict_to_table(
         progress: told how far it is, first of all where it starts.
         alter: given a file and its image, the image to score instead: a table of changed images
             must not be resumed with another change.
-        networks: of ``run``, where they are loaded already.
+        spread: scores; None for this process.
 
     Raises:
         DataError: an interrupted prediction lies there and neither ``resume`` nor ``overwrite``
@@ -81,7 +82,7 @@ def predict_to_table(
         opened = going_on if resume and not overwrite else Journal.begin
         with opened(path, head, chosen.images.paths) as journal:
             coming = score_batches(
-                run, chosen.images, options, start=journal.done, alter=alter, networks=networks
+                run, chosen.images, options, start=journal.done, alter=alter, spread=spread
             )
             work = working(progress, "scoring", total=len(chosen.images), done=journal.done)
             with closing(coming), work:

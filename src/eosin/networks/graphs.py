@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from eosin.errors import ConfigError, ModelError, NoMapError
-from eosin.machine import available_cores
+from eosin.machine import computing_threads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -133,7 +133,7 @@ def open_graph(
         size: side of its input, in pixels.
         engine: auto, onnxruntime or openvino.
         device: auto, cpu, cuda or mps.
-        threads: that compute; None for as many as there are cores to run on.
+        threads: that compute; None for ``computing_threads``.
 
     Raises:
         ConfigError: the engine is not installed, or does not read this graph or use this device.
@@ -157,7 +157,7 @@ def open_session(
 ) -> Session:
     """Load a graph file in one of the runtimes; ConfigError where it is not installed."""
     _require_installed(engine)
-    threads = threads or available_cores()
+    threads = threads or computing_threads()
     if engine == "onnxruntime":
         from eosin.networks.onnxruntime_session import OnnxRuntimeSession
 

@@ -133,6 +133,13 @@ class Run:
         for run in self.walk():
             run.require_files()
 
+    def require_unchanged(self) -> None:
+        """ModelError where the Run is another than when it was read, or its networks are."""
+        path = self.folder / RECORD_NAME
+        if not path.is_file() or sha256_of(path) != self.sha256:
+            raise ModelError(f"{path}: changed while the Run was in use; start anew with it")
+        self.require_intact()
+
     def require_files(self) -> None:
         """The same of its own files alone, those of its members left out."""
         fix = "copy the whole folder again, or make the Run again"

@@ -23,7 +23,7 @@ from eosin.slides.opening import opened, read_tile
 from eosin.slides.tile import Tile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 _COPY_AGAIN = "copy or download it again, or remove it"
@@ -52,6 +52,26 @@ def limit_megapixels(most: float) -> None:
     """Let this process read images of up to ``most`` million pixels."""
     global _limits
     _limits = ReadLimits(max_pixels=round(most * 1_000_000))
+
+
+def most_megapixels() -> float:
+    """Of an image that this process reads, in million pixels."""
+    return _limits.max_pixels / 1_000_000
+
+
+_refused: dict[str, str] = {}
+
+
+def refuse_files(reasons: Mapping[str, str]) -> None:
+    """From here on this process reads none of these files, and says why; those before, it may."""
+    _refused.clear()
+    _refused.update(reasons)
+
+
+def require_not_refused(path: Path) -> None:
+    """DataError where this process shall not read ``path``."""
+    if str(path) in _refused:
+        raise DataError(f"{path}: {_refused[str(path)]}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +146,7 @@ def image_in_turn(path: Path) -> Iterator[UInt8Image]:
 
     Whoever holds one must not ask for another.
     """
+    require_not_refused(path)
     tile = Tile.of(path)
     if tile is not None:
         with _ROOM.held(tile.size**2):

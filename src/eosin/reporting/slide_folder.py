@@ -20,6 +20,7 @@ from eosin.pixels.reading import SkippedFile, write_error_table
 from eosin.progress import SILENT, Progress
 from eosin.remote import as_path
 from eosin.reporting.slide_page import slide_files, write_slide
+from eosin.spread import Here
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from eosin.data.tiles import TileOptions
-    from eosin.networks.run import Network, Run
+    from eosin.networks.run import Run
+    from eosin.spread import Spread
 
 SLIDES_NAME, ERRORS_NAME = "slides.csv", "errors.csv"
 _SLIDES = table("table of slides", "slide", "tissue_mm2")
@@ -78,6 +80,7 @@ def predict_slides(
     *,
     writing: SlideWriteOptions | None = None,
     progress: Progress = SILENT,
+    spread: Spread | None = None,
 ) -> WrittenSlides:
     """Score whole slides and write what is found; of several, each has a folder of its name.
 
@@ -90,6 +93,7 @@ def predict_slides(
         options: how tiles are scored.
         writing: how results are written.
         progress: told of tiles.
+        spread: scores tiles; None for this process.
 
     Raises:
         ConfigError: the scale of the Run is not known and none is given; two slides of one name.
@@ -106,13 +110,13 @@ def predict_slides(
     for row in rows if several else ():
         require_output_folder(out / row["slide"], files, inputs=inputs)
     answers, skipped = list[SlideAnswer](), list[SkippedFile]()
+    spread = spread or Here()  # one for all slides: networks are opened once
     with one_writer(out):
-        networks = run.networks(engine=options.engine, device=options.device)
         for number, row in enumerate(rows, 1):
             place = out / row["slide"] if several else out
             if several:
                 progress.note(f"slide {number} of {len(rows)}: {row['slide']}")
-            work = _Work(run, row, place, tiling, options, writing, networks)
+            work = _Work(run, row, place, tiling, options, writing, spread)
             try:
                 answers.append(work.done() or work.do(progress))
             except DataError as error:
@@ -165,7 +169,7 @@ class _Work:
     tiling: TileOptions
     options: PredictOptions
     writing: SlideWriteOptions
-    networks: Sequence[Network]
+    spread: Spread
 
     def done(self) -> SlideAnswer | None:
         """The answer of an earlier call to the same question; None where there is none."""
@@ -189,7 +193,7 @@ class _Work:
             self.tiling,
             self.options,
             known=self.row,
-            networks=self.networks,
+            spread=self.spread,
             resume=self.writing.resume,
             overwrite=self.writing.overwrite,
             progress=progress,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from eosin.artefacts.codec import with_changes, write_artefact
@@ -13,19 +14,22 @@ from eosin.artefacts.predictions import Predictions, read_predictions
 from eosin.artefacts.study import CellState, read_cell_state
 from eosin.data.eva import divide_as_eva
 from eosin.data.splits import leave_one_out, split_by_fractions, split_into_folds
-from eosin.errors import DataError, WeightsError
+from eosin.errors import DataError, EosinError, WeightsError
 from eosin.evaluation.evaluate import evaluate_predictions
 from eosin.files import sha256_of
+from eosin.locks import one_writer
 from eosin.networks.backbones import resolve_backbone
 from eosin.networks.run import PREDICTIONS_NAME, Run, read_run
 from eosin.networks.weights import weights_file
+from eosin.pixels.reading import require_not_refused
+from eosin.spread import Work
 from eosin.study.stains import Staining
 from eosin.training.ensemble import make_ensemble
 from eosin.training.readings import predict_together
 from eosin.training.train import train
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from eosin.artefacts.manifest import Manifest
@@ -33,6 +37,8 @@ if TYPE_CHECKING:
     from eosin.study.plan import Cell
 
 _STATE = "cell.json"
+# What a cell or its pictures may raise: ours, the disk's, torch's and scikit-learn's.
+FAULTS = (EosinError, OSError, RuntimeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -176,6 +182,49 @@ class Workshop:
             patient=read_evaluation(patient) if patient.is_file() else None,
             seconds=seconds,
         )
+
+
+def cells_work(workshop: Workshop, cells: tuple[Cell, ...]) -> Work[Workshop, Result | str]:
+    """The cells of a study as work; a part is a finished one, or why it could not be done.
+
+    An ensemble comes after its members, and a cell after the one before it with the same frozen
+    network: they share features on disk, whose last digits go by which images were in a batch.
+    """
+    after: dict[int, list[int]] = {}
+    last: dict[object, int] = {}
+    for row, cell in enumerate(cells):
+        shared = (cell.backbones, cell.stain) if workshop.study.training.freeze else row
+        before = enumerate(cells[:row])
+        members = [n for n, each in before if cell.vote and each in cell.members]
+        after[row] = members or ([last[shared]] if shared in last else [])
+        if not cell.vote:
+            last[shared] = row
+    folders = [workshop.folder / "cells" / cell.name for cell in cells]
+    do = partial(_outcomes, cells, folders)
+    reads = [workshop.folder, *workshop.manifest.paths]
+    return Work("study", 1, folders, partial(_itself, workshop), do, reads=reads, after=after)
+
+
+def _itself(workshop: Workshop) -> Workshop:
+    return workshop
+
+
+def _outcomes(
+    cells: Sequence[Cell], folders: Sequence[Path], workshop: Workshop, rows: range
+) -> Iterator[Result | str]:
+    for row in rows:
+        try:
+            require_not_refused(folders[row])
+            with one_writer(folders[row]):  # a worker that was given up may still be at it
+                found: Result | str = workshop.do(cells[row])
+        except FAULTS as error:
+            found = reason_of(error)
+        yield found
+
+
+def reason_of(error: Exception) -> str:
+    """Our own sentence as it stands; what a library says after the kind of its error."""
+    return str(error) if isinstance(error, EosinError) else f"{type(error).__name__}: {error}"
 
 
 def _is_done(place: Path) -> bool:

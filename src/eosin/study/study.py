@@ -15,11 +15,12 @@ from eosin.data.breakhis import read_breakhis
 from eosin.data.folder import read_folder
 from eosin.data.scan import ReadDataset
 from eosin.data.synthetic import SyntheticOptions, write_synthetic
-from eosin.errors import ConfigError, EosinError
+from eosin.errors import ConfigError
 from eosin.locks import one_writer
 from eosin.progress import SILENT, Progress, shown
 from eosin.reporting.wording import figure
-from eosin.study.cells import Result, StudyResult, Workshop
+from eosin.spread import Here
+from eosin.study.cells import FAULTS, Result, StudyResult, Workshop, cells_work, reason_of
 from eosin.study.kept import (
     compare_group,
     comparison_groups,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from eosin.artefacts.manifest import Manifest
     from eosin.files import StrPath
+    from eosin.spread import Spread
     from eosin.study.config import StudyFile
 
 
@@ -44,8 +46,6 @@ STUDY_FILES: dict[str, Output | None] = {
     "draws.csv": table("table of a study", "model", "protocol", "against"),
     **dict.fromkeys(("images", "cells", "heatmaps", "comparisons")),
 }
-# What a cell or its pictures may raise: ours, the disk's, torch's and scikit-learn's.
-_FAULTS = (EosinError, OSError, RuntimeError, ValueError)
 
 
 def read_images(study: StudyFile, folder: Path) -> ReadDataset:
@@ -100,7 +100,11 @@ def _read(study: StudyFile, folder: Path) -> ReadDataset:
 
 
 def run_study(
-    study: StudyFile, folder: StrPath, *, progress: Progress | bool = SILENT
+    study: StudyFile,
+    folder: StrPath,
+    *,
+    progress: Progress | bool = SILENT,
+    spread: Spread | None = None,
 ) -> StudyResult:
     """Do every cell of a study that is not done yet.
 
@@ -112,6 +116,7 @@ def run_study(
         study: what ``read_study`` gave.
         folder: where cells are kept.
         progress: told of every cell in words.
+        spread: does the cells; None for this process.
 
     Raises:
         DataError: the images cannot be read, or another process is writing there.
@@ -121,26 +126,27 @@ def run_study(
     inputs = [] if study.config.dataset == "synthetic" else [study.root]
     require_output_folder(folder, STUDY_FILES, inputs=inputs)
     with one_writer(folder, then="then run the same command again: what is finished is kept"):
-        return _run(study, folder, shown(progress))
+        return _run(study, folder, shown(progress), spread or Here())
 
 
-def _run(study: StudyFile, folder: Path, progress: Progress) -> StudyResult:
+def _run(study: StudyFile, folder: Path, progress: Progress, spread: Spread) -> StudyResult:
     manifest = read_images(study, folder).manifest
-    workshop = Workshop(study, manifest, folder)
     cells = plan(study)
+    work = cells_work(Workshop(study, manifest, folder), cells)
+    done = spread.each(work, range(len(cells)))
     results: list[Result] = []
     failures: list[tuple[Cell, str]] = []
     for number, cell in enumerate(cells, start=1):
         begun = f"{number}/{len(cells)} {cell.name}"
         progress.note(begun)
-        try:
-            result = workshop.do(cell)
-        except _FAULTS as error:
-            failures.append((cell, _reason(error)))
-            progress.note(f"{begun} failed: {failures[-1][1]}")
-            continue
-        results.append(result)
-        progress.note(f"{begun}: {_found(result)}")
+        result = next(done)
+        if isinstance(result, str):
+            failures.append((cell, result))
+            progress.note(f"{begun} failed: {result}")
+        else:
+            results.append(result)
+            progress.note(f"{begun}: {_found(result)}")
+    next(done, None)  # whoever does them looks at the end whether all is well
     _, unreported = _for_each(
         [[result] for result in results],
         lambda cell: report_cell(cell[0], folder),
@@ -179,11 +185,6 @@ def _for_each(
     for group in groups:
         try:
             made.append(make(group))
-        except _FAULTS as error:
-            failures.append((group[0].cell, f"{what}: {_reason(error)}"))
+        except FAULTS as error:
+            failures.append((group[0].cell, f"{what}: {reason_of(error)}"))
     return tuple(made), failures
-
-
-def _reason(error: Exception) -> str:
-    """Our own sentence as it stands; what a library says after the kind of its error."""
-    return str(error) if isinstance(error, EosinError) else f"{type(error).__name__}: {error}"

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from eosin.artefacts.manifest import COLUMNS, Manifest
 from eosin.artefacts.outputs import Output, require_output
-from eosin.errors import DataError
+from eosin.errors import DataError, ModelError
 from eosin.files import disk_errors, replacing, valid_text, write_json
 from eosin.locks import one_writer
 from eosin.machine import reading_threads
@@ -25,9 +26,10 @@ from eosin.pixels.acquisition import ACQUISITION
 from eosin.pixels.batches import read_batches
 from eosin.pixels.image_files import find_image_files
 from eosin.pixels.reading import SkippedFile, error_table_path, write_error_table
-from eosin.progress import SILENT, Progress
+from eosin.progress import SILENT, Progress, working
 from eosin.remote import as_path
 from eosin.slides.tile import file_of
+from eosin.spread import Here, Work
 from eosin.training.embeddings import (
     as_text,
     read_embeddings,
@@ -41,13 +43,14 @@ from eosin.training.features import tensors_digest
 from eosin.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
     import pandas as pd
 
     from eosin.arrays import Floats, Ints
     from eosin.artefacts.preprocessing import Preprocessing
+    from eosin.spread import Spread
 
 _EACH = 128  # images that are kept together, and so at most lost
 _ANEW = "start anew with --overwrite, or name another output"
@@ -93,6 +96,7 @@ def embed(
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress = SILENT,
+    spread: Spread | None = None,
 ) -> Embedded:
     """Write the features of images under one network; flat in memory, kept as they come.
 
@@ -106,6 +110,7 @@ def embed(
         resume: go on with what an interruption left.
         overwrite: start anew even so.
         progress: told of files.
+        spread: computes; None for this process.
 
     Raises:
         ConfigError: no h5py, an output that is something else, or a size the network cannot take.
@@ -116,13 +121,16 @@ def embed(
     given = [] if isinstance(images, Manifest) else images
     require_output(out, _OUTPUT, inputs=given, beside=[error_table_path(out)])
     frame = _frame(images)
-    network = _open(options)
+    network, key = _open(options), repr(options)
+    spread = spread or Here({key: network})
     with one_writer(out):
         paths = [as_path(path) for path in frame["path"]]
         parts = _Parts(out.with_name(f"{out.name}.partial"), paths)
         head = {**network.made, "dtype": options.dtype, "files": _stamps(parts.paths)}
         parts.begin(head, resume=resume, overwrite=overwrite)
-        _compute(network, options, parts, progress)
+        again, compute = partial(_open, options, network.made), partial(_part, options, parts.paths)
+        work = Work(key, _EACH, parts.paths, again, compute)
+        _compute(work, parts, spread, progress)
         embedded = _assemble(frame, network.made, parts, out)
         write_error_table(embedded.skipped, error_table_path(out))
         shutil.rmtree(parts.folder)
@@ -136,7 +144,8 @@ class _Network:
     made: dict[str, str]  # what stands in the file of what made it
 
 
-def _open(options: EmbedOptions) -> _Network:
+def _open(options: EmbedOptions, wanted: dict[str, str] | None = None) -> _Network:
+    """The network; ModelError where it, or how it computes, is not what is ``wanted``."""
     classifier = build_classifier(options.backbone, classes=2)
     initial = initialise(classifier, options.weights).source
     spec = classifier.spec.preprocessing(fit=options.fit)
@@ -154,6 +163,12 @@ def _open(options: EmbedOptions) -> _Network:
         "arithmetic": "bfloat16" if half else "float32",
         "eosin": __version__,
     }
+    for name, value in (wanted or {}).items():
+        if made[name] != value:
+            raise ModelError(
+                f"{options.backbone}: {name} is {made[name]} on one machine and {value} on "
+                "another; give both the same weights, and --device cpu or cuda"
+            )
     return _Network(engine, spec, made)
 
 
@@ -229,34 +244,41 @@ class _Parts:
             return _Part(kept["places"], kept["rows"], kept["measures"], skipped)
 
 
-def _compute(network: _Network, options: EmbedOptions, parts: _Parts, progress: Progress) -> None:
-    done = sum(len(parts.of(start)) for start in parts.starts if parts.file(start).exists())
-    progress.begin("embedding", total=len(parts.paths), done=done)
-    workers, width = reading_threads(options.workers), network.engine.classifier.feature_count
-    for start in parts.starts:
-        if parts.file(start).exists():
-            continue
+def _part(
+    options: EmbedOptions, paths: Sequence[Path], network: _Network, rows: range
+) -> Iterator[_Part]:
+    width = network.engine.classifier.feature_count
+    for start in rows[::_EACH]:
         places, skipped = [np.empty(0, np.int64)], list[SkippedFile]()
-        rows = [np.empty((0, width), options.dtype)]
+        found = [np.empty((0, width), options.dtype)]
         measures = [np.empty((0, len(ACQUISITION)))]
         for batch in read_batches(
-            parts.of(start),
+            paths[start : min(start + _EACH, rows.stop)],
             network.spec,
             batch_size=options.batch_size,
-            workers=workers,
+            workers=reading_threads(options.workers),
             measured=True,
         ):
             if len(batch.places):
                 places.append(batch.places + start)
                 measures.append(batch.measures)
-                rows.append(network.engine.features(batch.pixels).astype(options.dtype))
+                found.append(network.engine.features(batch.pixels).astype(options.dtype))
             skipped += batch.skipped
-            progress.advance(batch.files, errors=len(batch.skipped))
-        part = _Part(
-            np.concatenate(places), np.concatenate(rows), np.concatenate(measures), tuple(skipped)
+        yield _Part(
+            np.concatenate(places), np.concatenate(found), np.concatenate(measures), tuple(skipped)
         )
-        parts.write(start, part)
-    progress.end()
+
+
+def _compute(
+    work: Work[_Network, _Part], parts: _Parts, spread: Spread, progress: Progress
+) -> None:
+    total = len(parts.paths)
+    first = next((start for start in parts.starts if not parts.file(start).exists()), total)
+    starts = [start for start in parts.starts if start >= first]
+    with working(progress, "embedding", total=total, done=first):
+        for start, part in zip(starts, spread.each(work, range(first, total)), strict=True):
+            parts.write(start, part)
+            progress.advance(len(parts.of(start)), errors=len(part.skipped))
 
 
 def _assemble(frame: pd.DataFrame, made: dict[str, str], parts: _Parts, out: Path) -> Embedded:

@@ -1,0 +1,168 @@
+"""What a cluster costs and gains: `--cluster local` beside one process, its memory, a study.
+
+    OMP_NUM_THREADS=1 python benchmarks/cluster.py [--images 2000] [--rows 100000] [--skip overhead]
+
+Everything is drawn, networks are small, and ratios are of times taken in turns within one run. The
+overhead is that of two workers that are started already over one process on the same cores. Memory
+is that of the process that hands out and writes, after a tenth of the rows and after all of them;
+files are copies of a few. The study has six models; the other side is one worker pinned to a
+core. Exit code 1 where a bar is missed. On a machine that does other work figures say little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from itertools import cycle
+from pathlib import Path
+
+from bars import at_most
+
+OVERHEAD_BAR, GROWTH_BAR, STUDY_BAR = 1.10, 1.10, 0.65
+_STUDY = """
+title = "Six models"
+dataset = "breakhis"
+protocols = ["patient 70/15/15"]
+backbones = ["resnet10t", "resnet14t", "mobilenetv3_small_050", "mobilenetv3_small_075",
+             "efficientnet_b0", "resnet18"]
+weights = "none"
+freeze = true
+image_size = 96
+device = "cpu"
+resamples = 100
+"""
+
+
+def main() -> None:
+    """Measure what is asked for; print each bar."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--skip", action="append", default=[])
+    options = parser.parse_args()
+    # One thread a worker, so that two cores have two; must be said before PyTorch is imported.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    print(f"load of this machine at the start: {os.getloadavg()[0]:.1f}")
+    with tempfile.TemporaryDirectory() as place:
+        os.environ["EOSIN_CACHE"] = f"{place}/cache"
+        parts = {"overhead": _overhead, "memory": _memory, "study": _study}
+        met = [
+            part(options, Path(place)) for name, part in parts.items() if name not in options.skip
+        ]
+    sys.exit(0 if all(met) else 1)
+
+
+def _timed(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _run(place: Path, size: int) -> Path:
+    """A small trained Run, and images of so many pixels a side beside it."""
+    from eosin.data.breakhis import read_breakhis
+    from eosin.data.splits import split_by_fractions
+    from eosin.data.synthetic import SyntheticOptions, write_synthetic
+    from eosin.training.config import TrainingConfig
+    from eosin.training.train import train
+
+    home = place / str(size)
+    write_synthetic(home, SyntheticOptions(patients=12, images=48, size=size, seed=1))
+    split = split_by_fractions(read_breakhis(home / "images").manifest, (0.5, 0.25, 0.25))
+    small = {"backbone": "resnet18", "weights": "none", "device": "cpu"}
+    config = TrainingConfig(freeze=True).with_overrides({**small, "image_size": size // 2})
+    train(split, home / "run", config)
+    return home / "run"
+
+
+def _copies(run: Path, count: int) -> Path:
+    """So many copies of the few images beside a Run."""
+    folder = run.parent / f"copies-{count}"
+    folder.mkdir()
+    data = [file.read_bytes() for file in sorted((run.parent / "images").rglob("*.png"))]
+    for number, each in zip(range(count), cycle(data), strict=False):
+        (folder / f"{number:06d}.png").write_bytes(each)
+    return folder
+
+
+def _overhead(options: argparse.Namespace, place: Path) -> bool:
+    from eosin.cluster.connecting import spread_over
+    from eosin.inference.scoring import PredictOptions
+    from eosin.inference.table import predict_to_table
+    from eosin.networks.run import read_run
+    from eosin.spread import Here, Spread
+
+    run, how = read_run(_run(place, 448)), PredictOptions(device="cpu", allow_seen=True)
+    times: dict[str, list[float]] = {"here": [], "local": []}
+    few, all_ = _copies(run.folder, 128), _copies(run.folder, options.images)
+    with spread_over("local", device="cpu") as local:
+        both: dict[str, Spread] = {"here": Here(), "local": local}
+
+        def score(name: str, images: Path) -> None:
+            predict_to_table(run, [images], place / f"{name}.csv", how, spread=both[name])
+
+        for name in both:  # networks are opened, workers started
+            score(name, few)
+        for _ in range(options.turns):
+            for name in both:
+                times[name].append(_timed(partial(score, name, all_)))
+    assert (place / "here.csv").read_bytes() == (place / "local.csv").read_bytes()
+    here, there = (statistics.median(each) for each in times.values())
+    print(f"{options.images} images: one process {here:.1f} s, two workers {there:.1f} s")
+    return at_most("two workers over one process", there / here, OVERHEAD_BAR)
+
+
+def _memory(options: argparse.Namespace, place: Path) -> bool:
+    from eosin.cluster.connecting import spread_over
+    from eosin.inference.images import external_images
+    from eosin.inference.scoring import PredictOptions, score_batches
+    from eosin.networks.run import read_run
+
+    run = read_run(_run(place, 64))
+    images, _ = external_images(run, [_copies(run.folder, options.rows)])
+    how, sizes = PredictOptions(device="cpu", allow_seen=True), list[float]()
+    with spread_over("local", device="cpu") as local:
+        done = 0
+        for part in score_batches(run, images, how, spread=local):
+            done += len(part.places)
+            sizes.append(_resident())
+    tenth = sizes[len(sizes) // 10]
+    print(f"{done} rows: {tenth:.0f} MiB after a tenth, {sizes[-1]:.0f} MiB after all")
+    return at_most("memory after all rows over that after a tenth", sizes[-1] / tenth, GROWTH_BAR)
+
+
+def _resident() -> float:
+    said = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(said.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def _study(_: argparse.Namespace, place: Path) -> bool:
+    from eosin.cluster.connecting import spread_over
+    from eosin.data.synthetic import SyntheticOptions, write_synthetic
+    from eosin.study.config import read_study
+    from eosin.study.study import run_study
+
+    write_synthetic(place / "s", SyntheticOptions(patients=24, images=600, size=256, seed=2))
+    (place / "study.toml").write_text(_STUDY, encoding="utf-8")
+    study = read_study(place / "study.toml", root=place / "s" / "images")
+    cores, times = sorted(os.sched_getaffinity(0)), {}
+    for name, own in (("one worker", cores[:1]), ("two workers", cores[:2])):
+        os.environ["EOSIN_CACHE"] = f"{place}/cache of {name}"
+        os.sched_setaffinity(0, own)
+        with spread_over("local", device="cpu") as local:
+            times[name] = _timed(lambda: run_study(study, place / name, spread=local))  # noqa: B023
+    os.sched_setaffinity(0, cores)
+    print(", ".join(f"{name} {taken:.0f} s" for name, taken in times.items()))
+    ratio = times["two workers"] / times["one worker"]
+    return at_most("six models on two workers over one on one core", ratio, STUDY_BAR)
+
+
+if __name__ == "__main__":
+    main()
