@@ -59,7 +59,7 @@ def explain_rows(
     if options.mistakes:
         require_labels("a search for mistakes", images.frame)
     if options.score is not None:
-        from eosin.explanation.scoring import require_weights
+        from eosin.explanation.heatmap_checks import require_weights
 
         for network in networks:
             require_weights(network)
