@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 API = {
     "data": ("Data", ("data", "pixels.reading", "artefacts.manifest", "protocol", "tasks")),
     "training": ("Training and Runs", ("training", "networks", "artefacts.preprocessing")),
-    "predicting": ("Predicting", ("inference", "artefacts.predictions", "export")),
+    "predicting": ("Predicting", ("inference", "artefacts.predictions", "export", "spread")),
     "evaluation": (
         "Evaluation and comparison",
         (

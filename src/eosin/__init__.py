@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from eosin.reporting.slide_folder import SlideWriteOptions, WrittenSlides, predict_slides
     from eosin.slides.opening import open_slide
     from eosin.slides.slide import Slide
+    from eosin.spread import Spread
     from eosin.study.cells import Result, StudyResult
     from eosin.study.config import StudyConfig, StudyFile, read_study
     from eosin.study.study import run_study
@@ -125,6 +126,7 @@ __all__ = [
     "SlideOptions",
     "SlideSources",
     "SlideWriteOptions",
+    "Spread",
     "StudyConfig",
     "StudyFile",
     "StudyResult",
@@ -220,6 +222,7 @@ _ROOMS = {
     "eosin.reporting.slide_folder": ("SlideWriteOptions", "WrittenSlides", "predict_slides"),
     "eosin.slides.opening": ("open_slide",),
     "eosin.slides.slide": ("Slide",),
+    "eosin.spread": ("Spread",),
     "eosin.study.cells": ("Result", "StudyResult"),
     "eosin.study.config": ("StudyConfig", "StudyFile", "read_study"),
     "eosin.study.study": ("run_study",),
