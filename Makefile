@@ -44,7 +44,7 @@ demo: $(TRAIN)   ## Synthetic data, split, train, predict, evaluate, report
 	$(BIN)/eosin demo
 
 test: $(READY)   ## Run the tests (offline, no GPU)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not weekly"
 
 lint: $(READY)   ## Format, lint, strict types, import contracts
 	$(BIN)/ruff format --check .
@@ -55,7 +55,7 @@ lint: $(READY)   ## Format, lint, strict types, import contracts
 	@if [ -x $(BIN)/hadolint ]; then $(BIN)/hadolint Dockerfile; else echo "no hadolint here: Dockerfile not linted"; fi
 
 check: lint      ## All of lint, and the tests with warnings as errors
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -W error
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not weekly" -W error
 
 format: $(READY) ## Format and fix what a tool can fix
 	$(BIN)/ruff format .

@@ -24,7 +24,8 @@ from pathlib import Path
 
 from bars import at_most
 
-OVERHEAD_BAR, GROWTH_BAR, STUDY_BAR = 1.10, 1.10, 0.65
+OVERHEAD_BAR, GROWTH_BAR, STUDY_BAR, PLAN_BAR = 1.10, 1.10, 0.65, 1.20
+_BLOCK = 128  # images
 _STUDY = """
 title = "Six models"
 dataset = "breakhis"
@@ -98,6 +99,7 @@ def _overhead(options: argparse.Namespace, place: Path) -> bool:
     from eosin.inference.table import predict_to_table
     from eosin.networks.run import read_run
     from eosin.spread import Here, Spread
+    from eosin.study.scaling import Times, scale
 
     run, how = read_run(_run(place, 448)), PredictOptions(device="cpu", allow_seen=True)
     times: dict[str, list[float]] = {"here": [], "local": []}
@@ -116,7 +118,12 @@ def _overhead(options: argparse.Namespace, place: Path) -> bool:
     assert (place / "here.csv").read_bytes() == (place / "local.csv").read_bytes()
     here, there = (statistics.median(each) for each in times.values())
     print(f"{options.images} images: one process {here:.1f} s, two workers {there:.1f} s")
-    return at_most("two workers over one process", there / here, OVERHEAD_BAR)
+    blocks = -(-options.images // _BLOCK)
+    planned = scale(Times(blocks, here / blocks), 2).seconds
+    print(f"the simulation of `eosin plan` says {planned:.1f} s for two workers")
+    met = at_most("two workers over one process", there / here, OVERHEAD_BAR)
+    apart = max(there / planned, planned / there)
+    return at_most("planned and taken, the larger over the smaller", apart, PLAN_BAR) and met
 
 
 def _memory(options: argparse.Namespace, place: Path) -> bool:

@@ -19,7 +19,7 @@ from eosin.cluster.connecting import spread_over
 from eosin.networks.run import Run
 
 FAULTS = ("worker", "node", "driver", "join")
-SEEDS = [*range(2), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 20))]
+SEEDS = [*range(2), *(pytest.param(seed, marks=pytest.mark.weekly) for seed in range(2, 20))]
 
 
 def driver(run: Run, images: Path, out: Path, nodes: Nodes) -> subprocess.Popen[str]:

@@ -30,7 +30,7 @@ def test_each_tutorial_is_looked_at() -> None:
     assert set(SHOWN) == {path.stem for path in TUTORIALS.glob("*.py")}
 
 
-@pytest.mark.slow
+@pytest.mark.weekly  # `make docs` runs them for every change
 @pytest.mark.parametrize("name", SHOWN)
 def test_a_tutorial_runs_and_its_page_shows_what_came_out(name: str, tmp_path: Path) -> None:
     for library in ("jupytext", "nbclient", "ipykernel", "torch", "tifffile"):
