@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import cv2
@@ -29,6 +32,22 @@ from eosin.training.config import TrainingConfig
 RecordMaker = Callable[..., TrainedRun]
 SlideDrawer = Callable[..., Path]
 _DEFAULT = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture
+def listen() -> Iterator[Callable[[type[BaseHTTPRequestHandler]], str]]:
+    """Starts a server of a handler on loopback and gives its address; it ends with the test."""
+    with ExitStack() as ends:
+
+        def begin(handler: type[BaseHTTPRequestHandler]) -> str:
+            server = ends.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), handler))
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            ends.callback(thread.join)
+            ends.callback(server.shutdown)
+            return f"http://127.0.0.1:{server.server_address[1]}"
+
+        yield begin
 
 
 class Told(Silent):

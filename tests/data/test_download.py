@@ -6,12 +6,11 @@ import hashlib
 import io
 import json
 import tarfile
-import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -60,17 +59,10 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def host() -> Iterator[Host]:
+def host(listen: Callable[[type[Handler]], str]) -> Host:
     said = Host()
-    handler = type("Its", (Handler,), {"host": said})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    said.address = f"http://127.0.0.1:{server.server_address[1]}/archive"
-    yield said
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    said.address = f"{listen(type('Its', (Handler,), {'host': said}))}/archive"
+    return said
 
 
 @pytest.fixture(autouse=True)

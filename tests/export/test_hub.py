@@ -7,10 +7,9 @@ import hashlib
 import json
 import re
 import shutil
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -132,18 +131,12 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+def hub(monkeypatch: pytest.MonkeyPatch, listen: Callable[[type[Handler]], str]) -> Hub:
     # The stand-in takes large files as Git LFS has them; Hugging Face's own storage it cannot be.
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
     said = Hub()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Its", (Handler,), {"hub": said}))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    said.url = f"http://127.0.0.1:{server.server_address[1]}"
-    yield said
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    said.url = listen(type("Its", (Handler,), {"hub": said}))
+    return said
 
 
 def copied(run: Run, to: Path) -> Run:

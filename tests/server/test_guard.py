@@ -160,6 +160,8 @@ def test_a_fault_of_the_server_is_answered_with_them_too(
     said = server.client.get("/runs")
     assert said.status_code == 500
     assert said.json() == {"error": "the server failed; its log says where"}
+    counted = httpx.get(f"{server.url}/metrics").text  # that connection is closed
+    assert 'eosin_requests_total{path="/runs",status="500"} 1.0' in counted
     assert said.headers["x-content-type-options"] == "nosniff"
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
 from fastapi import FastAPI, Request
@@ -13,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from eosin.server import api
+from eosin.server import api, models, pages, review, slides, worklist_page
 from eosin.server.guard import Guard
 from eosin.server.service import Service
 from eosin.version import __version__
@@ -23,8 +21,8 @@ if TYPE_CHECKING:
 
     from eosin.server.settings import ServeOptions
 
-# Modules of this room whose ``register(app)`` adds routes and tabs.
-_PARTS = ("pages", "models", "slides", "review", "worklist_page")
+# Each adds its routes and tabs.
+_PARTS = (pages, models, slides, review, worklist_page)
 
 
 def create_app(options: ServeOptions) -> FastAPI:
@@ -50,8 +48,7 @@ def create_app(options: ServeOptions) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _sentence)
     app.include_router(api.router)
     for part in _PARTS:
-        if find_spec(f"eosin.server.{part}") is not None:
-            import_module(f"eosin.server.{part}").register(app)
+        part.register(app)
     return app
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from fastapi.responses import HTMLResponse
 
-from eosin.reporting.html import css_text
+from eosin.reporting.html import environment
 from eosin.trust.summary import FLAG_WORDS
 from eosin.version import __version__
 
@@ -38,14 +38,7 @@ def show(request: Request, template: str, *, status: int = 200, **facts: object)
 
 @cache
 def _environment() -> Environment:
-    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+    from jinja2 import ChoiceLoader, PackageLoader
 
-    found = Environment(
-        loader=ChoiceLoader([PackageLoader("eosin.server"), PackageLoader("eosin.reporting")]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    found.filters["css_text"] = css_text
-    return found
+    rooms = ("eosin.server", "eosin.reporting")
+    return environment(ChoiceLoader([PackageLoader(room) for room in rooms]))

@@ -93,9 +93,13 @@ class Guard:
         except Exception:
             if not sending.status:  # with the headers that protect a reader; the log says more
                 await _refuse(Refusal(500, "the server failed; its log says where"), sending)
+            self._count(scope, sending.status, begun)
             raise
+        self._count(scope, sending.status, begun)
+
+    def _count(self, scope: Scope, status: int, begun: float) -> None:
         route = getattr(scope.get("route"), "path", "other")
-        self._metrics.requests.labels(route, sending.status).inc()
+        self._metrics.requests.labels(route, status).inc()
         self._metrics.seconds.labels(route).observe(time.monotonic() - begun)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: _Sending) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -14,6 +14,7 @@ from fastapi.responses import Response
 
 from eosin.artefacts.predictions import read_predictions
 from eosin.errors import EosinError
+from eosin.networks.run import PREDICTIONS_NAME
 from eosin.reporting.answers import Answers
 from eosin.reporting.model_card import card_parts, model_card
 from eosin.reporting.report import write_report
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from eosin.server.served import Served
     from eosin.server.service import Service
 
-_NAME: Final = "predictions.csv"
 _REPORT_HEADERS: Final = {
     "content-security-policy": (
         "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
@@ -75,11 +75,12 @@ class Model:
     """A Run with its own predictions, which lie in its folder where it was trained."""
 
     served: Served
+    _lock: Lock = field(default_factory=Lock)  # the report is made by one thread
 
     @cached_property
     def answers(self) -> Answers | None:
         """What Run and predictions show; None without labelled predictions in the folder."""
-        path = self.served.run.folder / _NAME
+        path = self.served.run.folder / PREDICTIONS_NAME
         if not path.is_file():
             return None
         try:
@@ -135,10 +136,6 @@ class Model:
                 return self._report
         except EosinError as error:
             raise Refusal(422, self.served.plain(error)) from None
-
-    @cached_property
-    def _lock(self) -> Lock:
-        return Lock()
 
     @cached_property
     def _report(self) -> bytes:
