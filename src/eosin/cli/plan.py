@@ -81,13 +81,15 @@ def _measured(
     """Blocks, and what one takes a single worker, by passes timed on this machine."""
     from dataclasses import replace
 
+    import torch
+
     from eosin.artefacts.manifest import read_manifest
-    from eosin.machine import available_cores
     from eosin.networks.device import choose_device
     from eosin.study.config import read_study
     from eosin.study.estimate import estimate_study, time_scoring
 
     device = str(choose_device("cuda" if gpu else "cpu"))
+    torch.set_num_threads(1)  # a worker is one core
     if work.suffix.lower() == ".csv":
         manifest = read_manifest(work)
         blocks, seconds = -(-len(manifest) // block), time_scoring(manifest, backbone, device)
@@ -99,7 +101,7 @@ def _measured(
         if found.faults:
             raise ConfigError(f"{work}: {next(iter(found.faults.values()))}")
         blocks, seconds = found.trainings, found.seconds
-    return blocks, seconds / blocks * (1 if gpu else available_cores())
+    return blocks, seconds / blocks
 
 
 def _draw(times: Times, path: Path) -> None:
