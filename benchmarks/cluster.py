@@ -173,7 +173,7 @@ def _memory(options: argparse.Namespace, folder: Path) -> bool:
     with spread_over("local", device="cpu") as local:
         done = 0
         for part in score_batches(run, images, how, spread=local):
-            done += len(part.places)
+            done += len(part.indices)
             sizes.append(_resident())
     tenth = sizes[len(sizes) // 10]
     print(f"{done} rows: {tenth:.0f} MiB after a tenth, {sizes[-1]:.0f} MiB after all")
