@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from acts import tree
 from nodes import _below, wait_for
 
-from conftest import tree
 from eosin.errors import missing_extra
 from eosin.inference.journal import journal_path
 from eosin.networks.run import Run
