@@ -12,6 +12,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
@@ -56,6 +58,7 @@ class Nodes:
         self.folder = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))  # sockets want short paths
         self.address = f"127.0.0.1:{free_port()}"
         self._started: list[subprocess.Popen[bytes]] = []
+        self._numbers = count(1)
         port = self.address.rpartition(":")[2]
         client = f"--ray-client-server-port={free_port()}"
         self.start("--head", f"--port={port}", client, "--include-dashboard=false", cores=0)
@@ -77,9 +80,9 @@ class Nodes:
         """
         if not words:
             words = (f"--address={self.address}",)
-        number = len(self._started)
+        number = next(self._numbers)
         # An address of its own, or a driver would take any node for that of its machine.
-        host = f"--node-ip-address=127.0.0.{number + 1}"
+        host = f"--node-ip-address=127.0.0.{number}"
         temp = f"--temp-dir={self.folder / str(number)}"
         log = self.folder / f"{number}.log"
         ports = [f"--dashboard-agent-listen-port={free_port()}", host]
@@ -106,8 +109,8 @@ class Nodes:
         """Two nodes, whatever a test before has left."""
         for node in self.alive[2:]:
             self.kill(node)
-        while len(self.alive) < 2:
-            self.start()
+        with ThreadPoolExecutor() as both:
+            list(both.map(lambda _: self.start(), range(len(self.alive), 2)))
 
     def kill(self, node: subprocess.Popen[bytes]) -> None:
         """End a node as a power cut does, with all that runs on it."""

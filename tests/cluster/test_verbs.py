@@ -112,13 +112,13 @@ def test_two_workers_write_what_one_process_writes(
 
 
 def test_an_image_that_kills_its_workers_is_named_in_the_error_table_like_an_unreadable_one(
-    spread: Spread, trained: Run, images: Path, tmp_path: Path
+    spread: Spread, run: Run, images: Path, tmp_path: Path
 ) -> None:
     poison = frozenset([sorted(images.iterdir())[21].name])
     for name, alter, over in (("here", refused, None), ("there", fatally, spread)):
         (tmp_path / name).mkdir()
         table = tmp_path / name / "p.csv"
-        score(trained, images, table, alter=partial(alter, poison), spread=over)
+        score(run, images, table, alter=partial(alter, poison), spread=over)
     assert tree(tmp_path / "here") == tree(tmp_path / "there")
     named = (tmp_path / "there" / "p.csv.errors.csv").read_text()
     assert f"{next(iter(poison))},2 workers ended over it" in named
