@@ -29,7 +29,6 @@ from eosin.progress import Silent
 from eosin.protocol import Protocol
 from eosin.tasks import Task
 from eosin.training.config import TrainingConfig
-from eosin.training.train import train
 
 RecordMaker = Callable[..., TrainedRun]
 SlideDrawer = Callable[..., Path]
@@ -141,6 +140,8 @@ def trained(
     divided: Manifest, probe: TrainingConfig, tmp_path_factory: pytest.TempPathFactory
 ) -> Run:
     """A Run of such a probe, which no test may change."""
+    from eosin.training.train import train
+
     return train(divided, tmp_path_factory.mktemp("trained") / "probe", probe).run
 
 
