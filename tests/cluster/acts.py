@@ -32,8 +32,8 @@ class Reports(Silent):
 
 def slowly(path: Path, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """The image as it is, after a moment; it is held while a file of its name lies in ``hold``."""
-    hold = path.parent.with_name("hold") / path.name
-    while hold.exists():
+    hold, until = path.parent.with_name("hold") / path.name, time.monotonic() + 60
+    while hold.exists() and time.monotonic() < until:
         hold.with_suffix(".held").write_text(str(os.getpid()))
         time.sleep(0.02)
     time.sleep(0.02)
@@ -90,11 +90,11 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 def score(run: Run, images: Path, out: Path, **how: object) -> None:
-    """Predict in batches of four."""
+    """Predict in batches so small that no worker is soon at the last block."""
     from eosin.inference.scoring import PredictOptions
     from eosin.inference.table import predict_to_table
 
-    options = PredictOptions(batch_size=4, workers=1, device="cpu", allow_seen=True)
+    options = PredictOptions(batch_size=2, workers=1, device="cpu", allow_seen=True)
     predict_to_table(run, [images], out, options, **how)
 
 

@@ -17,7 +17,7 @@ from eosin.networks.run import Run
 
 
 def predict(run: Run, images: Path, out: Path, *more: str) -> list[str]:
-    words = ["predict", str(run.folder), str(images), "-o", str(out), "--batch-size", "4"]
+    words = ["predict", str(run.folder), str(images), "-o", str(out), "--batch-size", "2"]
     how = ["--device", "cpu", "--allow-seen", "--cluster", "local", *more]
     return [sys.executable, "-m", "eosin", *words, *how]
 
