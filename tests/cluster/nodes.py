@@ -27,11 +27,11 @@ QUIET = {
 # `ray start`, without Ray Serve, which its command line imports for longer than all else.
 _RAY = "import sys; sys.modules['ray.serve.scripts'] = None; from ray.scripts import scripts"
 START = [sys.executable, "-c", f"{_RAY}; scripts.main()", "start", "--block"]
-# A lost node is known as lost within two seconds, not within half a minute.
+# A node that ended is known as lost within two seconds, not half a minute; one that is slow is not.
 QUICK = {
     "RAY_health_check_initial_delay_ms": "500",
     "RAY_health_check_period_ms": "500",
-    "RAY_health_check_timeout_ms": "500",
+    "RAY_health_check_timeout_ms": "5000",
     "RAY_health_check_failure_threshold": "3",
 }
 

@@ -25,8 +25,8 @@ from eosin.progress import Silent
 from eosin.spread import Spread
 
 
-def test_an_address_that_does_not_answer_is_named_in_time(
-    monkeypatch: pytest.MonkeyPatch,
+def test_an_address_that_does_not_answer_is_named_in_time_and_another_connection_stays(
+    spread: Spread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connecting, "_ANSWER", 2)
     with socket.socket() as silent:
@@ -37,6 +37,7 @@ def test_an_address_that_does_not_answer_is_named_in_time(
         with pytest.raises(ConfigError, match=rf"--cluster {address}: no Ray cluster there"):
             spread_over(address).__enter__()
     assert time.monotonic() - began < 8
+    assert len(list(spread.each(rows_work(tmp_path, 8), range(8)))) == 8
 
 
 def test_a_node_with_another_eosin_is_named_and_left_out_where_it_joins_late(

@@ -50,8 +50,8 @@ def _connected(where: str, device: str, progress: Progress) -> Iterator[Spread]:
     from eosin.cluster.crew import Crew
 
     crew = Crew(device, progress)
+    _connect(where)  # where that fails, a connection that another part of the program has stays
     try:
-        _connect(where)
         yield Cluster(crew)
     finally:
         crew.dismiss()
