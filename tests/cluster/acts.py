@@ -34,7 +34,7 @@ def slowly(path: Path, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """The image as it is, after a moment; it is held while a file of its name lies in ``hold``."""
     hold, until = path.parent.with_name("hold") / path.name, time.monotonic() + 60
     while hold.exists() and time.monotonic() < until:
-        hold.with_suffix(".held").write_text(str(os.getpid()))
+        hold.with_name(f"{os.getpid()}.held").touch()
         time.sleep(0.02)
     time.sleep(0.02)
     return image

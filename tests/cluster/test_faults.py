@@ -82,10 +82,11 @@ def strike(
 
 def holder(hold: Path) -> int:
     """The worker that holds an image, once one does."""
-    held = hold.with_suffix(".held")
-    held.unlink(missing_ok=True)
-    wait_for(lambda: held.exists() and held.read_text(), f"a worker at {hold.name}")
-    return int(held.read_text())
+    for before in hold.parent.glob("*.held"):
+        before.unlink()
+    found = list[Path]()
+    wait_for(lambda: found.extend(hold.parent.glob("*.held")) or found, f"a worker at {hold.name}")
+    return int(found[0].stem)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
