@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from eosin.artefacts.manifest import read_manifest
-from eosin.data.splits import split_by_fractions
 from eosin.errors import ConfigError, DataError
 from eosin.training import embed as embedding
 from eosin.training.embed import EmbedOptions, embed
@@ -27,11 +26,6 @@ def few(drawn_breakhis, tmp_path):
     from dataclasses import replace
 
     return replace(rows, frame=rows.frame.assign(path=[str(path) for path in paths]))
-
-
-@pytest.fixture
-def divided(drawn_breakhis):
-    return split_by_fractions(drawn_breakhis, (0.5, 0.25, 0.25), seed=0)
 
 
 def matrix(path):

@@ -43,9 +43,8 @@ def embed(
     _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Write features of every image (AnnData); scanpy reads it, and `eosin train --embeddings`."""
-    from eosin.cli.console import finish, say, showing, stoppable
+    from eosin.cli.console import finish, say, spreading
     from eosin.cli.encoders import say_licence
-    from eosin.cluster.connecting import spread_over
     from eosin.pixels.reading import error_table_path
     from eosin.training.embed import EmbedOptions
     from eosin.training.embed import embed as embed_images
@@ -66,12 +65,8 @@ def embed(
         workers=workers,
     )
     say_licence(backbone)
-    again = "run the same command with --resume"
-    with (
-        stoppable(again, kept=lambda: "what is computed is kept"),
-        showing() as progress,
-        spread_over(cluster, device=device, progress=progress) as spread,
-    ):
+    again, kept = "run the same command with --resume", "what is computed is kept"
+    with spreading(cluster, device, again=again, kept=lambda _: kept) as (spread, progress):
         done = embed_images(
             read_source(images),
             out,

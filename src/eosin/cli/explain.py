@@ -84,8 +84,7 @@ def explain(
     """
     from eosin.artefacts.manifest import Manifest
     from eosin.artefacts.outputs import require_output_folder
-    from eosin.cli.console import finish, say, showing
-    from eosin.cluster.connecting import spread_over
+    from eosin.cli.console import finish, say, spreading
     from eosin.explanation.bags import explain_slides
     from eosin.explanation.explain import ExplainOptions
     from eosin.explanation.explain import explain as explain_images
@@ -113,11 +112,7 @@ def explain(
         engine=engine,
         batch_size=batch_size,
     )
-    with (
-        one_writer(out),
-        showing() as progress,
-        spread_over(cluster, device=device, progress=progress) as spread,
-    ):
+    with one_writer(out), spreading(cluster, device) as (spread, progress):
         runs = [read_run(folder) for folder in folders]
         source = _source(images, limit)
         if len(runs) == 1 and answers_slides(runs[0]) and isinstance(source, Manifest):

@@ -90,23 +90,14 @@ def predict(
     --resume.
     """
     from eosin.artefacts.outputs import PREDICTIONS, require_table
-    from eosin.cli.console import (
-        EXIT_SKIPPED,
-        finish,
-        print_protocol,
-        say,
-        showing,
-        stoppable,
-    )
+    from eosin.cli.console import EXIT_SKIPPED, finish, print_protocol, say, spreading
     from eosin.cli.slide_options import print_slides, require_no_slide_options, slides_in
-    from eosin.cluster.connecting import spread_over
     from eosin.inference.journal import journal_path
     from eosin.inference.scoring import PredictOptions
     from eosin.inference.slides import SlideOptions
     from eosin.inference.table import predict_to_table
     from eosin.networks.run import read_run
     from eosin.pixels.reading import error_table_path
-    from eosin.progress import Shown
     from eosin.trust.conformal import SetOptions, named_method
 
     if resume and overwrite:
@@ -128,12 +119,7 @@ def predict(
         from eosin.reporting.slide_folder import SlideWriteOptions, predict_slides
 
         writing = SlideWriteOptions(merged, packed, resume, overwrite)
-        progress = Shown()
-        with (
-            stoppable(again, kept=lambda: _kept(progress)),
-            showing(progress),
-            spread_over(cluster, device=device, progress=progress) as spread,
-        ):
+        with spreading(cluster, device, again=again, kept=_kept) as (spread, progress):
             found = predict_slides(
                 read_run(run),
                 whole,
@@ -149,12 +135,7 @@ def predict(
     require_no_slide_options(slides, merged=merged, packed=packed)
     beside = (journal_path(out), error_table_path(out))
     require_table(out, PREDICTIONS, inputs=[run, *images], beside=beside)
-    progress = Shown()
-    with (
-        stoppable(again, kept=lambda: _kept(progress)),
-        showing(progress),
-        spread_over(cluster, device=device, progress=progress) as spread,
-    ):
+    with spreading(cluster, device, again=again, kept=_kept) as (spread, progress):
         scored = predict_to_table(
             read_run(run),
             source,
