@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,10 +11,12 @@ from eosin.errors import ConfigError
 from eosin.machine import MOST_MEGAPIXELS as MOST_MEGAPIXELS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from eosin.artefacts.manifest import Manifest
+    from eosin.progress import Shown
+    from eosin.spread import Spread
 
 
 def _limit(most: float) -> float:
@@ -73,3 +76,33 @@ def read_source(places: Sequence[Path], *, option: str = "") -> Manifest | Seque
         to = f" to {option}" if option else ""
         raise ConfigError(f"give one manifest or image files{to}, not both: {tables[0]}")
     return read_manifest(tables[0]) if tables else places
+
+
+def require_not_both(*, resume: bool, overwrite: bool) -> None:
+    """ConfigError where both are asked for."""
+    if resume and overwrite:
+        raise ConfigError("--resume goes on and --overwrite starts anew; give one of them")
+
+
+@contextmanager
+def resumable(
+    cluster: str | None, device: str, *, kept: Callable[[Shown], str]
+) -> Iterator[tuple[Shown, Spread]]:
+    """What shows work that --resume goes on with, and who does it; Ctrl-C ends it with a sentence.
+
+    Args:
+        cluster: as ``--cluster`` says.
+        device: of networks.
+        kept: what of the work is kept, told from how far it is.
+    """
+    from eosin.cli.console import showing, stoppable
+    from eosin.cluster.connecting import spread_over
+    from eosin.progress import Shown
+
+    progress = Shown()
+    with (
+        stoppable("run the same command with --resume", kept=lambda: kept(progress)),
+        showing(progress),
+        spread_over(cluster, device=device, progress=progress) as spread,
+    ):
+        yield progress, spread
