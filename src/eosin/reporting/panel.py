@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from textwrap import fill
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from eosin.reporting.overlay import HeatmapStyle, colour_bar, scaled
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from matplotlib.artist import Artist
     from matplotlib.offsetbox import OffsetBox, TextArea
 
     from eosin.pixels.reading import UInt8Image
@@ -76,10 +78,11 @@ def draw_rows(
     across = max(columns * (max(most, _NARROWEST) + _GAP) - _GAP, _NARROWEST_PAGE)
     wide, size = (across + _GAP) // columns - _GAP, max(14.0, min(across / 130, 19.0))
     bar = colour_bar(*_BAR, style or HeatmapStyle())
-    boxes, pictures = [_heading(heading, across, size)], [bar] if heading.key else []
+    boxes: list[Artist] = [_heading(heading, across, size)]
+    pictures = [bar] if heading.key else []
     for row in rows:
         shown = [scaled(cell.picture, min(1, most / cell.picture.shape[1])) for cell in row]
-        cells = [_box(*each, wide, size) for each in zip(row, shown, strict=True)]
+        cells: list[Artist] = [_box(*each, wide, size) for each in zip(row, shown, strict=True)]
         boxes.append(HPacker(children=cells, sep=_GAP, align="top"))
         pictures += shown
     return _drawn(VPacker(children=boxes, pad=_GAP, sep=_GAP, align="left"), pictures)
@@ -87,22 +90,23 @@ def draw_rows(
 
 def _drawn(page: OffsetBox, pictures: Sequence[UInt8Image]) -> UInt8Image:
     """What is laid out, with the pictures in its empty areas, in their order and pixel by pixel."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
     from matplotlib.offsetbox import DrawingArea
 
-    figure = Figure(dpi=72, facecolor=CARD)
+    stream, figure = io.BytesIO(), Figure(dpi=72, facecolor=CARD)
     figure.add_artist(page)
-    canvas = FigureCanvasAgg(figure)
-    extent = page.get_bbox(canvas.get_renderer())
-    figure.set_size_inches(*np.ceil(extent.size) / figure.dpi)
-    page.set_offset((-extent.x0, -extent.y0))
-    canvas.draw()
-    drawn = np.array(canvas.buffer_rgba())[:, :, :3]
+    with rc_context({"text.hinting": "no_hinting"}):  # with hints it takes twice as long
+        extent = page.get_window_extent()
+        figure.set_size_inches(*np.ceil(extent.size) / figure.dpi)
+        page.set_offset((-extent.x0, -extent.y0))
+        figure.savefig(stream, format="rgba", dpi="figure")
+    wide, tall = figure.canvas.get_width_height()
+    drawn = np.frombuffer(stream.getvalue(), np.uint8).reshape(tall, wide, 4)[:, :, :3].copy()
     for area, picture in zip(page.findobj(DrawingArea), pictures, strict=True):
         left, bottom = map(round, area.get_offset())
-        (tall, wide), below = picture.shape[:2], len(drawn) - bottom
-        drawn[below - tall : below, left : left + wide] = picture
+        top = tall - bottom - picture.shape[0]
+        drawn[top : tall - bottom, left : left + picture.shape[1]] = picture
     return drawn
 
 
@@ -110,17 +114,17 @@ def _heading(heading: Heading, across: int, size: float) -> OffsetBox:
     """Title and lines, the colour bar with its meaning, and the verdict, one below the other."""
     from matplotlib.offsetbox import DrawingArea, HPacker, PaddedBox, VPacker
 
-    boxes = [_text(heading.title, across, 1.4 * size, color=INK, fontweight="bold")]
+    boxes: list[Artist] = [_text(heading.title, across, 1.4 * size, color=INK, fontweight="bold")]
     boxes += [_text(line, across, size) for line in heading.lines]
     if heading.key:
         key = _text(heading.key, across - _BAR[0] - 10, size)
         boxes.append(HPacker(children=[DrawingArea(*_BAR), key], sep=10, align="top"))
     if heading.stamp:
-        words = _text(heading.stamp, across - 8, size, color=CARD, fontweight="bold")
-        band = VPacker(children=[words], width=across - 8, align="left")
+        words = _text(heading.stamp, across - 12, size, color=CARD, fontweight="bold")
+        band = VPacker(children=[words], width=across - 12, align="left")
         colour = GOOD if heading.good else BAD
         look = {"facecolor": colour, "linewidth": 0}
-        boxes.append(PaddedBox(band, 4, draw_frame=True, patch_attrs=look))
+        boxes.append(PaddedBox(band, 6, draw_frame=True, patch_attrs=look))
     return VPacker(children=boxes, sep=5, align="left")
 
 

@@ -71,10 +71,10 @@ def power_figure(power: Power) -> Figure:
         markersize=4,
         label="share of simulated studies that find it",
     )
-    line = {"color": QUIET, "linewidth": 1, "linestyle": (0, (4, 3))}
-    axes.axhline(power.target, **line)
+    axes.axhline(power.target, color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
     if power.needed is not None:
-        axes.axvline(power.needed, label=f"{power.needed:,} patients are needed", **line)
+        said = f"{power.needed:,} patients are needed"
+        axes.axvline(power.needed, color=QUIET, linewidth=1, linestyle=(0, (4, 3)), label=said)
     axes.set(xlabel="Patients in the study", ylabel="Power", ylim=(-0.02, 1.02))
     write_legend(figure, axes)
     return figure
