@@ -30,12 +30,12 @@ _LEGEND: Final = (
 
 
 def write_stain_sheet(
-    places: Sequence[Path], out: Path, *, target: Path | None = None, most: int = 6
+    paths: Sequence[Path], out: Path, *, target: Path | None = None, most: int = 6
 ) -> tuple[SkippedFile, ...]:
     """Draw the sheet as PNG: a row an image, with columns for every method.
 
     Args:
-        places: image files, and folders of such.
+        paths: image files, and folders of such.
         out: the PNG.
         target: the image whose stain the others are given; None takes the median of those shown.
         most: images shown, evenly spread over those given.
@@ -46,8 +46,8 @@ def write_stain_sheet(
     Raises:
         DataError: no image, none that can be read, or none that shows stained tissue.
     """
-    found = find_image_files(places)
-    found.require_images(places)
+    found = find_image_files(paths)
+    found.require_images(paths)
     files = _spread(found.images, most)
     images, skipped = _read(files)
     if not images:
@@ -69,7 +69,7 @@ def write_stain_sheet(
 
 def _spread(files: Sequence[Path], most: int) -> list[Path]:
     picked = np.linspace(0, len(files) - 1, min(most, len(files))).round().astype(int)
-    return [files[place] for place in picked]
+    return [files[index] for index in picked]
 
 
 def _read(files: Sequence[Path]) -> tuple[dict[Path, UInt8Image], list[SkippedFile]]:
