@@ -184,6 +184,9 @@ def showing(progress: Shown | None = None) -> Iterator[Shown]:
         progress.end()
 
 
+RESUME: Final = "run the same command with --resume"
+
+
 @contextmanager
 def spreading(
     cluster: str | None,
