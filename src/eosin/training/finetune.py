@@ -151,10 +151,8 @@ class _Training:
     def run(self, progress: Progress) -> Run:
         """Train what is left, then calibrate and write the Run."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        course, config = self.course, self.config
-        tracker = (
-            NoTracker() if rank() else open_tracker(self.folder, config, done=len(course.rows))
-        )
+        course, config, done = self.course, self.config, len(self.course.rows)
+        tracker = NoTracker() if rank() else open_tracker(self.folder, config, done=done)
         gpus = [self.learner.device] if self.learner.device.type == "cuda" else []
         try:
             for sentence in self.part:
@@ -195,11 +193,10 @@ class _Training:
             )
         save_classifier(self.learner.judged, self.folder / WEIGHTS_NAME)
         write_history(self.course.rows, self.folder / HISTORY_NAME)
-        views = self.epochs.train_views, self.epochs.val_views
         known = tuned_reference(
             self.learner.judged,
             (self.train, self.val),
-            views,
+            (self.epochs.train_views, self.epochs.val_views),
             self.folder,
             cached=self.config.cache,
             device=str(self.learner.device),
