@@ -8,6 +8,7 @@ import pytest
 from eosin.artefacts.manifest import read_manifest
 from eosin.errors import ConfigError, DataError
 from eosin.training import embed as embedding
+from eosin.training import features
 from eosin.training.embed import EmbedOptions, embed
 from eosin.training.embeddings import read_embeddings
 from eosin.training.train import train
@@ -194,18 +195,19 @@ def test_memory_does_not_grow_with_the_images(few, tmp_path, monkeypatch):
     """What is held at once is one part: its arrays are gone before the next one's are made."""
     monkeypatch.setattr(embedding, "_EACH", 4)
     live, most = [0], [0]
-    real = embedding._Part
+    real = features.Features
 
     class Counted(real):
-        def __init__(self, *args):
-            super().__init__(*args)
+        def __init__(self, *args, **named):
+            super().__init__(*args, **named)
             live[0] += 1
             most[0] = max(most[0], live[0])
 
         def __del__(self):
             live[0] -= 1
 
-    monkeypatch.setattr(embedding, "_Part", Counted)
+    for module in (embedding, features):
+        monkeypatch.setattr(module, "Features", Counted)
     embed(few, tmp_path / "e.h5ad", OPTIONS)
     assert most[0] <= 2
     assert matrix(tmp_path / "e.h5ad").shape == (20, 64)
