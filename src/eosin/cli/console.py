@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from eosin.spread import Spread
 
 EXIT_SKIPPED = 3
+RESUME = "run the same command with --resume"
 # What stands for our own signs where the terminal's encoding lacks them.
 _SPELLED = {"✓": "ok", "✗": "x", "·": "-", "→": "->", "–": "-", "…": "...", "×": "x", "±": "+/-"}
 
@@ -182,9 +183,6 @@ def showing(progress: Shown | None = None) -> Iterator[Shown]:
         yield progress
     finally:
         progress.end()
-
-
-RESUME: Final = "run the same command with --resume"
 
 
 @contextmanager
