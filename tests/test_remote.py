@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from eosin import remote
+from eosin import store as stores
 from eosin.artefacts.manifest import Manifest, read_manifest
 from eosin.artefacts.predictions import read_predictions
 from eosin.cli.app import app
@@ -63,7 +64,8 @@ def store(server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> s3fs.
 
 def forget() -> None:
     """Begin a new command: nothing is known of any object."""
-    remote._FETCHED.clear()
+    stores._STORED.clear()
+    stores._LISTED.clear()
     remote._ORIGINS.clear()
     s3fs.S3FileSystem.clear_instance_cache()
 
@@ -227,7 +229,7 @@ def test_broken_connections_are_tried_again(
     store.pipe_file("lab/a.txt", b"whole")
     door = BreaksAtFirst(server, 6)
     monkeypatch.setenv("AWS_ENDPOINT_URL", door.address)
-    monkeypatch.setattr(remote, "_WAITS", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(stores, "_WAITS", (0.0, 0.0, 0.0))
     forget()
     assert remote.as_path("s3://lab/a.txt").read_bytes() == b"whole"
     assert door.left == 0
@@ -237,7 +239,7 @@ def test_broken_connections_are_tried_again(
 def test_a_store_that_stays_away_is_a_sentence_after_four_tries(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(remote, "_WAITS", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(stores, "_WAITS", (0.0, 0.0, 0.0))
     tries: list[int] = []
 
     def broken() -> None:
@@ -245,7 +247,7 @@ def test_a_store_that_stays_away_is_a_sentence_after_four_tries(
         raise ConnectionResetError(errno.ECONNRESET, "reset by peer")
 
     with pytest.raises(OSError, match="reset by peer; tried 4 times") as error:
-        remote._tried(broken, "s3://lab/a.png")
+        stores.tried(broken, "s3://lab/a.png")
     assert error.value.filename == "s3://lab/a.png"
     assert len(tries) == 4
 
@@ -292,7 +294,7 @@ def test_an_output_is_sent_whole_or_not_at_all_and_nothing_else_is_overwritten(
             raise OSError(errno.ENOSPC, "quota exceeded")
         await put(self, local, place, **more)
 
-    monkeypatch.setattr(remote, "_WAITS", ())
+    monkeypatch.setattr(stores, "_WAITS", ())
     with monkeypatch.context() as patch:
         patch.setattr(s3fs.S3FileSystem, "_put_file", full)
         forget()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import struct
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,9 @@ import numpy as np
 
 from eosin.arrays import UInt8Image
 from eosin.errors import DataError
+from eosin.remote import RemotePath
 from eosin.slides.openslide_source import COPY_AGAIN
+from eosin.slides.outline import DAMAGE, outline
 from eosin.slides.slide import Box, Level, Source
 from eosin.slides.tile_cache import TILES
 
@@ -33,8 +34,6 @@ _WHITE: Final = 255
 _MOST_PIXELS: Final = 2**26  # of a tile
 _PADDING: Final = 64  # bytes that may follow the end of a JPEG tile
 _TURN: Final = Lock()  # to read, where the system reads at no stated offset
-# What tifffile raises where a directory is damaged; its own errors are ValueErrors.
-_DAMAGE: Final = (ValueError, LookupError, TypeError, ArithmeticError, struct.error)
 _numbers = itertools.count()
 
 
@@ -67,13 +66,13 @@ def tiff_source(path: Path, *, aperio: bool) -> Source | None:
     from tifffile import COMPRESSION, TiffFile
 
     try:
-        with TiffFile(path) as file:
+        with TiffFile(outline(path)) as file:
             pages = _level_pages(file, aperio=aperio)
             levels = [_tiled(page, each) for page in pages if (each := _decoder(page)) is not None]
             if not levels or len(levels) < len(pages):
                 return None
             name = COMPRESSION(pages[0].compression).name
-    except _DAMAGE as fault:
+    except DAMAGE as fault:
         raise DataError(f"{path}: its directories are damaged ({fault}); {COPY_AGAIN}") from fault
     full = levels[0].width, levels[0].height
     return Source(
@@ -136,13 +135,15 @@ def _ended(raw: bytes) -> bytes:
 
 
 class _Tiles:
-    """The pixels of a TIFF, each tile read from the disk when it is wanted."""
+    """The pixels of a TIFF, each tile read from the disk or the store when it is wanted."""
 
     def __init__(self, path: Path, levels: Sequence[_TiledLevel]) -> None:
         self._path, self._levels, self._number = path, tuple(levels), next(_numbers)
-        self._file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        weakref.finalize(self, os.close, self._file)
-        size = os.fstat(self._file).st_size
+        self._stored = path.stored if isinstance(path, RemotePath) else None
+        if self._stored is None:
+            self._file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            weakref.finalize(self, os.close, self._file)
+        size = (self._stored.facts if self._stored else os.fstat(self._file)).st_size
         for number, level in enumerate(levels):
             for index, (offset, count) in enumerate(zip(level.offsets, level.counts, strict=False)):
                 if count and offset + count > size:
@@ -160,28 +161,45 @@ class _Tiles:
         out = np.empty((height, width, 3), np.uint8)
         if min(box[:2]) < 0 or (right, bottom) != (left + width, top + height):
             out[:] = _WHITE
-        for row in range(max(top, 0) // high, -(-bottom // high)):
+        down = range(max(top, 0) // high, -(-bottom // high))
+        across = range(max(left, 0) // wide, -(-right // wide))
+        fetched = self._fetch(level, [y * found.columns + x for y in down for x in across])
+        for row in down:
             upper, lower = max(row * high, top), min(row * high + high, bottom)
-            for column in range(max(left, 0) // wide, -(-right // wide)):
+            for column in across:
                 near, far = max(column * wide, left), min(column * wide + wide, right)
                 rows = slice(upper - row * high, lower - row * high)
                 columns = slice(near - column * wide, far - column * wide)
-                tile = self._tile(level, row * found.columns + column)
+                index = row * found.columns + column
+                tile = self._tile(level, index, fetched.get(index))
                 part = _WHITE if tile is None else tile[rows, columns]
                 out[upper - top : lower - top, near - left : far - left] = part
         return out
 
-    def _tile(self, level: int, index: int) -> UInt8Image | None:
+    def _fetch(self, level: int, wanted: Sequence[int]) -> dict[int, bytes]:
+        """The bytes of tiles in a store, at once; without those that are decoded already."""
+        if self._stored is None:
+            return {}
+        found, number = self._levels[level], self._number
+        new = [k for k in wanted if found.counts[k] and (number, level, k) not in TILES]
+        spans = [(found.offsets[k], found.offsets[k] + found.counts[k]) for k in new]
+        try:
+            return dict(zip(new, self._stored.read(spans) if new else (), strict=True))
+        except OSError as fault:
+            raise DataError(f"{self._path}: tiles cannot be fetched ({fault.strerror})") from fault
+
+    def _tile(self, level: int, index: int, raw: bytes | None) -> UInt8Image | None:
         """A decoded tile; None for one that the file leaves out."""
         if not self._levels[level].counts[index]:
             return None
-        return TILES.get((self._number, level, index), partial(self._decode, level, index))
+        return TILES.get((self._number, level, index), partial(self._decode, level, index, raw))
 
-    def _decode(self, level: int, index: int) -> UInt8Image:
+    def _decode(self, level: int, index: int, raw: bytes | None) -> UInt8Image:
         found = self._levels[level]
         shape = (found.tile_height, found.tile_width, 3)
         try:
-            raw = _read(self._file, found.offsets[index], found.counts[index])
+            if raw is None:
+                raw = self._read(found.offsets[index], found.counts[index])
             tile = found.decode(raw, index)
             if tile.shape != shape or tile.dtype != np.uint8:
                 raise ValueError(f"it holds {tile.shape} values of {tile.dtype}, not {shape} bytes")
@@ -192,15 +210,16 @@ class _Tiles:
             ) from fault
         return tile
 
+    def _read(self, offset: int, count: int) -> bytes:
+        """Bytes of the file, whatever other threads read of it."""
+        if self._stored is not None:
+            return self._stored.read([(offset, offset + count)])[0]
+        if hasattr(os, "pread"):
+            return os.pread(self._file, count, offset)
+        with _TURN:
+            os.lseek(self._file, offset, os.SEEK_SET)
+            return os.read(self._file, count)
+
     def _place(self, level: int, index: int) -> str:
         row, column = divmod(index, self._levels[level].columns)
         return f"the tile in column {column} and row {row} of level {level}"
-
-
-def _read(file: int, offset: int, count: int) -> bytes:
-    """Bytes of an open file, whatever other threads read of it."""
-    if hasattr(os, "pread"):
-        return os.pread(file, count, offset)
-    with _TURN:
-        os.lseek(file, offset, os.SEEK_SET)
-        return os.read(file, count)

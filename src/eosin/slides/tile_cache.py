@@ -21,6 +21,10 @@ class TileCache:
         self._tiles: OrderedDict[Hashable, UInt8Image] = OrderedDict()
         self._coming: dict[Hashable, Future[UInt8Image]] = {}
 
+    def __contains__(self, key: Hashable) -> bool:
+        with self._lock:
+            return key in self._tiles
+
     def get(self, key: Hashable, decode: Callable[[], UInt8Image]) -> UInt8Image:
         """The tile of ``key``; ``decode`` is called where it is not kept.
 
