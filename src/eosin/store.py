@@ -116,6 +116,9 @@ class Stored:
 def stored(url: str) -> Stored:
     """The object or folder at ``url``; raises as ``fetched`` does."""
     if url not in _STORED:
+        above = _STORED.get(url.rpartition("/")[0])
+        if above and not above.is_folder:  # as the path of a tile
+            raise NotADirectoryError(errno.ENOTDIR, "lies in no folder", url)
         fs, place = opened_store(url)
         _STORED[url] = Stored.of(url, fs, tried(partial(fs.info, place), url))
     return _STORED[url]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
 
 _Decode: TypeAlias = Callable[[bytes, int], UInt8Image]  # of a tile's bytes and its index
+_Key: TypeAlias = tuple[int, int, int]  # the number of a file's reader, a level, a tile's index
 
 _RGB, _YCBCR = 2, 6
 _JPEG, _APERIO_RGB = 7, 33005
@@ -163,43 +164,43 @@ class _Tiles:
             out[:] = _WHITE
         down = range(max(top, 0) // high, -(-bottom // high))
         across = range(max(left, 0) // wide, -(-right // wide))
-        fetched = self._fetch(level, [y * found.columns + x for y in down for x in across])
+        tiles = self._tiles(level, [y * found.columns + x for y in down for x in across])
         for row in down:
             upper, lower = max(row * high, top), min(row * high + high, bottom)
             for column in across:
                 near, far = max(column * wide, left), min(column * wide + wide, right)
                 rows = slice(upper - row * high, lower - row * high)
                 columns = slice(near - column * wide, far - column * wide)
-                index = row * found.columns + column
-                tile = self._tile(level, index, fetched.get(index))
+                tile = tiles.get(row * found.columns + column)
                 part = _WHITE if tile is None else tile[rows, columns]
                 out[upper - top : lower - top, near - left : far - left] = part
         return out
 
-    def _fetch(self, level: int, wanted: Sequence[int]) -> dict[int, bytes]:
-        """The bytes of tiles in a store, at once; without those that are decoded already."""
+    def _tiles(self, level: int, wanted: Sequence[int]) -> dict[int, UInt8Image]:
+        """Decoded tiles by their index, without those that the file leaves out."""
+        there = [(self._number, level, k) for k in wanted if self._levels[level].counts[k]]
+        found = TILES.get(there, self._fetch)
+        return {index: tile for (_, _, index), tile in found.items()}
+
+    def _fetch(self, keys: Sequence[_Key]) -> list[Callable[[], UInt8Image]]:
+        """What decodes tiles of one level, whose bytes are here where they come from a store."""
         if self._stored is None:
-            return {}
-        found, number = self._levels[level], self._number
-        new = [k for k in wanted if found.counts[k] and (number, level, k) not in TILES]
-        spans = [(found.offsets[k], found.offsets[k] + found.counts[k]) for k in new]
+            return [partial(self._decode, key) for key in keys]
+        found = self._levels[keys[0][1]]
+        spans = [(found.offsets[k], found.offsets[k] + found.counts[k]) for _, _, k in keys]
         try:
-            return dict(zip(new, self._stored.read(spans) if new else (), strict=True))
+            raw = self._stored.read(spans)
         except OSError as fault:
             raise DataError(f"{self._path}: tiles cannot be fetched ({fault.strerror})") from fault
+        return [partial(self._decode, key, data) for key, data in zip(keys, raw, strict=True)]
 
-    def _tile(self, level: int, index: int, raw: bytes | None) -> UInt8Image | None:
-        """A decoded tile; None for one that the file leaves out."""
-        if not self._levels[level].counts[index]:
-            return None
-        return TILES.get((self._number, level, index), partial(self._decode, level, index, raw))
-
-    def _decode(self, level: int, index: int, raw: bytes | None) -> UInt8Image:
+    def _decode(self, key: _Key, raw: bytes | None = None) -> UInt8Image:
+        _, level, index = key
         found = self._levels[level]
         shape = (found.tile_height, found.tile_width, 3)
         try:
             if raw is None:
-                raw = self._read(found.offsets[index], found.counts[index])
+                raw = _read(self._file, found.offsets[index], found.counts[index])
             tile = found.decode(raw, index)
             if tile.shape != shape or tile.dtype != np.uint8:
                 raise ValueError(f"it holds {tile.shape} values of {tile.dtype}, not {shape} bytes")
@@ -210,16 +211,15 @@ class _Tiles:
             ) from fault
         return tile
 
-    def _read(self, offset: int, count: int) -> bytes:
-        """Bytes of the file, whatever other threads read of it."""
-        if self._stored is not None:
-            return self._stored.read([(offset, offset + count)])[0]
-        if hasattr(os, "pread"):
-            return os.pread(self._file, count, offset)
-        with _TURN:
-            os.lseek(self._file, offset, os.SEEK_SET)
-            return os.read(self._file, count)
-
     def _place(self, level: int, index: int) -> str:
         row, column = divmod(index, self._levels[level].columns)
         return f"the tile in column {column} and row {row} of level {level}"
+
+
+def _read(file: int, offset: int, count: int) -> bytes:
+    """Bytes of an open file, whatever other threads read of it."""
+    if hasattr(os, "pread"):
+        return os.pread(file, count, offset)
+    with _TURN:
+        os.lseek(file, offset, os.SEEK_SET)
+        return os.read(file, count)
