@@ -87,7 +87,7 @@ def walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
     if not isinstance(root, RemotePath):
         yield from ((Path(folder), *names) for folder, *names in os.walk(root))
         return
-    inside = list(root.iterdir())
+    inside = [*root.iterdir()] if root.is_dir() else []
     folders = [path.name for path in inside if path.is_dir()]
     yield root, folders, [path.name for path in inside if not path.is_dir()]
     for name in folders:

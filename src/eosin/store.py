@@ -169,7 +169,9 @@ def tried(work: Callable[[], T], url: str) -> T:
         except FileNotFoundError as error:
             raise FileNotFoundError(errno.ENOENT, "no such object", url) from error
         except Exception as error:  # each store's library has its own
-            if isinstance(error, PermissionError) or type(error).__name__ in _CREDENTIALS:
+            refused = getattr(error, "status_code", 0) in (401, 403)  # of Azure; then of Google
+            refused = refused or isinstance(error, PermissionError) or "Forbidden: " in str(error)
+            if refused or type(error).__name__ in _CREDENTIALS:
                 raise ConfigError(
                     f"{url}: access is refused ({error}); give the credentials of this store, for "
                     "s3:// in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws/credentials"
