@@ -4,9 +4,9 @@
 
 Everything is drawn, networks are small, and ratios are of times taken in turns within one run. The
 overhead is that of two workers that are started already over one process on the same cores. What
-`eosin plan` says is held against two nodes of one core, on loopback, whose workers are started. Memory
-is that of the process that hands out and writes, after a tenth of the rows and after all of them;
-files are copies of a few. The study has six models; the other side is one worker pinned to a
+`eosin plan` says is held against two nodes of one core, on loopback, whose workers are started.
+Memory is that of the process that hands out and writes, after a tenth of the rows and after all of
+them; files are copies of a few. The study has six models; the other side is one worker pinned to a
 core. Exit code 1 where a bar is missed. On a machine that does other work figures say little.
 """
 
@@ -53,6 +53,10 @@ def main() -> None:
     options = parser.parse_args()
     # One thread a worker, so that two cores have two; must be said before PyTorch is imported.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    sys.path.append(str(Path(__file__).parents[1] / "tests" / "cluster"))
+    from nodes import OWN
+
+    os.environ.update(OWN)  # Ray reads it when it is imported
     print(f"load of this machine at the start: {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as place:
         os.environ["EOSIN_CACHE"] = f"{place}/cache"
@@ -126,10 +130,8 @@ def _overhead(options: argparse.Namespace, place: Path) -> bool:
 
 def _plan(options: argparse.Namespace, place: Path) -> bool:
     """What `eosin plan` says of two nodes of one core, beside what they take."""
-    sys.path.append(str(Path(__file__).parents[1] / "tests" / "cluster"))
-    from nodes import OWN, Nodes
+    from nodes import Nodes
 
-    os.environ.update(OWN)
     from eosin.cluster.connecting import spread_over
     from eosin.data.folder import read_folder
     from eosin.inference.scoring import PredictOptions

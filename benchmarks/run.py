@@ -1,23 +1,28 @@
 """Every benchmark that can run with what is here, one after the other, and at the end its bars.
 
-    python benchmarks/run.py [--data FOLDER] [--only NAME ...]
+    python benchmarks/run.py [--data FOLDER] [--only NAME ...] [--record]
 
 FOLDER holds ``data/`` and ``weights/`` (default: EOSIN_TEST_DATA); without it those that want
 real images are named and left out. The last lines say of each bar whether it is met, with the
 figure. Exit code 1 where one is missed or a benchmark fails, after all have run.
 
 The bars are for two cores that do nothing else; where others use them, the first line says so.
+``--record`` adds a line a bar to history.csv, beside this file.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import os
+import platform
+import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from bars import MARK
@@ -41,6 +46,21 @@ _ON_IMAGES = (
     ("streaming.py", "{run}", "{data}/data/breakhis"),
     ("serve.py", "{run}", "{data}/data/breakhis"),
 )
+_HISTORY = _HERE / "history.csv"
+_COLUMNS = (
+    "date",
+    "version",
+    "commit",
+    "python",
+    "cores",
+    "load",
+    "benchmark",
+    "bar",
+    "figure",
+    "wanted",
+    "met",
+)
+_BAR = re.compile(r"(met|MISSED)\s+(.*): (\S+) \((.*)\)")
 _BUSY = 0.5  # programs that want a core, on the mean of the last minute
 
 
@@ -64,12 +84,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--data", type=Path, default=os.environ.get("EOSIN_TEST_DATA"))
     parser.add_argument("--only", nargs="+", default=(), help="files such as inference.py")
+    parser.add_argument("--record", action="store_true", help="add the bars to history.csv")
     options = parser.parse_args()
     busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if busy > _BUSY:
         print(f"{busy:.1f} other programs want a core: figures by the clock are not quiet ones")
     with tempfile.TemporaryDirectory() as place:
         outcomes, left_out = _run_all(options, Path(place) / "run")
+    if options.record:
+        _record(outcomes, busy)
     sys.exit(0 if _sum_up(outcomes, left_out) else 1)
 
 
@@ -100,6 +123,34 @@ def _execute(words: Sequence[str]) -> Outcome:
                 bars.append(line.removeprefix(MARK).strip())
     missed = any(line.startswith("MISSED") for line in bars)
     return Outcome(words[0], tuple(bars), broken=process.returncode != 0 and not missed)
+
+
+def _record(outcomes: Sequence[Outcome], load: float) -> None:
+    """Add each bar's figure to the history, with what it was measured on."""
+    from eosin.machine import available_cores
+    from eosin.version import __version__
+
+    ask = ["git", "-C", str(_HERE), "describe", "--always", "--dirty", "--exclude", "*"]
+    commit = subprocess.run(ask, capture_output=True, text=True, check=False).stdout.strip()
+    today = datetime.now(UTC).date().isoformat()
+    where = (
+        today,
+        __version__,
+        commit,
+        platform.python_version(),
+        available_cores(),
+        f"{load:.1f}",
+    )
+    known = _HISTORY.exists()
+    with _HISTORY.open("a", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if not known:
+            writer.writerow(_COLUMNS)
+        for outcome in outcomes:
+            for found in map(_BAR.fullmatch, outcome.bars):
+                assert found is not None, outcome.bars  # each is printed by bars.py
+                met, bar, figure, wanted = found.groups()
+                writer.writerow([*where, outcome.name, bar, figure, wanted, met == "met"])
 
 
 def _sum_up(outcomes: Sequence[Outcome], left_out: Sequence[str]) -> bool:
