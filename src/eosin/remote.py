@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import posixpath
 import re
 import shutil
 from contextlib import contextmanager, suppress
-from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path, PosixPath, PurePosixPath
 from typing import TYPE_CHECKING, Final
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
     from eosin.files import StrPath
-    from eosin.store import Stored
 
 _URL: Final = re.compile(r"(s3|gs|gcs|az|abfs|abfss|file)://?")  # pathlib leaves one slash
 _SIDECAR: Final = ".meta.json"
@@ -42,24 +39,15 @@ class RemotePath(PosixPath):
         return _spelled(PurePosixPath(*self.parts))
 
     def __fspath__(self) -> str:
-        return str((brought if self.stored.is_folder else fetched)(str(self)))
-
-    @property
-    def stored(self) -> Stored:
-        """What the store says of it."""
-        return stored(str(self))
+        return str((brought if self.is_dir() else fetched)(str(self)))
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:  # noqa: ARG002 - no links
         """What a disk would say of it; nothing is fetched."""
-        return self.stored.facts
+        return stored(str(self)).facts
 
     def iterdir(self) -> Iterator[RemotePath]:  # type: ignore[override]
         """What lies in this folder, by name."""
         return iter([self / name for name in sorted(names_in(str(self)))])
-
-    def glob(self, pattern: str) -> Iterator[RemotePath]:  # type: ignore[override]
-        """What in this folder, not below it, has such a name."""
-        return (path for path in self.iterdir() if fnmatchcase(path.name, pattern))
 
     def absolute(self) -> RemotePath:
         """Itself."""
@@ -85,7 +73,7 @@ def as_path(text: str) -> Path:
 def walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
     """As ``os.walk``, which it is for a folder on a disk."""
     if not isinstance(root, RemotePath):
-        yield from ((Path(folder), *names) for folder, *names in os.walk(root))
+        yield from ((Path(place), folders, files) for place, folders, files in os.walk(root))
         return
     inside = [*root.iterdir()] if root.is_dir() else []
     folders = [path.name for path in inside if path.is_dir()]
@@ -127,8 +115,6 @@ def fetched(url: str) -> Path:
         OSError: there is no such object, or it cannot be fetched after four tries.
     """
     seen = stored(url)
-    if seen.is_folder:
-        raise IsADirectoryError(errno.EISDIR, "is a folder", url)
     path = seen.home / PurePosixPath(url).name
     if not path.exists():
         with replacing(path) as draft:
@@ -146,19 +132,19 @@ def brought(given: StrPath) -> Path:
     url = _spelled(given)
     if not is_url(url) or _local(url):
         return _local(url) or Path(given)
-    try:
+    top = RemotePath(url)
+    if not top.exists():
+        raise ConfigError(f"{url}: there is no such object; correct the URL")
+    if top.is_file():
         path = fetched(url)
         with suppress(FileNotFoundError):
             _copy(fetched(url + _SIDECAR), path.with_name(path.name + _SIDECAR))
-    except (FileNotFoundError, IsADirectoryError) as error:
-        fs, place = opened_store(url)
-        below = [posixpath.relpath(each, place) for each in tried(partial(fs.find, place), url)]
-        if not below:
-            raise ConfigError(f"{url}: there is no such object; correct the URL") from error
-        copies = {name: fetched(f"{url.rstrip('/')}/{name}") for name in below}
-        path = home_of([url, *map(str, copies.values())]) / PurePosixPath(url).name
-        for name, copy in copies.items():
-            _copy(copy, path / name)
+    else:
+        files = [place / name for place, _, names in walk(top) for name in names]
+        copies = [fetched(str(file)) for file in files]
+        path = home_of([url, *map(str, copies)]) / top.name
+        for file, copy in zip(files, copies, strict=True):
+            _copy(copy, path / file.relative_to(top))
     _ORIGINS[path] = url
     return path
 
@@ -180,11 +166,10 @@ def sent(given: StrPath) -> Iterator[Path]:
     fs, place = opened_store(url)
     folder = cache_folder() / "outgoing" / hashlib.sha256(url.encode()).hexdigest()[:16]
     path = folder / PurePosixPath(place).name
-    with suppress(FileNotFoundError):
-        if stored(url).is_folder:
-            raise ConfigError(f"{url}: holds objects already; name another place")
-        if not path.exists():  # so that what may not be replaced is seen before it is
-            _copy(fetched(url), path)
+    if RemotePath(url).is_dir():
+        raise ConfigError(f"{url}: holds objects already; name another place")
+    if not path.exists() and RemotePath(url).is_file():
+        _copy(fetched(url), path)  # so that what may not be replaced is seen before it is
     _OUTGOING[folder] = posixpath.dirname(url)
     try:
         yield path

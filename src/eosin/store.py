@@ -8,7 +8,6 @@ import json
 import os
 import stat
 import time
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -67,41 +66,31 @@ class Stored:
         )
         return cls(url, fs, str(info["name"]), home, facts)
 
-    @property
-    def is_folder(self) -> bool:
-        """Whether objects lie below it."""
-        return stat.S_ISDIR(self.facts.st_mode)
-
     def require_unchanged(self) -> None:
         """EosinError where other bytes lie there by now."""
-        now = None
         with suppress(FileNotFoundError):
-            now = Stored.of(self.url, self.fs, tried(partial(self.fs.info, self.place), self.url))
-        if now is None or now.home != self.home:
-            _STORED.pop(self.url, None)
-            raise EosinError(f"{self.url}: has changed while it was read; run the command again")
+            info = tried(partial(self.fs.info, self.place), self.url)
+            if Stored.of(self.url, self.fs, info).home == self.home:
+                return
+        _STORED.pop(self.url, None)
+        raise EosinError(f"{self.url}: has changed while it was read; run the command again")
 
     def read(self, spans: Sequence[tuple[int, int]]) -> list[bytes]:
-        """The bytes from each start up to each end, in few requests.
-
-        Raises:
-            EosinError: the object has changed since it was first seen.
-            OSError: they cannot be fetched after four tries.
-        """
-        joined: list[list[int]] = []
+        """The bytes from each start up to each end, in few requests; EosinError if it changed."""
+        joined, block = list[list[int]](), dict[tuple[int, int], int]()
         for start, end in sorted(spans):
             if joined and start <= joined[-1][1] + _GAP and end <= joined[-1][0] + _LONGEST:
                 joined[-1][1] = max(end, joined[-1][1])
             else:
                 joined.append([start, end])
+            block[start, end] = len(joined) - 1
         starts, ends = map(list, zip(*joined, strict=True))
         try:
             found = tried(partial(self._ranges, starts, ends), self.url)
         finally:
             self.require_unchanged()
-        within = [bisect_right(starts, start) - 1 for start, _ in spans]
-        pairs = zip(within, spans, strict=True)
-        return [found[k][start - starts[k] : end - starts[k]] for k, (start, end) in pairs]
+        wanted = [(block[span], *span) for span in spans]
+        return [found[k][start - starts[k] : end - starts[k]] for k, start, end in wanted]
 
     def _ranges(self, starts: list[int], ends: list[int]) -> list[bytes]:
         found = self.fs.cat_ranges([self.place] * len(starts), starts, ends)
@@ -117,7 +106,7 @@ def stored(url: str) -> Stored:
     """The object or folder at ``url``; raises as ``fetched`` does."""
     if url not in _STORED:
         above = _STORED.get(url.rpartition("/")[0])
-        if above and not above.is_folder:  # as the path of a tile
+        if above and stat.S_ISREG(above.facts.st_mode):  # as the path of a tile
             raise NotADirectoryError(errno.ENOTDIR, "lies in no folder", url)
         fs, place = opened_store(url)
         _STORED[url] = Stored.of(url, fs, tried(partial(fs.info, place), url))

@@ -60,7 +60,7 @@ def find_image_files(places: Sequence[Path]) -> ImageFiles:
         DataError: a place does not exist.
     """
     for place in places:
-        if not (place.exists() if isinstance(place, RemotePath) else os.path.lexists(place)):
+        if not (place.exists() or place.is_symlink()):
             raise DataError(f"{place}: no such image or folder")
     walk = _Walk()
     walk.run(places)

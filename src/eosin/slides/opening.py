@@ -14,9 +14,8 @@ from eosin.errors import ConfigError, DataError
 from eosin.files import disk_errors
 from eosin.remote import RemotePath, walk
 from eosin.slides.openslide_source import COPY_AGAIN, open_handle, openslide_source
-from eosin.slides.outline import TIFF, head_of, here, is_dicom, outline
 from eosin.slides.slide import Slide, Source
-from eosin.slides.tiff_source import tiff_source
+from eosin.slides.tiff_source import TIFF, head_of, here, is_dicom, outline, tiff_source
 from eosin.slides.tile import Tile
 
 _APERIO, _DICOM = "aperio", "dicom"  # OpenSlide's names
@@ -178,7 +177,8 @@ def _why_no_slide(file: Path) -> str:
 
 def _dicom_files(folder: Path) -> list[Path]:
     """The files in a folder that are named like DICOM, all of them on a disk."""
-    return sorted(here(folder).glob("*.dcm")) if any(folder.glob("*.dcm")) else []
+    named = any(path.suffix == ".dcm" for path in folder.iterdir())
+    return sorted(here(folder).glob("*.dcm")) if named else []
 
 
 def _dicom_in(folder: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import struct
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,14 +17,17 @@ import numpy as np
 
 from eosin.arrays import UInt8Image
 from eosin.errors import DataError
+from eosin.files import disk_errors, drafted
 from eosin.remote import RemotePath
 from eosin.slides.openslide_source import COPY_AGAIN
-from eosin.slides.outline import DAMAGE, outline
 from eosin.slides.slide import Box, Level, Source
 from eosin.slides.tile_cache import TILES
+from eosin.store import stored, tried
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
+
+    from eosin.store import Stored
 
 _Decode: TypeAlias = Callable[[bytes, int], UInt8Image]  # of a tile's bytes and its index
 _Key: TypeAlias = tuple[int, int, int]  # the number of a file's reader, a level, a tile's index
@@ -35,6 +39,11 @@ _WHITE: Final = 255
 _MOST_PIXELS: Final = 2**26  # of a tile
 _PADDING: Final = 64  # bytes that may follow the end of a JPEG tile
 _TURN: Final = Lock()  # to read, where the system reads at no stated offset
+# What tifffile raises where a directory is damaged; its own errors are ValueErrors.
+_DAMAGE: Final = (ValueError, LookupError, TypeError, ArithmeticError, struct.error)
+TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_HEAD: Final = 132  # bytes that tell what a file is
+_BLOCK: Final = 2**15  # bytes of directories that are fetched at once
 _numbers = itertools.count()
 
 
@@ -73,7 +82,7 @@ def tiff_source(path: Path, *, aperio: bool) -> Source | None:
             if not levels or len(levels) < len(pages):
                 return None
             name = COMPRESSION(pages[0].compression).name
-    except DAMAGE as fault:
+    except _DAMAGE as fault:
         raise DataError(f"{path}: its directories are damaged ({fault}); {COPY_AGAIN}") from fault
     full = levels[0].width, levels[0].height
     return Source(
@@ -84,6 +93,66 @@ def tiff_source(path: Path, *, aperio: bool) -> Source | None:
         "JPEG 2000" if name.startswith("APERIO") else name,
         sum(not count for each in levels for count in each.counts),
     )
+
+
+def outline(path: Path) -> Path:
+    """The file itself; of a TIFF in a store its directories, with holes in the place of pixels."""
+    if not isinstance(path, RemotePath):
+        return path
+    found = stored(str(path))
+    place = found.home / "outline" / path.name
+    if not place.exists():
+        head = head_of(path)
+        if not head.startswith(TIFF) or is_dicom(head):
+            return here(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with drafted(place) as draft:
+            if not tried(partial(_draw, found, draft), found.url):
+                return here(path)
+            found.require_unchanged()
+            draft.replace(place)
+    return place
+
+
+def here(path: Path) -> Path:
+    """The file or folder on a disk: what lies at a URL is fetched whole."""
+    return Path(os.fspath(path))
+
+
+def head_of(path: Path) -> bytes:
+    """The first bytes of a file."""
+    if isinstance(path, RemotePath):
+        found = stored(str(path))
+        end = min(_HEAD, found.facts.st_size)
+        return found.read([(0, end)])[0] if end else b""
+    with path.open("rb") as stream:
+        return stream.read(_HEAD)
+
+
+def is_dicom(head: bytes) -> bool:
+    """Whether a file that begins so is DICOM."""
+    return head[128:] == b"DICM"
+
+
+def _draw(found: Stored, draft: Path) -> bool:
+    """Fetch every directory with the values of its tags; False where one is damaged."""
+    from tifffile import TiffFile
+
+    os.truncate(draft, found.facts.st_size)
+    kept = {"cache_type": "mmap", "cache_options": {"location": str(draft)}}  # what was read
+    try:
+        with (
+            found.fs.open(found.place, "rb", block_size=_BLOCK, **kept) as stream,
+            TiffFile(stream) as file,
+        ):
+            waiting = [*file.pages]
+            while waiting:
+                page = waiting.pop().aspage()
+                _ = [tag.value for tag in page.tags]  # which reads it
+                waiting += page.pages or ()
+    except _DAMAGE:
+        return False
+    return True
 
 
 def _level_pages(file: TiffFile, *, aperio: bool) -> list[TiffPage]:
@@ -140,7 +209,7 @@ class _Tiles:
 
     def __init__(self, path: Path, levels: Sequence[_TiledLevel]) -> None:
         self._path, self._levels, self._number = path, tuple(levels), next(_numbers)
-        self._stored = path.stored if isinstance(path, RemotePath) else None
+        self._stored = stored(str(path)) if isinstance(path, RemotePath) else None
         if self._stored is None:
             self._file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
             weakref.finalize(self, os.close, self._file)
@@ -164,23 +233,19 @@ class _Tiles:
             out[:] = _WHITE
         down = range(max(top, 0) // high, -(-bottom // high))
         across = range(max(left, 0) // wide, -(-right // wide))
-        tiles = self._tiles(level, [y * found.columns + x for y in down for x in across])
+        wanted = [y * found.columns + x for y in down for x in across]
+        keys = [(self._number, level, index) for index in wanted if found.counts[index]]
+        tiles = TILES.get(keys, self._fetch)
         for row in down:
             upper, lower = max(row * high, top), min(row * high + high, bottom)
             for column in across:
                 near, far = max(column * wide, left), min(column * wide + wide, right)
                 rows = slice(upper - row * high, lower - row * high)
                 columns = slice(near - column * wide, far - column * wide)
-                tile = tiles.get(row * found.columns + column)
+                tile = tiles.get((self._number, level, row * found.columns + column))
                 part = _WHITE if tile is None else tile[rows, columns]
                 out[upper - top : lower - top, near - left : far - left] = part
         return out
-
-    def _tiles(self, level: int, wanted: Sequence[int]) -> dict[int, UInt8Image]:
-        """Decoded tiles by their index, without those that the file leaves out."""
-        there = [(self._number, level, k) for k in wanted if self._levels[level].counts[k]]
-        found = TILES.get(there, self._fetch)
-        return {index: tile for (_, _, index), tile in found.items()}
 
     def _fetch(self, keys: Sequence[_Key]) -> list[Callable[[], UInt8Image]]:
         """What decodes tiles of one level, whose bytes are here where they come from a store."""
@@ -188,10 +253,8 @@ class _Tiles:
             return [partial(self._decode, key) for key in keys]
         found = self._levels[keys[0][1]]
         spans = [(found.offsets[k], found.offsets[k] + found.counts[k]) for _, _, k in keys]
-        try:
+        with disk_errors(self._path, doing="read"):
             raw = self._stored.read(spans)
-        except OSError as fault:
-            raise DataError(f"{self._path}: tiles cannot be fetched ({fault.strerror})") from fault
         return [partial(self._decode, key, data) for key, data in zip(keys, raw, strict=True)]
 
     def _decode(self, key: _Key, raw: bytes | None = None) -> UInt8Image:

@@ -25,8 +25,7 @@ class TileCache:
     def get(
         self, keys: Sequence[K], fetch: Callable[[Sequence[K]], Sequence[Callable[[], UInt8Image]]]
     ) -> dict[K, UInt8Image]:
-        """The tiles of ``keys``; ``fetch`` gives what decodes those that are neither kept nor
-        under way.
+        """The tiles of ``keys``; ``fetch`` gives what decodes those that nobody has or fetches.
 
         What it or a decoder raises is raised in every thread that waits for that tile, not kept.
         """
@@ -41,23 +40,24 @@ class TileCache:
             decoders = fetch(ours) if ours else ()
         except BaseException as fault:
             for key in ours:
-                coming[key].set_exception(fault)
-                self._keep(key, coming[key])
+                self._settle(key, fault)
             raise
         for key, decode in zip(ours, decoders, strict=True):
             try:
-                coming[key].set_result(decode())
+                self._settle(key, decode())
             except BaseException as fault:
-                coming[key].set_exception(fault)
-            self._keep(key, coming[key])
+                self._settle(key, fault)
         return found | {key: each.result() for key, each in coming.items()}
 
-    def _keep(self, key: Hashable, done: Future[UInt8Image]) -> None:
+    def _settle(self, key: Hashable, done: UInt8Image | BaseException) -> None:
         with self._lock:
-            del self._coming[key]
-            if done.exception() is None:
-                self._tiles[key] = done.result()
-                self._bytes += done.result().nbytes
+            coming = self._coming.pop(key)
+            if isinstance(done, BaseException):
+                coming.set_exception(done)
+                return
+            coming.set_result(done)
+            self._tiles[key] = done
+            self._bytes += done.nbytes
             while self._bytes > self._most:
                 self._bytes -= self._tiles.popitem(last=False)[1].nbytes
 
