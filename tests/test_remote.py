@@ -272,6 +272,27 @@ def test_a_store_that_stays_away_is_a_sentence_after_four_tries(
     assert len(tries) == 4
 
 
+class AzureRefusalError(OSError):
+    """As azure-core has it."""
+
+    status_code = 403
+
+
+@pytest.mark.parametrize(
+    "fault", [AzureRefusalError(), OSError("Forbidden: b/lab\n"), PermissionError()]
+)
+def test_a_refusal_is_a_sentence_at_the_first_try(fault: OSError) -> None:
+    tries: list[int] = []
+
+    def refused() -> None:
+        tries.append(1)
+        raise fault
+
+    with pytest.raises(ConfigError, match="access is refused"):
+        stores.tried(refused, "gs://lab/a.png")
+    assert len(tries) == 1
+
+
 def test_missing_objects_and_credentials_and_packages_are_sentences(
     places: tuple[Path, Path],
     store: s3fs.S3FileSystem,
