@@ -73,7 +73,7 @@ def as_path(text: str) -> Path:
 def walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
     """As ``os.walk``, which it is for a folder on a disk."""
     if not isinstance(root, RemotePath):
-        yield from ((Path(place), folders, files) for place, folders, files in os.walk(root))
+        yield from ((Path(folder), folders, files) for folder, folders, files in os.walk(root))
         return
     inside = [*root.iterdir()] if root.is_dir() else []
     folders = [path.name for path in inside if path.is_dir()]
@@ -89,8 +89,8 @@ def origin(path: Path) -> str:
 
 def named(text: str) -> str:
     """A path or a sentence with URLs in place of copies of inputs, and of outputs to be sent."""
-    for place, url in (*_ORIGINS.items(), *_OUTGOING.items()):
-        text = text.replace(str(place), url)
+    for path, url in (*_ORIGINS.items(), *_OUTGOING.items()):
+        text = text.replace(str(path), url)
     return text
 
 
@@ -98,13 +98,13 @@ def joined(table: str, row: str) -> str:
     """What a row names of a table at the URL ``table``; one that is absolute stays as it is."""
     if is_url(row) or posixpath.isabs(row):
         return row
-    scheme, place = table.split("://", 1)
-    return f"{scheme}://{posixpath.normpath(posixpath.join(posixpath.dirname(place), row))}"
+    scheme, path = table.split("://", 1)
+    return f"{scheme}://{posixpath.normpath(posixpath.join(posixpath.dirname(path), row))}"
 
 
 def is_outgoing(folder: Path) -> bool:
     """Whether what is written there will be sent elsewhere, so that no path counts from it."""
-    return any(place in _OUTGOING for place in (folder, *folder.parents))
+    return any(path in _OUTGOING for path in (folder, *folder.parents))
 
 
 def fetched(url: str) -> Path:
@@ -118,7 +118,7 @@ def fetched(url: str) -> Path:
     path = seen.home / PurePosixPath(url).name
     if not path.exists():
         with replacing(path) as draft:
-            tried(partial(seen.fs.get_file, seen.place, str(draft)), url)
+            tried(partial(seen.fs.get_file, seen.target, str(draft)), url)
             seen.require_unchanged()
     return path
 
@@ -140,7 +140,7 @@ def brought(given: StrPath) -> Path:
         with suppress(FileNotFoundError):
             _copy(fetched(url + _SIDECAR), path.with_name(path.name + _SIDECAR))
     else:
-        files = [place / name for place, _, names in walk(top) for name in names]
+        files = [folder / name for folder, _, names in walk(top) for name in names]
         copies = [fetched(str(file)) for file in files]
         path = home_of([url, *map(str, copies)]) / top.name
         for file, copy in zip(files, copies, strict=True):
@@ -151,9 +151,9 @@ def brought(given: StrPath) -> Path:
 
 @contextmanager
 def sent(given: StrPath) -> Iterator[Path]:
-    """A place to write an output, which goes to its URL whole when the block ends well, or not.
+    """A path to write an output to, which goes to its URL whole when the block ends well, or not.
 
-    It is the same place when the same command is run again, so that an interrupted one continues.
+    It is the same path when the same command is run again, so that an interrupted one continues.
 
     Raises:
         ConfigError: as ``fetched``, or there is a folder at the URL already.
@@ -163,9 +163,9 @@ def sent(given: StrPath) -> Iterator[Path]:
     if local := _local(url):
         yield local
         return
-    fs, place = opened_store(url)
+    fs, target = opened_store(url)
     folder = cache_folder() / "outgoing" / hashlib.sha256(url.encode()).hexdigest()[:16]
-    path = folder / PurePosixPath(place).name
+    path = folder / PurePosixPath(target).name
     if RemotePath(url).is_dir():
         raise ConfigError(f"{url}: holds objects already; name another place")
     if not path.exists() and RemotePath(url).is_file():
@@ -175,27 +175,27 @@ def sent(given: StrPath) -> Iterator[Path]:
         yield path
     finally:
         del _OUTGOING[folder]
-    _send(fs, folder, posixpath.dirname(place), url)
+    _send(fs, folder, posixpath.dirname(target), url)
     shutil.rmtree(folder)
 
 
-def _send(fs: AbstractFileSystem, folder: Path, target: str, url: str) -> None:
+def _send(fs: AbstractFileSystem, folder: Path, parent: str, url: str) -> None:
     written = [path for path in folder.rglob("*") if path.is_file()]
     files = [path for path in written if path.name in contents(path.parent)]
     files.sort(key=lambda path: (path.name.endswith(_LAST), path))
-    places = {path: f"{target}/{path.relative_to(folder).as_posix()}" for path in files}
+    targets = {path: f"{parent}/{path.relative_to(folder).as_posix()}" for path in files}
     begun: list[str] = []
     try:
-        for path, place in places.items():  # no table is ever beside the sidecar of another one
-            if path.name.endswith(_LAST) and tried(partial(fs.exists, place), url):
-                tried(partial(fs.rm_file, place), url)
-        for path, place in places.items():
-            begun.append(place)
-            tried(partial(fs.put_file, str(path), place), url)
+        for path, target in targets.items():  # no table is ever beside the sidecar of another one
+            if path.name.endswith(_LAST) and tried(partial(fs.exists, target), url):
+                tried(partial(fs.rm_file, target), url)
+        for path, target in targets.items():
+            begun.append(target)
+            tried(partial(fs.put_file, str(path), target), url)
     except (OSError, ConfigError) as error:
-        for place in begun:
+        for target in begun:
             with suppress(Exception):  # the store may be out of reach
-                fs.rm_file(place)
+                fs.rm_file(target)
         raise DiskError(
             f"{url}: cannot be sent ({error}); all of it lies in {folder}: run the same command "
             "again, or copy it yourself"
@@ -214,5 +214,5 @@ def _spelled(given: StrPath) -> str:
 
 def _local(url: str) -> Path | None:
     """The file that a file:// URL names; None for a URL of a store."""
-    scheme, _, place = url.partition(":")
-    return Path("/", unquote(place).lstrip("/")) if scheme == "file" else None
+    scheme, _, path = url.partition(":")
+    return Path("/", unquote(path).lstrip("/")) if scheme == "file" else None

@@ -45,7 +45,7 @@ class Stored:
 
     url: str
     fs: AbstractFileSystem
-    place: str  # what ``fs`` calls it
+    target: str  # what ``fs`` calls it
     home: Path  # the folder of copies of it as it was
     facts: os.stat_result  # what a disk would say; fractions of a second tell its states apart
 
@@ -69,7 +69,7 @@ class Stored:
     def require_unchanged(self) -> None:
         """EosinError where other bytes lie there by now."""
         with suppress(FileNotFoundError):
-            info = tried(partial(self.fs.info, self.place), self.url)
+            info = tried(partial(self.fs.info, self.target), self.url)
             if Stored.of(self.url, self.fs, info).home == self.home:
                 return
         _STORED.pop(self.url, None)
@@ -93,7 +93,7 @@ class Stored:
         return [found[k][start - starts[k] : end - starts[k]] for k, start, end in wanted]
 
     def _ranges(self, starts: list[int], ends: list[int]) -> list[bytes]:
-        found = self.fs.cat_ranges([self.place] * len(starts), starts, ends)
+        found = self.fs.cat_ranges([self.target] * len(starts), starts, ends)
         for data, start, end in zip(found, starts, ends, strict=True):
             if isinstance(data, Exception):
                 raise data
@@ -108,8 +108,8 @@ def stored(url: str) -> Stored:
         above = _STORED.get(url.rpartition("/")[0])
         if above and stat.S_ISREG(above.facts.st_mode):  # as the path of a tile
             raise NotADirectoryError(errno.ENOTDIR, "lies in no folder", url)
-        fs, place = opened_store(url)
-        _STORED[url] = Stored.of(url, fs, tried(partial(fs.info, place), url))
+        fs, target = opened_store(url)
+        _STORED[url] = Stored.of(url, fs, tried(partial(fs.info, target), url))
     return _STORED[url]
 
 
@@ -117,16 +117,16 @@ def names_in(url: str) -> set[str]:
     """The names in the folder at ``url``; all that lies below it is listed at once."""
     if url not in _LISTED:
         top = stored(url)
-        found = tried(partial(top.fs.find, top.place, detail=True), url)
+        found = tried(partial(top.fs.find, top.target, detail=True), url)
         top.fs.invalidate_cache()
         _LISTED[url] = set()
-        for place, info in found.items():
-            path, about = url + place.removeprefix(top.place), info
-            while path != url and not place.endswith("/"):  # that stands for a folder
+        for target, info in found.items():
+            path, about = url + target.removeprefix(top.target), info
+            while path != url and not target.endswith("/"):  # that stands for a folder
                 _STORED.setdefault(path, Stored.of(path, top.fs, about))
                 path, _, name = path.rpartition("/")
                 _LISTED.setdefault(path, set()).add(name)
-                about = {"name": top.place + path.removeprefix(url), "type": "directory"}
+                about = {"name": top.target + path.removeprefix(url), "type": "directory"}
     return _LISTED[url]
 
 
@@ -141,13 +141,13 @@ def opened_store(url: str) -> tuple[AbstractFileSystem, str]:
     from fsspec.core import url_to_fs
 
     try:
-        fs, place = url_to_fs(url)
+        fs, target = url_to_fs(url)
     except ImportError as error:
         raise ConfigError(f'{url}: {error}: pip install "eosin[storage]"') from error
     except ValueError as error:  # adlfs, where no account is named
         raise ConfigError(f"{url}: the store cannot be reached: {error}") from error
     fs.invalidate_cache()
-    return fs, str(place)
+    return fs, str(target)
 
 
 def tried(work: Callable[[], T], url: str) -> T:

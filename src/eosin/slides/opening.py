@@ -55,12 +55,12 @@ def find_slides(root: Path) -> tuple[Path, ...]:
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; name the folder that holds the slides")
     found: list[Path] = []
-    for place, folders, files in walk(root.resolve()):
+    for path, folders, files in walk(root.resolve()):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        dicom = is_slide(place)
+        dicom = is_slide(path)
         if dicom:
-            found.append(place)
-        shown = (place / name for name in sorted(files) if not name.startswith("."))
+            found.append(path)
+        shown = (path / name for name in sorted(files) if not name.startswith("."))
         found += [
             file for file in shown if not (dicom and is_dicom(head_of(file))) and is_slide(file)
         ]

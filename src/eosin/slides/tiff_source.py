@@ -100,18 +100,18 @@ def outline(path: Path) -> Path:
     if not isinstance(path, RemotePath):
         return path
     found = stored(str(path))
-    place = found.home / "outline" / path.name
-    if not place.exists():
+    copy = found.home / "outline" / path.name
+    if not copy.exists():
         head = head_of(path)
         if not head.startswith(TIFF) or is_dicom(head):
             return here(path)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with drafted(place) as draft:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with drafted(copy) as draft:
             if not tried(partial(_draw, found, draft), found.url):
                 return here(path)
             found.require_unchanged()
-            draft.replace(place)
-    return place
+            draft.replace(copy)
+    return copy
 
 
 def here(path: Path) -> Path:
@@ -142,7 +142,7 @@ def _draw(found: Stored, draft: Path) -> bool:
     kept = {"cache_type": "mmap", "cache_options": {"location": str(draft)}}  # what was read
     try:
         with (
-            found.fs.open(found.place, "rb", block_size=_BLOCK, **kept) as stream,
+            found.fs.open(found.target, "rb", block_size=_BLOCK, **kept) as stream,
             TiffFile(stream) as file,
         ):
             waiting = [*file.pages]
@@ -218,7 +218,7 @@ class _Tiles:
             for index, (offset, count) in enumerate(zip(level.offsets, level.counts, strict=False)):
                 if count and offset + count > size:
                     raise DataError(
-                        f"{path}: is truncated: {self._place(number, index)} ends at byte "
+                        f"{path}: is truncated: {self._named(number, index)} ends at byte "
                         f"{offset + count:,} of a file that has {size:,}; {COPY_AGAIN}"
                     )
 
@@ -269,12 +269,12 @@ class _Tiles:
                 raise ValueError(f"it holds {tile.shape} values of {tile.dtype}, not {shape} bytes")
         except (RuntimeError, ValueError, TypeError, OSError) as fault:  # the decoders', the disk's
             raise DataError(
-                f"{self._path}: {self._place(level, index)} cannot be decoded ({fault}); "
+                f"{self._path}: {self._named(level, index)} cannot be decoded ({fault}); "
                 f"{COPY_AGAIN}"
             ) from fault
         return tile
 
-    def _place(self, level: int, index: int) -> str:
+    def _named(self, level: int, index: int) -> str:
         row, column = divmod(index, self._levels[level].columns)
         return f"the tile in column {column} and row {row} of level {level}"
 
