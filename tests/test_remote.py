@@ -390,12 +390,12 @@ def door(server: str, store: s3fs.S3FileSystem, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_slide_in_a_store_is_read_by_ranges_and_gives_the_bytes_of_a_local_one(
-    places: tuple[Path, Path], slide: Path, store: s3fs.S3FileSystem, door: Door, tmp_path: Path
+    inputs: tuple[Path, Path], slide: Path, store: s3fs.S3FileSystem, door: Door, tmp_path: Path
 ) -> None:
     url, words = "s3://lab/slides/a.tiff", ("--mpp", 2, "--allow-seen", "-o")
     store.put_file(str(slide), "lab/slides/a.tiff")
     for source, out in ((slide, "here"), (url, "there")):
-        code, said = say("predict", places[0], source, *words, tmp_path / out)
+        code, said = say("predict", inputs[0], source, *words, tmp_path / out)
         assert code == 0, said
     assert door.bytes < slide.stat().st_size / 4
     kept = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
@@ -479,9 +479,9 @@ def test_a_slide_that_changes_while_it_is_read_is_an_error(
 
 
 def test_a_folder_at_a_url_is_listed(
-    places: tuple[Path, Path], store: s3fs.S3FileSystem, door: Door, tmp_path: Path
+    inputs: tuple[Path, Path], store: s3fs.S3FileSystem, door: Door, tmp_path: Path
 ) -> None:
-    locals_ = read_manifest(places[1]).in_split("test").paths
+    locals_ = read_manifest(inputs[1]).in_split("test").paths
     for number, path in enumerate(locals_):
         store.put_file(str(path), f"lab/data/images/{number % 3}/{path.name}")
     store.pipe_file("lab/data/images/1/.hidden.png", b"no image")
@@ -489,12 +489,12 @@ def test_a_folder_at_a_url_is_listed(
     store.pipe_file("lab/data/images/2/other.webp", bytes(10**6))
     store.touch("lab/data/images/empty/")
     begun = door.bytes
-    code, said = say("predict", places[0], "s3://lab/data/images", "-o", tmp_path / "p.csv")
+    code, said = say("predict", inputs[0], "s3://lab/data/images", "-o", tmp_path / "p.csv")
     assert code == 3, said
     assert door.bytes - begun < 10**6
     skipped = error_table_path(tmp_path / "p.csv").read_text().splitlines()
     assert [line.partition(",")[0] for line in skipped[1:]] == ["s3://lab/data/images/2/other.webp"]
-    code, said = say("predict", places[0], *locals_, "-o", tmp_path / "q.csv")
+    code, said = say("predict", inputs[0], *locals_, "-o", tmp_path / "q.csv")
     assert code == 0, said
     there, here = (read_predictions(tmp_path / name).frame for name in ("p.csv", "q.csv"))
     assert list(there["path"]) == sorted(there["path"])

@@ -63,7 +63,7 @@ def _in_folder(folder: Path) -> list[Path]:
     from eosin.remote import walk
     from eosin.slides.opening import SLIDE_NAMES, find_slides
 
-    files = [place / name for place, _, names in walk(folder) for name in names]
+    files = [path / name for path, _, names in walk(folder) for name in names]
     named = any(path.suffix.lower() in SLIDE_NAMES for path in files)
     return [*find_slides(folder)] if named and not any(map(is_image_name, files)) else []
 
