@@ -48,12 +48,13 @@ class Sample(NamedTuple):
 
 def sample_of(work: Work[object, object]) -> Sample:
     """Some of the files, and one in each folder, as this process sees them; and the Runs."""
+    from eosin.remote import RemotePath
     from eosin.slides.tile import file_of
 
     paths = [*work.files, *work.reads]
     in_folders = list({path.parent: path for path in paths}.values())
     some = [each for most in (paths, in_folders) for each in most[:: -(-len(most) // _MOST)]]
-    found = dict.fromkeys(file_of(path) for path in some)
+    found = [path for path in dict.fromkeys(map(file_of, some)) if not isinstance(path, RemotePath)]
     files = [(str(path), path.stat().st_size) for path in found if path.is_file()]
     folders = [path if path.is_dir() else path.parent for path in found]
     folders = [folder for folder in folders if folder.is_dir()] + [run.folder for run in work.runs]

@@ -14,6 +14,7 @@ from eosin.files import write_text
 from eosin.inference.doubt import certain_and_doubtful
 from eosin.inference.slides import ANSWER_NAME, TILES_NAME, WHOLE_NAME
 from eosin.pixels.writing import write_png
+from eosin.remote import as_path
 from eosin.reporting.galleries import Caption, tiles_of
 from eosin.reporting.html import render
 from eosin.reporting.overlay import HeatmapStyle, blend, faded
@@ -281,7 +282,7 @@ def _examples(found: ScoredSlide) -> list[tuple[str, object]]:
         groups["Flagged, the least familiar first"] = rows[:_SHOWN]
     paths = predictions.frame["path"]
     return [
-        (title, tiles_of([(Path(paths[k]), _caption(found, k)) for k in rows]))
+        (title, tiles_of([(as_path(paths[k]), _caption(found, k)) for k in rows]))
         for title, rows in groups.items()
     ]
 
