@@ -198,6 +198,8 @@ def test_models_are_ranked_by_the_side_that_is_better_for_the_metric() -> None:
     assert ranks(first) == {"b": 1, "a": 2}
     loss = rank_models(estimates("log_loss"), apart("log_loss", -0.3), "log_loss")
     assert ranks(loss) == {"a": 1, "b": 2}
+    spans = [Difference("a", "b", Estimate(-0.2, -0.5, 0.1, 24, 6, "accuracy"))]
+    assert ranks(rank_models(estimates("accuracy"), spans, "accuracy")) == {"a": 1, "b": 1}
     other = rank_models(estimates("accuracy"), apart("mcc", -0.3), "accuracy")
     assert ranks(other) == {"a": 1, "b": 1}  # a difference in another metric tells nothing here
     with pytest.raises(DataError, match="cannot rank by 'roc_auc': one class only: undefined"):

@@ -97,7 +97,7 @@ def test_one_tile_is_its_slide_under_every_rule() -> None:
         (0.1, 30, 3),
         (0.3, 10, 3),
         (1.0, 7, 7),
-        (0.7, 10, 7),
+        (0.07, 100, 7),
     ],
 )
 def test_a_share_of_tiles_is_rounded_up_and_never_by_a_floats_last_digit(

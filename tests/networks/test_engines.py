@@ -100,6 +100,7 @@ def test_a_transformers_maps_are_the_positive_part_of_its_terms() -> None:
     graph, _ = engine("logits", "features", "maps", "rest")
     found = graph.maps(batch())
     assert found.split is not None
+    assert found.stride == 3
     terms = found.split.patches
     assert terms.min() < 0
     np.testing.assert_array_equal(found.of_all, np.maximum(terms, 0))

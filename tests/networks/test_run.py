@@ -137,13 +137,14 @@ def test_networks_are_called_by_as_much_of_their_folder_as_tells_them_apart(
         inner = [kept(home / "in" / f"fold-{n}", fold=n, seed=seed) for n in (1, 2)]
         write_run(home / "in", folds_of(home / "in", inner))
         pairs.append(write_run(home, folds_of(home, [read_run(home / "in")])))
+    pairs.append(kept(tmp_path / "whole" / "z", seed=5))
     whole = write_run(tmp_path / "whole", folds_of(tmp_path / "whole", pairs))
     frame = whole.frame()
     assert frame["model"].tolist() == [
-        *("x/in/fold-1", "x/in/fold-2", "y/in/fold-1", "y/in/fold-2")
+        *("x/in/fold-1", "x/in/fold-2", "y/in/fold-1", "y/in/fold-2", "whole/z")
     ]
-    assert frame["fold"].tolist() == [1, 2, 1, 2]
-    assert frame[["train_patients", "val_patients", "size"]].to_numpy().tolist() == [[2, 1, 64]] * 4
+    assert frame["fold"].tolist()[:4] == [1, 2, 1, 2]
+    assert frame[["train_patients", "val_patients", "size"]].to_numpy().tolist() == [[2, 1, 64]] * 5
 
 
 def test_the_same_network_inside_twice_is_one(
