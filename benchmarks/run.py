@@ -47,7 +47,19 @@ _ON_IMAGES = (
     ("serve.py", "{run}", "{data}/data/breakhis"),
 )
 _HISTORY = _HERE / "history.csv"
-_COLUMNS = ("date", "version", "commit", "python", "cores", "load", "benchmark", "bar", "figure", "wanted", "met")
+_COLUMNS = (
+    "date",
+    "version",
+    "commit",
+    "python",
+    "cores",
+    "load",
+    "benchmark",
+    "bar",
+    "figure",
+    "wanted",
+    "met",
+)
 _BAR = re.compile(r"(met|MISSED)\s+(.*): (\S+) \((.*)\)")
 _BUSY = 0.5  # programs that want a core, on the mean of the last minute
 
@@ -77,8 +89,8 @@ def main() -> None:
     busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if busy > _BUSY:
         print(f"{busy:.1f} other programs want a core: figures by the clock are not quiet ones")
-    with tempfile.TemporaryDirectory() as place:
-        outcomes, left_out = _run_all(options, Path(place) / "run")
+    with tempfile.TemporaryDirectory() as folder:
+        outcomes, left_out = _run_all(options, Path(folder) / "run")
     if options.record:
         _record(outcomes, busy)
     sys.exit(0 if _sum_up(outcomes, left_out) else 1)
@@ -121,7 +133,14 @@ def _record(outcomes: Sequence[Outcome], load: float) -> None:
     ask = ["git", "-C", str(_HERE), "describe", "--always", "--dirty", "--exclude", "*"]
     commit = subprocess.run(ask, capture_output=True, text=True, check=False).stdout.strip()
     today = datetime.now(UTC).date().isoformat()
-    where = (today, __version__, commit, platform.python_version(), available_cores(), f"{load:.1f}")
+    where = (
+        today,
+        __version__,
+        commit,
+        platform.python_version(),
+        available_cores(),
+        f"{load:.1f}",
+    )
     known = _HISTORY.exists()
     with _HISTORY.open("a", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

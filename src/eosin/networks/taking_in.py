@@ -30,20 +30,21 @@ def take_in(folder: Path, runs: Sequence[Run]) -> tuple[Member, ...]:
     homes = [run.folder.resolve() for run in runs]
     taken = {home.relative_to(inside).parts[0] for home in homes if inside in home.parents}
     members = []
-    for run, place in zip(runs, homes, strict=True):
-        if not place.is_relative_to(inside):
+    for run, home in zip(runs, homes, strict=True):
+        path = home
+        if not home.is_relative_to(inside):
             name = _own_name(run, inside, taken)
             taken.add(name)
-            place = inside / name
-            _link(run, place)
-        members.append(Member(path=place.relative_to(inside).as_posix(), sha256=run.sha256))
+            path = inside / name
+            _link(run, path)
+        members.append(Member(path=path.relative_to(inside).as_posix(), sha256=run.sha256))
     return tuple(members)
 
 
 def _own_name(run: Run, inside: Path, taken: set[str]) -> str:
     """The Run's name, that of its parent for one fold of several, with a number where taken."""
-    place = run.folder.resolve()
-    name = place.parent.name if place.name.startswith("fold-") else place.name
+    home = run.folder.resolve()
+    name = home.parent.name if home.name.startswith("fold-") else home.name
     for numbered in (name if n == 1 else f"{name}-{n}" for n in count(1)):
         record = inside / numbered / RECORD_NAME
         another = record.is_file() and sha256_of(record) != run.sha256
@@ -55,12 +56,12 @@ def _own_name(run: Run, inside: Path, taken: set[str]) -> str:
 def _link(run: Run, folder: Path) -> None:
     """Everything of ``run`` that using it takes, its members included."""
     for each in run.walk():
-        place = each.folder.resolve()
-        if not place.is_relative_to(run.folder.resolve()):
+        path = each.folder.resolve()
+        if not path.is_relative_to(run.folder.resolve()):
             raise ModelError(
                 f"{run.folder}: its member {each.folder} lies elsewhere; make that Run again"
             )
-        home = folder / place.relative_to(run.folder.resolve())
+        home = folder / path.relative_to(run.folder.resolve())
         home.mkdir(parents=True, exist_ok=True)
         for name in (*each.files, HISTORY_NAME, RECORD_NAME):
             source, link = each.folder / name, home / name
