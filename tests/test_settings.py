@@ -95,12 +95,12 @@ def test_settings_cannot_be_changed_afterwards() -> None:
     assert recipe.epochs == 10
 
 
-def test_the_place_stands_before_the_faults_in_the_place_of_the_models_name() -> None:
+def test_the_source_stands_before_the_faults_instead_of_the_models_name() -> None:
     with pytest.raises(ConfigError) as caught:
-        validated(Recipe, {"epochs": -1}, place="recipe.toml")
+        validated(Recipe, {"epochs": -1}, source="recipe.toml")
     assert str(caught.value).startswith("recipe.toml: epochs = -1: ")
     assert "Recipe" not in str(caught.value)
-    assert validated(Recipe, {"epochs": 2}, place="recipe.toml") == Recipe(epochs=2)
+    assert validated(Recipe, {"epochs": 2}, source="recipe.toml") == Recipe(epochs=2)
 
 
 def test_an_unknown_option_is_answered_with_the_nearest_and_known_ones_work() -> None:

@@ -18,7 +18,7 @@ from eosin.inference.context import (
     calibrated,
     joined,
     near,
-    require_places,
+    require_coordinates,
     said_of,
     says,
     threshold_of,
@@ -115,12 +115,12 @@ def test_a_run_uses_neighbours_where_any_network_in_it_does(
     both = write_run(tmp_path / "both", folds_of(tmp_path / "both", [plain, aware]))
     assert [uses_neighbours(run) for run in (plain, aware, both)] == [False, True, True]
     without = ROW.drop(columns=["x", "y"])
-    require_places([plain], without)
-    require_places([plain, aware], ROW)
+    require_coordinates([plain], without)
+    require_coordinates([plain, aware], ROW)
     with pytest.raises(DataError, match=r"aware counts neighbours on the slide, and no image"):
-        require_places([plain, aware], without)
+        require_coordinates([plain, aware], without)
     with pytest.raises(DataError, match="both counts neighbours"):
-        require_places([both], patches("", ""))
+        require_coordinates([both], patches("", ""))
 
 
 def ensemble(folder: Path, runs: list[Run], vote: str, weights: tuple[float, ...] = ()) -> Run:

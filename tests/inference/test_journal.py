@@ -77,6 +77,7 @@ def test_everything_that_was_said_of_a_file_comes_back_exactly(
     found = resumed(path, files)
     kept = [0, 1, 3, 4, 5, 6, 7]
     np.testing.assert_array_equal(found.values[:, 0], CHANCES[kept])
+    assert found.indices.tolist() == kept
     assert found.skipped == (bad,)
     assert found.notes == tuple("grey" * (n == 1) for n in kept)
     assert found.looks == part(kept).looks

@@ -94,7 +94,7 @@ def test_a_run_of_members_answers_for_the_files_that_all_could_read(
     for run in (folds, soft):
         found = open_scorer(run).answers(said)
         np.testing.assert_allclose(found.values, wanted)
-        assert found.skipped == (BAD,)
+        assert (found.indices.tolist(), found.skipped) == ([0, 1, 3], (BAD,))
 
 
 def test_votes_are_cast_as_the_record_says(two: list[Run], tmp_path: Path) -> None:
@@ -142,7 +142,8 @@ def test_where_no_file_could_be_read_by_all_nothing_is_answered_and_all_is_told(
 
 def test_probabilities_of_members_are_those_of_each_for_the_same_files(two: list[Run]) -> None:
     said, images = drawn(two), pd.DataFrame({"path": map(str, FILES)})
-    _, values, skipped = member_probabilities(two, said, images)
+    indices, values, skipped = member_probabilities(two, said, images)
+    assert indices.tolist() == [0, 1, 3]
     assert values.shape == (2, 3, 2)
     np.testing.assert_array_equal(values[0], open_scorer(two[0]).answers(said).values)
     np.testing.assert_array_equal(values[1], open_scorer(two[1]).answers(said).values[NOT_2])
@@ -187,6 +188,7 @@ def test_parts_of_a_list_become_the_whole_in_their_order() -> None:
     ]
     found = gathered(iter(parts))
     assert found.values.tolist() == [[1.0], [2.0], [3.0]]
+    assert found.indices.tolist() == [0, 1, 3]
     assert (found.skipped, found.notes) == ((BAD,), ("", "grey", "blank"))
     assert len(found.looks) == 3
     nothing = gathered([])
