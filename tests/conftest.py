@@ -230,9 +230,7 @@ def folds_of() -> Callable[[Path, Sequence[Run]], FoldsRun]:
         return FoldsRun.model_validate(
             {
                 **fields,
-                "fold": None,
-                "weights_sha256": None,
-                "reference": None,
+                **dict.fromkeys(("fold", "weights_sha256", "reference", "context", "bag")),
                 "vote": None,
                 "members": take_in(folder, runs),
             }
