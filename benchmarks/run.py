@@ -47,7 +47,19 @@ _ON_IMAGES = (
     ("serve.py", "{run}", "{data}/data/breakhis"),
 )
 _HISTORY = _HERE / "history.csv"
-_COLUMNS = ("date", "version", "commit", "python", "cores", "load", "benchmark", "bar", "figure", "wanted", "met")
+_COLUMNS = (
+    "date",
+    "version",
+    "commit",
+    "python",
+    "cores",
+    "load",
+    "benchmark",
+    "bar",
+    "figure",
+    "wanted",
+    "met",
+)
 _BAR = re.compile(r"(met|MISSED)\s+(.*): (\S+) \((.*)\)")
 _BUSY = 0.5  # programs that want a core, on the mean of the last minute
 
@@ -121,7 +133,14 @@ def _record(outcomes: Sequence[Outcome], load: float) -> None:
     ask = ["git", "-C", str(_HERE), "describe", "--always", "--dirty", "--exclude", "*"]
     commit = subprocess.run(ask, capture_output=True, text=True, check=False).stdout.strip()
     today = datetime.now(UTC).date().isoformat()
-    where = (today, __version__, commit, platform.python_version(), available_cores(), f"{load:.1f}")
+    where = (
+        today,
+        __version__,
+        commit,
+        platform.python_version(),
+        available_cores(),
+        f"{load:.1f}",
+    )
     known = _HISTORY.exists()
     with _HISTORY.open("a", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
