@@ -91,8 +91,8 @@ def curve(
 def by_worklist(rows: Manifest, chances: np.ndarray, listing: Listing) -> np.ndarray:
     """The rows of a manifest in the order of a review's worklist, shape (n,)."""
     worklist = make_worklist(make_predictions(rows.frame, chances, task=rows.task), rows)
-    place = {case.id: row for row, case in enumerate(worklist.cases)}
-    return np.array([place[case.id] for case in worklist.listed(listing, {})])
+    row_of = {case.id: row for row, case in enumerate(worklist.cases)}
+    return np.array([row_of[case.id] for case in worklist.listed(listing, {})])
 
 
 def everything(images: FrozenImages, folds: Manifest) -> np.ndarray:

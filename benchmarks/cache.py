@@ -90,7 +90,7 @@ def write_images(source: Path, folder: Path, count: int) -> tuple[Path, ...]:
 def require_same(files: Views, packed: Views) -> None:
     """Stop where the two sides would not give the same bytes."""
     if min(packed.rows) < 0 or not all(
-        np.array_equal(files.view(place), packed.view(place)) for place in range(len(files))
+        np.array_equal(files.view(index), packed.view(index)) for index in range(len(files))
     ):
         raise SystemExit("the cache does not serve what decoding gives")
 
@@ -101,7 +101,7 @@ def turn(views: Views, number: int, alter: Alter | None, cores: int) -> Times:
     seen, began, worked = 0, time.perf_counter(), time.process_time()
     while time.perf_counter() - began < LEAST:
         batches = view_batches(views, order, batch_size=32, workers=cores, alter=alter)
-        seen += sum(len(batch.places) for batch in batches)
+        seen += sum(len(batch.indices) for batch in batches)
     return (time.perf_counter() - began) / seen, (time.process_time() - worked) / seen
 
 
@@ -135,9 +135,9 @@ def table(files: Views, packed: Views, options: argparse.Namespace) -> Table:
     return shown
 
 
-def augmented(place: int, image: UInt8Image) -> UInt8Image:
+def augmented(index: int, image: UInt8Image) -> UInt8Image:
     """The default augmentation of one epoch."""
-    return augment(image, DEFAULTS, draws(2, seed=0, epoch=1, index=place))
+    return augment(image, DEFAULTS, draws(2, seed=0, epoch=1, index=index))
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@
 
 Everything is drawn, networks are small, and ratios are of times taken in turns within one run. The
 overhead is that of two workers that are started already over one process on the same cores. What
-`eosin plan` says is held against two nodes of one core, on loopback, whose workers are started. Memory
-is that of the process that hands out and writes, after a tenth of the rows and after all of them;
-files are copies of a few. The study has six models; the other side is one worker pinned to a
+`eosin plan` says is held against two nodes of one core, on loopback, whose workers are started.
+Memory is that of the process that hands out and writes, after a tenth of the rows and after all of
+them; files are copies of a few. The study has six models; the other side is one worker pinned to a
 core. Exit code 1 where a bar is missed. On a machine that does other work figures say little.
 """
 
@@ -53,12 +53,16 @@ def main() -> None:
     options = parser.parse_args()
     # One thread a worker, so that two cores have two; must be said before PyTorch is imported.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    sys.path.append(str(Path(__file__).parents[1] / "tests" / "cluster"))
+    from nodes import OWN
+
+    os.environ.update(OWN)  # Ray reads it when it is imported
     print(f"load of this machine at the start: {os.getloadavg()[0]:.1f}")
-    with tempfile.TemporaryDirectory() as place:
-        os.environ["EOSIN_CACHE"] = f"{place}/cache"
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["EOSIN_CACHE"] = f"{folder}/cache"
         parts = {"overhead": _overhead, "plan": _plan, "memory": _memory, "study": _study}
         met = [
-            part(options, Path(place)) for name, part in parts.items() if name not in options.skip
+            part(options, Path(folder)) for name, part in parts.items() if name not in options.skip
         ]
     sys.exit(0 if all(met) else 1)
 
@@ -69,7 +73,7 @@ def _timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def _run(place: Path, size: int, name: str = "") -> Path:
+def _run(folder: Path, size: int, name: str = "") -> Path:
     """A small trained Run, and images of so many pixels a side beside it."""
     from eosin.data.breakhis import read_breakhis
     from eosin.data.splits import split_by_fractions
@@ -77,7 +81,7 @@ def _run(place: Path, size: int, name: str = "") -> Path:
     from eosin.training.config import TrainingConfig
     from eosin.training.train import train
 
-    home = place / f"{size}{name}"
+    home = folder / f"{size}{name}"
     write_synthetic(home, SyntheticOptions(patients=12, images=48, size=size, seed=1))
     split = split_by_fractions(read_breakhis(home / "images").manifest, (0.5, 0.25, 0.25))
     small = {"backbone": _BACKBONE, "weights": "none", "device": "cpu"}
@@ -97,48 +101,46 @@ def _copies(run: Path, count: int) -> Path:
     return folder
 
 
-def _overhead(options: argparse.Namespace, place: Path) -> bool:
+def _overhead(options: argparse.Namespace, folder: Path) -> bool:
     from eosin.cluster.connecting import spread_over
     from eosin.inference.scoring import PredictOptions
     from eosin.inference.table import predict_to_table
     from eosin.networks.run import read_run
     from eosin.spread import Here, Spread
 
-    run, how = read_run(_run(place, 448)), PredictOptions(device="cpu", allow_seen=True)
+    run, how = read_run(_run(folder, 448)), PredictOptions(device="cpu", allow_seen=True)
     times: dict[str, list[float]] = {"here": [], "local": []}
     few, all_ = _copies(run.folder, 128), _copies(run.folder, options.images)
     with spread_over("local", device="cpu") as local:
         both: dict[str, Spread] = {"here": Here(), "local": local}
 
         def score(name: str, images: Path) -> None:
-            predict_to_table(run, [images], place / f"{name}.csv", how, spread=both[name])
+            predict_to_table(run, [images], folder / f"{name}.csv", how, spread=both[name])
 
         for name in both:  # networks are opened, workers started
             score(name, few)
         for _ in range(options.turns):
             for name in both:
                 times[name].append(_timed(partial(score, name, all_)))
-    assert (place / "here.csv").read_bytes() == (place / "local.csv").read_bytes()
+    assert (folder / "here.csv").read_bytes() == (folder / "local.csv").read_bytes()
     here, there = (statistics.median(each) for each in times.values())
     print(f"{options.images} images: one process {here:.1f} s, two workers {there:.1f} s")
     return at_most("two workers over one process", there / here, OVERHEAD_BAR)
 
 
-def _plan(options: argparse.Namespace, place: Path) -> bool:
+def _plan(options: argparse.Namespace, folder: Path) -> bool:
     """What `eosin plan` says of two nodes of one core, beside what they take."""
-    sys.path.append(str(Path(__file__).parents[1] / "tests" / "cluster"))
-    from nodes import OWN, Nodes
+    from nodes import Nodes
 
-    os.environ.update(OWN)
     from eosin.cluster.connecting import spread_over
     from eosin.data.folder import read_folder
     from eosin.inference.scoring import PredictOptions
     from eosin.inference.table import predict_to_table
     from eosin.networks.run import read_run
 
-    run = read_run(_run(place, 448, "planned"))
+    run = read_run(_run(folder, 448, "planned"))
     few, all_ = _copies(run.folder, 128), _copies(run.folder, options.images)
-    table, said = place / "planned.csv", place / "plan.json"
+    table, said = folder / "planned.csv", folder / "plan.json"
     read_folder(all_).manifest.write(table)
     how = PredictOptions(device="cpu", allow_seen=True)
     words = f"plan {table} --backbone {_BACKBONE} --nodes 2 --cores 1 --start 0 --stragglers 0"
@@ -150,9 +152,9 @@ def _plan(options: argparse.Namespace, place: Path) -> bool:
         for _ in range(2):
             nodes.start()
         with spread_over(nodes.address, device="cpu") as spread:
-            predict_to_table(run, [few], place / "few.csv", how, spread=spread)
+            predict_to_table(run, [few], folder / "few.csv", how, spread=spread)
             taken = _timed(
-                lambda: predict_to_table(run, [all_], place / "all.csv", how, spread=spread)
+                lambda: predict_to_table(run, [all_], folder / "all.csv", how, spread=spread)
             )
     finally:
         nodes.close()
@@ -161,19 +163,19 @@ def _plan(options: argparse.Namespace, place: Path) -> bool:
     return at_most("planned and taken, the larger over the smaller", apart, PLAN_BAR)
 
 
-def _memory(options: argparse.Namespace, place: Path) -> bool:
+def _memory(options: argparse.Namespace, folder: Path) -> bool:
     from eosin.cluster.connecting import spread_over
     from eosin.inference.images import external_images
     from eosin.inference.scoring import PredictOptions, score_batches
     from eosin.networks.run import read_run
 
-    run = read_run(_run(place, 64))
+    run = read_run(_run(folder, 64))
     images, _ = external_images(run, [_copies(run.folder, options.rows)])
     how, sizes = PredictOptions(device="cpu", allow_seen=True), list[float]()
     with spread_over("local", device="cpu") as local:
         done = 0
         for part in score_batches(run, images, how, spread=local):
-            done += len(part.places)
+            done += len(part.indices)
             sizes.append(_resident())
     tenth = sizes[len(sizes) // 10]
     print(f"{done} rows: {tenth:.0f} MiB after a tenth, {sizes[-1]:.0f} MiB after all")
@@ -185,21 +187,21 @@ def _resident() -> float:
     return int(said.split("VmRSS:")[1].split()[0]) / 1024
 
 
-def _study(_: argparse.Namespace, place: Path) -> bool:
+def _study(_: argparse.Namespace, folder: Path) -> bool:
     from eosin.cluster.connecting import spread_over
     from eosin.data.synthetic import SyntheticOptions, write_synthetic
     from eosin.study.config import read_study
     from eosin.study.study import run_study
 
-    write_synthetic(place / "s", SyntheticOptions(patients=24, images=600, size=256, seed=2))
-    (place / "study.toml").write_text(_STUDY, encoding="utf-8")
-    study = read_study(place / "study.toml", root=place / "s" / "images")
+    write_synthetic(folder / "s", SyntheticOptions(patients=24, images=600, size=256, seed=2))
+    (folder / "study.toml").write_text(_STUDY, encoding="utf-8")
+    study = read_study(folder / "study.toml", root=folder / "s" / "images")
     cores, times = sorted(os.sched_getaffinity(0)), {}
     for name, own in (("one worker", cores[:1]), ("two workers", cores[:2])):
-        os.environ["EOSIN_CACHE"] = f"{place}/cache of {name}"
+        os.environ["EOSIN_CACHE"] = f"{folder}/cache of {name}"
         os.sched_setaffinity(0, own)
         with spread_over("local", device="cpu") as local:
-            times[name] = _timed(lambda: run_study(study, place / name, spread=local))  # noqa: B023
+            times[name] = _timed(lambda: run_study(study, folder / name, spread=local))  # noqa: B023
     os.sched_setaffinity(0, cores)
     print(", ".join(f"{name} {taken:.0f} s" for name, taken in times.items()))
     ratio = times["two workers"] / times["one worker"]

@@ -62,8 +62,8 @@ def statistics(path: Path) -> Floats:
 def scored(manifest: Manifest, features: Floats, seed: int) -> Predictions:
     """Out-of-fold predictions under one draw of patient-level folds."""
     folds = split_into_folds(manifest, FOLDS, by="patient", seed=seed)
-    place = {path: row for row, path in enumerate(manifest.frame["path"])}
-    rows = np.array([place[path] for path in folds.frame["path"]])
+    row_of = {path: row for row, path in enumerate(manifest.frame["path"])}
+    rows = np.array([row_of[path] for path in folds.frame["path"]])
     values, chances = features[rows], np.zeros((len(rows), len(manifest.task.classes)))
     for fold in range(1, FOLDS + 1):
         held = hold_out(folds, fold)

@@ -41,8 +41,8 @@ def main() -> None:
     torch.set_num_threads(available_cores())
     print(f"{cpu_model()}, {available_cores()} cores, {options.backbone}, random weights")
     met = []
-    with tempfile.TemporaryDirectory() as place:
-        engines, size = _engines(options.backbone, Path(place))
+    with tempfile.TemporaryDirectory() as folder:
+        engines, size = _engines(options.backbone, Path(folder))
         for count in (1, options.images):
             batch = np.random.default_rng(0).normal(size=(count, 3, size, size)).astype(np.float32)
             met.append(_compare(engines, batch, rounds=options.rounds))

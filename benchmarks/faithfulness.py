@@ -141,8 +141,8 @@ def choose_fields(
     pool = unseen if len(unseen) >= options.images else paths
     if not pool:
         sys.exit(f"no images in {options.folder}: give a folder of H&E images")
-    places = np.linspace(0, len(pool) - 1, min(options.images, len(pool))).round().astype(int)
-    chosen = [pool[place] for place in dict.fromkeys(places.tolist())]
+    rows = np.linspace(0, len(pool) - 1, min(options.images, len(pool))).round().astype(int)
+    chosen = [pool[row] for row in dict.fromkeys(rows.tolist())]
     fields = [read_field(run, classifier, path) for path in chosen]
     return fields, sum(is_met(run, path) for path in chosen)
 
@@ -214,7 +214,7 @@ def blind_remap(method: str) -> Remap:
 
 
 def darkness(image: UInt8Image) -> MapValues:
-    """Mean optical density of each place."""
+    """Mean optical density of each pixel."""
     density: MapValues = optical_density(image).mean(axis=2)
     return density
 
@@ -280,8 +280,8 @@ def print_paired(rows: Sequence[FaithfulnessRow], patients: Sequence[str]) -> No
 def difference(values: pd.Series, patients: pd.Series) -> str:
     """A signed mean with its interval over patients."""
     drawn, names = Bootstrap(), list(patients)
-    whose, place = patient_columns(names, names)
-    means = Weights(place, drawn.weights(whose)).mean(values.to_numpy())
+    whose, column = patient_columns(names, names)
+    means = Weights(column, drawn.weights(whose)).mean(values.to_numpy())
     found = drawn.interval(means)
     return f"{values.mean():+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
 

@@ -32,8 +32,8 @@ def main() -> None:
     """Draw the images, time each verb on few and on many, and print the ratio."""
     options = _options()
     met = True
-    with tempfile.TemporaryDirectory() as place:
-        home = Path(place)
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
         counts = (2, options.few, options.few * options.times)
         folders = {count: _crops(options.folder, home / str(count), count) for count in counts}
         for verb in options.verbs.split(","):

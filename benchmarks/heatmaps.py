@@ -48,8 +48,8 @@ def main() -> None:
     print(f"{cpu_model()}, {options.cores} threads, batch {options.batch}")
     met = True
     for backbone in options.backbones.split(","):
-        with tempfile.TemporaryDirectory() as place:
-            paces, apart = time_backbone(backbone, Path(place), options)
+        with tempfile.TemporaryDirectory() as folder:
+            paces, apart = time_backbone(backbone, Path(folder), options)
         Console(width=110).print(table(backbone, paces))
         said = ", ".join(f"{side} {value:.1e}" for side, value in apart.items())
         print(f"largest difference from the library's maps after its own scaling: {said}")
@@ -72,15 +72,15 @@ def parse_options() -> argparse.Namespace:
 
 
 def time_backbone(
-    backbone: str, place: Path, options: argparse.Namespace
+    backbone: str, folder: Path, options: argparse.Namespace
 ) -> tuple[dict[str, Pace], dict[str, float]]:
     """Let all sides take turns; how far the maps of each of eosin's are from the library's."""
     weights = find_weights(options.weights, backbone)
-    run = untrained_run(place / "run", backbone, weights=weights)
-    exported = export_run(run, place / "export")
+    run = untrained_run(folder / "run", backbone, weights=weights)
+    exported = export_run(run, folder / "export")
     pixels, held = (
         prepared(options.folder, options.batch, run.record.preprocessing),
-        place / "in.npy",
+        folder / "in.npy",
     )
     np.save(held, pixels)
     sides = {

@@ -82,11 +82,11 @@ def parse_options() -> argparse.Namespace:
 
 def time_backbone(backbone: str, options: argparse.Namespace) -> dict[str, Pace]:
     """Write a Run and its export, and let all sides take turns on them."""
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as folder:
         weights = find_weights(options.weights, backbone)
-        run = untrained_run(Path(place) / "run", backbone, weights=weights, size=options.size)
-        exported = export_run(run, Path(place) / "export")
-        held = Path(place) / "input.npy"
+        run = untrained_run(Path(folder) / "run", backbone, weights=weights, size=options.size)
+        exported = export_run(run, Path(folder) / "export")
+        held = Path(folder) / "input.npy"
         np.save(held, prepared(options.folder, options.batch, run.record.preprocessing))
         sides = options.sides.split(";") if options.sides else SIDES
         folders = {side: exported if on_graph(side) else run for side in sides}

@@ -36,8 +36,8 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--megapixels", type=float, default=31.9)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         sound, beyond = folder / "sound", folder / "beyond"
         for each in (sound / "benign", sound / "malignant", beyond):
             each.mkdir(parents=True)

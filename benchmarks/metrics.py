@@ -41,7 +41,7 @@ def drawn_predictions(
 ) -> Predictions:
     """A table like a BreakHis run's: a patient's images share label and difficulty."""
     draw = np.random.default_rng(seed)
-    names = tuple(f"class-{place}" for place in range(classes))
+    names = tuple(f"class-{index}" for index in range(classes))
     task = Task("drawn", names, positive=names[1] if classes == 2 else None)
     patient = draw.integers(0, patients, images) if patients else np.arange(images)
     count = patients or images
@@ -50,8 +50,8 @@ def drawn_predictions(
     logits[np.arange(images), label] += 1.5
     frame = pd.DataFrame(
         {
-            "path": [f"/drawn/{place}.png" for place in range(images)],
-            "patient": [f"14-{place}" for place in patient] if patients else "",
+            "path": [f"/drawn/{number}.png" for number in range(images)],
+            "patient": [f"14-{number}" for number in patient] if patients else "",
             "magnification": draw.choice(magnifications, images),
             "label": np.array(names, dtype=object)[label],
             "fold": "",
@@ -90,10 +90,10 @@ def scikit_learn_loop(
     frame = predictions.frame
     names, patient = patient_columns(list(frame["patient"]), list(frame["path"]))
     weights = resample_weights(names, resamples=resamples, seed=seed)[:at_most]
-    rows_of = [np.flatnonzero(patient == place) for place in range(len(names))]
+    rows_of = [np.flatnonzero(patient == index) for index in range(len(names))]
     figures = []
     for row in weights.astype(int):
-        rows = np.concatenate([np.tile(rows_of[place], row[place]) for place in row.nonzero()[0]])
+        rows = np.concatenate([np.tile(rows_of[index], row[index]) for index in row.nonzero()[0]])
         resampled = Predictions(frame.iloc[rows], predictions.task, predictions.provenance)
         figures.append(scikit_learn_figures(resampled))
     return figures
@@ -114,15 +114,15 @@ def _of_scope(
         labels, chosen, labels=classes, zero_division=0.0
     )
     aucs, precisions = [], []
-    for place in classes:
-        own, scores = labels == place, probabilities[:, place]
-        name = task.classes[place]
+    for index in classes:
+        own, scores = labels == index, probabilities[:, index]
+        name = task.classes[index]
         title = Scope(name, scope.magnification)
         aucs.append(float(sk.roc_auc_score(own, scores)) if 0 < own.sum() < len(own) else np.nan)
         precisions.append(float(sk.average_precision_score(own, scores)) if own.any() else np.nan)
         for metric, values in zip(("precision", "recall", "f1"), per_class, strict=False):
-            yield (metric, title), values[place]
-        yield ("specificity", title), sk.recall_score(~own, chosen != place, zero_division=0.0)
+            yield (metric, title), values[index]
+        yield ("specificity", title), sk.recall_score(~own, chosen != index, zero_division=0.0)
         yield ("roc_auc", title), aucs[-1]
         yield ("average_precision", title), precisions[-1]
     for metric, values in zip(("precision", "recall", "f1"), per_class, strict=False):

@@ -89,8 +89,8 @@ def main() -> None:
     busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if busy > _BUSY:
         print(f"{busy:.1f} other programs want a core: figures by the clock are not quiet ones")
-    with tempfile.TemporaryDirectory() as place:
-        outcomes, left_out = _run_all(options, Path(place) / "run")
+    with tempfile.TemporaryDirectory() as folder:
+        outcomes, left_out = _run_all(options, Path(folder) / "run")
     if options.record:
         _record(outcomes, busy)
     sys.exit(0 if _sum_up(outcomes, left_out) else 1)

@@ -59,9 +59,9 @@ def predict(images: UploadFile):
     logits = session.run(["logits"], {{"{input}": pixels.transpose(2, 0, 1)[None]}})[0][0]
     chances = np.exp(logits - logits.max())
     return {{"probabilities": (chances / chances.sum()).tolist()}}
-place = socket.create_server(("127.0.0.1", 0))
-print(f"http://127.0.0.1:{{place.getsockname()[1]}}", flush=True)
-uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False)).run(sockets=[place])
+listener = socket.create_server(("127.0.0.1", 0))
+print(f"http://127.0.0.1:{{listener.getsockname()[1]}}", flush=True)
+uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False)).run(sockets=[listener])
 """
 
 
@@ -91,8 +91,8 @@ def main() -> None:
     bench = BenchOptions(engines=("onnxruntime",), batches=(_BATCH,), rounds=5)
     alone = bench_run(run, bench).speeds[0].images_per_second
     print(f"eosin bench, batch {_BATCH}: {alone:.1f} images/s", flush=True)
-    with tempfile.TemporaryDirectory() as place, _listening(_plain(run)) as plain:
-        kinds = _kinds(options.folder, Path(place))
+    with tempfile.TemporaryDirectory() as home, _listening(_plain(run)) as plain:
+        kinds = _kinds(options.folder, Path(home))
         with _listening(_SERVER.format(run=str(run.folder.resolve()))) as server:
             met = True
             for name, files in kinds.items():
@@ -101,13 +101,13 @@ def main() -> None:
     sys.exit(0 if met else 1)
 
 
-def _kinds(folder: Path, place: Path) -> dict[str, list[Path]]:
+def _kinds(folder: Path, home: Path) -> dict[str, list[Path]]:
     whole = sorted(folder.glob("*.png"))[:_BATCH]
     if not whole:
         sys.exit(f"no PNG images in {folder}: give a folder of 700 x 460 pixels")
     squares = []
     for path in whole:
-        squares.append(place / path.name)
+        squares.append(home / path.name)
         with Image.open(path) as image:
             image.convert("RGB").crop((0, 0, _SQUARE, _SQUARE)).save(squares[-1])
     return {f"{_SQUARE} px": squares, "as they are": whole}

@@ -43,8 +43,8 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=60_000)
     parser.add_argument("--tissue", type=float, default=0.15, help="share of the slide")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         slide = draw_slide(folder, options.side, options.tissue)
         began = time.perf_counter()
         words = ["predict", options.run, slide, "-o", folder / "out", "--mpp", 0.5]

@@ -104,11 +104,11 @@ def on_slide(held: Manifest, path: Path, out: Path) -> pd.DataFrame:
     x, y = (frame[axis].astype(int) // PATCH for axis in "xy")
     frame = frame.assign(column=x - x.min(), row=y - y.min())
     tiles = read_predictions(out / "slides" / path.stem / "tiles.csv").frame
-    places = [Tile.of(Path(each)) for each in tiles["path"]]
+    squares = [Tile.of(Path(each)) for each in tiles["path"]]
     step = PATCH * FINER
     tiles = tiles.assign(
-        column=[tile.x // step for tile in places if tile],
-        row=[tile.y // step for tile in places if tile],
+        column=[tile.x // step for tile in squares if tile],
+        row=[tile.y // step for tile in squares if tile],
     )
     found = frame.merge(tiles[["column", "row", "p_0", "p_1"]], on=["column", "row"])
     values = read_map(out / "slides" / path.stem / "probability.ome.tiff").values

@@ -68,8 +68,8 @@ def main() -> None:
     cv2.setNumThreads(1)
     print(f"{cpu_model()}, one thread; tiles of {SIZE} px")
     met = True
-    with tempfile.TemporaryDirectory() as place:
-        paths = [draw(Path(place), form, options.side) for form in FORMS]
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [draw(Path(folder), form, options.side) for form in FORMS]
         paths += sorted(options.folder.glob("*.svs")) if options.folder else []
         table = Table(*("slide", "form", "um/px", "tiles", "eosin", "OpenSlide", "as RGB"))
         for heading in ("times", "as RGB", "averaged"):
@@ -145,34 +145,34 @@ def read_in_turn(path: Path, level: int, spent: Spent) -> None:
     step, full = SIZE * 2**level, slide.levels[0]
     columns = range(0, full.width - step, step)
     for y in range(0, full.height - step, step):
-        places = [(x, y) for x in columns]
+        corners = [(x, y) for x in columns]
         began = time.process_time()
-        own = [slide.region(x, y, step, SIZE) for x, y in places]
+        own = [slide.region(x, y, step, SIZE) for x, y in corners]
         spent.eosin += time.process_time() - began
         began = time.process_time()
-        images = [peer.read_region(place, level, (SIZE, SIZE)) for place in places]
+        images = [peer.read_region(corner, level, (SIZE, SIZE)) for corner in corners]
         spent.openslide += time.process_time() - began
         began = time.process_time()
-        arrays = [as_rgb(other, place, level) for place in places]
+        arrays = [as_rgb(other, corner, level) for corner in corners]
         spent.as_rgb += time.process_time() - began
-        spent.tiles += len(places)
+        spent.tiles += len(corners)
         require_same(path, level, own, arrays)
         del images
         if level:
-            spent.averaged += average_row(averaging, places, 0.9 * step)
+            spent.averaged += average_row(averaging, corners, 0.9 * step)
     peer.close()
     other.close()
 
 
-def as_rgb(peer: openslide.OpenSlide, place: tuple[int, int], level: int) -> UInt8Image:
+def as_rgb(peer: openslide.OpenSlide, corner: tuple[int, int], level: int) -> UInt8Image:
     """OpenSlide's tile as an array."""
-    return np.asarray(peer.read_region(place, level, (SIZE, SIZE)).convert("RGB"))
+    return np.asarray(peer.read_region(corner, level, (SIZE, SIZE)).convert("RGB"))
 
 
-def average_row(slide: Slide, places: list[tuple[int, int]], width: float) -> float:
+def average_row(slide: Slide, corners: list[tuple[int, int]], width: float) -> float:
     """Core seconds of a row whose pixels are averages of a finer level's."""
     began = time.process_time()
-    for x, y in places:
+    for x, y in corners:
         slide.region(x, y, width, SIZE)
     return time.process_time() - began
 

@@ -51,9 +51,9 @@ def main() -> None:
     files = sorted(p for p in options.folder.rglob("*") if p.suffix.lower() in (".png", ".jpg"))
     if not files:
         sys.exit(f"no image in {options.folder}: give a folder of PNG or JPEG files")
-    with tempfile.TemporaryDirectory() as place:
-        met = options.skip_speed or _speed(options, files, Path(place))
-        met &= options.skip_memory or _memory(options, files[0], Path(place))
+    with tempfile.TemporaryDirectory() as folder:
+        met = options.skip_speed or _speed(options, files, Path(folder))
+        met &= options.skip_memory or _memory(options, files[0], Path(folder))
     sys.exit(0 if met else 1)
 
 
@@ -74,11 +74,11 @@ def _parse_options() -> argparse.Namespace:
     return options
 
 
-def _speed(options: argparse.Namespace, files: list[Path], place: Path) -> bool:
+def _speed(options: argparse.Namespace, files: list[Path], folder: Path) -> bool:
     """Time the three in turns and print them; whether the bar is met."""
     count = max(options.images // options.rounds // _BATCH, 2) * _BATCH
-    images = _copies(files, count, place / "images")
-    turns = _contestants(options, images, place / "speed.csv")
+    images = _copies(files, count, folder / "images")
+    turns = _contestants(options, images, folder / "speed.csv")
     times: dict[str, list[Times]] = {name: [] for name in turns}
     for _ in range(options.rounds):
         for name, turn in turns.items():
@@ -145,17 +145,17 @@ def _timed(turn: Callable[[], None], count: int) -> Times:
     return 1000 * clock / count, 1000 * cores / count
 
 
-def _memory(options: argparse.Namespace, file: Path, place: Path) -> bool:
+def _memory(options: argparse.Namespace, file: Path, folder: Path) -> bool:
     """Peak memory for few and for many images; whether it stays flat."""
     import cv2
 
-    small = place / "small.png"
+    small = folder / "small.png"
     cv2.imwrite(str(small), cv2.resize(cv2.imread(str(file)), (_SIDE, _SIDE)))
     print(f"| images of {_SIDE} x {_SIDE} | peak memory, MB |\n| --- | --- |")
     peaks = []
     for count in options.memory_images:
-        images = _copies([small], count, place / f"small-{count}")
-        words = [str(options.run), str(images), str(place / f"{count}.csv"), options.engine]
+        images = _copies([small], count, folder / f"small-{count}")
+        words = [str(options.run), str(images), str(folder / f"{count}.csv"), options.engine]
         done = subprocess.run(
             [sys.executable, "-c", _SCORE, *words], check=True, capture_output=True, text=True
         )

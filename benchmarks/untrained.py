@@ -70,7 +70,7 @@ def prepared(folder: Path, count: int, spec: Preprocessing) -> npt.NDArray[np.fl
     if not paths:
         raise SystemExit(f"no PNG images in {folder}: give a folder of H&E images")
     rows = [prepare(read_image(path), spec) for path in paths[:count]]
-    return np.stack([rows[place % len(rows)] for place in range(count)])
+    return np.stack([rows[row % len(rows)] for row in range(count)])
 
 
 def main() -> None:
@@ -81,8 +81,8 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="a folder of <backbone>.safetensors files")
     options = parser.parse_args()
     weights = find_weights(options.weights, options.backbone)
-    with tempfile.TemporaryDirectory() as place:
-        run = untrained_run(Path(place) / "run", options.backbone, weights=weights)
+    with tempfile.TemporaryDirectory() as folder:
+        run = untrained_run(Path(folder) / "run", options.backbone, weights=weights)
         export_run(run, options.folder)
     print(f"{options.backbone}, {run.record.initial_weights}, exported: {options.folder}")
 

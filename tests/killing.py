@@ -126,5 +126,5 @@ def serve() -> None:
 
 
 if __name__ == "__main__":
-    sys.path[:] = [place for place in sys.path if place != str(Path(__file__).parent)]
+    sys.path[:] = [path for path in sys.path if path != str(Path(__file__).parent)]
     serve()

@@ -23,11 +23,11 @@ _ALIASES = {
 class Folder(os.PathLike[str]):
     """A PathLike that is no Path."""
 
-    def __init__(self, place: Path) -> None:
-        self.place = str(place)
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
 
     def __fspath__(self) -> str:
-        return self.place
+        return self.path
 
 
 def test_every_class_that_a_public_function_takes_or_returns_is_exported() -> None:

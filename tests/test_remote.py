@@ -75,7 +75,7 @@ def say(*words: object) -> tuple[int, str]:
 
 
 @pytest.fixture(scope="module")
-def places(
+def inputs(
     drawn_breakhis: Manifest, small_probe: TrainingConfig, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Path]:
     """A Run and its split manifest."""
@@ -102,9 +102,9 @@ def sent_up(store: s3fs.S3FileSystem, table: Path, folder: Path) -> Manifest:
 
 
 def test_images_and_output_in_a_store_give_the_bytes_of_a_local_run(
-    places: tuple[Path, Path], store: s3fs.S3FileSystem, tmp_path: Path
+    inputs: tuple[Path, Path], store: s3fs.S3FileSystem, tmp_path: Path
 ) -> None:
-    run, table = places
+    run, table = inputs
     placed = sent_up(store, table, tmp_path)
     store.put(str(run), "lab/run", recursive=True)
     gone, kept = (path.name for path in placed.in_split("test").paths[:2])
@@ -146,12 +146,12 @@ def test_images_and_output_in_a_store_give_the_bytes_of_a_local_run(
 
 
 def test_a_table_that_goes_to_a_store_names_local_images_in_full(
-    places: tuple[Path, Path], store: s3fs.S3FileSystem
+    inputs: tuple[Path, Path], store: s3fs.S3FileSystem
 ) -> None:
-    code, said = say("predict", *places, "-o", "s3://lab/out/p.csv")
+    code, said = say("predict", *inputs, "-o", "s3://lab/out/p.csv")
     assert code == 0, said
     head = store.cat_file("lab/out/p.csv").decode().splitlines()[1]
-    assert head.startswith(str(read_manifest(places[1]).paths[0].parents[2].parent))
+    assert head.startswith(str(read_manifest(inputs[1]).paths[0].parents[2].parent))
 
 
 def test_an_object_is_fetched_once_and_anew_when_it_has_changed(
@@ -161,9 +161,9 @@ def test_an_object_is_fetched_once_and_anew_when_it_has_changed(
     fetches: list[str] = []
     real = s3fs.S3FileSystem._get_file
 
-    async def counted(self: s3fs.S3FileSystem, place: str, *rest: object, **more: object) -> None:
-        fetches.append(place)
-        await real(self, place, *rest, **more)
+    async def counted(self: s3fs.S3FileSystem, target: str, *rest: object, **more: object) -> None:
+        fetches.append(target)
+        await real(self, target, *rest, **more)
 
     monkeypatch.setattr(s3fs.S3FileSystem, "_get_file", counted)
     forget()
@@ -251,19 +251,19 @@ def test_a_store_that_stays_away_is_a_sentence_after_four_tries(
 
 
 def test_missing_objects_and_credentials_and_packages_are_sentences(
-    places: tuple[Path, Path],
+    inputs: tuple[Path, Path],
     store: s3fs.S3FileSystem,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with pytest.raises(DataError, match=r"s3://lab/no\.png: cannot be opened \(no such object\)"):
         read_image(remote.as_path("s3://lab/no.png"))
-    code, said = say("predict", places[0], "s3://lab/no.csv", "-o", tmp_path / "p.csv")
+    code, said = say("predict", inputs[0], "s3://lab/no.csv", "-o", tmp_path / "p.csv")
     assert code == 1
     assert "s3://lab/no.csv: there is no such object; correct the URL" in said
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    code, said = say("predict", places[0], "s3://lab/no.csv", "-o", tmp_path / "p.csv")
+    code, said = say("predict", inputs[0], "s3://lab/no.csv", "-o", tmp_path / "p.csv")
     assert code == 1
     assert "s3://lab/no.csv: access is refused" in said
     assert "AWS_ACCESS_KEY_ID" in said
@@ -287,10 +287,10 @@ def test_an_output_is_sent_whole_or_not_at_all_and_nothing_else_is_overwritten(
     store.pipe_file("lab/notes.csv", b"dear,diary\n")
     folder, put = tmp_path / "here", s3fs.S3FileSystem._put_file
 
-    async def full(self: s3fs.S3FileSystem, local: str, place: str, **more: object) -> None:
-        if place.endswith(".meta.json"):
+    async def full(self: s3fs.S3FileSystem, local: str, target: str, **more: object) -> None:
+        if target.endswith(".meta.json"):
             raise OSError(errno.ENOSPC, "quota exceeded")
-        await put(self, local, place, **more)
+        await put(self, local, target, **more)
 
     monkeypatch.setattr(remote, "_WAITS", ())
     with monkeypatch.context() as patch:
@@ -311,10 +311,10 @@ def test_an_output_is_sent_whole_or_not_at_all_and_nothing_else_is_overwritten(
     assert store.cat_file("lab/notes.csv") == b"dear,diary\n"
 
 
-def test_a_file_url_is_the_file_itself(places: tuple[Path, Path], tmp_path: Path) -> None:
-    run, table = (place.as_uri() for place in places)
+def test_a_file_url_is_the_file_itself(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    run, table = (path.as_uri() for path in inputs)
     code, said = say("predict", run, table, "-o", (tmp_path / "p q.csv").as_uri())
     assert code == 0, said
-    code, _ = say("predict", *places, "-o", tmp_path / "q" / "p q.csv")
+    code, _ = say("predict", *inputs, "-o", tmp_path / "q" / "p q.csv")
     plain = read_predictions(tmp_path / "q" / "p q.csv").frame
     assert read_predictions(tmp_path / "p q.csv").frame.equals(plain)

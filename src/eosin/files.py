@@ -30,15 +30,15 @@ LOCK_SUFFIX: Final = ".eosin.lock"
 _DRAFT = re.compile(r"\..*\.[0-9a-f]{16}\.part", re.DOTALL)
 _LONGEST = 180  # bytes of a draft's or lock's name that are those of its target
 _ROOM, _RIGHTS = "make room, or name a place on another disk", "name a place that you may write to"
-_PLACE = "a file lies where a folder is wanted: name another place"
+_A_FILE = "a file lies where a folder is wanted: name another place"
 _FIXES: Final = {
     errno.ENOSPC: _ROOM,
     errno.EDQUOT: _ROOM,
     errno.EROFS: _RIGHTS,
     errno.EACCES: _RIGHTS,
     errno.EPERM: _RIGHTS,
-    errno.ENOTDIR: _PLACE,
-    errno.EEXIST: _PLACE,
+    errno.ENOTDIR: _A_FILE,
+    errno.EEXIST: _A_FILE,
     errno.EISDIR: "name a file, not a folder",
     errno.ENAMETOOLONG: "name a shorter one",
     errno.ELOOP: "its links lead in a circle: name another place",
@@ -46,11 +46,11 @@ _FIXES: Final = {
 _OTHERS: Final = ((stat.S_ISDIR, "folder"), (stat.S_ISFIFO, "pipe"), (stat.S_ISSOCK, "socket"))
 
 
-def as_paths(places: StrPath | Iterable[StrPath]) -> list[Path]:
+def as_paths(paths: StrPath | Iterable[StrPath]) -> list[Path]:
     """One path or several as a list; a lone text is a path, not its letters."""
-    if isinstance(places, str | os.PathLike):
-        return [Path(places)]
-    return [Path(place) for place in places]
+    if isinstance(paths, str | os.PathLike):
+        return [Path(paths)]
+    return [Path(path) for path in paths]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +116,11 @@ def contents(folder: Path) -> list[str]:
 
 
 @contextmanager
-def disk_errors(place: object, *, doing: str = "written", then: str = "") -> Iterator[None]:
+def disk_errors(path: object, *, doing: str = "written", then: str = "") -> Iterator[None]:
     """Turn what the disk refuses into a DiskError that names the path, the reason and the fix.
 
     Args:
-        place: named where the error itself names no path that the user knows.
+        path: named where the error itself names no path that the user knows.
         doing: what cannot be done with it.
         then: what to do once that is mended.
     """
@@ -136,7 +136,7 @@ def disk_errors(place: object, *, doing: str = "written", then: str = "") -> Ite
             raise
         named = fault.filename
         if not isinstance(named, str | bytes) or _DRAFT.fullmatch(Path(os.fsdecode(named)).name):
-            named = place
+            named = path
         shown = os.fsdecode(named) if isinstance(named, bytes) else named
         fix = _FIXES.get(fault.errno or 0, "correct the place, or name another")
         raise DiskError(
@@ -166,7 +166,7 @@ def require_writable(path: Path, *, names: Sequence[str] = ()) -> None:
     with disk_errors(path):
         target = Path(os.path.realpath(path))
         within = target if target.is_dir() else target.parent
-        home = next(place for place in (within, *within.parents) if place.exists())
+        home = next(folder for folder in (within, *within.parents) if folder.exists())
         longest = os.pathconf(home, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
         for name in (*target.relative_to(home).parts, *names):
             if len(os.fsencode(name)) > longest:
@@ -215,7 +215,7 @@ def sha256_of(path: Path) -> str:
 
 def _sweep_once(target: Path) -> None:
     """Sweep the folder of ``target``: in an output that is locked, only the first time."""
-    held = next((HELD[place] for place in target.parents if place in HELD), None)
+    held = next((HELD[parent] for parent in target.parents if parent in HELD), None)
     if held is None or target.parent not in held.swept:
         sweep(target.parent)
     if held is not None:

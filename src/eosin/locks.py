@@ -44,7 +44,7 @@ def one_writer(path: Path, *, then: str = "") -> Iterator[None]:
     """
     output = Path(os.path.realpath(path))
     thread = threading.get_ident()
-    if any(HELD[place].thread == thread for place in (output, *output.parents) if place in HELD):
+    if any(HELD[each].thread == thread for each in (output, *output.parents) if each in HELD):
         with disk_errors(path, doing="read or written", then=then):
             sweep(output)
             yield

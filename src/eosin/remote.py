@@ -79,8 +79,8 @@ def origin(path: Path) -> str:
 
 def named(text: str) -> str:
     """A path or a sentence with URLs in place of copies of inputs, and of outputs to be sent."""
-    for place, url in (*_ORIGINS.items(), *_OUTGOING.items()):
-        text = text.replace(str(place), url)
+    for path, url in (*_ORIGINS.items(), *_OUTGOING.items()):
+        text = text.replace(str(path), url)
     return text
 
 
@@ -88,13 +88,13 @@ def joined(table: str, row: str) -> str:
     """What a row names of a table at the URL ``table``; one that is absolute stays as it is."""
     if is_url(row) or posixpath.isabs(row):
         return row
-    scheme, place = table.split("://", 1)
-    return f"{scheme}://{posixpath.normpath(posixpath.join(posixpath.dirname(place), row))}"
+    scheme, path = table.split("://", 1)
+    return f"{scheme}://{posixpath.normpath(posixpath.join(posixpath.dirname(path), row))}"
 
 
 def is_outgoing(folder: Path) -> bool:
     """Whether what is written there will be sent elsewhere, so that no path counts from it."""
-    return any(place in _OUTGOING for place in (folder, *folder.parents))
+    return any(path in _OUTGOING for path in (folder, *folder.parents))
 
 
 def fetched(url: str) -> Path:
@@ -105,12 +105,12 @@ def fetched(url: str) -> Path:
         OSError: there is no such object, or it cannot be fetched after four tries.
     """
     if url not in _FETCHED:
-        fs, place = _store(url)
-        facts = {key.lower(): value for key, value in _tried(partial(fs.info, place), url).items()}
+        fs, target = _store(url)
+        facts = {key.lower(): value for key, value in _tried(partial(fs.info, target), url).items()}
         if facts.get("type") == "directory":
             raise IsADirectoryError(errno.EISDIR, "is a folder", url)
         home = _home([url, *(str(facts.get(name)) for name in _STATES)])
-        _FETCHED[url] = _get(fs, place, url, home)
+        _FETCHED[url] = _get(fs, target, url, home)
     return _FETCHED[url]
 
 
@@ -128,8 +128,8 @@ def brought(given: StrPath) -> Path:
         with suppress(FileNotFoundError):
             _copy(fetched(url + _SIDECAR), path.with_name(path.name + _SIDECAR))
     except (FileNotFoundError, IsADirectoryError) as error:
-        fs, place = _store(url)
-        below = [posixpath.relpath(each, place) for each in _tried(partial(fs.find, place), url)]
+        fs, target = _store(url)
+        below = [posixpath.relpath(each, target) for each in _tried(partial(fs.find, target), url)]
         if not below:
             raise ConfigError(f"{url}: there is no such object; correct the URL") from error
         copies = {name: fetched(f"{url.rstrip('/')}/{name}") for name in below}
@@ -142,9 +142,9 @@ def brought(given: StrPath) -> Path:
 
 @contextmanager
 def sent(given: StrPath) -> Iterator[Path]:
-    """A place to write an output, which goes to its URL whole when the block ends well, or not.
+    """A path to write an output to, which goes to its URL whole when the block ends well, or not.
 
-    It is the same place when the same command is run again, so that an interrupted one continues.
+    It is the same path when the same command is run again, so that an interrupted one continues.
 
     Raises:
         ConfigError: as ``fetched``, or there is a folder at the URL already.
@@ -154,39 +154,39 @@ def sent(given: StrPath) -> Iterator[Path]:
     if local := _local(url):
         yield local
         return
-    fs, place = _store(url)
+    fs, target = _store(url)
     folder = cache_folder() / "outgoing" / hashlib.sha256(url.encode()).hexdigest()[:16]
-    path = folder / PurePosixPath(place).name
-    if _tried(partial(fs.isdir, place), url):
+    path = folder / PurePosixPath(target).name
+    if _tried(partial(fs.isdir, target), url):
         raise ConfigError(f"{url}: holds objects already; name another place")
-    if not path.exists() and _tried(partial(fs.isfile, place), url):
-        _get(fs, place, url, folder)  # so that what may not be replaced is seen before it is
+    if not path.exists() and _tried(partial(fs.isfile, target), url):
+        _get(fs, target, url, folder)  # so that what may not be replaced is seen before it is
     _OUTGOING[folder] = posixpath.dirname(url)
     try:
         yield path
     finally:
         del _OUTGOING[folder]
-    _send(fs, folder, posixpath.dirname(place), url)
+    _send(fs, folder, posixpath.dirname(target), url)
     shutil.rmtree(folder)
 
 
-def _send(fs: AbstractFileSystem, folder: Path, target: str, url: str) -> None:
+def _send(fs: AbstractFileSystem, folder: Path, parent: str, url: str) -> None:
     written = [path for path in folder.rglob("*") if path.is_file()]
     files = [path for path in written if path.name in contents(path.parent)]
     files.sort(key=lambda path: (path.name.endswith(_LAST), path))
-    places = {path: f"{target}/{path.relative_to(folder).as_posix()}" for path in files}
+    targets = {path: f"{parent}/{path.relative_to(folder).as_posix()}" for path in files}
     begun: list[str] = []
     try:
-        for path, place in places.items():  # no table is ever beside the sidecar of another one
-            if path.name.endswith(_LAST) and _tried(partial(fs.exists, place), url):
-                _tried(partial(fs.rm_file, place), url)
-        for path, place in places.items():
-            begun.append(place)
-            _tried(partial(fs.put_file, str(path), place), url)
+        for path, target in targets.items():  # no table is ever beside the sidecar of another one
+            if path.name.endswith(_LAST) and _tried(partial(fs.exists, target), url):
+                _tried(partial(fs.rm_file, target), url)
+        for path, target in targets.items():
+            begun.append(target)
+            _tried(partial(fs.put_file, str(path), target), url)
     except (OSError, ConfigError) as error:
-        for place in begun:
+        for target in begun:
             with suppress(Exception):  # the store may be out of reach
-                fs.rm_file(place)
+                fs.rm_file(target)
         raise DiskError(
             f"{url}: cannot be sent ({error}); all of it lies in {folder}: run the same command "
             "again, or copy it yourself"
@@ -204,12 +204,12 @@ def _copy(source: Path, path: Path) -> None:
         shutil.copyfile(source, draft)
 
 
-def _get(fs: AbstractFileSystem, place: str, url: str, folder: Path) -> Path:
-    """The object at ``place`` in ``folder``, under its own name; there whole or not at all."""
-    path = folder / PurePosixPath(place).name
+def _get(fs: AbstractFileSystem, target: str, url: str, folder: Path) -> Path:
+    """The object at ``target`` in ``folder``, under its own name; there whole or not at all."""
+    path = folder / PurePosixPath(target).name
     if not path.exists():
         with replacing(path) as draft:
-            _tried(partial(fs.get_file, place, str(draft)), url)
+            _tried(partial(fs.get_file, target, str(draft)), url)
     return path
 
 
@@ -217,13 +217,13 @@ def _store(url: str) -> tuple[AbstractFileSystem, str]:
     from fsspec.core import url_to_fs
 
     try:
-        fs, place = url_to_fs(url)
+        fs, target = url_to_fs(url)
     except ImportError as error:
         raise ConfigError(f'{url}: {error}: pip install "eosin[storage]"') from error
     except ValueError as error:  # adlfs, where no account is named
         raise ConfigError(f"{url}: the store cannot be reached: {error}") from error
     fs.invalidate_cache()
-    return fs, str(place)
+    return fs, str(target)
 
 
 def _tried(work: Callable[[], T], url: str) -> T:
@@ -253,5 +253,5 @@ def _spelled(given: StrPath) -> str:
 
 def _local(url: str) -> Path | None:
     """The file that a file:// URL names; None for a URL of a store."""
-    scheme, _, place = url.partition(":")
-    return Path("/", unquote(place).lstrip("/")) if scheme == "file" else None
+    scheme, _, path = url.partition(":")
+    return Path("/", unquote(path).lstrip("/")) if scheme == "file" else None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 # In the wheel the files lie in the package, in a checkout beside ``src``.
-_PLACES = (Path(__file__).parent / "configs", Path(__file__).parents[2] / "configs")
+_FOLDERS = (Path(__file__).parent / "configs", Path(__file__).parents[2] / "configs")
 _OF_A_VALUE = "Value error, "
 
 
@@ -46,14 +46,14 @@ Options = TypeVar("Options")
 
 
 def validated(
-    model: type[SettingsModel], given: Mapping[str, object], *, place: str
+    model: type[SettingsModel], given: Mapping[str, object], *, source: str
 ) -> SettingsModel:
-    """A settings value; ConfigError naming ``place``, each faulty key, its value and the fix."""
+    """A settings value; ConfigError naming ``source``, each faulty key, its value and the fix."""
     try:
         return model(**given)
     except ConfigError as error:
         faults = str(error).removeprefix(f"{model.__name__}: ")
-        raise ConfigError(f"{place}: {faults}") from error
+        raise ConfigError(f"{source}: {faults}") from error
 
 
 def checked_options(kind: type[Options]) -> type[Options]:
@@ -87,7 +87,7 @@ def settings_file(name: str | os.PathLike[str]) -> Path:
         ConfigError: there is neither; the message names the nearest of those that come along.
     """
     path = Path(name)
-    shipped = {file.stem: file for place in _PLACES for file in place.glob("*.toml")}
+    shipped = {file.stem: file for folder in _FOLDERS for file in folder.glob("*.toml")}
     if path.is_file() or path.suffix or len(path.parts) > 1:
         return path
     if path.name not in shipped:
@@ -106,7 +106,7 @@ def read_flat_toml(path: Path) -> dict[str, object]:
         fields = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         brought = f"; `{path.stem}` alone names the one that eosin brings along"
-        known = any((place / path.name).is_file() for place in _PLACES)
+        known = any((folder / path.name).is_file() for folder in _FOLDERS)
         raise ConfigError(f"{path}: no such settings file{brought if known else ''}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not UTF-8; save the settings as UTF-8") from error

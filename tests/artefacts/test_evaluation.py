@@ -194,8 +194,8 @@ def test_a_figure_that_cannot_be_is_refused_by_name(
     change: dict[str, Any], said: str, evaluation: Evaluation
 ) -> None:
     fields = json.loads(json.dumps(plain(evaluation)))
-    for place, value in change.items():
-        *way, last = [int(key) if key.isdigit() else key for key in place.split(".")]
+    for field, value in change.items():
+        *way, last = [int(key) if key.isdigit() else key for key in field.split(".")]
         inside = fields
         for key in way:
             inside = inside[key]

@@ -173,9 +173,9 @@ def test_the_records_of_a_run_and_its_out_of_fold_table_are_inputs_but_not_what_
         runs / "folds" / member["path"] / "new.csv", PREDICTIONS, inputs=[runs / "folds"]
     )
     require_output(runs / "trained" / "predictions.csv", PREDICTIONS, inputs=[runs / "trained"])
-    for place in ("predictions.csv", "run.json", f"{member['path']}/run.json"):
+    for name in ("predictions.csv", "run.json", f"{member['path']}/run.json"):
         with pytest.raises(ConfigError, match="is an input of this command"):
-            require_output(runs / "folds" / place, PREDICTIONS, inputs=[runs / "folds"])
+            require_output(runs / "folds" / name, PREDICTIONS, inputs=[runs / "folds"])
 
 
 def test_a_picture_in_a_folder_of_images_that_is_read_is_not_replaced(

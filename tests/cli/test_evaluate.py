@@ -23,7 +23,7 @@ def evaluated(
     p = np.array([row[2] for row in rows])
     images = pd.DataFrame(
         {
-            "path": [f"/bh/SOB_{place:03d}.png" for place in range(len(rows))],
+            "path": [f"/bh/SOB_{row:03d}.png" for row in range(len(rows))],
             "patient": [row[0] for row in rows],
             "magnification": "100",
             "label": [row[1] for row in rows],

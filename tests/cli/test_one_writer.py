@@ -98,10 +98,10 @@ def test_a_verb_leaves_an_output_alone_that_another_is_writing(
 def test_in_python_too_what_the_disk_refuses_is_an_error_of_ours(
     home: Path, drawn_breakhis: Manifest, small_probe: TrainingConfig, tmp_path: Path
 ) -> None:
-    place = tmp_path / "afile" / "out"
-    place.parent.write_text("in the way")
+    path = tmp_path / "afile" / "out"
+    path.parent.write_text("in the way")
     split = split_by_fractions(drawn_breakhis, (0.25, 0.25, 0.5), seed=0)
     with pytest.raises(DiskError, match="a file lies where a folder is wanted"):
-        split.write(place)
+        split.write(path)
     with pytest.raises(DiskError, match="a file lies where a folder is wanted"):
-        train(split, place, small_probe)
+        train(split, path, small_probe)

@@ -43,7 +43,7 @@ FOLDERS = {
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with things that only look like inputs."""
     monkeypatch.chdir(tmp_path)
     for name in ("run", "run2"):
@@ -76,11 +76,11 @@ def snapshot(folder: Path) -> dict[Path, object]:
 
 @pytest.mark.parametrize("verb", FILES)
 def test_a_file_goes_neither_over_a_folder_a_pipe_or_an_image_nor_where_none_can_be(
-    verb: str, place: Path
+    verb: str, folder: Path
 ) -> None:
-    (place / "adir").mkdir()
-    os.mkfifo(place / "pipe")
-    (place / "notes.txt").write_text("mine")
+    (folder / "adir").mkdir()
+    os.mkfifo(folder / "pipe")
+    (folder / "notes.txt").write_text("mine")
     words = FILES[verb]
     assert "adir: is a folder, and a file is to be written" in refused(words, "adir")
     assert "pipe: is a pipe, and a file is to be written" in refused(words, "pipe")
@@ -92,7 +92,7 @@ def test_a_file_goes_neither_over_a_folder_a_pipe_or_an_image_nor_where_none_can
 
 
 @pytest.mark.parametrize("verb", FILES)
-def test_a_file_does_not_go_over_what_is_read(verb: str, place: Path) -> None:
+def test_a_file_does_not_go_over_what_is_read(verb: str, folder: Path) -> None:
     read = FILES[verb].split()[-3]
     over = {"images": "images/a.png", "run": "run/run.json"}.get(read, read)
     said = refused(FILES[verb], over)
@@ -102,15 +102,15 @@ def test_a_file_does_not_go_over_what_is_read(verb: str, place: Path) -> None:
 
 
 @pytest.mark.parametrize("verb", FOLDERS)
-def test_a_folder_is_not_made_of_a_file_nor_where_none_can_be(verb: str, place: Path) -> None:
-    (place / "afile").write_text("mine")
+def test_a_folder_is_not_made_of_a_file_nor_where_none_can_be(verb: str, folder: Path) -> None:
+    (folder / "afile").write_text("mine")
     assert "afile: is a file, and a folder is to be written" in refused(FOLDERS[verb], "afile")
     assert "a file lies where a folder is wanted" in refused(FOLDERS[verb], "afile/out")
     assert "name a shorter one" in refused(FOLDERS[verb], "n" * 256)
 
 
 @pytest.mark.parametrize("verb", ["explain", "compare", "data synthetic", "study", "demo"])
-def test_only_runs_are_written_where_a_run_is(verb: str, place: Path) -> None:
+def test_only_runs_are_written_where_a_run_is(verb: str, folder: Path) -> None:
     assert "holds a Run" in refused(FOLDERS[verb], "run")
 
 
@@ -128,15 +128,15 @@ def test_only_runs_are_written_where_a_run_is(verb: str, place: Path) -> None:
     ],
 )
 def test_a_file_of_the_users_in_an_output_folder_is_not_written_over(
-    verb: str, name: str, place: Path
+    verb: str, name: str, folder: Path
 ) -> None:
-    (place / "out").mkdir()
-    (place / "out" / name).write_text("mine,\nall,mine\n")
+    (folder / "out").mkdir()
+    (folder / "out" / name).write_text("mine,\nall,mine\n")
     assert f"out/{name}: lies there already and is no " in refused(FOLDERS[verb], "out")
 
 
 def test_whatever_the_disk_refuses_a_verb_is_an_error_of_ours(
-    place: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse() -> None:
         raise PermissionError(13, "Permission denied", "table.csv")
@@ -150,7 +150,7 @@ def test_whatever_the_disk_refuses_a_verb_is_an_error_of_ours(
     ("stop", "code"), [(KeyboardInterrupt, 130), (Terminated, 143)], ids=["Ctrl-C", "SIGTERM"]
 )
 def test_a_verb_that_is_stopped_says_so_and_how_to_go_on(
-    stop: type[KeyboardInterrupt], code: int, place: Path, monkeypatch: pytest.MonkeyPatch
+    stop: type[KeyboardInterrupt], code: int, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stopped(_: object) -> None:
         raise stop

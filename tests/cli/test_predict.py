@@ -21,7 +21,7 @@ from eosin.training.train import train
 
 
 @pytest.fixture(scope="module")
-def places(
+def inputs(
     drawn_breakhis: Manifest, small_probe: TrainingConfig, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Path]:
     """A Run and its split manifest."""
@@ -39,7 +39,7 @@ def say(*words: object) -> tuple[int, str, BaseException | None]:
 
 
 def test_ctrl_c_says_what_is_kept_and_resume_goes_on(
-    places: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append, calls = room.append_bytes, [0]
 
@@ -49,7 +49,7 @@ def test_ctrl_c_says_what_is_kept_and_resume_goes_on(
             raise KeyboardInterrupt
         append(file, data)
 
-    words = (*places, "-o", tmp_path / "p.csv", "--batch-size", 5)
+    words = (*inputs, "-o", tmp_path / "p.csv", "--batch-size", 5)
     with monkeypatch.context() as patch:
         patch.setattr(room, "append_bytes", interrupted)
         code, said, _ = say(*words)
@@ -65,35 +65,35 @@ def test_ctrl_c_says_what_is_kept_and_resume_goes_on(
 
 
 def test_resume_and_overwrite_together_are_refused(
-    places: tuple[Path, Path], tmp_path: Path
+    inputs: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    code, _, error = say(*places, "-o", tmp_path / "p.csv", "--resume", "--overwrite")
+    code, _, error = say(*inputs, "-o", tmp_path / "p.csv", "--resume", "--overwrite")
     assert code == 1
     assert "give one of them" in str(error)
 
 
 def test_an_engine_that_cannot_run_the_run_is_named(
-    places: tuple[Path, Path], tmp_path: Path
+    inputs: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    code, _, error = say(*places, "-o", tmp_path / "p.csv", "--engine", "onnxruntime")
+    code, _, error = say(*inputs, "-o", tmp_path / "p.csv", "--engine", "onnxruntime")
     assert code == 1
     assert "eosin export" in str(error)
     assert not list(tmp_path.iterdir())
 
 
 def test_odd_files_become_rows_of_the_error_table_and_resume_does_not_meet_them_again(
-    places: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, out = tmp_path / "images", tmp_path / "p.csv"
     folder.mkdir()
-    for path in read_manifest(places[1]).in_split("test").paths[:12]:
+    for path in read_manifest(inputs[1]).in_split("test").paths[:12]:
         (folder / f"z-{path.name}").write_bytes(path.read_bytes())
     Image.new("L", (1 << 21, 1)).save(folder / "a-side.png")
     Image.new("F", (64, 64), 0.5).save(folder / "b-float.tif")
     Image.new("P", (9, 9)).save(folder / "c-palette.png")
     data = (folder / "c-palette.png").read_bytes()
     (folder / "c-palette.png").write_bytes(data.replace(b"PLTE", b"plTE"))
-    words = (places[0], folder, "-o", out, "--batch-size", 5)
+    words = (inputs[0], folder, "-o", out, "--batch-size", 5)
     append, calls, met = room.append_bytes, [0], []
 
     def interrupted(file: int, data: bytes) -> None:
@@ -119,11 +119,11 @@ def test_odd_files_become_rows_of_the_error_table_and_resume_does_not_meet_them_
 
 
 def test_the_limit_of_pixels_is_an_option_of_the_command_that_names_it(
-    places: tuple[Path, Path], tmp_path: Path
+    inputs: tuple[Path, Path], tmp_path: Path
 ) -> None:
     path = tmp_path / "wide.png"
     Image.fromarray(np.full((60, 40, 3), 200, np.uint8)).save(path)
-    words = (places[0], path, "-o", tmp_path / "p.csv")
+    words = (inputs[0], path, "-o", tmp_path / "p.csv")
     code, _, error = say(*words, "--max-megapixels", 0.002)
     assert (code, "0.002 megapixels; cut it into smaller images or raise --max-megapixels") == (
         1,

@@ -52,9 +52,9 @@ def test_the_first_group_of_the_pattern_is_the_patient(patches: Path) -> None:
 def test_the_place_of_a_patch_on_its_slide_is_kept(patches: Path) -> None:
     draw(patches / "1/9000_scan.png")
     frame = read_folder(patches, patient=r"^(\d+)_").manifest.frame
-    places = {Path(path).name: (x, y) for path, x, y in frame[["path", "x", "y"]].values}
-    assert places["10253_idx5_x501_y351_class1.png"] == ("501", "351")
-    assert places["9000_scan.png"] == ("", "")
+    coordinates = {Path(path).name: (x, y) for path, x, y in frame[["path", "x", "y"]].values}
+    assert coordinates["10253_idx5_x501_y351_class1.png"] == ("501", "351")
+    assert coordinates["9000_scan.png"] == ("", "")
 
 
 def test_without_a_pattern_each_image_is_its_own_patient_and_that_is_said(patches: Path) -> None:

@@ -14,11 +14,11 @@ from eosin.errors import DataError
 from eosin.slides.tile import Tile
 
 
-def placed(*places: tuple[object, object], patient: str = "8863", slide: str = "") -> pd.DataFrame:
+def placed(*corners: tuple[object, object], patient: str = "8863", slide: str = "") -> pd.DataFrame:
     rows = [
         {"path": f"/p/{patient}{slide}_x{x}_y{y}.png", "patient": patient, "slide": slide}
         | {"x": str(x), "y": str(y)}
-        for x, y in places
+        for x, y in corners
     ]
     return pd.DataFrame(rows)
 
@@ -47,7 +47,7 @@ def test_the_mean_is_that_of_the_patches_in_the_square_alone() -> None:
 
 
 def test_a_gap_makes_fewer_neighbours_and_a_wider_square_more() -> None:
-    rows = placed(*(place for place in square(5) if place != (1051, 1051)))
+    rows = placed(*(corner for corner in square(5) if corner != (1051, 1051)))
     near, far = find_neighbours(rows), find_neighbours(rows, window=5)
     assert near is not None
     assert far is not None
@@ -100,7 +100,7 @@ def test_patches_that_share_no_row_or_column_have_no_pitch_and_no_neighbour() ->
 
 
 @pytest.mark.parametrize(
-    ("places", "said"),
+    ("corners", "said"),
     [
         ([*square(3), (1120, 1001)], "x1120_y1001.png: x = 1120, y = 1001 lies off the grid.*50"),
         ([*square(2), (1001, 1001)], "lies on the same place of its slide as"),
@@ -110,10 +110,10 @@ def test_patches_that_share_no_row_or_column_have_no_pitch_and_no_neighbour() ->
     ],
 )
 def test_coordinates_that_cannot_be_are_refused_in_one_sentence(
-    places: list[tuple[object, object]], said: str
+    corners: list[tuple[object, object]], said: str
 ) -> None:
     with pytest.raises(DataError, match=said) as caught:
-        find_neighbours(placed(*places))
+        find_neighbours(placed(*corners))
     assert "\n" not in str(caught.value)
 
 

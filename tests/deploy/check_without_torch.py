@@ -39,7 +39,7 @@ MOST_MEGABYTES = {"onnx": 720, "openvino": 830}
 ABSENT = ("torch", "torchvision", "timm", "sklearn")
 PROBABILITY_BAR = 1e-4
 MAP_BAR = 1e-3  # of the strongest map
-# A network that trains in seconds from random weights; its maps have several places at 64 pixels.
+# A network that trains in seconds from random weights; its maps have several pixels at 64 pixels.
 PROBE = TrainingConfig(
     backbone="test_efficientnet", weights="none", freeze=True, image_size=64, device="cpu"
 )
@@ -164,9 +164,9 @@ def install(there: Environment, wheel: Path) -> None:
     done = there.run(*pip, "--no-index", "--force-reinstall", wheel)
     if done.returncode:
         raise CheckError(f"{wheel.name} cannot be installed:\n{done.stderr}")
-    place = Path(there.ask("import eosin; print(eosin.__file__)"))
-    if packages_of(there) not in place.parents:
-        raise CheckError(f"eosin is imported from {place}, not from {packages_of(there)}")
+    path = Path(there.ask("import eosin; print(eosin.__file__)"))
+    if packages_of(there) not in path.parents:
+        raise CheckError(f"eosin is imported from {path}, not from {packages_of(there)}")
 
 
 def packages_of(there: Environment) -> Path:

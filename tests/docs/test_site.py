@@ -74,10 +74,10 @@ def test_every_verb_has_a_how_to_page_that_shows_it() -> None:
     import reference_pages
 
     for name, _ in reference_pages.verbs():
-        places = [
+        paths = [
             DOCS / "how-to" / f"{each}.md" for each in (name.replace(" ", "-"), name.split()[0])
         ]
-        found = [path for path in places if path.is_file()]
+        found = [path for path in paths if path.is_file()]
         assert found, f"eosin {name} has no page under docs/how-to"
         text = found[0].read_text(encoding="utf-8")
         assert f"eosin {name}" in text

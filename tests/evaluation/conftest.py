@@ -93,7 +93,7 @@ def drawn_table() -> Table:
         frame = pd.DataFrame(
             {
                 "path": [f"/bh/{i}.png" for i in range(images)],
-                "patient": [f"14-{22000 + place}" for place in patient],
+                "patient": [f"14-{22000 + number}" for number in patient],
                 "magnification": draw.choice(magnifications, images),
                 "label": np.array(task.classes)[label],
                 "fold": "",

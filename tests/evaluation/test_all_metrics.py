@@ -57,18 +57,18 @@ def test_every_figure_of_eight_classes_equals_scikit_learn(drawn_table, subtype)
         sk.roc_auc_score(y, probabilities, multi_class="ovr"), abs=1e-12
     )
     per_class = sk.precision_recall_fscore_support(y, chosen)
-    for place in range(8):
-        own, scores = y == place, probabilities[:, place]
+    for index in range(8):
+        own, scores = y == index, probabilities[:, index]
         expected = {
-            "precision": per_class[0][place],
-            "recall": per_class[1][place],
-            "f1": per_class[2][place],
-            "specificity": sk.recall_score(~own, chosen != place),
+            "precision": per_class[0][index],
+            "recall": per_class[1][index],
+            "f1": per_class[2][index],
+            "specificity": sk.recall_score(~own, chosen != index),
             "roc_auc": sk.roc_auc_score(own, scores),
             "average_precision": sk.average_precision_score(own, scores),
         }
         for name, value in expected.items():
-            assert values[MetricKey(name, place)][0] == pytest.approx(value, abs=1e-12), name
+            assert values[MetricKey(name, index)][0] == pytest.approx(value, abs=1e-12), name
 
 
 @pytest.mark.parametrize("task", ["binary", "her2", "subtype"])

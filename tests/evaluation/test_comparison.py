@@ -147,7 +147,7 @@ def test_identical_tables_differ_by_exactly_nothing_and_share_a_rank(drawn_table
     assert [test.p_holm for test in comparison.tests] == [1.0] * 6
     assert comparison.primary_metric == "quadratic_kappa"
     for metric in ("accuracy", "quadratic_kappa", "log_loss"):
-        assert [place.rank for place in comparison.ranking(metric)] == [1, 1, 1]
+        assert [each.rank for each in comparison.ranking(metric)] == [1, 1, 1]
 
 
 def test_a_clearly_better_model_has_rank_one_alone(drawn_table):
@@ -157,7 +157,7 @@ def test_a_clearly_better_model_has_rank_one_alone(drawn_table):
     for metric in ("accuracy", "balanced_accuracy"):
         ranking = comparison.ranking(metric)
         assert ranking[0].model == "best"
-        assert [place.rank for place in ranking] == [1, 2, 2]
+        assert [each.rank for each in ranking] == [1, 2, 2]
     first, second, _ = comparison.ranking("log_loss")  # lower is better
     assert (first.model, first.rank, second.rank) == ("best", 1, 2)
     p = {(t.first, t.second, t.unit): t.p_holm for t in comparison.tests}
@@ -183,14 +183,14 @@ def test_the_rule_of_ranks_compares_with_the_first_of_the_rank_only():
     ranked = rank_in_groups(
         values, apart=lambda one, other: (one, other) in told_apart, higher_is_better=True
     )
-    assert [(place.rank, place.model) for place in ranked] == [
+    assert [(each.rank, each.model) for each in ranked] == [
         (1, "a"),
         (1, "b"),
         (2, "c"),
         (2, "d"),
     ]
     lower = rank_in_groups(values, apart=lambda *_: True, higher_is_better=False)
-    assert [place.model for place in lower] == ["d", "c", "b", "a"]
+    assert [each.model for each in lower] == ["d", "c", "b", "a"]
 
 
 def test_images_that_not_all_tables_have_are_left_out_and_counted(pair):

@@ -38,9 +38,9 @@ def test_resampling_refuses_nobody_and_one_patient_named_twice():
 
 
 def test_an_image_without_a_patient_is_a_patient_of_its_own():
-    names, place = patient_columns(["14-9146", "", "14-9146", ""], ["a.png", "b.png", "c", "d"])
+    names, column = patient_columns(["14-9146", "", "14-9146", ""], ["a.png", "b.png", "c", "d"])
     assert names == ("14-9146", "image b.png", "image d")
-    assert place.tolist() == [0, 1, 0, 2]
+    assert column.tolist() == [0, 1, 0, 2]
 
 
 def test_the_interval_is_the_central_95_percent():

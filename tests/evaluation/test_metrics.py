@@ -60,9 +60,9 @@ def test_decision_metrics_equal_scikit_learn(sample):
 def test_specificity_of_a_class_is_the_recall_of_all_others(sample):
     labels, chosen, _, weight = sample
     specificity = metrics.specificity(counts_of(sample))[0]
-    for place in range(CLASSES):
-        expected = sk.recall_score(labels != place, chosen != place, sample_weight=weight)
-        assert specificity[place] == pytest.approx(expected, abs=1e-12)
+    for index in range(CLASSES):
+        expected = sk.recall_score(labels != index, chosen != index, sample_weight=weight)
+        assert specificity[index] == pytest.approx(expected, abs=1e-12)
 
 
 def test_probability_metrics_equal_scikit_learn(sample):

@@ -84,7 +84,7 @@ def test_convolutions_see_channels_last_however_the_pixels_come(small: Classifie
 
 
 def test_a_map_worked_out_by_hand(small: Classifier) -> None:
-    """Two channels, weights 2 and -1: ReLU(2 A_1 - A_2) over the four places of each."""
+    """Two channels, weights 2 and -1: ReLU(2 A_1 - A_2) over the four pixels of each."""
 
     class TwoChannels(nn.Module):
         def forward_features(self, x: Tensor) -> Tensor:
@@ -140,7 +140,7 @@ def test_hirescam_and_layercam_are_what_their_papers_say(small: Classifier) -> N
     pytest.importorskip("pytorch_grad_cam")
     response = respond(small, photographs(2, 96))
     targets = torch.tensor([1, 2])
-    weights = small.head.weight[targets].detach() / 9  # 3 x 3 places
+    weights = small.head.weight[targets].detach() / 9  # 3 x 3 pixels
     hires = torch.einsum("nk,nkhw->nhw", weights, response.feature_map).relu()
     layer = torch.einsum("nk,nkhw->nhw", weights.relu(), response.feature_map).relu()
     for method, expected in (("hirescam", hires), ("layercam", layer)):

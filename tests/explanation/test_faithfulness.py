@@ -18,7 +18,7 @@ from eosin.pixels.reading import UInt8Image
 
 OPTIONS = PerturbationOptions(cells=8, steps=8)
 CHANGED = Randomised(head=0.1, whole=-0.2)
-PLACE = (slice(8, 24), slice(40, 56))
+SQUARE = (slice(8, 24), slice(40, 56))
 
 
 def field() -> UInt8Image:
@@ -27,23 +27,23 @@ def field() -> UInt8Image:
 
 
 def true_map() -> Floats:
-    """What ``looks_at_place`` uses, on a grid of 8 x 8."""
+    """What ``looks_at_square`` uses, on a grid of 8 x 8."""
     region = np.zeros((8, 8))
     region[1:3, 5:7] = 1
     return region
 
 
-def looks_at_place(images: Sequence[UInt8Image]) -> Floats:
+def looks_at_square(images: Sequence[UInt8Image]) -> Floats:
     """A network that answers with the share of one region it can see, from 0.1 to 0.9.
 
     Not quite: some pixels happen to have the colour of the fill.
     """
-    original = field()[PLACE]
-    return np.array([0.1 + 0.8 * (image[PLACE] == original).mean() for image in images])
+    original = field()[SQUARE]
+    return np.array([0.1 + 0.8 * (image[SQUARE] == original).mean() for image in images])
 
 
 def removed_by(heatmap: Floats, *, seed: int = 0) -> PerturbationResult:
-    return perturb(field(), heatmap, looks_at_place, options=replace(OPTIONS, seed=seed))
+    return perturb(field(), heatmap, looks_at_square, options=replace(OPTIONS, seed=seed))
 
 
 def test_a_map_of_the_region_that_the_network_uses_is_faithful() -> None:

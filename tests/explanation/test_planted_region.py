@@ -28,7 +28,7 @@ SIDE, RADIUS = 128, 28
 
 @dataclass(frozen=True)
 class Planted:
-    """Synthetic benign tissue, half of it with a dark nest at a place of its own."""
+    """Synthetic benign tissue, half of it with a dark nest at a position of its own."""
 
     manifest: Manifest
     regions: dict[str, np.ndarray]
@@ -73,14 +73,14 @@ def found(run: Run, planted: Planted, method: str) -> list[Localisation]:
     test = planted.manifest.in_split("test")
     nests = test.where(test.frame["label"] == "malignant")
     options = ExplainOptions(method=method, target="malignant")  # type: ignore[arg-type]
-    places = []
+    scores = []
     for explanation in explain([run], nests.paths, options):
         assert isinstance(explanation, Explanation)
         region = planted.regions[str(Path(explanation.path).resolve())]
-        place = localisation(explanation.members[0].values, region)
-        assert place is not None
-        places.append(place)
-    return places
+        score = localisation(explanation.members[0].values, region)
+        assert score is not None
+        scores.append(score)
+    return scores
 
 
 def test_the_network_sees_the_nest(run: Run, planted: Planted) -> None:
@@ -92,8 +92,8 @@ def test_the_network_sees_the_nest(run: Run, planted: Planted) -> None:
 def test_the_map_lights_the_planted_region_of_patients_never_met(
     run: Run, planted: Planted
 ) -> None:
-    places = found(run, planted, "gradcam")
-    assert len(places) >= 10
-    area = np.mean([place.area for place in places])
-    assert np.mean([place.auc for place in places]) > 0.7  # a map that knows nothing: 0.5
-    assert np.mean([place.pointing for place in places]) > 2 * area  # and the nest's area
+    scores = found(run, planted, "gradcam")
+    assert len(scores) >= 10
+    area = np.mean([score.area for score in scores])
+    assert np.mean([score.auc for score in scores]) > 0.7  # a map that knows nothing: 0.5
+    assert np.mean([score.pointing for score in scores]) > 2 * area  # and the nest's area

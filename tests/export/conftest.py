@@ -21,7 +21,7 @@ def divided(drawn_breakhis: Manifest) -> Manifest:
 
 @pytest.fixture(scope="session")
 def probe(small_probe: TrainingConfig) -> TrainingConfig:
-    """At 32 pixels the small network's map is a single place."""
+    """At 32 pixels the small network's map is a single pixel."""
     return small_probe.with_overrides({"image_size": 64})
 
 

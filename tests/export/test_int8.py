@@ -160,8 +160,8 @@ def right_about(run: Run, images: Manifest, *, every: int) -> Manifest:
     one, other = images.task.classes
     said = found.frame["predicted"].tolist()
     labels = [
-        label if (place + 1) % every else {one: other, other: one}[label]
-        for place, label in enumerate(said)
+        label if (index + 1) % every else {one: other, other: one}[label]
+        for index, label in enumerate(said)
     ]
     rows = images.in_split("val")
     return replace(rows, frame=rows.frame.assign(label=labels))

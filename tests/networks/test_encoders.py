@@ -227,11 +227,11 @@ def test_a_gated_encoder_without_weights_is_answered_with_the_page_of_access(mon
 
 def test_weights_from_the_hub_name_the_commit_they_came_from(monkeypatch, tiny, tmp_path):
     commit = "d517a8c1" * 5
-    place = tmp_path / "snapshots" / commit
-    place.mkdir(parents=True)
-    tiny.rename(place / "model.safetensors")
+    home = tmp_path / "snapshots" / commit
+    home.mkdir(parents=True)
+    tiny.rename(home / "model.safetensors")
     monkeypatch.setattr("eosin.networks.weights._require_hub", lambda _: None)
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda _, name, **__: str(place / name))
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda _, name, **__: str(home / name))
     report = initialise(build_classifier("tiny", classes=2), "imagenet")
     assert f"model.safetensors from the hub, commit {commit[:12]}" in report.source
 

@@ -41,10 +41,10 @@ def test_a_file_is_read_once_for_two_views_and_each_is_its_own_preprocessing(
     monkeypatch.setattr(room, "image_in_turn", counted)
     found = list(read_views(files, [View(LARGE), View(SMALL)], batch_size=4))
     assert sorted(read) == files
-    assert [pair[0].places.tolist() for pair in found] == [[0, 1, 2], [4, 5, 6, 7], [8, 9]]
+    assert [pair[0].indices.tolist() for pair in found] == [[0, 1, 2], [4, 5, 6, 7], [8, 9]]
     for large, small in found:
-        for row, place in enumerate(large.places):
-            image = read_image(files[place])
+        for row, index in enumerate(large.indices):
+            image = read_image(files[index])
             np.testing.assert_array_equal(large.pixels[row], prepare(image, LARGE))
             np.testing.assert_array_equal(small.pixels[row], prepare(image, SMALL))
     assert [item.path for item in found[0][1].skipped] == [files[3]]
@@ -56,7 +56,7 @@ def test_reading_from_the_middle_gives_the_batches_that_reading_all_gives(
     whole = list(read_batches(files, LARGE, batch_size=4))
     rest = [pair[0] for pair in read_views(files, [View(LARGE)], batch_size=4, start=4)]
     for late, early in zip(rest, whole[1:], strict=True):
-        np.testing.assert_array_equal(late.places, early.places)
+        np.testing.assert_array_equal(late.indices, early.indices)
         np.testing.assert_array_equal(late.pixels, early.pixels)
 
 

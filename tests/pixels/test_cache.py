@@ -80,10 +80,10 @@ def no_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
 def require_true(packed: Views) -> None:
     """Every image is what decoding its file gives now, and lies in the cache."""
     assert min(packed.rows) >= 0
-    for place, path in enumerate(packed.paths):
-        source = packed.sources[place] if packed.sources else None
+    for index, path in enumerate(packed.paths):
+        source = packed.sources[index] if packed.sources else None
         decoded = view(read_image(path), packed.spec, source=source)
-        assert np.array_equal(packed.view(place), decoded), path
+        assert np.array_equal(packed.view(index), decoded), path
 
 
 def build_elsewhere(tissue: Tissue) -> subprocess.Popen[bytes]:
@@ -309,19 +309,19 @@ def test_a_file_that_cannot_be_read_is_left_to_the_reader_who_names_it(draw):
     bad.write_text("not an image")
     gone.unlink()
     packed = tissue.cache.pack(tissue.views)
-    assert [place for place, row in enumerate(packed.rows) if row < 0] == [3, 17]
+    assert [index for index, row in enumerate(packed.rows) if row < 0] == [3, 17]
     with pytest.raises(DataError, match="is not an image"):
         packed.view(3)
     batches = list(view_batches(packed, range(19, -1, -1), batch_size=12))
-    assert [batch.places.tolist() for batch in batches] == [
+    assert [batch.indices.tolist() for batch in batches] == [
         [19, 18, 16, 15, 14, 13, 12, 11, 10, 9, 8],
         [7, 6, 5, 4, 2, 1, 0],
     ]
     assert [item.path for batch in batches for item in batch.skipped] == [gone, bad]
     assert [batch.files for batch in batches] == [12, 8]
     for batch in batches:
-        for image, place in zip(batch.images, batch.places, strict=True):
-            assert np.array_equal(image, view(read_image(tissue.views.paths[place]), SPEC))
+        for image, index in zip(batch.images, batch.indices, strict=True):
+            assert np.array_equal(image, view(read_image(tissue.views.paths[index]), SPEC))
 
 
 def test_batches_are_the_same_packed_or_not_and_with_any_number_of_readers(draw):
@@ -329,8 +329,8 @@ def test_batches_are_the_same_packed_or_not_and_with_any_number_of_readers(draw)
     packed = tissue.cache.pack(tissue.views)
     order = np.random.default_rng(5).permutation(37)
 
-    def darken(place: int, image: np.ndarray) -> np.ndarray:
-        return image // np.uint8(place + 1)
+    def darken(index: int, image: np.ndarray) -> np.ndarray:
+        return image // np.uint8(index + 1)
 
     seen = [
         np.concatenate(

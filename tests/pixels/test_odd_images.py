@@ -152,8 +152,8 @@ def test_a_tiff_whose_last_strips_are_missing_or_empty_is_refused(
     assert read_image(whole).shape == (48, 64, 3)
     each = struct.pack("<I", 48 * 64)
     empty = data.replace(each * 3, each * 2 + bytes(4))
-    places = struct.pack("<III", 8, 8 + 48 * 64, 8 + 2 * 48 * 64)
-    unplaced = data.replace(places, places[:8] + bytes(4))
+    offsets = struct.pack("<III", 8, 8 + 48 * 64, 8 + 2 * 48 * 64)
+    unplaced = data.replace(offsets, offsets[:8] + bytes(4))
     fewer = data.replace(
         struct.pack("<HHI", 278, 4, 1) + struct.pack("<I", 48),
         struct.pack("<HHI", 278, 4, 1) + struct.pack("<I", 20),
@@ -173,13 +173,13 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 
 def repacked(png: bytes, *, rows: float = 1.0, drop: bytes = b"", sums: int = 4) -> bytes:
     """The PNG with fewer of its rows or without a chunk, all its checksums right."""
-    place, parts, pixels = 8, [], b""
-    while place < len(png):
-        length, kind = struct.unpack_from(">I4s", png, place)
-        body = png[place + 8 : place + 8 + length]
+    start, parts, pixels = 8, [], b""
+    while start < len(png):
+        length, kind = struct.unpack_from(">I4s", png, start)
+        body = png[start + 8 : start + 8 + length]
         pixels += body if kind == b"IDAT" else b""
         parts += [(kind, body)] if kind not in (b"IDAT", b"IEND", drop) else []
-        place += 12 + length
+        start += 12 + length
     raw = zlib.decompress(pixels)
     packed = zlib.compress(raw[: int(len(raw) * rows)])
     parts += [(b"IDAT", packed[: len(packed) - 4 + sums]), (b"IEND", b"")]

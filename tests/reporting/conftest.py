@@ -151,9 +151,9 @@ class Experiment:
 def usual_chances(rows: pd.DataFrame) -> list[float]:
     """Right for most images; every fourth or fifth is wrong, each with its own confidence."""
     chances = []
-    for place, label in enumerate(rows["label"]):
-        sure = 0.55 + 0.012 * place
-        right = place % 5 != 4 or place == 34
+    for row, label in enumerate(rows["label"]):
+        sure = 0.55 + 0.012 * row
+        right = row % 5 != 4 or row == 34
         chances.append(sure if (label == "malignant") == right else 1 - sure)
     return chances
 

@@ -350,8 +350,8 @@ def test_the_folder_holds_pictures_raw_maps_and_an_index_of_both(tmp_path: Path)
 
 
 def test_images_of_one_name_from_two_folders_do_not_overwrite_each_other(tmp_path: Path) -> None:
-    places = ["one/x.png", "two/x.png", "deep/two/x.png", "two/X.png"]
-    write_heatmaps([explanation(tmp_path / place) for place in places], tmp_path / "cams")
+    paths = ["one/x.png", "two/x.png", "deep/two/x.png", "two/X.png"]
+    write_heatmaps([explanation(tmp_path / path) for path in paths], tmp_path / "cams")
     names = {path.stem for path in (tmp_path / "cams" / "overlays").iterdir()}
     assert names == {"x", "two-x", "two-x-2", "two-X-3"}
 

@@ -241,10 +241,10 @@ def test_eight_classes_get_a_curve_each_and_an_eight_by_eight_matrix(
 ) -> None:
     task = Task("subtype", ("A", "F", "PT", "TA", "DC", "LC", "MC", "PC"))
     rng = np.random.default_rng(0)
-    place = np.arange(36) % 8
+    column = np.arange(36) % 8
     probabilities = rng.dirichlet(np.ones(8), 36) * 0.5
-    probabilities[np.arange(36), place] += 0.5
-    rows = experiment.rows.assign(label=[task.classes[p] for p in place])
+    probabilities[np.arange(36), column] += 0.5
+    rows = experiment.rows.assign(label=[task.classes[p] for p in column])
     predictions = make_predictions(rows, probabilities, task=task)
     run = experiment.run_with(task=task, threshold=None)
     path = write_report(run, predictions, tmp_path / "report.html", resamples=QUICK)

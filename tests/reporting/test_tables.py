@@ -51,10 +51,10 @@ def test_a_patient_with_images_of_two_classes_counts_once_in_the_last_row(
 def test_folds_are_listed_in_order_with_what_each_held_out(experiment: Experiment) -> None:
     predictions = experiment.predictions()
     assert fold_table(predictions) is None
-    folds = [str(place % 12 + 1) for place in range(36)]
+    folds = [str(number % 12 + 1) for number in range(36)]
     table = fold_table(replace(predictions, frame=predictions.frame.assign(fold=folds)))
     assert table is not None
-    assert [row[0] for row in table.rows] == [f"Fold {place}" for place in range(1, 13)]
+    assert [row[0] for row in table.rows] == [f"Fold {number}" for number in range(1, 13)]
     assert table.rows[0] == ("Fold 1", "2", "1", "3", "3")
 
 

@@ -234,7 +234,7 @@ def postgres() -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where a record can be made: a file, then a database of its own."""
     if request.param == "sqlite":
         return str(tmp_path / "review.db")

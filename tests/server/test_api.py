@@ -251,10 +251,10 @@ def test_a_run_of_folds_answers_with_its_mean_and_one_merged_map(
     new_images: list[Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    place = tmp_path_factory.mktemp("folds")
+    home = tmp_path_factory.mktemp("folds")
     config = small_probe.with_overrides({"image_size": 64, "seed": 5})
-    other = train(divided, place / "other", config).run
-    folds = write_run(place / "folds", folds_of(place / "folds", [trained, other]))
+    other = train(divided, home / "other", config).run
+    folds = write_run(home / "folds", folds_of(home / "folds", [trained, other]))
     both = serve(folds, trained)
     said = both.predict(*new_images[:4]).json()["runs"]
     for run, answers in zip((folds, trained), said, strict=True):

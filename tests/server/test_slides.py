@@ -193,10 +193,10 @@ def test_around_a_tile_are_its_eight_neighbours_with_what_is_stored_of_them(
 ) -> None:
     said = slide_server.client.post(f"{first}/look", params=INSIDE).json()
     stored = tiles_of(slide_folder)
-    places = [(x, y) for y in (0, 128, 256) for x in (128, 256, 384)]
-    assert said["middles"] == [{"x": x + 64, "y": y + 64} for x, y in places]
+    corners = [(x, y) for y in (0, 128, 256) for x in (128, 256, 384)]
+    assert said["middles"] == [{"x": x + 64, "y": y + 64} for x, y in corners]
     chances = [each and each["malignant"] for each in said["stored"]]
-    assert chances == [stored.get(place) for place in places]
+    assert chances == [stored.get(corner) for corner in corners]
     assert None not in chances[3:]
     around = decoded(base64.b64decode(said["around"].partition(",")[2])).astype(int)
     wanted = cv2.resize(slide_pixels[:384, 128:512], (336, 336), interpolation=cv2.INTER_AREA)

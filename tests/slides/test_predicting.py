@@ -290,8 +290,8 @@ def test_tiles_cut_to_disk_are_the_tiles_that_are_read_in_place(
     assert again.paths == tiles.paths
     assert len(tiles) == 7
     cut = write_tiles(tiles, tmp_path / "png").manifest
-    for place, file in zip(tiles.paths, cut.paths, strict=True):
-        np.testing.assert_array_equal(read_image(place), read_image(file))
+    for path, file in zip(tiles.paths, cut.paths, strict=True):
+        np.testing.assert_array_equal(read_image(path), read_image(file))
         assert file.suffix == ".png"
     assert cut.frame["x"].tolist() == tiles.frame["x"].tolist()
 

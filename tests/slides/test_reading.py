@@ -126,8 +126,8 @@ def test_the_real_slides_have_the_pixels_that_openslide_finds(cmu, tcga):
         assert slide.source.reader == "eosin"
         full = slide.levels[0]
         rng = np.random.default_rng(2)
-        places = [(rng.integers(-150, full.width), rng.integers(-150, full.height))] * 20
-        for x, y in [*places, (full.width - 100, full.height - 100)]:
+        corners = [(rng.integers(-150, full.width), rng.integers(-150, full.height))] * 20
+        for x, y in [*corners, (full.width - 100, full.height - 100)]:
             found = slide.region(int(x), int(y), 224, 224)
             np.testing.assert_array_equal(found, by_openslide(path, int(x), int(y), 224))
 
@@ -240,8 +240,8 @@ def test_a_downsample_is_whole_where_halving_explains_the_sides(full, sides, fac
 def test_tiles_cover_the_slide_row_by_row_and_are_white_beyond_it(drawn):
     slide = open_slide(drawn)
     tiles = list(slide.tiles(224, 1.0))
-    places = [(x, y) for x, y, _ in tiles]
-    assert places == [(x, y) for y in (0, 448, 896) for x in (0, 448, 896)]
+    corners = [(x, y) for x, y, _ in tiles]
+    assert corners == [(x, y) for y in (0, 448, 896) for x in (0, 448, 896)]
     for x, y, pixels in tiles:
         np.testing.assert_array_equal(pixels, slide.read(x, y, 224, 1.0))
     last = tiles[-1][2]

@@ -107,9 +107,9 @@ def four_types(tmp_path: Path) -> Path:
     }
     root, rng = tmp_path / "BreaKHis_v1", np.random.default_rng(0)
     root.mkdir()
-    for place, (kind, numbers) in enumerate(slides.items()):
+    for index, (kind, numbers) in enumerate(slides.items()):
         for number in numbers.split():
-            tone = np.array([150, 60 + 40 * place, 190]) + rng.normal(0, 15, 3)
+            tone = np.array([150, 60 + 40 * index, 190]) + rng.normal(0, 15, 3)
             for image in range(2):
                 pixels = np.clip(tone + rng.normal(0, 25, (46, 70, 3)), 0, 255).astype(np.uint8)
                 cv2.imwrite(str(root / f"SOB_{kind}-14-{number}-40-{image:03d}.png"), pixels)

@@ -136,9 +136,9 @@ def test_each_protocol_has_panels_of_images_that_no_network_of_it_was_trained_on
     whole: tuple[StudyResult, Path],
 ) -> None:
     found, _ = whole
-    assert [place.parent.name for place in found.heatmaps] == ["image_3-fold", "patient_3-fold"]
-    for place in found.heatmaps:
-        assert len(list((place / "panels").glob("*.png"))) == 2
+    assert [home.parent.name for home in found.heatmaps] == ["image_3-fold", "patient_3-fold"]
+    for home in found.heatmaps:
+        assert len(list((home / "panels").glob("*.png"))) == 2
     index = pd.read_csv(found.heatmaps[1] / "explanations.csv")
     assert set(index["model"]) >= {"test_efficientnet/run/fold-1", "test_resnet/run/fold-1"}
     assert "yes" not in set(index["seen"])
@@ -148,14 +148,14 @@ def test_the_models_of_each_protocol_are_compared_on_the_same_images(
     whole: tuple[StudyResult, Path],
 ) -> None:
     found, folder = whole
-    names = [place.relative_to(folder).as_posix() for place in found.comparisons]
+    names = [home.relative_to(folder).as_posix() for home in found.comparisons]
     assert names == ["comparisons/image_3-fold/seed-7", "comparisons/patient_3-fold/seed-7"]
-    for place, protocol in zip(
+    for home, protocol in zip(
         found.comparisons, ("image-level (leaky)", "patient-level"), strict=True
     ):
-        page = (place / "comparison.html").read_text(encoding="utf-8")
+        page = (home / "comparison.html").read_text(encoding="utf-8")
         assert f"{protocol}, 3-fold" in page
-        models = pd.read_csv(place / "models.csv")
+        models = pd.read_csv(home / "models.csv")
         assert set(models["model"]) == {
             "test_efficientnet",
             "test_resnet",
@@ -177,7 +177,7 @@ def test_heatmaps_and_comparisons_are_made_again_where_what_they_show_has_change
     file = tmp_path / "small.toml"
     file.write_text(text)
     first = run_study(read_study(file, root=images), tmp_path / "out")
-    stamps = [place / "made-from.json" for place in (*first.heatmaps, *first.comparisons)]
+    stamps = [home / "made-from.json" for home in (*first.heatmaps, *first.comparisons)]
     before = [stamp.stat().st_mtime_ns for stamp in stamps]
     file.write_text(text.replace("heatmaps = 2", "heatmaps = 3"))
     second = run_study(read_study(file, root=images), tmp_path / "out")
@@ -255,12 +255,12 @@ def test_swapped_weights_redo_the_cells_that_start_from_them_and_no_other(
 
     def redone() -> set[str]:
         """The models whose cells the next run of the study writes anew."""
-        places = [tmp_path / "out" / "cells" / cell.name / "cell.json" for cell in plan(study)]
-        before = [path.stat().st_mtime_ns if path.is_file() else 0 for path in places]
+        paths = [tmp_path / "out" / "cells" / cell.name / "cell.json" for cell in plan(study)]
+        before = [path.stat().st_mtime_ns if path.is_file() else 0 for path in paths]
         assert run_study(study, tmp_path / "out").failures == ()
         return {
             path.parent.name
-            for path, stamp in zip(places, before, strict=True)
+            for path, stamp in zip(paths, before, strict=True)
             if path.stat().st_mtime_ns != stamp
         }
 

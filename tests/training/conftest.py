@@ -17,7 +17,7 @@ from eosin.tasks import Task
 from eosin.training.config import TrainingConfig
 
 BINARY = Task("binary", ("benign", "malignant"), positive="malignant")
-_PLACES = {"train": (1001, 1002, 1003, 1004), "val": (2001, 2002), "test": (3001, 3002)}
+_SLIDES = {"train": (1001, 1002, 1003, 1004), "val": (2001, 2002), "test": (3001, 3002)}
 _STAIN = {"benign": (236, 190, 214), "malignant": (150, 96, 170)}  # pink, purple
 
 
@@ -42,9 +42,9 @@ def one_thread() -> Iterator[None]:
 def tiny_manifest(tmp_path: Path) -> Manifest:
     """48 images of 40 pixels, 8 patients: 4 to train, 2 to validate, 2 to test."""
     rows = []
-    for split, slides in _PLACES.items():
-        for place, slide in enumerate(slides):
-            label, kind = (("benign", "B_A"), ("malignant", "M_DC"))[place % 2]
+    for split, slides in _SLIDES.items():
+        for index, slide in enumerate(slides):
+            label, kind = (("benign", "B_A"), ("malignant", "M_DC"))[index % 2]
             for sequence in range(1, 7):
                 name = f"SOB_{kind}-14-{slide}-100-{sequence:03d}.png"
                 path = tmp_path / "images" / name

@@ -74,11 +74,11 @@ def test_a_shift_stays_within_the_share_of_the_side():
     dot = np.zeros((100, 100, 3), np.uint8)
     dot[48:52, 48:52] = 255
     config = STILL.with_overrides({"translation": 0.3})
-    places = [
+    positions = [
         np.argwhere(augment(dot, config, drawn(index=index))[..., 0] > 127).mean(axis=0)
         for index in range(60)
     ]
-    reach = np.abs(np.array(places) - 49.5).max()
+    reach = np.abs(np.array(positions) - 49.5).max()
     assert 24 < reach <= 30.5
 
 

@@ -80,7 +80,7 @@ def plain(
     return train(divided, tmp_path_factory.mktemp("runs") / "plain", alone).run
 
 
-def without_places(manifest: Manifest) -> Manifest:
+def without_coordinates(manifest: Manifest) -> Manifest:
     return replace(manifest, frame=manifest.frame.drop(columns=["x", "y"]))
 
 
@@ -118,7 +118,7 @@ def test_probabilities_are_those_by_hand_of_the_logits_and_their_means(
 def test_a_manifest_without_coordinates_is_scored_without_and_says_so(
     run: Run, plain: Run, divided: Manifest
 ) -> None:
-    scored = predict(run, without_places(divided), PredictOptions(split="test")).predictions
+    scored = predict(run, without_coordinates(divided), PredictOptions(split="test")).predictions
     alone = predict(plain, divided).predictions
     np.testing.assert_allclose(scored.probabilities, alone.probabilities, atol=1e-12)
     assert scored.provenance.threshold == alone.provenance.threshold == plain.record.threshold
@@ -207,7 +207,7 @@ def test_an_ensemble_votes_on_answers_with_neighbours(
     with pytest.raises(DataError, match="a fusion takes in features; choose a soft"):
         make_ensemble([run, other], tmp_path / "fused", vote="fusion", manifest=divided)
     with pytest.raises(DataError, match="no image here names x and y: give a manifest"):
-        make_ensemble([run, other], tmp_path / "no", manifest=without_places(divided))
+        make_ensemble([run, other], tmp_path / "no", manifest=without_coordinates(divided))
 
 
 def test_an_export_applies_the_same_neighbours(run: Run, divided: Manifest, tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ def test_other_kinds_of_training_and_images_without_places_are_told(
     with pytest.raises(ConfigError, match="fine-tuning has none; set freeze = true"):
         TrainingConfig(context="neighbours")
     with pytest.raises(DataError, match="none of the 288 images to learn from names x and y"):
-        train(without_places(folds), tmp_path / "run", config, fold=1)
+        train(without_coordinates(folds), tmp_path / "run", config, fold=1)
 
 
 def test_a_record_of_members_holds_no_context_and_a_weight_is_checked(run: Run) -> None:

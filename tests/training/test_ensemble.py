@@ -202,8 +202,8 @@ def test_a_fusions_inner_folds_cut_no_patient_unless_the_protocol_does(
     members = [train(split, tmp_path / f"m{k}", settings[k]).run for k in range(2)]
     make_ensemble(members, tmp_path / "f", vote="fusion", manifest=split, options=FEW)
     inner = split.in_split("val").frame.assign(inner=asked[0])
-    places = inner.groupby("patient")["inner"].nunique()
-    assert (places > 1).any() == (by == "image")
+    folds = inner.groupby("patient")["inner"].nunique()
+    assert (folds > 1).any() == (by == "image")
 
 
 def test_the_record_names_members_patients_and_where_the_threshold_comes_from(
@@ -297,8 +297,8 @@ def test_a_missing_or_changed_member_is_named(runs: list[Run], tmp_path: Path) -
     with pytest.raises(ModelError, match="m1: changed since it became a member"):
         read_run(home / "soft").require_intact()
     shutil.rmtree(home / "soft" / "m0")
-    place = re.escape(str(home / "soft" / "m0"))
-    with pytest.raises(ModelError, match=rf"^{place}: member of .* is missing"):
+    path = re.escape(str(home / "soft" / "m0"))
+    with pytest.raises(ModelError, match=rf"^{path}: member of .* is missing"):
         read_run(home / "soft").require_intact()
     assert len(ensemble.record.inside) == 2
 

@@ -88,7 +88,7 @@ def test_an_unreadable_image_is_named_and_the_others_are_kept(
     cache = FeatureCache.of(engine, SPEC, root=tmp_path / "cache")
     paths = [drawn_breakhis.paths[0], broken, drawn_breakhis.paths[1]]
     found = compute_features(paths, engine, SPEC, cache=cache)
-    assert found.places.tolist() == [0, 2]
+    assert found.indices.tolist() == [0, 2]
     assert [item.path for item in found.skipped] == [broken]
     assert len(found.values) == 2
 
@@ -121,11 +121,11 @@ def test_features_that_are_not_finite_name_the_network_and_are_not_kept(
     assert cache.read() == {}
 
 
-def in_the_way(place: Path) -> Path:
+def in_the_way(path: Path) -> Path:
     """A folder that nobody can make, whoever he is: a file lies where one above it should be."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text("in the way")
-    return place / "cache"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("in the way")
+    return path / "cache"
 
 
 def test_a_cache_that_cannot_be_written_is_done_without_and_that_is_said_once(

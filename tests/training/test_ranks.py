@@ -78,7 +78,7 @@ def test_two_processes_end_in_the_weights_of_one_with_the_same_images_a_step(
     tiny_manifest, tiny_config, tmp_path
 ):
     tiny_manifest.in_split("train").paths[5].write_bytes(b"")  # the shares of a step differ
-    manifest = tiny_manifest.where([place != 0 for place in range(len(tiny_manifest))])
+    manifest = tiny_manifest.where([row != 0 for row in range(len(tiny_manifest))])
     # 23 images in steps of 22: for the last one the second process has none
     config = tiny_config.with_overrides({**PLAIN, "batch_size": 11, "epochs": 4})
     with together(manifest, tmp_path / "two", config):

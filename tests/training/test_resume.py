@@ -163,7 +163,7 @@ def test_another_training_cannot_be_resumed_into_the_folder(tiny_manifest, tiny_
     faster = tiny_config.with_overrides({"learning_rate": 0.5})
     with pytest.raises(ConfigError, match=r"learning_rate was 0\.002 and is 0\.5"):
         finetune(tiny_manifest, folder, faster, resume=True)
-    fewer = tiny_manifest.where([place != 0 for place in range(len(tiny_manifest))])
+    fewer = tiny_manifest.where([row != 0 for row in range(len(tiny_manifest))])
     with pytest.raises(ConfigError, match="rows have changed"):
         finetune(fewer, folder, tiny_config, resume=True)
     with pytest.raises(ConfigError, match="fold held out was None and is 1"):

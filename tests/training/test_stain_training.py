@@ -31,7 +31,7 @@ def stained(small_probe: TrainingConfig) -> TrainingConfig:
 
 
 def recoloured(manifest: Manifest, rows: np.ndarray, folder: Path) -> Manifest:
-    """The same rows, those chosen with images of another colour in another place."""
+    """The same rows, those chosen with images of another colour in another folder."""
     folder.mkdir()
     paths = []
     for path, chosen in zip(manifest.paths, rows, strict=True):
@@ -143,10 +143,10 @@ def test_predictions_name_the_images_that_were_scored_in_their_own_stain(
     drawn_breakhis: Manifest, stained: TrainingConfig, tmp_path: Path
 ) -> None:
     divided = split_by_fractions(drawn_breakhis, SHARES, seed=0)
-    place = int(np.flatnonzero(divided.frame["split"] == "test")[0])
+    row = int(np.flatnonzero(divided.frame["split"] == "test")[0])
     blank = tmp_path / "SOB_B_A-14-22549AB-100-001.png"
     assert cv2.imwrite(str(blank), np.full((64, 64, 3), 255, np.uint8))
-    paths = [str(blank) if k == place else path for k, path in enumerate(divided.frame["path"])]
+    paths = [str(blank) if k == row else path for k, path in enumerate(divided.frame["path"])]
     glass = replace(divided, frame=divided.frame.assign(path=paths))
     run = train(glass, tmp_path / "run", stained).run
     notes = predict(run, glass).predictions.frame.set_index("path")["stain_note"]

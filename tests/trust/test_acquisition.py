@@ -26,8 +26,8 @@ def images() -> list[UInt8Image]:
     options = SyntheticOptions(patients=12, images=12, size=160, seed=1)
     drawn = synthetic_patients(options)
     return [
-        draw(patient.tissue, size=160, seed=10 * place + number).image
-        for place, patient in enumerate(drawn)
+        draw(patient.tissue, size=160, seed=10 * index + number).image
+        for index, patient in enumerate(drawn)
         for number in range(3)
     ]
 

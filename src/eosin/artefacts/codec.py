@@ -68,19 +68,19 @@ def read_artefact(
 def parse_artefact(
     model: type[Model],
     fields: Fields,
-    place: object,
+    source: object,
     *,
     fix: str,
     upgrade: Callable[[Fields], Fields] | None = None,
     error: type[EosinError] = DataError,
 ) -> Model:
-    """The artefact that ``fields`` are; errors as ``read_artefact``, naming ``place``."""
+    """The artefact that ``fields`` are; errors as ``read_artefact``, naming ``source``."""
     version = fields.get("format_version")
     if type(version) is not int or version < 1:
-        raise error(f"{place}: format_version = {version!r} is no format of eosin's; {fix}")
+        raise error(f"{source}: format_version = {version!r} is no format of eosin's; {fix}")
     if version > FORMAT_VERSION:
         raise error(
-            f"{place}: written in format {version}; this eosin reads up to {FORMAT_VERSION}: "
+            f"{source}: written in format {version}; this eosin reads up to {FORMAT_VERSION}: "
             "update eosin"
         )
     said = fields.get("checksum")
@@ -88,21 +88,21 @@ def parse_artefact(
         fields = {name: value for name, value in fields.items() if name != "checksum"}
     else:
         if upgrade is None:
-            raise error(f"{place}: written in format {version}, which is not read any more; {fix}")
+            raise error(f"{source}: written in format {version}, which is not read any more; {fix}")
         try:
             fields = {**upgrade(fields), "format_version": FORMAT_VERSION}
         except (KeyError, TypeError, AttributeError) as fault:
-            raise error(f"{place}: not whole ({fault!r} in format {version}); {fix}") from fault
-    found = validated(model, fields, place, fix=fix, error=error)
+            raise error(f"{source}: not whole ({fault!r} in format {version}); {fix}") from fault
+    found = validated(model, fields, source, fix=fix, error=error)
     if version == FORMAT_VERSION and said != _checksum(fields):
-        raise error(f"{place}: its checksum is not that of its fields: changed by hand? {fix}")
+        raise error(f"{source}: its checksum is not that of its fields: changed by hand? {fix}")
     return found
 
 
 def validated(
     model: type[Model],
     fields: Mapping[str, object],
-    place: object,
+    source: object,
     *,
     fix: str,
     error: type[EosinError] = DataError,
@@ -112,14 +112,14 @@ def validated(
         found = model.model_validate_json(json.dumps(fields))
     except ValidationError as faults:
         said = "; ".join(_sentence(fault) for fault in faults.errors(include_url=False)[:5])
-        raise error(f"{place}: {said}; {fix}") from faults
+        raise error(f"{source}: {said}; {fix}") from faults
     except EosinError as fault:  # a value's own check, which knows what it wants
-        raise error(f"{place}: {fault}; {fix}") from fault
+        raise error(f"{source}: {fault}; {fix}") from fault
     except ValueError as fault:  # a text that no encoding has
-        raise error(f"{place}: {fault}; {fix}") from fault
+        raise error(f"{source}: {fault}; {fix}") from fault
     absent = _absent(plain(found), fields)  # a default stands in for nothing on disk
     if absent:
-        raise error(f"{place}: {absent} is missing; {fix}")
+        raise error(f"{source}: {absent} is missing; {fix}")
     return found
 
 
@@ -164,7 +164,7 @@ def read_fields(path: Path, *, fix: str, error: type[EosinError] = DataError) ->
 
 
 def parse_fields(
-    data: bytes, place: object, *, fix: str, error: type[EosinError] = DataError
+    data: bytes, source: object, *, fix: str, error: type[EosinError] = DataError
 ) -> Fields:
     """The same from bytes that were read already."""
     try:
@@ -173,11 +173,11 @@ def parse_fields(
         )
     except (ValueError, RecursionError) as fault:
         reason = "nested too deeply" if isinstance(fault, RecursionError) else fault
-        raise error(f"{place}: not strict JSON ({reason}); {fix}") from fault
+        raise error(f"{source}: not strict JSON ({reason}); {fix}") from fault
     if not isinstance(fields, dict):
-        raise error(f"{place}: want a JSON object, found {type(fields).__name__}; {fix}")
+        raise error(f"{source}: want a JSON object, found {type(fields).__name__}; {fix}")
     if _depth(fields) > DEEPEST:
-        raise error(f"{place}: nested more than {DEEPEST} deep; {fix}")
+        raise error(f"{source}: nested more than {DEEPEST} deep; {fix}")
     return fields
 
 
@@ -209,8 +209,8 @@ def _absent(whole: object, fields: object, name: str = "") -> str | None:
             if found:
                 return found
     elif isinstance(whole, list) and isinstance(fields, list):
-        for place, pair in enumerate(zip(whole, fields, strict=False)):
-            if found := _absent(*pair, f"{name}[{place}]"):
+        for index, pair in enumerate(zip(whole, fields, strict=False)):
+            if found := _absent(*pair, f"{name}[{index}]"):
                 return found
     return None
 

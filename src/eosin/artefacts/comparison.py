@@ -237,8 +237,8 @@ class Comparison(Artefact):
         self._require_pairs()
         if len(self.mistakes.wrong) != len(names):
             raise DataError(f"mistakes: want counts of {len(names)} models")
-        for metric, places in self.rankings.items():
-            if places != self.ranking(metric):
+        for metric, ranked in self.rankings.items():
+            if ranked != self.ranking(metric):
                 raise DataError(f"rankings: {metric} is not what the differences say")
         return self
 

@@ -111,8 +111,8 @@ class Manifest:
         labels = self.frame["label"].mask(self.frame["label"] == "", "unlabelled")
         order = [name for name in (*self.task.classes, "unlabelled") if name in set(labels)]
         found = pd.crosstab(labels, parts).reindex(order)
-        places = ("all", *SPLITS, *map(str, self.folds))
-        return found[[name for name in places if name in found.columns]]
+        columns = ("all", *SPLITS, *map(str, self.folds))
+        return found[[name for name in columns if name in found.columns]]
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Bars of the images of each class, by fold or split; into ``ax``, or new axes."""
@@ -136,8 +136,8 @@ class Manifest:
             path = self.frame["path"][self.frame["label"] == ""].iloc[0]
             raise DataError(f"{path}: has no label; give it one or drop its row")
 
-        place = {name: index for index, name in enumerate(self.task.classes)}
-        return np.array([place[label] for label in self.frame["label"]], dtype=np.int64)
+        index_of = {name: index for index, name in enumerate(self.task.classes)}
+        return np.array([index_of[label] for label in self.frame["label"]], dtype=np.int64)
 
     @property
     def kept_whole(self) -> Texts:
@@ -168,12 +168,12 @@ class Manifest:
 
         Paths count from their common folder.
         """
-        places = [Path("/", path) if is_url(path) else Path(path) for path in self.frame["path"]]
-        top = os.path.commonpath([str(path.parent) for path in places])
+        paths = [Path("/", path) if is_url(path) else Path(path) for path in self.frame["path"]]
+        top = os.path.commonpath([str(path.parent) for path in paths])
         rows = sorted(
             "\t".join((path.relative_to(top).as_posix(), *rest))
             for path, (_, *rest) in zip(
-                places, self.frame[list(COLUMNS)].itertuples(index=False, name=None), strict=True
+                paths, self.frame[list(COLUMNS)].itertuples(index=False, name=None), strict=True
             )
         )
         said = "\n".join([str(digested(self.task)), *rows])
@@ -188,7 +188,7 @@ class Manifest:
 
     @property
     def by_path(self) -> Manifest:
-        """The rows in the order of their paths: draws go by place, and CSV rows may be shuffled."""
+        """The rows in the order of their paths: draws go by row, and CSV rows may be shuffled."""
         return replace(self, frame=self.frame.sort_values("path", ignore_index=True))
 
     def in_split(self, split: str) -> Manifest:
@@ -207,8 +207,8 @@ class Manifest:
         crossing: set[str] = set()
         for column in ("split", "fold"):
             placed = self.frame[self.frame[column] != ""]
-            places = placed.groupby("patient")[column].nunique()
-            crossing.update(places[places > 1].index)
+            counts = placed.groupby("patient")[column].nunique()
+            crossing.update(counts[counts > 1].index)
         return tuple(sorted(crossing))
 
     def require_honest_name(self) -> None:

@@ -107,9 +107,9 @@ def require_output(
     """
     _require_text(path)
     with disk_errors(path, doing="read or written"):
-        for place in (path, *beside):
-            _require_replaceable(place, kind if place == path else None, inputs)
-    require_writable(path, names=[place.name for place in beside])
+        for target in (path, *beside):
+            _require_replaceable(target, kind if target == path else None, inputs)
+    require_writable(path, names=[target.name for target in beside])
 
 
 def require_table(
@@ -167,29 +167,29 @@ def _require_text(path: Path) -> None:
         )
 
 
-def _require_replaceable(place: Path, kind: Output | None, inputs: Sequence[Path]) -> None:
-    require_file(place)
-    if not place.exists():
+def _require_replaceable(path: Path, kind: Output | None, inputs: Sequence[Path]) -> None:
+    require_file(path)
+    if not path.exists():
         return
-    for each in (file for given in inputs for file in _files_of(given, place, kind)):
-        if each.exists() and each.samefile(place):
-            raise ConfigError(f"{place}: is an input of this command; name another output")
-    holds_something = place.stat().st_size > 2  # a table without rows is a line end
-    if kind is not None and holds_something and not kind.known(place):
+    for each in (file for given in inputs for file in _files_of(given, path, kind)):
+        if each.exists() and each.samefile(path):
+            raise ConfigError(f"{path}: is an input of this command; name another output")
+    holds_something = path.stat().st_size > 2  # a table without rows is a line end
+    if kind is not None and holds_something and not kind.known(path):
         raise ConfigError(
-            f"{place}: lies there already and is no {kind.name}; name another output, or move "
+            f"{path}: lies there already and is no {kind.name}; name another output, or move "
             "that one away"
         )
 
 
-def _files_of(given: Path, place: Path, kind: Output | None) -> Iterator[Path]:
-    """What of an input may lie at ``place``."""
+def _files_of(given: Path, path: Path, kind: Output | None) -> Iterator[Path]:
+    """What of an input may lie at ``path``."""
     if not given.is_dir():
         yield given
     elif (given / _RECORD).is_file():
         yield from _files_of_run(given)
-    elif kind is PICTURE and _holds(given, place):
-        yield place  # one of the images of a folder
+    elif kind is PICTURE and _holds(given, path):
+        yield path  # one of the images of a folder
 
 
 def _files_of_run(folder: Path) -> Iterator[Path]:
@@ -214,7 +214,7 @@ def _require_apart(folder: Path, inputs: Sequence[Path], *, around: bool) -> Non
     """ConfigError where an input lies in ``folder`` or, if asked, is a folder around it."""
     if not folder.exists():
         return
-    within = {place for place in {each.parent for each in inputs} if _holds(folder, place)}
+    within = {parent for parent in {each.parent for each in inputs} if _holds(folder, parent)}
     for each in inputs:
         inside = each.parent in within or each.absolute() == folder.absolute()
         if inside or (around and each.is_dir() and _holds(each, folder)):

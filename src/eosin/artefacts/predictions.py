@@ -258,7 +258,7 @@ def make_predictions(
         decision = np.where(chosen, classes[positive], classes[1 - positive])
     frame = images[["path", "patient", "magnification", "label", "fold"]].reset_index(drop=True)
     frame = frame.assign(predicted=predicted, decision=decision)
-    columns = {f"p_{name}": probabilities[:, place] for place, name in enumerate(task.classes)}
+    columns = {f"p_{name}": probabilities[:, index] for index, name in enumerate(task.classes)}
     return Predictions(frame.assign(**columns), task, provenance or Provenance())
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A model's place."""
+    """A model's rank."""
 
     # from 1, the best; models that share it cannot be told apart from its first model
     rank: Annotated[int, Field(gt=0)]

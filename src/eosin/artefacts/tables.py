@@ -90,11 +90,11 @@ def write_csv(frame: pd.DataFrame, path: Path, *, float_format: str | None = Non
 
 def write_attention(frame: pd.DataFrame | None, table: Path) -> None:
     """Write what tiles weigh beside the ``table`` of their slides; None removes an older one."""
-    place = companion(table, ATTENTION)
+    path = companion(table, ATTENTION)
     if frame is None:
-        place.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
     else:
-        write_csv(frame.assign(path=relative_paths(frame["path"], table.parent)), place)
+        write_csv(frame.assign(path=relative_paths(frame["path"], table.parent)), path)
 
 
 def write_table(
@@ -195,31 +195,31 @@ def _read_sidecar(
 
     ``own`` is what it should say of the table.
     """
-    place, old = companion(table, SIDECAR), _former(table)
-    if old is None or os.path.lexists(place):
-        found = read_artefact(model, place, fix=fix)
+    sidecar, old = companion(table, SIDECAR), _former(table)
+    if old is None or os.path.lexists(sidecar):
+        found = read_artefact(model, sidecar, fix=fix)
     else:
-        place = old
+        sidecar = old
         found = read_artefact(
             model, old, fix=fix, upgrade=lambda known: _upgraded({**known, **since}, own, old)
         )
     if found.sha256 != own["sha256"] and found.table != own["table"]:
         raise DataError(
-            f"{place}: belongs to another table, {found.table!r}; give both files their own names "
-            f"again, or {fix}"
+            f"{sidecar}: belongs to another table, {found.table!r}; give both files their own "
+            f"names again, or {fix}"
         )
     if found.sha256 == own["sha256"] and found.rows != own["rows"]:
-        raise DataError(f"{place}: rows = {found.rows}, but the table has {own['rows']}; {fix}")
-    return found, place == old
+        raise DataError(f"{sidecar}: rows = {found.rows}, but the table has {own['rows']}; {fix}")
+    return found, sidecar == old
 
 
-def _upgraded(fields: Fields, own: Mapping[str, object], place: Path) -> Fields:
+def _upgraded(fields: Fields, own: Mapping[str, object], sidecar: Path) -> Fields:
     """A sidecar of format 1, which knew its table by the number of images alone."""
     images = fields["images"]
     if type(images) is not int or images != own["rows"]:
         raise DataError(
-            f"{place}: images = {images!r}, but {own['table']} has {own['rows']} rows: this may be "
-            "the sidecar of another table; write the table again, or correct the number if rows "
+            f"{sidecar}: images = {images!r}, but {own['table']} has {own['rows']} rows: this may "
+            "be the sidecar of another table; write the table again, or correct the number if rows "
             "were dropped by hand"
         )
     return {**fields, **own}

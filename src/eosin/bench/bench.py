@@ -73,10 +73,10 @@ def bench_run(
     options = options or BenchOptions()
     run.require_intact()
     with (
-        tempfile.TemporaryDirectory(prefix="eosin-bench-") as place,
+        tempfile.TemporaryDirectory(prefix="eosin-bench-") as folder,
         working(progress, "preparing images"),
     ):
-        return _Timing(run, options, progress, Path(place)).measure()
+        return _Timing(run, options, progress, Path(folder)).measure()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class _Timing:
     run: Run
     options: BenchOptions
     progress: Progress
-    place: Path
+    folder: Path
     absent: dict[str, str] = field(default_factory=dict)
 
     def measure(self) -> Bench:
@@ -133,9 +133,9 @@ class _Timing:
         for batch in self.options.batches:
             for number, pixels in enumerate(prepared):
                 rows = np.arange(batch) % len(pixels)
-                np.save(self.place / f"input-{batch}-{number}.npy", pixels[rows])
+                np.save(self.folder / f"input-{batch}-{number}.npy", pixels[rows])
             paths[batch] = tuple(
-                str(self.place / f"input-{batch}-{specs.index(network.record.preprocessing)}.npy")
+                str(self.folder / f"input-{batch}-{specs.index(network.record.preprocessing)}.npy")
                 for network in networks
             )
         return images.source, paths
@@ -157,7 +157,7 @@ class _Timing:
     def _export(self) -> Path:
         from eosin.export.export import export_run
 
-        folder = self.place / "export"
+        folder = self.folder / "export"
         self.progress.begin(f"exporting {self.run.folder}")
         export_run(self.run, folder)
         return folder
@@ -171,7 +171,7 @@ class _Timing:
     def _speeds(self, batch: int, settings: Mapping[str, WorkerSettings]) -> list[EngineSpeed]:
         words = {}
         for engine, each in settings.items():
-            path = self.place / f"{engine}-{batch}.json"
+            path = self.folder / f"{engine}-{batch}.json"
             each.write(path)
             words[engine] = (sys.executable, "-m", "eosin.bench.engine_worker", str(path))
         threads = str(next(iter(settings.values())).threads) if settings else "1"

@@ -68,10 +68,10 @@ def _found(run: str, table: Path) -> Path:
     from eosin.networks.run import RECORD_NAME
 
     asked = Path(run)
-    places = [asked, table.parent / asked, table.parent / asked.name]
+    folders = [asked, table.parent / asked, table.parent / asked.name]
     if table.resolve().parent.name == asked.name:
-        places.append(table.parent)
-    return next((place for place in places if (place / RECORD_NAME).is_file()), asked)
+        folders.append(table.parent)
+    return next((folder for folder in folders if (folder / RECORD_NAME).is_file()), asked)
 
 
 def _print(comparison: Comparison) -> None:

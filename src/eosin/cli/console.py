@@ -117,8 +117,8 @@ def _rich_table(rows: Sequence[Sequence[str]], title: str) -> Table:
 
     caption = Text(title, style="bold") if title else None
     table = Table(title=caption, title_justify="left", box=None)
-    for place, name in enumerate(rows[0]):
-        table.add_column(Text(name), justify="left" if place == 0 else "right")
+    for column, name in enumerate(rows[0]):
+        table.add_column(Text(name), justify="left" if column == 0 else "right")
     for row in rows[1:]:
         table.add_row(*map(Text, row))
     return table

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def explain(
-    places: Annotated[
+    paths: Annotated[
         list[Path],
         typer.Argument(
             metavar="RUN... S.csv | P.csv | FILES...",
@@ -99,8 +99,8 @@ def explain(
     from eosin.reporting.overlay import HeatmapStyle
 
     style = HeatmapStyle(colormap=colormap, opacity=opacity, original=original)
-    folders, images = _told_apart(places)
-    require_output_folder(out, HEATMAP_FILES, inputs=places)
+    folders, images = _told_apart(paths)
+    require_output_folder(out, HEATMAP_FILES, inputs=paths)
     options = ExplainOptions(
         method=method,
         target=target,
@@ -141,17 +141,17 @@ def explain(
     finish(written.skipped, out / "errors.csv")
 
 
-def _source(places: list[Path], limit: int | None) -> Manifest | Sequence[Path]:
+def _source(paths: list[Path], limit: int | None) -> Manifest | Sequence[Path]:
     """The images to explain; of a predictions table those that are best looked at."""
     from eosin.artefacts.outputs import PREDICTIONS
     from eosin.artefacts.predictions import read_predictions
     from eosin.inference.doubt import images_to_explain
 
-    table = places[0]
-    is_table = len(places) == 1 and table.suffix.lower() == ".csv" and table.is_file()
+    table = paths[0]
+    is_table = len(paths) == 1 and table.suffix.lower() == ".csv" and table.is_file()
     if is_table and PREDICTIONS.known(table):
         return images_to_explain(read_predictions(table), most=limit or _EXPLAINED)
-    return read_source(places)
+    return read_source(paths)
 
 
 def _slides(explained: ExplainedSlides, out: Path) -> None:
@@ -183,15 +183,15 @@ _EXPLAINED = 12  # images of a predictions table
 _SHOWN = ("faithful", "gap", "deletion_auc", "insertion_auc", "mask_auc")
 
 
-def _told_apart(places: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+def _told_apart(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     """Run folders and images; ConfigError where either is missing."""
     from eosin.networks.run import RECORD_NAME
 
-    runs = [place for place in places if (place / RECORD_NAME).is_file()]
-    images = [place for place in places if place not in runs]
+    runs = [path for path in paths if (path / RECORD_NAME).is_file()]
+    images = [path for path in paths if path not in runs]
     if not runs:
         raise ConfigError(
-            f"{places[0]}: not a finished Run folder; name at least one, as `eosin train` makes it"
+            f"{paths[0]}: not a finished Run folder; name at least one, as `eosin train` makes it"
         )
     if not images:
         raise ConfigError("name the images to explain after the Run: files, folders or a manifest")

@@ -56,8 +56,8 @@ def sites(
     scored, images = read_predictions(predictions), read_manifest(manifest).frame
     if by.value not in images:
         raise ConfigError(f"{manifest}: has no column {by.value!r}; add it, one {by.value} a row")
-    places = dict(zip(images["path"], images[by.value], strict=True))
-    known = effects.site_images(scored, places, by=by.value)
+    site_of = dict(zip(images["path"], images[by.value], strict=True))
+    known = effects.site_images(scored, site_of, by=by.value)
     draws = {"resamples": resamples, "seed": seed}
     indices = {"probabilities": effects.robustness_index(scored.probabilities, known, **draws)}
     if run is not None:

@@ -60,16 +60,16 @@ Overwrite = Annotated[
 ]
 
 
-def read_source(places: Sequence[Path], *, option: str = "") -> Manifest | Sequence[Path]:
-    """The manifest that ``places`` name, or the places themselves.
+def read_source(paths: Sequence[Path], *, option: str = "") -> Manifest | Sequence[Path]:
+    """The manifest that ``paths`` name, or the paths themselves.
 
     Raises:
         ConfigError: a manifest among others; the message names it, and the option if there is one.
     """
     from eosin.artefacts.manifest import read_manifest
 
-    tables = [path for path in places if path.suffix.lower() == ".csv"]
-    if tables and len(places) > 1:
+    tables = [path for path in paths if path.suffix.lower() == ".csv"]
+    if tables and len(paths) > 1:
         to = f" to {option}" if option else ""
         raise ConfigError(f"give one manifest or image files{to}, not both: {tables[0]}")
-    return read_manifest(tables[0]) if tables else places
+    return read_manifest(tables[0]) if tables else paths

@@ -73,10 +73,10 @@ def study(
     _print_leakage(meter)
     say(f"table: {table}")
     say("page: ", (str(page), "bold"))
-    for place in found.comparisons:
-        say(f"comparison: {place}")
-    for place in found.heatmaps:
-        say(f"heatmaps: {place}")
+    for folder in found.comparisons:
+        say(f"comparison: {folder}")
+    for folder in found.heatmaps:
+        say(f"heatmaps: {folder}")
     if found.failures:
         raise typer.Exit(1)
 

@@ -35,7 +35,7 @@ def slides(
     """Whole slides: a row a slide, with its label or its drawn regions."""
     from eosin.data.slides import SlideSources, read_slides
 
-    require_manifest(out, root, *(place for place in (labels, annotations) if place))
+    require_manifest(out, root, *(path for path in (labels, annotations) if path))
     found = read_slides(
         root,
         SlideSources(labels, patient, annotations, outside, slide_mpp, positive, ordinal),

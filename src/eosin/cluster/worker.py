@@ -38,7 +38,7 @@ def _counts(name: str) -> bool:
 class Sample(NamedTuple):
     """What a machine must see, and what must run there."""
 
-    place: str  # where relative paths count from
+    folder: str  # where relative paths count from
     files: Sequence[tuple[str, int]]  # with their sizes
     folders: Sequence[str]
     versions: tuple[str, str] = (__version__, platform.python_version())
@@ -80,7 +80,7 @@ class Worker:
             names = ("eosin {} on Python {}".format(*each) for each in (own, sample.versions))
             return "{} has {}, this machine {}; install the same".format(where, *names)
         try:
-            os.chdir(sample.place)
+            os.chdir(sample.folder)
             for folder in sample.folders:
                 os.scandir(folder).close()
             for file, size in sample.files:

@@ -106,8 +106,8 @@ def _csv_rows(file: Path, text: str) -> Iterator[tuple[int, tuple[str, str, str]
     if missing:
         raise DataError(f"{file}: has no column {missing}; {_FIX}")
     for row in table:
-        fold, group, place = (str(row[name] or "").strip() for name in _CSV_COLUMNS)
-        yield table.line_num, (fold, PurePosixPath(place.replace("\\", "/")).name, group)
+        fold, group, path = (str(row[name] or "").strip() for name in _CSV_COLUMNS)
+        yield table.line_num, (fold, PurePosixPath(path.replace("\\", "/")).name, group)
 
 
 def _pipe_rows(text: str) -> Iterator[tuple[int, tuple[str, str, str]]]:
@@ -140,19 +140,19 @@ def _tested_in(folds: Folds, names: list[str], source: Path) -> list[str]:
             f"{sorted(folds)} (e.g. {repeated[0]}), so these are separate divisions and not a "
             f"cross-validation; choose one of them: --official-fold {min(folds)}"
         )
-    place = {name: str(fold) for name, fold in tests}
-    found = [place.get(name, "") for name in names]
+    tested = {name: str(fold) for name, fold in tests}
+    found = [tested.get(name, "") for name in names]
     _require_listed(found, source)
     return found
 
 
-def _require_listed(places: list[str], source: Path) -> None:
-    if not any(places):
+def _require_listed(parts: list[str], source: Path) -> None:
+    if not any(parts):
         raise DataError(f"{source}: lists none of the images found; is it of another dataset?")
 
 
 def _named(manifest: Manifest, placed: pd.DataFrame, *, design: str) -> Manifest:
-    """The manifest with its places, its protocol, and notes on what is missing or crosses."""
+    """The manifest with its parts, its protocol, and notes on what is missing or crosses."""
     notes = list(manifest.notes)
     nowhere = int(((placed["split"] == "") & (placed["fold"] == "")).sum())
     if nowhere:

@@ -215,7 +215,7 @@ def _fetch_once(address: str, part: Path, tag_file: Path, progress: Progress) ->
 
 
 def _unpack(part: Path, source: Source, found: Downloaded) -> None:
-    """Unpack beside the place, then move there in one step; nothing lands outside of it."""
+    """Unpack beside the folder, then move there in one step; nothing lands outside of it."""
     try:
         with drafted(found.folder, folder=True) as draft:
             if source.archive == "zip":

@@ -66,7 +66,7 @@ def _shifted(one: Floats32, two: Floats32, x: float, y: float, least_share: floa
     import cv2
 
     height, width = one.shape
-    # Pixels whose place in the other picture lies wholly within it.
+    # Pixels whose position in the other picture lies wholly within it.
     rows = slice(max(0, math.ceil(-y)), max(0, height - max(0, math.ceil(y))))
     columns = slice(max(0, math.ceil(-x)), max(0, width - max(0, math.ceil(x))))
     share = one[rows, columns].size / one.size

@@ -11,7 +11,7 @@ from pathlib import Path
 from eosin.artefacts.manifest import SPLITS, Manifest
 from eosin.artefacts.names import patient_pattern
 from eosin.data.identity import patient_by_pattern
-from eosin.data.neighbours import named_place
+from eosin.data.neighbours import named_coordinates
 from eosin.data.scan import (
     ReadDataset,
     find_images,
@@ -67,7 +67,7 @@ def read_folder(
     Returns:
         The manifest and the files left out: outside of a class folder, with a name that the
         pattern does not match, empty, truncated, no images, of another format. Where names place a
-        patch on its slide (``..._x1001_y951_...``), ``x`` and ``y`` hold that place in pixels.
+        patch on its slide (``..._x1001_y951_...``), ``x`` and ``y`` hold its position in pixels.
 
     Raises:
         DataError: the folder is missing, holds fewer than two classes, or has a class folder
@@ -228,4 +228,4 @@ def _label(path: Path) -> str:
 
 def _row(path: Path, patient: str) -> dict[str, str]:
     row = {"path": str(path), "label": _label(path), "patient": patient}
-    return row | named_place(path.name)
+    return row | named_coordinates(path.name)

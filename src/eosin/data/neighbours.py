@@ -66,26 +66,26 @@ def find_neighbours(
     Raises:
         DataError: a coordinate is no number, lies off the grid, or two images lie on one place.
     """
-    if not has_places(frame):
+    if not has_coordinates(frame):
         return None
     if pitch is not None and (pitch <= 1) != is_of_tiles(frame):  # in the other unit
         pitch = None
-    places, slide = _places(frame), _slides(frame)
-    placed = np.isfinite(places).all(axis=1)
+    xy, slide = _coordinates(frame), _slides(frame)
+    placed = np.isfinite(xy).all(axis=1)
     rows = np.flatnonzero(placed)
     paths = frame["path"].to_numpy()[rows]
-    step, cells = _grid(places[rows], slide[rows], paths, pitch)
+    step, cells = _grid(xy[rows], slide[rows], paths, pitch)
     first, second = _pairs(cells, slide[rows], paths, reach=window // 2)
     return Neighbours(step, np.asarray(placed), _square(rows[first], rows[second], len(frame)))
 
 
-def named_place(name: str) -> dict[str, str]:
+def named_coordinates(name: str) -> dict[str, str]:
     """X and y that a patch's file name gives, as in ``8863_idx5_x1001_y951_class0.png``."""
     found = _NAMED.search(name)
     return {"x": found[1], "y": found[2]} if found else {}
 
 
-def has_places(frame: pd.DataFrame) -> bool:
+def has_coordinates(frame: pd.DataFrame) -> bool:
     """Whether any row names x and y."""
     return {"x", "y"} <= set(frame) and bool(((frame["x"] != "") & (frame["y"] != "")).any())
 
@@ -95,7 +95,7 @@ def is_of_tiles(frame: pd.DataFrame) -> bool:
     return Tile.of(Path(frame["path"].iloc[0])) is not None
 
 
-def _places(frame: pd.DataFrame) -> Floats:
+def _coordinates(frame: pd.DataFrame) -> Floats:
     """Of each row x and y, (n, 2); NaN where either is empty. Of tiles of slides in tile widths.
 
     So tiles that show as much lie as far apart on a slide of any um/px.
@@ -123,14 +123,12 @@ def _slides(frame: pd.DataFrame) -> Ints:
     return np.asarray(frame.groupby(named, sort=False).ngroup(), np.int64)
 
 
-def _grid(
-    places: Floats, slide: Ints, paths: Texts, pitch: float | None
-) -> tuple[float | None, Ints]:
+def _grid(xy: Floats, slide: Ints, paths: Texts, pitch: float | None) -> tuple[float | None, Ints]:
     """The pitch and the cell of each image on its slide, (n, 2)."""
     origin = np.full((slide.max() + 1, 2), np.inf)
-    np.minimum.at(origin, slide, places)
-    away = places - origin[slide]
-    steps = _steps(places, slide)
+    np.minimum.at(origin, slide, xy)
+    away = xy - origin[slide]
+    steps = _steps(xy, slide)
     tried = [*([pitch] if pitch else []), *steps]
     if not tried:
         return None, np.stack([_apart(column) for column in away.T], axis=1)
@@ -140,7 +138,7 @@ def _grid(
     if not fitting:
         row = int(off.argmax())
         raise DataError(
-            f"{paths[row]}: x = {places[row, 0]:g}, y = {places[row, 1]:g} lies off the grid of "
+            f"{paths[row]}: x = {xy[row, 0]:g}, y = {xy[row, 1]:g} lies off the grid of "
             f"its slide, whose patches are {step:g} apart; correct it, or {_ALONE}"
         )
     if away.max() / step >= _MOST_CELLS:
@@ -156,13 +154,13 @@ def _apart(values: Floats) -> Ints:
     return np.asarray(np.unique(values, return_inverse=True)[1], np.int64) * 8
 
 
-def _steps(places: Floats, slide: Ints) -> list[float]:
+def _steps(xy: Floats, slide: Ints) -> list[float]:
     """The most common step to the next patch in a row or column, then the shortest; or nothing."""
     found = []
     for along, across in ((0, 1), (1, 0)):
-        order = np.lexsort((places[:, along], places[:, across], slide))
-        step = np.diff(places[order, along])
-        level = (np.diff(places[order, across]) == 0) & (np.diff(slide[order]) == 0)
+        order = np.lexsort((xy[:, along], xy[:, across], slide))
+        step = np.diff(xy[order, along])
+        level = (np.diff(xy[order, across]) == 0) & (np.diff(slide[order]) == 0)
         found.append(step[level & (step > 0)])
     steps, times = np.unique(np.concatenate(found), return_counts=True)
     return [float(steps[times.argmax()]), float(steps[0])] if len(steps) else []

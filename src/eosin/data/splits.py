@@ -63,9 +63,9 @@ def split_by_fractions(
     free = ~kept.to_numpy()
     filled = [name for name, share in zip(names, fractions, strict=True) if share]
     shares = [share for share in fractions if share]
-    places = _allocate(manifest.where(free), shares, by=by, seed=seed)
+    parts = _allocate(manifest.where(free), shares, by=by, seed=seed)
     split = manifest.frame["split"].to_numpy(dtype=object).copy()
-    split[free] = [filled[place] for place in places]
+    split[free] = [filled[part] for part in parts]
     frame = manifest.frame.assign(split=split, fold="")
     design = "/".join(f"{100 * fraction:.3g}" for fraction in fractions)
     design += " of the training folder, test folder kept" if keep_test else ""
@@ -89,8 +89,8 @@ def split_into_folds(
     """
     if folds < 2:
         raise ConfigError(f"folds must be at least 2, got {folds}")
-    places = _allocate(manifest, [1 / folds] * folds, by=by, seed=seed)
-    frame = manifest.frame.assign(split="", fold=[str(place + 1) for place in places])
+    parts = _allocate(manifest, [1 / folds] * folds, by=by, seed=seed)
+    frame = manifest.frame.assign(split="", fold=[str(part + 1) for part in parts])
     return _named(replace(manifest, frame=frame), by=by, design=f"{folds}-fold", seed=seed)
 
 
@@ -157,11 +157,11 @@ def split_table(manifest: Manifest) -> pd.DataFrame:
     column = "fold" if manifest.folds else "split"
     order = [str(fold) for fold in manifest.folds] or [*SPLITS, ""]
     rows = []
-    for place in order:
-        inside = manifest.frame[manifest.frame[column] == place]
+    for part in order:
+        inside = manifest.frame[manifest.frame[column] == part]
         if inside.empty:
             continue
-        name = f"fold {place}" if column == "fold" else place or "unsplit"
+        name = f"fold {part}" if column == "fold" else part or "unsplit"
         row: dict[str, object] = {"place": name, **_counts(inside, patients=known)}
         for label in manifest.task.classes:
             of_class = _counts(inside[inside["label"] == label], patients=known)
@@ -213,7 +213,7 @@ def _units(manifest: Manifest, by: By) -> pd.Series:
 
 
 def _allocate(manifest: Manifest, fractions: Sequence[float], *, by: By, seed: int) -> Ints:
-    """Place of each image, shape (n,), so that every unit has one place."""
+    """Part of each image, shape (n,), so that every unit lies in one part."""
     import numpy as np
 
     units, codes = np.unique(_units(manifest, by).to_numpy(dtype=str), return_inverse=True)
@@ -253,8 +253,8 @@ def _greedy(features: Floats, fractions: Floats, rng: np.random.Generator) -> In
 
     Large ones come first, but only roughly, so that another seed draws another division.
 
-    The cost of a place is the sum over strata of the squared excess over its share, relative to
-    the stratum's total: adding ``x`` to a place that holds ``h`` and should hold ``t`` costs
+    The cost of a part is the sum over strata of the squared excess over its share, relative to
+    the stratum's total: adding ``x`` to a part that holds ``h`` and should hold ``t`` costs
     ``(h + x - t)^2 - (h - t)^2``, divided by the share so that small splits fill in proportion.
     """
     import numpy as np
@@ -264,35 +264,35 @@ def _greedy(features: Floats, fractions: Floats, rng: np.random.Generator) -> In
     sizes = shares.sum(axis=1) * rng.uniform(0.5, 1.5, len(shares))
     order = np.argsort(-sizes, kind="stable")
     held = np.zeros((len(fractions), shares.shape[1]))
-    places = np.empty(len(shares), dtype=np.int64)
+    parts = np.empty(len(shares), dtype=np.int64)
     for unit in order:
         gap = held - fractions[:, None]
         cost = ((gap + shares[unit]) ** 2 - gap**2).sum(axis=1) / fractions
         lowest = np.flatnonzero(cost <= cost.min() + 1e-12)
-        places[unit] = rng.choice(lowest)
-        held[places[unit]] += shares[unit]
-    return places
+        parts[unit] = rng.choice(lowest)
+        held[parts[unit]] += shares[unit]
+    return parts
 
 
-def _with_none_empty(places: Ints, sizes: Floats, n_places: int) -> Ints:
-    """The places, each that is empty given the smallest unit of the place with most units.
+def _with_none_empty(parts: Ints, sizes: Floats, count: int) -> Ints:
+    """The parts, each that is empty given the smallest unit of the part with most units.
 
-    Where every class has one patient, the largest share is the best place for each.
+    Where every class has one patient, the largest share is the best part for each.
     """
     import numpy as np
 
-    filled = places.copy()
-    for empty in np.setdiff1d(np.arange(n_places), places):
+    filled = parts.copy()
+    for empty in np.setdiff1d(np.arange(count), parts):
         givers = np.flatnonzero(filled == np.bincount(filled).argmax())
         filled[givers[sizes[givers].argmin()]] = empty
     return filled
 
 
-def _missing(presence: Floats, places: Ints, n_places: int) -> int:
-    """How many places are empty, or lack a class that has units enough for all places."""
+def _missing(presence: Floats, parts: Ints, count: int) -> int:
+    """How many parts are empty, or lack a class that has units enough for all parts."""
     import numpy as np
 
-    held = np.zeros((n_places, presence.shape[1]))
-    np.add.at(held, places, presence)
-    enough = presence.sum(axis=0) >= n_places
-    return int((held[:, enough] == 0).sum()) + n_places - len(np.unique(places))
+    held = np.zeros((count, presence.shape[1]))
+    np.add.at(held, parts, presence)
+    enough = presence.sum(axis=0) >= count
+    return int((held[:, enough] == 0).sum()) + count - len(np.unique(parts))

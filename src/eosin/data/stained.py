@@ -136,9 +136,9 @@ def _fitted(manifest: Manifest, options: StainOptions) -> tuple[StainStep, str, 
 
 def _seen_target(manifest: Manifest, target: Path) -> str:
     """A sentence where the target is an image of the validation or test split, else nothing."""
-    place = target.resolve()
+    resolved = target.resolve()
     for path, split in zip(manifest.paths, manifest.frame["split"], strict=True):
-        if split in ("val", "test") and path.resolve() == place:
+        if split in ("val", "test") and path.resolve() == resolved:
             return f"The stain target {target.name} is itself an image of the {split} split."
     return ""
 

@@ -210,10 +210,10 @@ def _jobs(options: SyntheticOptions) -> Iterator[_Job]:
     order = np.arange(options.images)
     if options.kind == "her2":  # BCI numbers do not run slide by slide
         order = np.random.default_rng(options.seed).permutation(options.images)
-    for image, place in enumerate(order.tolist()):
-        patient = patients[place % len(patients)]
-        seed = int(np.random.SeedSequence([options.seed, place, 1]).generate_state(1)[0])
-        sequence = place // len(patients) + 1
+    for image, number in enumerate(order.tolist()):
+        patient = patients[number % len(patients)]
+        seed = int(np.random.SeedSequence([options.seed, number, 1]).generate_state(1)[0])
+        sequence = number // len(patients) + 1
         yield _Job(_relative_path(options, patient, image, sequence), patient.tissue, seed)
 
 

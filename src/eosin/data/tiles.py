@@ -176,26 +176,26 @@ def tile_manifest(
 def write_tiles(manifest: Manifest, folder: Path, *, progress: Progress = SILENT) -> ReadDataset:
     """Cut the tiles of a manifest to PNG files in ``folder``; the manifest of these files."""
     folder.mkdir(parents=True, exist_ok=True)
-    places, skipped = list[Path | None](), list[SkippedFile]()
+    files, skipped = list[Path | None](), list[SkippedFile]()
     with working(progress, "cutting", total=len(manifest)):
         for slide, path in zip(manifest.frame["slide"], manifest.paths, strict=True):
             try:
-                places.append(_cut(path, folder / f"{slide}_{path.name}.png"))
+                files.append(_cut(path, folder / f"{slide}_{path.name}.png"))
             except DataError as error:
                 skipped.append(SkippedFile.from_error(path, error))
-                places.append(None)
-            progress.advance(errors=places[-1] is None)
-    kept = [place is not None for place in places]
-    frame = manifest.frame[kept].assign(path=[str(place.absolute()) for place in places if place])
+                files.append(None)
+            progress.advance(errors=files[-1] is None)
+    kept = [file is not None for file in files]
+    frame = manifest.frame[kept].assign(path=[str(file.absolute()) for file in files if file])
     return ReadDataset(replace(manifest, frame=frame.reset_index(drop=True)), tuple(skipped))
 
 
-def _cut(path: Path, place: Path) -> Path:
+def _cut(path: Path, file: Path) -> Path:
     tile = Tile.of(path)
     if tile is None:
         raise DataError(f"{path}: is no tile of a slide; give a manifest of slides")
-    write_png(read_tile(tile), place)
-    return place
+    write_png(read_tile(tile), file)
+    return file
 
 
 def _labelled(path: Path, known: Mapping[str, str], options: TileOptions) -> list[dict[str, str]]:

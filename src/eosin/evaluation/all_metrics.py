@@ -58,7 +58,7 @@ def score_sample(
         right = sample.labels == sample.predicted
         rate = metrics.patient_recognition_rate(right, weights)
         values[MetricKey("patient_recognition_rate")] = rate
-    order = {name: place for place, name in enumerate(GLOSSARY)}
+    order = {name: index for index, name in enumerate(GLOSSARY)}
     return dict(sorted(values.items(), key=lambda item: order[item[0].metric]))
 
 
@@ -84,8 +84,8 @@ def score_headlines(sample: Sample, task: Task, weights: Weights) -> dict[Metric
         sample.labels, sample.predicted, classes=len(task.classes), weights=weights
     )
     accuracy = {MetricKey("accuracy"): metrics.accuracy(counts)}
-    places = [task.positive_index] if task.binary else range(len(task.classes))
-    areas = [sample.ranks[place].roc_auc(weights.rows) for place in places]
+    classes = [task.positive_index] if task.binary else range(len(task.classes))
+    areas = [sample.ranks[index].roc_auc(weights.rows) for index in classes]
     if task.binary:
         return accuracy | {MetricKey("roc_auc"): areas[0]} | _within(sample, task, weights)
     return accuracy | {
@@ -124,12 +124,12 @@ def _per_class(sample: Sample, counts: Floats, weights: Weights) -> dict[MetricK
         "f1": metrics.f1(counts),
     }
     values: dict[MetricKey, Floats] = {}
-    for place in range(sample.probabilities.shape[1]):
+    for index in range(sample.probabilities.shape[1]):
         for name, column in columns.items():
-            values[MetricKey(name, place)] = column[:, place]
-        area, precision = sample.ranks[place].areas(weights.rows)
-        values[MetricKey("roc_auc", place)] = area
-        values[MetricKey("average_precision", place)] = precision
+            values[MetricKey(name, index)] = column[:, index]
+        area, precision = sample.ranks[index].areas(weights.rows)
+        values[MetricKey("roc_auc", index)] = area
+        values[MetricKey("average_precision", index)] = precision
     return values
 
 
@@ -147,7 +147,7 @@ def _averages(values: dict[MetricKey, Floats], sample: Sample) -> dict[MetricKey
     """Macro averages over the classes that the sample has."""
     macro: dict[MetricKey, Floats] = {}
     for name in ("precision", "recall", "f1", "roc_auc", "average_precision"):
-        columns = [values[MetricKey(name, place)] for place in range(len(sample.present))]
+        columns = [values[MetricKey(name, index)] for index in range(len(sample.present))]
         macro[MetricKey(f"macro_{name}")] = metrics.macro(np.stack(columns, 1), sample.present)
     return {MetricKey("balanced_accuracy"): macro[MetricKey("macro_recall")], **macro}
 

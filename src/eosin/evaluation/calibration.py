@@ -176,8 +176,8 @@ def expected_calibration_error(
     it upwards.
     """
     weights = weights or Weights.plain(len(labels))
-    confidence, right, place = _binned(probabilities, labels, bins)
-    cells, patients = weights.patient * bins + place, weights.rows.shape[1]
+    confidence, right, number = _binned(probabilities, labels, bins)
+    cells, patients = weights.patient * bins + number, weights.rows.shape[1]
     gaps = np.bincount(cells, right - confidence, patients * bins).reshape(patients, bins)
     return ratio(np.abs(weights.rows @ gaps).sum(axis=1), weights.sums(np.ones(len(labels))))
 
@@ -190,17 +190,17 @@ def reliability(probabilities: Floats, labels: Ints, bins: int = BINS) -> pd.Dat
     """
     import pandas as pd
 
-    confidence, right, place = _binned(probabilities, labels, bins)
+    confidence, right, number = _binned(probabilities, labels, bins)
     edges = np.linspace(0, 1, bins + 1)
-    images = np.bincount(place, minlength=bins)
+    images = np.bincount(number, minlength=bins)
     held = images > 0
     return pd.DataFrame(
         {
             "low": edges[:-1][held],
             "high": edges[1:][held],
             "images": images[held],
-            "confidence": np.bincount(place, confidence, bins)[held] / images[held],
-            "accuracy": np.bincount(place, right, bins)[held] / images[held],
+            "confidence": np.bincount(number, confidence, bins)[held] / images[held],
+            "accuracy": np.bincount(number, right, bins)[held] / images[held],
         }
     )
 

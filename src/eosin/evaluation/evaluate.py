@@ -218,11 +218,11 @@ def _patient_table(images: Sample, task: Task) -> tuple[PatientRow, ...]:
         PatientRow(
             patient=name,
             labels=tuple(task.classes[label] for label in labels),
-            images=int(n[place]),
-            recognition_rate=float(right[place] / n[place]),
-            probabilities=tuple(float(mean) for mean in means[place]),
+            images=int(n[index]),
+            recognition_rate=float(right[index] / n[index]),
+            probabilities=tuple(float(mean) for mean in means[index]),
         )
-        for place, (name, labels) in enumerate(
+        for index, (name, labels) in enumerate(
             zip(images.patients, images.labels_of_patients(), strict=True)
         )
     )

@@ -67,10 +67,10 @@ def measure_leakage(
     patients = sorted({name for sample in tables for name in sample.patients})
     bootstrap = Bootstrap(resamples, seed)
     rows = bootstrap.rows(patients)
-    place = {name: column for column, name in enumerate(patients)}
+    column_of = {name: column for column, name in enumerate(patients)}
     scored = []
     for sample in tables:
-        columns = np.array([place[name] for name in sample.patients], dtype=np.int64)
+        columns = np.array([column_of[name] for name in sample.patients], dtype=np.int64)
         weights = Weights(columns[sample.patient], rows)
         scored.append(score_headlines(sample, leaky.task, weights))
     found = []

@@ -120,7 +120,7 @@ class RankedScores:
 
     @cached_property
     def _level(self) -> Ints:
-        """The place of each image's score among the distinct ones, the highest 0."""
+        """The rank of each image's score among the distinct ones, the highest 0."""
         order = np.argsort(-self.scores, kind="stable")
         level = np.zeros(len(self.scores), dtype=np.int64)
         level[order[1:]] = np.cumsum(np.diff(self.scores[order]) != 0)

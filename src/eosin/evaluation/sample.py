@@ -30,7 +30,7 @@ class Sample:
         probabilities: shape (n, C).
         images: how many images each unit stands for, shape (n,).
         patients: the distinct patients, sorted.
-        patient: the place of each unit's patient in ``patients``, shape (n,).
+        patient: the index of each unit's patient in ``patients``, shape (n,).
         magnification: of each unit, shape (n,); empty text where unknown or mixed.
         level: whether units are images or patients.
     """
@@ -109,7 +109,7 @@ class Sample:
             decided=self.decided[mask],
             probabilities=self.probabilities[mask],
             images=self.images[mask],
-            patients=tuple(self.patients[place] for place in kept),
+            patients=tuple(self.patients[index] for index in kept),
             patient=patient.astype(np.int64),
             magnification=tuple(
                 m for m, keep in zip(self.magnification, mask, strict=True) if keep

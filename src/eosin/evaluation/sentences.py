@@ -21,9 +21,9 @@ NEEDS_OTHERS = ("roc_auc", "specificity")
 def undefined_because(key: MetricKey, sample: Sample, task: Task) -> str:
     """Why a figure has no value on this sample."""
     present = [name for name, has in zip(task.classes, sample.present, strict=True) if has]
-    place = class_of(key, task)
-    if place is not None and not sample.present[place] and key.metric != "specificity":
-        return f"undefined: no image of class {task.classes[place]} here"
+    index = class_of(key, task)
+    if index is not None and not sample.present[index] and key.metric != "specificity":
+        return f"undefined: no image of class {task.classes[index]} here"
     if len(present) == 1:
         return f"undefined: all images here are of class {present[0]}"
     return "undefined on this sample"
@@ -32,9 +32,9 @@ def undefined_because(key: MetricKey, sample: Sample, task: Task) -> str:
 def caveats(key: MetricKey, sample: Sample, task: Task) -> list[str]:
     """What a reader must know of a figure that has a value."""
     found = []
-    place = key.class_index
-    if key.metric == "precision" and place is not None and place not in sample.predicted:
-        found.append(f"no image was predicted as {task.classes[place]}: counts as 0")
+    index = key.class_index
+    if key.metric == "precision" and index is not None and index not in sample.predicted:
+        found.append(f"no image was predicted as {task.classes[index]}: counts as 0")
     if key.metric.startswith(NEEDS_EVERY_CLASS) and not sample.present.all():
         absent = [c for c, has in zip(task.classes, sample.present, strict=True) if not has]
         found.append(f"mean over the classes that have images here; without {', '.join(absent)}")
@@ -43,7 +43,7 @@ def caveats(key: MetricKey, sample: Sample, task: Task) -> list[str]:
     if key.metric.startswith(NEEDS_EVERY_CLASS):
         alone = np.flatnonzero(sample.class_patients == 1)
         if len(alone):
-            names = ", ".join(task.classes[place] for place in alone)
+            names = ", ".join(task.classes[index] for index in alone)
             found.append(f"one patient only for {names}: the interval does not show that spread")
     return found
 
@@ -54,13 +54,13 @@ def no_interval_because(key: MetricKey, sample: Sample, task: Task) -> str | Non
         return "one patient: no interval"
     if key.metric == "within_roc_auc" and len(set(sample.patient[sample.both_classes])) == 1:
         return "one patient with images of both classes: no interval"
-    place = class_of(key, task)
-    if place is None:
+    index = class_of(key, task)
+    if index is None:
         return None
-    if key.metric != "specificity" and sample.class_patients[place] == 1:
-        return f"one patient of class {task.classes[place]}: no interval"
-    if key.metric in NEEDS_OTHERS and _patients_of_others(sample, place) == 1:
-        return f"one patient of a class other than {task.classes[place]}: no interval"
+    if key.metric != "specificity" and sample.class_patients[index] == 1:
+        return f"one patient of class {task.classes[index]}: no interval"
+    if key.metric in NEEDS_OTHERS and _patients_of_others(sample, index) == 1:
+        return f"one patient of a class other than {task.classes[index]}: no interval"
     return None
 
 
@@ -133,5 +133,5 @@ def class_of(key: MetricKey, task: Task) -> int | None:
     return None
 
 
-def _patients_of_others(sample: Sample, place: int) -> int:
-    return len(set(sample.patient[sample.labels != place].tolist()))
+def _patients_of_others(sample: Sample, index: int) -> int:
+    return len(set(sample.patient[sample.labels != index].tolist()))

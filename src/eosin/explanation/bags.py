@@ -117,7 +117,7 @@ def explain_slides(
         chosen = select_split(each, images, options.split)[0]
         found = gathered(score_batches(each, chosen, options, spread=spread))
         skipped += found.skipped
-        if not len(found.places):
+        if not len(found.indices):
             raise DataError(f"none of the {len(chosen)} tiles could be read")
         slides = answer_slides(each, found, chosen.frame)
         seen = slides.rows["patient"].isin(each.record.seen_patients)
@@ -135,11 +135,11 @@ def score_slides(run: Run, values: Floats, slide: Ints, *, seed: int = 0) -> pd.
     whole, random = slide_chances(run, values, slide), np.random.default_rng(seed)
     target, count = whole.slides.argmax(axis=1), np.bincount(slide)
     orders = [whole.attention, *random.random((DRAWS, len(slide)))]
-    places = [ranks(order, slide, ties=random.random(len(slide))) for order in orders]
+    ranked = [ranks(order, slide, ties=random.random(len(slide))) for order in orders]
     left = np.empty((len(orders), len(SHARES), len(count)))
-    for row, place in enumerate(places):
+    for row, rank in enumerate(ranked):
         for column, share in enumerate(SHARES):
-            kept = place >= np.minimum(np.ceil(share * count - 1e-9), count - 1)[slide]
+            kept = rank >= np.minimum(np.ceil(share * count - 1e-9), count - 1)[slide]
             chances = slide_chances(run, values[kept], slide[kept]).slides
             left[row, column] = chances[np.arange(len(count)), target]
     begun = whole.slides.max(axis=1)
@@ -168,10 +168,10 @@ def score_slides(run: Run, values: Floats, slide: Ints, *, seed: int = 0) -> pd.
 def _mean(metric: str, values: Floats, patients: list[str]) -> Estimate:
     if not len(values):
         return Estimate(None, None, None, 0, 0, metric, note="no slide with anything to explain")
-    names, place = patient_columns(patients, patients)
+    names, column = patient_columns(patients, patients)
     value, count = float(np.mean(values)), (len(values), len(names))
     if len(names) < 2:
         return Estimate(value, None, None, *count, metric, note="one patient has no interval")
     drawn = Bootstrap()
-    interval = drawn.interval(Weights(place, drawn.weights(names)).mean(values))
+    interval = drawn.interval(Weights(column, drawn.weights(names)).mean(values))
     return Estimate(value, interval.low, interval.high, *count, metric)

@@ -148,10 +148,10 @@ def _frame(rows: Sequence[FaithfulnessRow]) -> pd.DataFrame:
 
 
 def _mean(values: Floats, names: np.ndarray, bootstrap: Bootstrap) -> dict[str, object]:
-    patients, place = patient_columns(list(names), list(names))
+    patients, column = patient_columns(list(names), list(names))
     low = high = None
     if len(patients) > 1:
-        interval = bootstrap.interval(Weights(place, bootstrap.weights(patients)).mean(values))
+        interval = bootstrap.interval(Weights(column, bootstrap.weights(patients)).mean(values))
         low, high = interval.low, interval.high
     mean = float(values.mean())
     count = {"images": len(values), "patients": len(patients)}

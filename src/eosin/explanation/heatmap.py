@@ -80,7 +80,7 @@ class Heatmap:
         family: the design that belongs to, e.g. ``"EfficientNetV2"``.
         target: the class explained.
         probabilities: what the network gives each class, calibrated, 0 to 1.
-        values: on the image's own grid (H, W), 0 to 1; 1 is the strongest place of this image.
+        values: on the image's own grid (H, W), 0 to 1; 1 is the strongest position of this image.
             All zero where nothing speaks for the class.
         raw: as the method made it, on the feature map's grid (h, w), at least 0.
         seen: whether the network was trained or validated on this image's patient; None where

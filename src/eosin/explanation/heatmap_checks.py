@@ -210,7 +210,7 @@ class _Findings:
     untrained_span: float | None
     survival: Randomised | None
     steadiness: Stability | None
-    place: Localisation | None
+    location: Localisation | None
 
 
 def _score(judged: _Judged, item: MapToScore, model: str) -> FaithfulnessRow:
@@ -232,12 +232,12 @@ def _score(judged: _Judged, item: MapToScore, model: str) -> FaithfulnessRow:
         untrained_span=judged.untrained_span(image, item),
         survival=judged.survival(image, item),
         steadiness=judged.steadiness(image, item),
-        place=_place(judged, item),
+        location=_location(judged, item),
     )
     return _row(judged, item, model, found)
 
 
-def _place(judged: _Judged, item: MapToScore) -> Localisation | None:
+def _location(judged: _Judged, item: MapToScore) -> Localisation | None:
     mask = true_region(item.path)
     if mask is None:
         return None
@@ -265,7 +265,7 @@ def true_region(path: Path) -> Bools | None:
 
 def _row(judged: _Judged, item: MapToScore, model: str, found: _Findings) -> FaithfulnessRow:
     result, survival = found.perturbation, found.survival
-    steadiness, place = found.steadiness, found.place
+    steadiness, location = found.steadiness, found.location
     verdict = judge(
         result,
         survival,
@@ -292,10 +292,10 @@ def _row(judged: _Judged, item: MapToScore, model: str, found: _Findings) -> Fai
         randomised_all_similarity=survival.whole if survival else None,
         flip_stability=steadiness.flips if steadiness else None,
         stain_stability=steadiness.stains if steadiness else None,
-        pointing=place.pointing if place else None,
-        energy=place.energy if place else None,
-        mask_auc=place.auc if place else None,
-        mask_area=place.area if place else None,
+        pointing=location.pointing if location else None,
+        energy=location.energy if location else None,
+        mask_auc=location.auc if location else None,
+        mask_area=location.area if location else None,
         faithful=verdict.faithful,
         finding=verdict.finding,
         verdict=verdict.sentence,

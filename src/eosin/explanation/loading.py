@@ -42,7 +42,7 @@ class Asked:
         images: their rows.
         method: how maps are made.
         networks: that answer.
-        answering: for each row, the places of the networks that answer for it.
+        answering: for each row, the indices of the networks that answer for it.
         met: for each network, for each row, whether it was trained on the patient.
         sources: for each preprocessing, the stain of each row's patient where it asks for it.
         options: how.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from eosin.networks.engine import Maps
     from eosin.networks.run import Network, Run
 
-# The gradient of a logit is the same at every place of a channel where Grad-CAM has a closed form,
+# The gradient of a logit is the same at every pixel of a channel where Grad-CAM has a closed form,
 # so HiResCAM (Draelos & Carin 2020) and Grad-CAM are one map of a graph.
 _OF_GRAPHS = ("auto", "gradcam", "hirescam")
 
@@ -58,7 +58,7 @@ def who_answers(
     met: Sequence[Sequence[bool | None]],
     folds: Sequence[str],
 ) -> list[tuple[int, ...]]:
-    """For each image the places of the networks that answer for it.
+    """For each image the indices of the networks that answer for it.
 
     Every member of an ensemble does, and of a Run of folds those that held the image out; where
     the fold is not known, those that never met the patient; where there is none, all.
@@ -69,33 +69,33 @@ def who_answers(
         met: for each network, for each image, whether it was trained on the patient.
         folds: of each image, the fold of the Runs' own training; empty where it is not known.
     """
-    places = {network.run.sha256: n for n, network in enumerate(networks)}
+    order = {network.run.sha256: n for n, network in enumerate(networks)}
     known: dict[tuple[str, tuple[bool, ...]], tuple[int, ...]] = {}
     found = []
     for fold, *seen in zip(folds, *met, strict=True):
         key = (fold, tuple(answer is True for answer in seen))
         if key not in known:
-            leaves = {leaf.sha256 for run in runs for leaf in _answering(run, *key, places)}
-            usable = tuple(sorted(places[leaf] for leaf in leaves if leaf in places))
-            known[key] = usable or tuple(places.values())
+            leaves = {leaf.sha256 for run in runs for leaf in _answering(run, *key, order)}
+            usable = tuple(sorted(order[leaf] for leaf in leaves if leaf in order))
+            known[key] = usable or tuple(order.values())
         found.append(known[key])
     return found
 
 
-def _answering(run: Run, fold: str, met: tuple[bool, ...], places: Mapping[str, int]) -> list[Run]:
+def _answering(run: Run, fold: str, met: tuple[bool, ...], order: Mapping[str, int]) -> list[Run]:
     """The Runs in ``run`` with a network of their own that answer for an image of that fold."""
     inside = run.open_members()
     if not inside:
         return [run]
     if isinstance(run.record, FoldsRun):
         held = [each for each in inside if fold and str(each.record.fold) == fold]
-        new = [each for each in inside if not any(_met(each, met, places))]
+        new = [each for each in inside if not any(_met(each, met, order))]
         inside = tuple(held or new or inside)
-    return [leaf for each in inside for leaf in _answering(each, fold, met, places)]
+    return [leaf for each in inside for leaf in _answering(each, fold, met, order)]
 
 
-def _met(run: Run, met: tuple[bool, ...], places: Mapping[str, int]) -> list[bool]:
-    return [met[places[leaf.sha256]] for leaf in run.leaves() if leaf.sha256 in places]
+def _met(run: Run, met: tuple[bool, ...], order: Mapping[str, int]) -> list[bool]:
+    return [met[order[leaf.sha256]] for leaf in run.leaves() if leaf.sha256 in order]
 
 
 def draw(maps: Maps, targets: Ints, *, method: Method) -> FloatMap:

@@ -24,7 +24,7 @@ def merge_heatmaps(heatmaps: Sequence[Heatmap]) -> tuple[Heatmap, FloatMap]:
 
     The merged map is M = sum_m p_m V_m / sum_m p_m over the maps V_m on the image's own grid, and
     the disagreement sqrt(sum_m p_m (V_m - M)^2 / sum_m p_m), a weighted standard deviation. M is
-    not scaled again: it reaches 1 only where all networks have their strongest place. Its
+    not scaled again: it reaches 1 only where all networks have their strongest position. Its
     probability is the plain mean of theirs.
 
     Args:

@@ -149,8 +149,8 @@ def _score_cam(classifier: Classifier, response: Response, targets: Tensor) -> F
     layer = nn.Identity()
     maps = []
     with redirect_stderr(io.StringIO()):
-        for place, target in enumerate(targets.tolist()):
-            one = slice(place, place + 1)
+        for index, target in enumerate(targets.tolist()):
+            one = slice(index, index + 1)
             activations: FloatMap = response.feature_map[one].detach().cpu().numpy()
             maps.append(
                 weighting.get_cam_image(

@@ -211,11 +211,11 @@ def on_grid(heatmap: MapValues, cells: int) -> Floats:
 
 
 def _order(values: Floats, *, ties: Floats) -> Ints:
-    """The place of each cell, (cells, cells), 0 for the highest; ties by ``ties``."""
+    """The rank of each cell, (cells, cells), 0 for the highest; ties by ``ties``."""
     ordered = np.lexsort((-ties.ravel(), -values.ravel()))
-    place = np.empty(values.size, dtype=np.int64)
-    place[ordered] = np.arange(values.size)
-    return place.reshape(values.shape)
+    rank = np.empty(values.size, dtype=np.int64)
+    rank[ordered] = np.arange(values.size)
+    return rank.reshape(values.shape)
 
 
 def _counts(options: PerturbationOptions) -> Ints:
@@ -246,11 +246,11 @@ def _perturbed(
     yield np.ascontiguousarray(fill)
     rows, columns = (np.arange(side) * options.cells // side for side in image.shape[:2])
     for order in orders:
-        place = order[rows[:, None], columns[None, :], None]
+        rank = order[rows[:, None], columns[None, :], None]
         for count in _counts(options)[1:-1]:
-            yield np.where(place < count, fill, image)
+            yield np.where(rank < count, fill, image)
         for count in _counts(options)[1:-1]:
-            yield np.where(place < count, image, fill)
+            yield np.where(rank < count, image, fill)
 
 
 def _as_curves(responses: Floats, orders: int, options: PerturbationOptions) -> list[Curves]:
@@ -305,9 +305,9 @@ def centre_blob(shape: tuple[int, int]) -> Floats:
 def average_ranks(values: npt.ArrayLike) -> Floats:
     """Ranks 1 to n of ``values``, flattened to (n,); equal values share the mean of their ranks."""
     flat = np.asarray(values, dtype=np.float64).ravel()
-    _, place, count = np.unique(flat, return_inverse=True, return_counts=True)
+    _, inverse, count = np.unique(flat, return_inverse=True, return_counts=True)
     last = np.cumsum(count)
-    ranks: Floats = (last - (count - 1) / 2)[place]
+    ranks: Floats = (last - (count - 1) / 2)[inverse]
     return ranks
 
 

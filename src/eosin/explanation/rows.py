@@ -182,8 +182,8 @@ def _mistakes(asked: Asked) -> tuple[list[int], list[SkippedFile]]:
 class _Said:
     """What one network answers to some images of a batch."""
 
-    network: int  # its place
-    images: list[int]  # their places in the batch
+    network: int  # its index
+    images: list[int]  # their indices in the batch
     chances: Floats  # calibrated probabilities (n, classes)
     maps: Maps | None = None
 
@@ -221,8 +221,8 @@ def _explain_batch(loaded: Sequence[Loaded], asked: Asked) -> Iterator[Explanati
     for each in said:
         assert each.maps is not None
         raw = draw(each.maps, targets[each.images], method=asked.method)
-        for place, k in enumerate(each.images):
-            drawn[k].append((each, place, raw[place]))
+        for row, k in enumerate(each.images):
+            drawn[k].append((each, row, raw[row]))
     stride = max((each.maps.stride for each in said if each.maps), default=0)
     for k, item in enumerate(loaded):
         if min(item.sides) < stride:
@@ -235,11 +235,11 @@ def _explain_batch(loaded: Sequence[Loaded], asked: Asked) -> Iterator[Explanati
 
 
 def _heatmap(
-    item: Loaded, target: str, said: _Said, place: int, raw: FloatMap, asked: Asked
+    item: Loaded, target: str, said: _Said, row: int, raw: FloatMap, asked: Asked
 ) -> Heatmap:
     network = asked.networks[said.network]
     assert said.maps is not None
-    chances = said.chances[place].tolist()
+    chances = said.chances[row].tolist()
     index = asked.images.task.classes.index(target)
     return Heatmap(
         method=named(said.maps, asked.method),
@@ -253,7 +253,7 @@ def _heatmap(
         seen=asked.met[said.network][item.row],
         source=asked.source(network.preprocessing, item.row),
         around=asked.around.get(said.network, {}).get(item.row),
-        exact=terms_of(said.maps, place, index, method=asked.method),
+        exact=terms_of(said.maps, row, index, method=asked.method),
     )
 
 

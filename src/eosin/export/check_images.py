@@ -78,8 +78,8 @@ def _read(paths: Sequence[Path], source: str) -> CheckImages:
     """Images spread evenly over ``paths``."""
     if not paths:
         raise DataError(f"{source}: none to check the export on")
-    places = np.unique(np.linspace(0, len(paths) - 1, MOST).round().astype(int))
-    images = tuple(read_image(paths[place]) for place in places)
+    indices = np.unique(np.linspace(0, len(paths) - 1, MOST).round().astype(int))
+    images = tuple(read_image(paths[index]) for index in indices)
     return CheckImages(images, source)
 
 

@@ -47,7 +47,7 @@ class GraphModule(nn.Module):
     """Prepared input (N, 3, S, S) to logits (N, C), features (N, K) and, where asked, maps.
 
     The maps (N, C, h, w) are those of ``networks.cam``: with the head's weights divided by the
-    number of places, the weighted sum over channels is a convolution of one pixel. A transformer's
+    number of pixels, the weighted sum over channels is a convolution of one pixel. A transformer's
     are each patch's term of the logit, of either sign, and come with the rest (N, C).
     """
 
@@ -60,8 +60,8 @@ class GraphModule(nn.Module):
             self.outputs = (*self.outputs, "maps", "rest")
         elif not anatomy.no_maps and anatomy.map_size and isinstance(classifier.head, nn.Linear):
             self.outputs = (*self.outputs, "maps")
-            places = anatomy.map_size[0] * anatomy.map_size[1]
-            weights = classifier.head.weight.detach() / places
+            positions = anatomy.map_size[0] * anatomy.map_size[1]
+            weights = classifier.head.weight.detach() / positions
             self.register_buffer("weights", weights[:, :, None, None].clone())
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:

@@ -170,10 +170,10 @@ def _ask(record: RunRecord, images: Manifest, *, fp32: GraphEngine, int8: GraphE
     rows, said, cosines = [], [], []
     first: Pixels | None = None
     for batch in prepared(images, record.preprocessing):
-        if not len(batch.places):
+        if not len(batch.indices):
             continue
         first = batch.pixels if first is None else first
-        rows.append(batch.places)
+        rows.append(batch.indices)
         logits = [engine.logits(batch.pixels) for engine in (fp32, int8)]
         said.append([apply_temperature(each, record.temperature) for each in logits])
         cosines.append(_cosines(*(engine.features(batch.pixels) for engine in (fp32, int8))))

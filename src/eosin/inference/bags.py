@@ -126,11 +126,11 @@ def tile_weights(bag: Bag, values: Floats, slide: Ints, task: Task) -> Floats:
 
 
 def ranks(values: Floats, slide: Ints, *, ties: Floats | None = None) -> Ints:
-    """The place of each tile in its slide by ``values``, shape (n,), 0 for the highest."""
+    """The rank of each tile in its slide by ``values``, shape (n,), 0 for the highest."""
     order = np.lexsort((*(() if ties is None else (ties,)), -values, slide))
-    count, place = np.bincount(slide), np.empty(len(slide), dtype=np.int64)
-    place[order] = np.arange(len(slide)) - (np.cumsum(count) - count)[slide[order]]
-    return place
+    count, rank = np.bincount(slide), np.empty(len(slide), dtype=np.int64)
+    rank[order] = np.arange(len(slide)) - (np.cumsum(count) - count)[slide[order]]
+    return rank
 
 
 def pooled(weights: Floats, values: Floats, slide: Ints) -> Floats:
@@ -227,10 +227,10 @@ def answer_slides(run: Run, found: Reading, frame: pd.DataFrame) -> Slides:
         DataError: as ``find_slides``.
     """
     rows, number = find_slides(frame)
-    present, slide = np.unique(number[found.places], return_inverse=True)
+    present, slide = np.unique(number[found.indices], return_inverse=True)
     chances = slide_chances(run, found.values, slide)
-    tiles = frame.iloc[found.places].reset_index(drop=True)
-    table = tiles[["path", "slide"]].assign(**_places(tiles), attention=chances.attention)
+    tiles = frame.iloc[found.indices].reset_index(drop=True)
+    table = tiles[["path", "slide"]].assign(**_coordinates(tiles), attention=chances.attention)
     own = {f"p_{name}": chances.tiles[:, k] for k, name in enumerate(run.record.task.classes)}
     parts = [np.flatnonzero(slide == each) for each in range(len(present))]
     said = found.notes or [""] * len(slide)
@@ -251,7 +251,7 @@ def _look(looks: Sequence[Look], part: Ints, attention: Floats) -> Look:
     return Look(None, tuple(flag for flag, weight in share.items() if weight >= 0.5))
 
 
-def _places(tiles: pd.DataFrame) -> dict[str, list[str]]:
+def _coordinates(tiles: pd.DataFrame) -> dict[str, list[str]]:
     """X and y of tiles: of their paths where these name squares of slides, else as stated."""
     squares = [Tile.of(as_path(path)) for path in tiles["path"]]
     return {

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eosin.data.neighbours import find_neighbours, has_places, is_of_tiles
+from eosin.data.neighbours import find_neighbours, has_coordinates, is_of_tiles
 from eosin.errors import DataError
 from eosin.evaluation.calibration import Around, apply_temperature
 
@@ -123,10 +123,10 @@ def said_of(runs: Sequence[Run], frame: pd.DataFrame) -> tuple[str, ...]:
     )
 
 
-def require_places(runs: Sequence[Run], frame: pd.DataFrame) -> None:
+def require_coordinates(runs: Sequence[Run], frame: pd.DataFrame) -> None:
     """DataError where a Run uses neighbours and no image names where it lies."""
     for run in runs:
-        if uses_neighbours(run) and not has_places(frame):
+        if uses_neighbours(run) and not has_coordinates(frame):
             raise DataError(
                 f"{run.folder} counts neighbours on the slide, and no image here names x and y: "
                 "give a manifest with these columns"

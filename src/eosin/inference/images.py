@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from eosin.artefacts.manifest import COLUMNS, Manifest
 from eosin.data.identity import Identity
-from eosin.data.neighbours import named_place
+from eosin.data.neighbours import named_coordinates
 from eosin.data.splits import hold_out
 from eosin.errors import DataError
 from eosin.files import StrPath, as_paths, valid_text
@@ -62,7 +62,7 @@ def select_split(run: Run, manifest: Manifest, split: str | None) -> tuple[Manif
     return manifest.in_split(split), split, own
 
 
-def external_images(run: Run, places: Sequence[Path]) -> tuple[Manifest, tuple[SkippedFile, ...]]:
+def external_images(run: Run, paths: Sequence[Path]) -> tuple[Manifest, tuple[SkippedFile, ...]]:
     """Image files, and those in folders, as an unlabelled manifest; and what cannot be used there.
 
     Patients are known where the Run's own were read from file names, as in BreakHis or by a
@@ -70,10 +70,10 @@ def external_images(run: Run, places: Sequence[Path]) -> tuple[Manifest, tuple[S
     its images is one, images that bear the name of one of these are taken for it.
 
     Raises:
-        DataError: a place does not exist, or there is no image in any of them.
+        DataError: a path does not exist, or there is no image in any of them.
     """
-    found = find_image_files([place.absolute() for place in places])
-    found.require_images(places)
+    found = find_image_files([path.absolute() for path in paths])
+    found.require_images(paths)
     files = sorted(found.images)
     return unlabelled(run, files), found.skipped
 
@@ -84,7 +84,7 @@ def unlabelled(run: Run, files: Sequence[Path], names: Sequence[Path] = ()) -> M
     Args:
         run: that is to score them.
         files: where they lie.
-        names: of each, by which its patient and its place are told; none for those of ``files``.
+        names: of each, that tell its patient and its coordinates; none for those of ``files``.
     """
     import pandas as pd
 
@@ -95,13 +95,13 @@ def unlabelled(run: Run, files: Sequence[Path], names: Sequence[Path] = ()) -> M
             **dict.fromkeys(COLUMNS, ""),
             "path": str(file),
             "patient": patient or valid_text(str(file)),
-            **named_place(name.name),
+            **named_coordinates(name.name),
         }
         for file, name, patient in zip(files, names, named, strict=True)
     ]
     known = run.record.protocol.patients_known and all(named)
     protocol = Protocol(unit="external", patients_known=known)
-    frame = pd.DataFrame(rows).fillna("")  # names without a place, where others have one
+    frame = pd.DataFrame(rows).fillna("")  # names without coordinates, where others have them
     return _Unlabelled(frame, run.record.task, "files", protocol)
 
 

@@ -61,7 +61,7 @@ class Journal:
         self.path, self.done = path, len(rows)
         self.kept = _reading(rows, paths)
         self._paths, self._synced = paths, time.monotonic()
-        self._scored = len(self.kept.places)
+        self._scored = len(self.kept.indices)
         with keeping(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
@@ -113,11 +113,11 @@ class Journal:
 
     def append(self, part: Reading) -> None:
         """Keep what was found of the next files; DataError where the disk will not take it."""
-        rows = {place: row for row, place in enumerate(part.places.tolist())}
+        rows = {index: row for row, index in enumerate(part.indices.tolist())}
         reasons = {item.path: item.reason for item in part.skipped}
         lines = []
-        for place in range(self.done, self.done + len(rows) + len(reasons)):
-            file, row = self._paths[place], rows.get(place)
+        for index in range(self.done, self.done + len(rows) + len(reasons)):
+            file, row = self._paths[index], rows.get(index)
             said = (
                 {"p": None, "words": valid_text(reasons[file])}
                 if row is None
@@ -241,10 +241,10 @@ def _read(path: Path, *, classes: int | None = None, networks: int = 0) -> _Foun
 
 
 def _reading(rows: Sequence[_Row], paths: Sequence[Path]) -> Reading:
-    scored = [(place, row) for place, row in enumerate(rows) if row.p is not None]
-    skipped = [(paths[place], row) for place, row in enumerate(rows) if row.p is None]
+    scored = [(index, row) for index, row in enumerate(rows) if row.p is not None]
+    skipped = [(paths[index], row) for index, row in enumerate(rows) if row.p is None]
     return Reading(
-        np.array([place for place, _ in scored], dtype=np.int64),
+        np.array([index for index, _ in scored], dtype=np.int64),
         np.array([row.p for _, row in scored]) if scored else np.empty((0, 0)),
         tuple(SkippedFile(path, row.words) for path, row in skipped),
         tuple(row.words for _, row in scored),

@@ -52,8 +52,8 @@ class Scorer:
             return self._tiles(readings)
         if not uses_neighbours(self.run):
             return self.probabilities(readings)
-        places, rows, skipped = _aligned([readings.logits(leaf) for leaf in self.run.leaves()])
-        return Reading(places, np.concatenate(rows, axis=1), skipped)
+        indices, rows, skipped = _aligned([readings.logits(leaf) for leaf in self.run.leaves()])
+        return Reading(indices, np.concatenate(rows, axis=1), skipped)
 
     @cached_property
     def _gates(self) -> list[tuple[Run, Gate | None]]:
@@ -63,17 +63,17 @@ class Scorer:
         parts = []
         for leaf, gate in self._gates:
             logits, features = readings.logits(leaf), readings.features(leaf)
-            if len(logits.places):
+            if len(logits.indices):
                 values = tile_values(logits.values, features.values, gate)
                 logits = replace(logits, values=values)
             parts.append(logits)
-        places, rows, skipped = _aligned(parts)
-        return Reading(places, np.concatenate(rows, axis=1), skipped)
+        indices, rows, skipped = _aligned(parts)
+        return Reading(indices, np.concatenate(rows, axis=1), skipped)
 
     def settled(self, found: Reading, images: pd.DataFrame) -> Reading:
         """Of ``answers`` to all ``images``, the probabilities."""
         leaves = self.run.leaves()
-        if not uses_neighbours(self.run) or not len(found.places):
+        if not uses_neighbours(self.run) or not len(found.indices):
             return found
         parts = np.split(found.values, len(leaves), axis=1)
         kept = _KeptLogits(
@@ -105,16 +105,16 @@ class Scorer:
             return self._fused(self.head, readings)
         if not self.members:
             found = readings.logits(self.run)
-            if not len(found.places):
+            if not len(found.indices):
                 return found
             record = self.run.record
-            around = None if images is None else near(record, images.iloc[found.places])
+            around = None if images is None else near(record, images.iloc[found.indices])
             return replace(found, values=calibrated(found.values, record, around), notes=())
         parts = [member.probabilities(readings, images) for member in self.members]
-        places, values, skipped = _stacked(parts)
-        if not len(places):
-            return Reading(places, np.empty((0, 0)), skipped)
-        return Reading(places, cast_votes(values, *self.run.record.voting), skipped)
+        indices, values, skipped = _stacked(parts)
+        if not len(indices):
+            return Reading(indices, np.empty((0, 0)), skipped)
+        return Reading(indices, cast_votes(values, *self.run.record.voting), skipped)
 
     def stain_notes(self, readings: Readings) -> dict[Path, str]:
         """What the stain steps of the networks noted of files that were scored."""
@@ -128,9 +128,9 @@ class Scorer:
 
     def _fused(self, head: FusionWeights, readings: Readings) -> Reading:
         found = member_features([member.run for member in self.members], readings)
-        if not len(found.places):
+        if not len(found.indices):
             return found
-        logits = Reading(found.places, head.logits(found.values), found.skipped)
+        logits = Reading(found.indices, head.logits(found.values), found.skipped)
         return _calibrated(logits, self.run.record.temperature)
 
 
@@ -187,24 +187,24 @@ def member_features(members: Sequence[Run], readings: Readings) -> Reading:
                 f"{run.folder}: a Run of {len(inside)} members has no features of its "
                 "own to fuse; name its members instead, or use another vote"
             )
-    places, parts, skipped = _aligned([readings.features(run) for run in members])
-    return Reading(places, np.concatenate(parts, axis=1), skipped)
+    indices, parts, skipped = _aligned([readings.features(run) for run in members])
+    return Reading(indices, np.concatenate(parts, axis=1), skipped)
 
 
 def _calibrated(logits: Reading, temperature: float) -> Reading:
-    return Reading(logits.places, apply_temperature(logits.values, temperature), logits.skipped)
+    return Reading(logits.indices, apply_temperature(logits.values, temperature), logits.skipped)
 
 
 def _stacked(parts: Sequence[Reading]) -> tuple[Ints, Floats, tuple[SkippedFile, ...]]:
-    places, rows, skipped = _aligned(parts)
-    return places, np.stack(rows) if len(places) else np.empty((0, 0, 0)), skipped
+    indices, rows, skipped = _aligned(parts)
+    return indices, np.stack(rows) if len(indices) else np.empty((0, 0, 0)), skipped
 
 
 def _aligned(readings: Sequence[Reading]) -> tuple[Ints, list[Floats], tuple[SkippedFile, ...]]:
     """The rows of the files that all of ``readings`` hold."""
-    places = readings[0].places
+    indices = readings[0].indices
     for reading in readings[1:]:
-        places = np.intersect1d(places, reading.places, assume_unique=True)
+        indices = np.intersect1d(indices, reading.indices, assume_unique=True)
     skipped = {item.path: item for reading in readings for item in reading.skipped}
-    rows = [reading.values[np.isin(reading.places, places)] for reading in readings]
-    return places, rows, tuple(skipped.values())
+    rows = [reading.values[np.isin(reading.indices, indices)] for reading in readings]
+    return indices, rows, tuple(skipped.values())

@@ -68,5 +68,5 @@ def _in_order(parts: Sequence[Predictions], manifest: Manifest) -> pd.DataFrame:
     import pandas as pd
 
     frame = pd.concat([part.frame for part in parts])
-    order = {path: place for place, path in enumerate(manifest.frame["path"])}
+    order = {path: row for row, path in enumerate(manifest.frame["path"])}
     return frame.sort_values("path", key=lambda paths: paths.map(order), ignore_index=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from eosin.artefacts.manifest import Manifest
 from eosin.artefacts.predictions import Predictions, Provenance, make_predictions, unscored_note
-from eosin.data.neighbours import has_places
+from eosin.data.neighbours import has_coordinates
 from eosin.errors import DataError
 from eosin.inference.bags import answer_slides, answers_slides
 from eosin.inference.context import said_of, threshold_of
@@ -123,12 +123,12 @@ def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Readin
     Of a Run that answers for slides they have a row a slide, and its tiles beside them.
     """
     images = chosen.images
-    if not len(found.places):
+    if not len(found.indices):
         reason = found.skipped[0].reason
         raise DataError(f"none of the {len(images)} images could be read: {reason}")
-    rows, attention = images.frame.iloc[found.places], None
+    rows, attention = images.frame.iloc[found.indices], None
     neighbours = said_of([run], rows)  # refuses coordinates that cannot be
-    alone = bool(neighbours) and not has_places(rows)
+    alone = bool(neighbours) and not has_coordinates(rows)
     threshold = threshold_of(run, alone=alone)
     if answers_slides(run):
         slides = answer_slides(run, found, images.frame)
@@ -195,11 +195,11 @@ def _in_order(skipped: Sequence[SkippedFile], images: Manifest) -> tuple[Skipped
     """As the images stand, whichever network of several met them first."""
     if not skipped:
         return ()
-    place = {path: place for place, path in enumerate(images.frame["path"])}
-    return tuple(sorted(skipped, key=lambda item: place[str(item.path)]))
+    order = {path: row for row, path in enumerate(images.frame["path"])}
+    return tuple(sorted(skipped, key=lambda item: order[str(item.path)]))
 
 
 def _counted(parts: Iterator[Reading], progress: Progress) -> Iterator[Reading]:
     for part in parts:
-        progress.advance(len(part.places) + len(part.skipped), errors=len(part.skipped))
+        progress.advance(len(part.indices) + len(part.skipped), errors=len(part.skipped))
         yield part

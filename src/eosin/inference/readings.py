@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 class Reading:
     """What was found out about the files of a list."""
 
-    places: Ints  # positions of the files that could be read, shape (n,), ascending
+    indices: Ints  # positions of the files that could be read, shape (n,), ascending
     values: Floats  # a row for each, shape (n, ...): logits, probabilities or features
     skipped: tuple[SkippedFile, ...] = ()  # the files that could not be read
-    # of each of ``places``, what the stain step noted, or nothing; empty where unasked
+    # of each of ``indices``, what the stain step noted, or nothing; empty where unasked
     notes: tuple[str, ...] = ()
-    # of each of ``places``, what the Run says of it beside its probabilities; empty where it cannot
+    # of each of ``indices``, what the Run says beside its probabilities; empty where it cannot
     looks: tuple[Look, ...] = ()
 
 
@@ -73,20 +73,20 @@ class BatchReadings:
     def measures(self, run: Run) -> Reading:
         """How the images were taken (n, names)."""
         batch = self.batches[run.record.preprocessing]
-        return Reading(batch.places, batch.measures)
+        return Reading(batch.indices, batch.measures)
 
     def stain_notes(self, run: Run) -> Mapping[Path, str]:
         """What the Run's stain step noted of files."""
         batch = self.batches[run.record.preprocessing]
-        return noted(self.paths, batch.places, batch.notes)
+        return noted(self.paths, batch.indices, batch.notes)
 
     def _once(self, run: Run) -> tuple[Reading, Reading]:
         if run.sha256 not in self.known:
             batch, nothing = self.batches[run.record.preprocessing], np.empty((0, 0))
             network = self.networks[run.sha256]
-            answers = network.answers(batch.pixels) if len(batch.places) else (nothing, nothing)
+            answers = network.answers(batch.pixels) if len(batch.indices) else (nothing, nothing)
             logits, features = (
-                Reading(batch.places, values, batch.skipped, batch.notes) for values in answers
+                Reading(batch.indices, values, batch.skipped, batch.notes) for values in answers
             )
             self.known[run.sha256] = logits, features
         return self.known[run.sha256]
@@ -95,9 +95,9 @@ class BatchReadings:
 def gathered(parts: Iterable[Reading]) -> Reading:
     """Readings of one part of a list of files after the other, as one of the whole list."""
     parts = list(parts)
-    found = [part for part in parts if len(part.places)]
+    found = [part for part in parts if len(part.indices)]
     return Reading(
-        np.concatenate([part.places for part in found]) if found else np.empty(0, np.int64),
+        np.concatenate([part.indices for part in found]) if found else np.empty(0, np.int64),
         np.concatenate([part.values for part in found]) if found else np.empty((0, 0)),
         tuple(item for part in parts for item in part.skipped),
         tuple(note for part in parts for note in part.notes),
@@ -105,13 +105,13 @@ def gathered(parts: Iterable[Reading]) -> Reading:
     )
 
 
-def noted(paths: Sequence[Path], places: Ints, notes: Sequence[str]) -> dict[Path, str]:
+def noted(paths: Sequence[Path], indices: Ints, notes: Sequence[str]) -> dict[Path, str]:
     """The files of ``paths`` of which the stain step noted something, and what.
 
     Args:
         paths: the files.
-        places: positions of those that could be read, shape (n,).
+        indices: positions of those that could be read, shape (n,).
         notes: one of each of these, or none at all.
     """
-    pairs = zip(places, notes, strict=True) if notes else ()
-    return {paths[place]: note for place, note in pairs if note}
+    pairs = zip(indices, notes, strict=True) if notes else ()
+    return {paths[index]: note for index, note in pairs if note}

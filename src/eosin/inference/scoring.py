@@ -140,12 +140,12 @@ def judged(
     """``Scorer.answers``, with the notes of the stain steps and, of a judge, the looks."""
     found = scorer.answers(readings)
     notes = scorer.stain_notes(readings)
-    found = replace(found, notes=tuple(notes.get(paths[place], "") for place in found.places))
-    if judge is None or not len(found.places):
+    found = replace(found, notes=tuple(notes.get(paths[index], "") for index in found.indices))
+    if judge is None or not len(found.indices):
         return found
 
     def rows(reading: Reading) -> Floats:
-        return reading.values[np.isin(reading.places, found.places)]
+        return reading.values[np.isin(reading.indices, found.indices)]
 
     measures = rows(readings.measures(judge.leaves[0]))
     return replace(found, looks=judge.looks(lambda run: rows(readings.features(run)), measures))

@@ -222,8 +222,8 @@ def _answer(run: Run, tiled: TiledSlide, tiling: TileOptions, scored: Scored) ->
 def _squares(predictions: Predictions, tiled: TiledSlide, mpp: float) -> Floats:
     """Tissue of each class (in tiles) in every square of 1 mm that has some, (squares, classes)."""
     rows = _rows_of(predictions, tiled)
-    places = np.stack(tiled.corners, axis=1)[rows] * mpp // _SQUARE
-    _, square = np.unique(places, axis=0, return_inverse=True)
+    positions = np.stack(tiled.corners, axis=1)[rows] * mpp // _SQUARE
+    _, square = np.unique(positions, axis=0, return_inverse=True)
     found = np.zeros((square.max() + 1, len(predictions.task.classes)))
     np.add.at(found, (square.ravel(), predictions.decision_index), tiled.tissue[rows])
     return found

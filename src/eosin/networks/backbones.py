@@ -1,9 +1,9 @@
 """Which backbones there are: timm's, the study's, encoders, published ones. No network here.
 
 A name may end in ``@stride8``: the network cut off after its last map of that stride, in input
-pixels from one place to the next. Early maps see texture and stain, late ones whole objects; on few
-patients the early ones can carry further (Lu et al. 2021 cut their ResNet-50 at stride 16). With
-``@stride4+8+16`` one pass gives the maps of all these strides, side by side.
+pixels from one pixel of the map to the next. Early maps see texture and stain, late ones whole
+objects; on few patients the early ones can carry further (Lu et al. 2021 cut their ResNet-50 at
+stride 16). With ``@stride4+8+16`` one pass gives the maps of all these strides, side by side.
 """
 
 from __future__ import annotations

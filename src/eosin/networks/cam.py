@@ -1,11 +1,11 @@
 """Class maps: one forward pass gives the logits and, in closed form, the map of every class.
 
 A network that averages its last feature map A (K, h, w) over space and scores the averages with
-one linear layer has logit_c = sum_k w_ck mean(A_k) + b_c. The gradient of logit_c by any place of
+one linear layer has logit_c = sum_k w_ck mean(A_k) + b_c. The gradient of logit_c by any value of
 A_k is then w_ck / (h w), so the weights of Grad-CAM (Selvaraju et al. 2017, eq. 1) are
 alpha_ck = w_ck / (h w) and its map (eq. 2) is ReLU(sum_k alpha_ck A_k), without a backward pass.
 A transformer's map is the positive part of each patch's term of the logit (``tokens``); for methods
-that need a feature map, that is its patch tokens in their places, as they enter its last block.
+that need a feature map, that is its patch tokens in their positions, as they enter its last block.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Response:
 
     @property
     def stride(self) -> int:
-        """Input pixels from one place of the feature map to the next, rounded up."""
+        """Input pixels from one position of the feature map to the next, rounded up."""
         return -(-self.pixels.shape[-1] // self.feature_map.shape[-1])
 
 
@@ -60,7 +60,7 @@ def respond(classifier: Classifier, pixels: Tensor) -> Response:
     take longer than they save.
 
     Raises:
-        NoMapError: the network has no spatial feature map, or it is a single place at this size.
+        NoMapError: the network has no spatial feature map, or it is a single pixel at this size.
         ConfigError: it cannot take images of this size.
     """
     if is_transformer(classifier):
@@ -185,6 +185,6 @@ def _linear(classifier: Classifier) -> nn.Linear:
 
 def _maps(feature_map: Tensor, weights: Tensor) -> Tensor:
     """ReLU of the weighted sum over channels: maps (N, C, h, w) from weights (N, C, K)."""
-    places = feature_map.shape[2] * feature_map.shape[3]
+    positions = feature_map.shape[2] * feature_map.shape[3]
     with torch.no_grad():
-        return torch.einsum("nck,nkhw->nchw", weights / places, feature_map).relu()
+        return torch.einsum("nck,nkhw->nchw", weights / positions, feature_map).relu()

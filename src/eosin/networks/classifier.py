@@ -177,20 +177,20 @@ class SeveralMaps(nn.Module):
         widths: channels of each map.
     """
 
-    def __init__(self, network: nn.Module, places: list[int]) -> None:
+    def __init__(self, network: nn.Module, indices: list[int]) -> None:
         super().__init__()
         for name, child in network.named_children():  # its tensors keep their names
             self.add_module(name, child)
-        self._network, self._places = (network,), places  # a tuple: not a module of its own
+        self._network, self._indices = (network,), indices  # a tuple: not a module of its own
         self.pretrained_cfg = network.pretrained_cfg
         info = network.feature_info
-        self.widths: list[int] = [int(info[place]["num_chs"]) for place in places]  # type: ignore[index]
+        self.widths: list[int] = [int(info[index]["num_chs"]) for index in indices]  # type: ignore[index]
         self.num_features = sum(self.widths)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """The maps, (N, sum of widths, h, w)."""
         maps = self._network[0].forward_intermediates(  # type: ignore[operator]  # as above
-            x, indices=self._places, intermediates_only=True
+            x, indices=self._indices, intermediates_only=True
         )
         size = maps[0].shape[2:]
         return torch.cat([maps[0], *(nn.functional.interpolate(m, size) for m in maps[1:])], dim=1)
@@ -229,13 +229,13 @@ def _create(spec: BackboneSpec) -> nn.Module:
             f"backbone {spec.timm_name!r} has no map of stride {(missing or [spec.stride])[0]}; it "
             f"has {sorted(set(strides)) or 'none that it can be cut off at'}"
         )
-    places = [max(k for k, stride in enumerate(strides) if stride == each) for each in wanted]
-    last = places[-1]
+    indices = [max(k for k, stride in enumerate(strides) if stride == each) for each in wanted]
+    last = indices[-1]
     network.prune_intermediate_layers(  # type: ignore[operator]  # as above
         [last], prune_norm=True, prune_head=True
     )
     network.reset_classifier(0, "avg")  # type: ignore[operator]  # the cut took the pooling off
-    return SeveralMaps(network, places) if spec.earlier else network
+    return SeveralMaps(network, indices) if spec.earlier else network
 
 
 def _create_published(spec: BackboneSpec) -> nn.Module:

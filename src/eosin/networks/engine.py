@@ -37,7 +37,7 @@ class Maps(Protocol):
 
     @property
     def stride(self) -> int:
-        """Input pixels from one place of a map to the next, rounded up."""
+        """Input pixels from one position of a map to the next, rounded up."""
         ...
 
     @property

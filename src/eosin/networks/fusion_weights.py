@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Tensors = Mapping[str, Floats32]
 
 _NORM_EPSILON = 1e-5  # of torch's BatchNorm1d, which fitted the head
-# Places of normalisation and linear layer in ``fusion.FusionHead.layers``.
+# Indices of normalisation and linear layer in ``fusion.FusionHead.layers``.
 _STEPS = ((0, 2), (4, 6), (8, 10))
 _NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 _LINEAR = ("weight", "bias")
@@ -69,8 +69,8 @@ class FusionWeights:
                 f"{features.shape[1]}; make the ensemble again"
             )
         values = features
-        for place, (weight, bias) in enumerate(self.layers):
-            values = (np.maximum(values, 0) if place else values) @ weight.T + bias
+        for index, (weight, bias) in enumerate(self.layers):
+            values = (np.maximum(values, 0) if index else values) @ weight.T + bias
         return values
 
 

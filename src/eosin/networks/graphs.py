@@ -38,7 +38,7 @@ class Session(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Logits of a batch as sums: each is that of ``patches`` over its places, and ``rest``."""
+    """Logits of a batch as sums: each is that of ``patches`` over its positions, and ``rest``."""
 
     patches: Pixels  # terms of either sign (n, classes, h, w)
     rest: Pixels  # what no patch explains (n, classes)
@@ -50,7 +50,7 @@ class GraphMaps:
 
     logits: Floats  # (n, classes)
     of_all: Pixels  # the maps of every class, (n, classes, h, w), at least 0
-    stride: int  # input pixels from one place of a map to the next, rounded up
+    stride: int  # input pixels from one position of a map to the next, rounded up
     split: Split | None = None  # of a transformer's graph
 
     def of(self, targets: Ints) -> Pixels:

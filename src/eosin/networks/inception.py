@@ -53,8 +53,8 @@ class InceptionHer2(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         channels = 3
-        for place, width in enumerate(_STAGES):
-            if place < _STAGES_BEHIND_A_BLOCK:
+        for stage, width in enumerate(_STAGES):
+            if stage < _STAGES_BEHIND_A_BLOCK:
                 layers.append(InceptionBlock(channels))
                 channels = BLOCK_CHANNELS
             layers += [convolution(channels, width, kernel=3), nn.MaxPool2d(2)]

@@ -49,7 +49,7 @@ class OpenVinoSession:
             raise ModelError(
                 f"{path}: OpenVINO cannot load it ({reason}); export the Run again"
             ) from error
-        self._places = {port.get_any_name(): n for n, port in enumerate(compiled.outputs)}
+        self._order = {port.get_any_name(): n for n, port in enumerate(compiled.outputs)}
         self._requests = [compiled.create_infer_request() for _ in range(threads)]
 
     def run(self, batch: Pixels, outputs: Sequence[str]) -> list[Pixels]:
@@ -61,7 +61,7 @@ class OpenVinoSession:
         for request in busy:
             request.wait()
         return [
-            np.concatenate([request.get_output_tensor(self._places[name]).data for request in busy])
+            np.concatenate([request.get_output_tensor(self._order[name]).data for request in busy])
             for name in outputs
         ]
 

@@ -27,13 +27,13 @@ def take_in(folder: Path, runs: Sequence[Run]) -> tuple[Member, ...]:
     taken: set[str] = set()
     members = []
     for run in runs:
-        place = run.folder.resolve()
-        if not place.is_relative_to(inside):
-            name = _own_name(place, taken)
+        home = run.folder.resolve()
+        if not home.is_relative_to(inside):
+            name = _own_name(home, taken)
             taken.add(name)
-            place = inside / name
-            _link(run, place)
-        members.append(Member(path=place.relative_to(inside).as_posix(), sha256=run.sha256))
+            home = inside / name
+            _link(run, home)
+        members.append(Member(path=home.relative_to(inside).as_posix(), sha256=run.sha256))
     return tuple(members)
 
 
@@ -51,12 +51,12 @@ def _numbered(name: str, number: int) -> str:
 def _link(run: Run, folder: Path) -> None:
     """Everything of ``run`` that using it takes, its members included."""
     for each in run.walk():
-        place = each.folder.resolve()
-        if not place.is_relative_to(run.folder.resolve()):
+        path = each.folder.resolve()
+        if not path.is_relative_to(run.folder.resolve()):
             raise ModelError(
                 f"{run.folder}: its member {each.folder} lies elsewhere; make that Run again"
             )
-        home = folder / place.relative_to(run.folder.resolve())
+        home = folder / path.relative_to(run.folder.resolve())
         home.mkdir(parents=True, exist_ok=True)
         for name in (*each.files, HISTORY_NAME, RECORD_NAME):
             source, link = each.folder / name, home / name

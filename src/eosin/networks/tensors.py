@@ -63,14 +63,14 @@ def write_tensors(network: nn.Module, path: Path, *, about: Mapping[str, str]) -
 
 
 def set_tensors(
-    network: nn.Module, tensors: Mapping[str, Tensor], place: object, *, name: str, fix: str
+    network: nn.Module, tensors: Mapping[str, Tensor], source: object, *, name: str, fix: str
 ) -> None:
     """Set every weight and buffer of a network in place, each to the tensor of its own name.
 
     Args:
         network: what is set; its device and types stay.
         tensors: one for each name of the network, none beside them.
-        place: where they come from, for the message.
+        source: where they come from, for the message.
         name: of the network, for the message.
         fix: what the user can do where they will not do.
 
@@ -87,14 +87,14 @@ def set_tensors(
     }
     found = "; ".join(f"{fault} {first_ten(names)}" for fault, names in faults.items() if names)
     if found:
-        raise ModelError(f"{place}: not the weights of {name!r} ({found}); {fix}")
+        raise ModelError(f"{source}: not the weights of {name!r} ({found}); {fix}")
     values = {key: tensors[key].to(tensor.dtype) for key, tensor in wanted.items()}
-    require_sound(values, place, fix=fix)
+    require_sound(values, source, fix=fix)
     network.load_state_dict(values)
     wrong = [key for key, tensor in wanted.items() if not torch.equal(tensor.cpu(), values[key])]
     if wrong:
         raise ModelError(
-            f"{place}: {name!r} has one tensor under several names, and the file differs in "
+            f"{source}: {name!r} has one tensor under several names, and the file differs in "
             f"{first_ten(wrong)}; {fix}"
         )
 
@@ -108,16 +108,16 @@ def own_tensors(network: nn.Module) -> dict[str, Tensor]:
     return {key: state[key].detach() for key in once.values()}
 
 
-def require_sound(tensors: Mapping[str, Tensor], place: object, *, fix: str) -> None:
+def require_sound(tensors: Mapping[str, Tensor], source: object, *, fix: str) -> None:
     """ModelError naming the first tensor with a value that is not finite or a variance below 0."""
     for name, tensor in tensors.items():
         if not tensor.is_floating_point() or not tensor.numel():
             continue
         low, high = (float(value) for value in tensor.aminmax())  # both NaN where one value is
         if not math.isfinite(low) or not math.isfinite(high):
-            raise ModelError(f"{place}: {name} holds values that are not finite; {fix}")
+            raise ModelError(f"{source}: {name} holds values that are not finite; {fix}")
         if low < 0 and name.endswith("running_var"):
-            raise ModelError(f"{place}: {name} holds a variance below 0 ({low:g}); {fix}")
+            raise ModelError(f"{source}: {name} holds a variance below 0 ({low:g}); {fix}")
 
 
 def _kind(tensor: Tensor) -> str:

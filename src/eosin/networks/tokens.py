@@ -40,7 +40,7 @@ class LastBlock:
     """A batch as it enters a transformer's last block."""
 
     prefix: Tensor  # class and register tokens (N or 1, T, K)
-    grid: Tensor  # patch tokens in their places (N, K, h, w)
+    grid: Tensor  # patch tokens in their positions (N, K, h, w)
 
     def tokens(self) -> Tensor:
         """All tokens (N, T + h w, K)."""

@@ -31,7 +31,7 @@ class TorchMaps:
 
     @property
     def stride(self) -> int:
-        """Input pixels from one place of a map to the next, rounded up."""
+        """Input pixels from one position of a map to the next, rounded up."""
         return self.response.stride
 
     def of(self, targets: Ints) -> Floats32:

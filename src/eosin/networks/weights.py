@@ -80,10 +80,10 @@ def initialise(classifier: Classifier, source: str) -> WeightsReport:
         found = f"file {path.name}"
         if source == "imagenet":
             found = f"ImageNet weights, {found} of {WEIGHTS_SETTING}"
-        return _fill(classifier, read_tensors(path), source=found, place=str(path))
+        return _fill(classifier, read_tensors(path), source=found, origin=str(path))
     tag = str(getattr(classifier.backbone, "pretrained_cfg", {}).get("tag", ""))
     found = f"ImageNet weights, timm hub, {name.partition('.')[0]}.{tag}"
-    return _fill(classifier, _download(name), source=found, place=f"timm's hub ({name})")
+    return _fill(classifier, _download(name), source=found, origin=f"timm's hub ({name})")
 
 
 def _initialise_published(classifier: Classifier, source: str) -> WeightsReport:
@@ -101,7 +101,7 @@ def _initialise_published(classifier: Classifier, source: str) -> WeightsReport:
     if is_transformers_layout(tensors):
         grid = classifier.backbone.patch_embed
         tensors = to_timm(tensors, patches=int(grid.num_patches))  # type: ignore[union-attr,arg-type]
-    return _fill(classifier, tensors, source=f"{spec.name}, {said}{licence}", place=str(path))
+    return _fill(classifier, tensors, source=f"{spec.name}, {said}{licence}", origin=str(path))
 
 
 def _from_hub(spec: BackboneSpec, *, only_ask: bool = False) -> Path:
@@ -220,7 +220,7 @@ def _require_hub(repository: str) -> None:
 
 
 def _fill(
-    classifier: Classifier, tensors: Mapping[str, torch.Tensor], *, source: str, place: str
+    classifier: Classifier, tensors: Mapping[str, torch.Tensor], *, source: str, origin: str
 ) -> WeightsReport:
     backbone = classifier.backbone
     before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
@@ -230,16 +230,16 @@ def _fill(
     unexpected = _unexpected(classifier, tensors.keys() - before.keys())
     strict = dict.fromkeys(unexpected, torch.empty(0)) if classifier.spec.origin else {}
     fix = "want a whole file in timm's key layout; it and --backbone belong together"
-    set_tensors(backbone, {**counters, **own, **strict}, place, name=classifier.spec.name, fix=fix)
+    set_tensors(backbone, {**counters, **own, **strict}, origin, name=classifier.spec.name, fix=fix)
     after = backbone.state_dict()
     kept = [name for name in own if torch.equal(before[name], after[name])]
     drawn = [name for name in kept if before[name].unique().numel() > 2]  # the others begin at 0, 1
     if drawn and classifier.spec.origin:
-        raise ModelError(f"{place}: {first_ten(drawn)} still at their random values; {fix}")
+        raise ModelError(f"{origin}: {first_ten(drawn)} still at their random values; {fix}")
     changed = len(own) - len(kept)
     if not changed:
         raise ModelError(
-            f"{place}: of {len(own)} tensors 0 changed; the file holds untrained weights"
+            f"{origin}: of {len(own)} tensors 0 changed; the file holds untrained weights"
         )
     return WeightsReport(
         source=source,

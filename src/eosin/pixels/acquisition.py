@@ -71,9 +71,9 @@ def jpeg_quality(path: Path) -> float:
             head = stream.read(_HEAD)
     except OSError:
         return math.nan
-    place = head.find(b"\xff\xdb") if head.startswith(b"\xff\xd8") else -1
-    table = head[place + 5 : place + 69]
-    if place < 0 or len(table) < 64 or head[place + 4] > 15:  # above: 16-bit tables, rare
+    start = head.find(b"\xff\xdb") if head.startswith(b"\xff\xd8") else -1
+    table = head[start + 5 : start + 69]
+    if start < 0 or len(table) < 64 or head[start + 4] > 15:  # above: 16-bit tables, rare
         return math.nan
     scale = 100 * sum(table) / _TABLE_AT_50
     return float(np.clip(5000 / scale if scale > 100 else (200 - scale) / 2, 1, 100))

@@ -35,7 +35,7 @@ class Batch:
     """Some images of a sequence of files.
 
     Attributes:
-        places: positions of the images in the sequence, shape (n,).
+        indices: positions of the images in the sequence, shape (n,).
         pixels: network input, shape (n, 3, size, size).
         skipped: files met on the way that could not be read.
         notes: of each image, what its stain step had to say: a reason code, or nothing.
@@ -43,7 +43,7 @@ class Batch:
             no names where this was not asked for.
     """
 
-    places: npt.NDArray[np.int64]
+    indices: npt.NDArray[np.int64]
     pixels: Pixels
     skipped: tuple[SkippedFile, ...] = ()
     notes: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ class Batch:
     @property
     def files(self) -> int:
         """How many files this batch accounts for, read or skipped."""
-        return len(self.places) + len(self.skipped)
+        return len(self.indices) + len(self.skipped)
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ class View:
     spec: Preprocessing
     sources: Sequence[Source | None] | None = None
 
-    def write(self, image: npt.NDArray[np.uint8], place: int, row: Pixels) -> str:
+    def write(self, image: npt.NDArray[np.uint8], index: int, row: Pixels) -> str:
         """Fill ``row`` (3, size, size) from the RGB ``image`` of a file; its stain step's note."""
-        source = self.sources[place] if self.sources else None
+        source = self.sources[index] if self.sources else None
         seen, note = view_with_note(image, self.spec, source=source)
         normalise(seen, self.spec, out=row)
         return note
@@ -188,7 +188,7 @@ class _Draft:
     def _batch(self, pixels: Pixels, said: Sequence[_Said]) -> Batch:
         rows = [row for row, word in enumerate(said) if isinstance(word, str)]
         return Batch(
-            places=self.first + np.array(rows, dtype=np.int64),
+            indices=self.first + np.array(rows, dtype=np.int64),
             pixels=pixels if len(rows) == self.files else pixels[rows],
             skipped=tuple(word for word in said if isinstance(word, SkippedFile)),
             notes=tuple(word for word in said if isinstance(word, str)),

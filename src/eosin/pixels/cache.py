@@ -110,7 +110,7 @@ _ELSEWHERE = "name a folder with room in EOSIN_CACHE, or set cache = false"
 class _Met:
     """A file as it was met: its key, and its row where it has a sound one, else its image."""
 
-    place: int
+    index: int
     key: str
     row: Row | None
     image: UInt8Image | None
@@ -128,35 +128,35 @@ class _Packing:
     rows: dict[int, int] = field(default_factory=dict)
     fresh: dict[str, Row] = field(default_factory=dict)
 
-    def find(self, places: Sequence[int]) -> list[int]:
-        """Take the rows of files known by their stamps; return the places of the others."""
-        known, index = _read_known(self.store.folder / FILES_NAME), self.store.index()
+    def find(self, indices: Sequence[int]) -> list[int]:
+        """Take the rows of files known by their stamps; return the indices of the others."""
+        known, held = _read_known(self.store.folder / FILES_NAME), self.store.index()
         images = self.store.images()
 
-        def row_of(place: int) -> int | None:
-            key = known.get(_line_start(self.views.paths[place]), "") + _source_key(
-                self.views, place
+        def row_of(index: int) -> int | None:
+            key = known.get(_line_start(self.views.paths[index]), "") + _source_key(
+                self.views, index
             )
-            row = index.get(key)
-            return row.place if row and is_sound(images, key, row) else None
+            row = held.get(key)
+            return row.index if row and is_sound(images, key, row) else None
 
-        found = read_ahead(row_of, places, workers=self.workers, ahead=_AHEAD)
-        rows = {place: row for place, row in zip(places, found, strict=True) if row is not None}
+        found = read_ahead(row_of, indices, workers=self.workers, ahead=_AHEAD)
+        rows = {index: row for index, row in zip(indices, found, strict=True) if row is not None}
         self.rows.update(rows)
         self.progress.advance(len(rows))
-        return [place for place in places if place not in rows]
+        return [index for index in indices if index not in rows]
 
-    def fill(self, places: Sequence[int]) -> None:
+    def fill(self, indices: Sequence[int]) -> None:
         """Hash these files, and decode and append those whose content has no sound row."""
-        self._require_room(len(places))
-        index, images = self.store.index(), self.store.images()
+        self._require_room(len(indices))
+        held, images = self.store.index(), self.store.images()
         together = max(1, min(_AHEAD, _TOGETHER // self.store.row_bytes))
 
-        def meet(place: int) -> _Met | None:
-            return _meet(self.views, place, index=index, images=images)
+        def meet(index: int) -> _Met | None:
+            return _meet(self.views, index, held=held, images=images)
 
         waiting: list[_Met] = []
-        for met in read_ahead(meet, places, workers=self.workers, ahead=2 * together):
+        for met in read_ahead(meet, indices, workers=self.workers, ahead=2 * together):
             waiting += [met] if met else []
             if len(waiting) >= together:
                 self._keep(waiting)
@@ -166,7 +166,7 @@ class _Packing:
 
     def packed(self) -> Views:
         """The views with the rows that were found or filled."""
-        rows = tuple(self.rows.get(place, -1) for place in range(len(self.views)))
+        rows = tuple(self.rows.get(index, -1) for index in range(len(self.views)))
         return replace(self.views, packed=self.store.images(), rows=rows)
 
     def _keep(self, waiting: Sequence[_Met]) -> None:
@@ -175,7 +175,7 @@ class _Packing:
         if new:
             self.fresh.update(self.store.append(new))
         append_lines(self.store.folder / FILES_NAME, [met.line for met in waiting if met.line])
-        self.rows.update({met.place: (met.row or self.fresh[met.key]).place for met in waiting})
+        self.rows.update({met.index: (met.row or self.fresh[met.key]).index for met in waiting})
 
     def _require_room(self, images: int) -> None:
         needed = images * self.store.row_bytes
@@ -188,23 +188,23 @@ class _Packing:
             )
 
 
-def _meet(views: Views, place: int, *, index: Mapping[str, Row], images: UInt8Image) -> _Met | None:
+def _meet(views: Views, index: int, *, held: Mapping[str, Row], images: UInt8Image) -> _Met | None:
     """The file as it is; None where it cannot be read: whoever asks for its pixels names it."""
-    path = views.paths[place]
+    path = views.paths[index]
     try:
         start, before = _line_start(path), file_of(path).stat()
         content = _content(path, start)
-        key = content + _source_key(views, place)
-        row = index.get(key)
+        key = content + _source_key(views, index)
+        row = held.get(key)
         row = row if row and is_sound(images, key, row) else None
-        image = None if row else views.view(place)
+        image = None if row else views.view(index)
         if _line_start(path) != start:  # it changed under our hands
             return None
     except (DataError, OSError):
         return None
     changed = max(before.st_mtime_ns, before.st_ctime_ns)
     settled = time.time_ns() - changed > _SETTLED
-    return _Met(place, key, row, image, f"{start}{content}" if settled else "")
+    return _Met(index, key, row, image, f"{start}{content}" if settled else "")
 
 
 def _line_start(path: Path) -> str:
@@ -230,9 +230,9 @@ def _read_known(path: Path) -> dict[str, str]:
     return {line[:-_HEX]: line[-_HEX:] for line in read_lines(path) if len(line) > _HEX}
 
 
-def _source_key(views: Views, place: int) -> str:
+def _source_key(views: Views, index: int) -> str:
     """What of an image's key comes from the stain it is brought from."""
-    return source_key(views.sources[place] if views.sources else None)
+    return source_key(views.sources[index] if views.sources else None)
 
 
 def _bytes_of(spec: Preprocessing) -> dict[str, object]:

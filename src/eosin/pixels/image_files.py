@@ -28,9 +28,9 @@ _PICTURES = {
 
 @dataclass(frozen=True, slots=True)
 class ImageFiles:
-    """What lies under the places that were walked."""
+    """What lies under the paths that were walked."""
 
-    # regular files named like images, each once; by place as given, then by path
+    # regular files named like images, each once; by the path given, then by path
     images: tuple[Path, ...]
     # what cannot be used and why, by path: no regular files, folders that cannot be listed, second
     # ways to the same file or folder, pictures of a format that is not read
@@ -38,31 +38,31 @@ class ImageFiles:
     others: tuple[Path, ...]  # further regular files, by path: not named like images
     folders: tuple[Path, ...]  # every folder that was met, by path, those that cannot be listed too
 
-    def require_images(self, places: Sequence[Path], expected: str = _EXPECTED) -> None:
-        """DataError, with the first fault, where there is no image in ``places``."""
+    def require_images(self, paths: Sequence[Path], expected: str = _EXPECTED) -> None:
+        """DataError, with the first fault, where there is no image in ``paths``."""
         if self.images:
             return
         first = next((f" (the first: {bad.path}: {bad.reason})" for bad in self.skipped), "")
         skipped = f"; {len(self.skipped)} cannot be used{first}" if self.skipped else ""
-        shown = ", ".join(map(str, places))
+        shown = ", ".join(map(str, paths))
         raise DataError(f"{shown}: no image found{skipped}; want {expected}")
 
 
-def find_image_files(places: Sequence[Path]) -> ImageFiles:
+def find_image_files(paths: Sequence[Path]) -> ImageFiles:
     """Walk files and folders.
 
-    Hidden files and folders below a place are passed over, a file that is itself a place is taken
+    Hidden files and folders below a path are passed over, a file that is itself given is taken
     whatever its name. Links are followed, after all that is reached without one; a file or folder
     counts once, however many links lead to it. Nothing is opened but folders.
 
     Raises:
-        DataError: a place does not exist.
+        DataError: a path does not exist.
     """
-    for place in places:
-        if not os.path.lexists(place):
-            raise DataError(f"{place}: no such image or folder")
+    for path in paths:
+        if not os.path.lexists(path):
+            raise DataError(f"{path}: no such image or folder")
     walk = _Walk()
-    walk.run(places)
+    walk.run(paths)
     return ImageFiles(
         images=tuple(path for _, path in sorted(walk.images)),
         skipped=tuple(sorted(walk.skipped, key=lambda item: item.path)),
@@ -82,9 +82,9 @@ def not_read(path: Path) -> SkippedFile:
 
 @dataclass(frozen=True, slots=True)
 class _Met:
-    """A path to be looked at: the number of the place it lies under, and whether it is one."""
+    """A path to be looked at: the number of the given path that it lies under, and if it is one."""
 
-    place: int
+    number: int
     path: Path
     given: bool = False
 
@@ -100,10 +100,10 @@ class _Walk:
     known: dict[tuple[int, int], Path] = field(default_factory=dict)
     links: deque[_Met] = field(default_factory=deque)
 
-    def run(self, places: Iterable[Path]) -> None:
+    def run(self, paths: Iterable[Path]) -> None:
         """Look at everything; links wait, so that a file is known by its own path first."""
         todo: list[_Met] = []
-        for number, path in enumerate(places):
+        for number, path in enumerate(paths):
             (self.links if path.is_symlink() else todo).append(_Met(number, path, given=True))
         todo.reverse()
         while todo or self.links:
@@ -125,7 +125,7 @@ class _Walk:
         elif self._is_new(path, (facts.st_dev, facts.st_ino), kind[2:] or "file"):
             if kind:
                 return self._list(met)
-            self.images.append((met.place, path))
+            self.images.append((met.number, path))
         return []
 
     def _pass_over(self, path: Path) -> None:
@@ -154,7 +154,7 @@ class _Walk:
             self.skipped.append(SkippedFile(met.path, reason))
             return []
         shown = [
-            (_Met(met.place, met.path / name), link)
+            (_Met(met.number, met.path / name), link)
             for name, link in found
             if not name.startswith(".") and name.casefold() not in _UNSEEN
         ]

@@ -36,7 +36,7 @@ _LINE = re.compile(r"(\S+) (\d+) ([0-9a-f]{64})")
 class Row:
     """Where an image lies, and the SHA-256 of its key and bytes."""
 
-    place: int
+    index: int
     digest: str
 
 
@@ -72,12 +72,12 @@ class PixelStore:
         with (self.folder / PIXELS_NAME).open("ab") as stream:
             # A kill or a full disk may have left half a row: begin after it.
             stream.write(bytes(-stream.tell() % self.row_bytes))
-            for place, (key, image) in enumerate(images.items(), stream.tell() // self.row_bytes):
+            for index, (key, image) in enumerate(images.items(), stream.tell() // self.row_bytes):
                 stream.write(_flat(image))
-                rows[key] = Row(place, _digest(key, image))
+                rows[key] = Row(index, _digest(key, image))
             stream.flush()
             os.fsync(stream.fileno())
-        lines = [f"{key} {row.place} {row.digest}" for key, row in rows.items()]
+        lines = [f"{key} {row.index} {row.digest}" for key, row in rows.items()]
         append_lines(self.folder / INDEX_NAME, lines)
         return rows
 
@@ -97,7 +97,7 @@ class PixelStore:
 
 def is_sound(images: UInt8Image, key: str, row: Row) -> bool:
     """Whether the row of ``images`` is there and, with its key, has the hash it was given."""
-    return row.place < len(images) and _digest(key, images[row.place]) == row.digest
+    return row.index < len(images) and _digest(key, images[row.index]) == row.digest
 
 
 def read_lines(path: Path) -> list[str]:

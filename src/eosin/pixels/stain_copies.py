@@ -115,9 +115,9 @@ def write_copies(
         progress: told of files done.
     """
 
-    def write(place: int) -> tuple[str | SkippedFile, bool]:
-        source = sources[place] if sources else None
-        return _copy(paths[place], copies[place], step, source=source)
+    def write(index: int) -> tuple[str | SkippedFile, bool]:
+        source = sources[index] if sources else None
+        return _copy(paths[index], copies[index], step, source=source)
 
     results: list[str | SkippedFile] = []
     kept = 0

@@ -49,13 +49,13 @@ class Views:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def view(self, place: int) -> UInt8Image:
-        """The image at ``place``, bytes (size, size, 3), not to be written to; DataError."""
-        if self.packed is not None and self.rows[place] >= 0:
-            image: UInt8Image = self.packed[self.rows[place]]
+    def view(self, index: int) -> UInt8Image:
+        """The image at ``index``, bytes (size, size, 3), not to be written to; DataError."""
+        if self.packed is not None and self.rows[index] >= 0:
+            image: UInt8Image = self.packed[self.rows[index]]
             return image
-        source = self.sources[place] if self.sources else None
-        with image_in_turn(self.paths[place]) as whole:
+        source = self.sources[index] if self.sources else None
+        with image_in_turn(self.paths[index]) as whole:
             return view(whole, self.spec, source=source)
 
 
@@ -64,19 +64,19 @@ class ViewBatch:
     """Some images of a sequence of files, before they are normalised.
 
     Attributes:
-        places: their positions in ``Views``, shape (n,).
+        indices: their positions in ``Views``, shape (n,).
         images: bytes, shape (n, size, size, 3).
         skipped: files met on the way that could not be read.
     """
 
-    places: Ints
+    indices: Ints
     images: UInt8Image
     skipped: tuple[SkippedFile, ...] = ()
 
     @property
     def files(self) -> int:
         """How many files this batch accounts for, read or skipped."""
-        return len(self.places) + len(self.skipped)
+        return len(self.indices) + len(self.skipped)
 
 
 def view_batches(
@@ -87,14 +87,14 @@ def view_batches(
     workers: int | None = None,
     alter: Alter | None = None,
 ) -> Iterator[ViewBatch]:
-    """Yield the images at these places, in order; an unreadable file is named, never raised.
+    """Yield the images at these indices, in order; an unreadable file is named, never raised.
 
     Args:
         views: the images.
-        order: places in ``views``.
+        order: indices in ``views``.
         batch_size: files a batch; a batch with skipped files is that much smaller, even empty.
         workers: reading threads; at most two batches are read ahead.
-        alter: given a place and its image, the bytes to take instead: training's augmentation. It
+        alter: given an index and its image, the bytes to take instead: training's augmentation. It
             runs in the reading threads and must not write to the image.
     """
     starts = range(0, len(order), batch_size)
@@ -117,29 +117,29 @@ def view_batches(
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Places, and where their images go."""
+    """Indices, and where their images go."""
 
-    places: Ints
+    indices: Ints
     images: UInt8Image
 
 
 def _read(views: Views, piece: _Piece, *, alter: Alter | None) -> list[tuple[int, SkippedFile]]:
-    """Fill in the images; those that cannot be read are named with their places."""
+    """Fill in the images; those that cannot be read are named with their indices."""
     skipped = []
-    for k, place in enumerate(piece.places.tolist()):
+    for k, index in enumerate(piece.indices.tolist()):
         try:
-            image = views.view(place)
+            image = views.view(index)
         except DataError as error:
-            skipped.append((place, SkippedFile.from_error(views.paths[place], error)))
+            skipped.append((index, SkippedFile.from_error(views.paths[index], error)))
             continue
-        piece.images[k] = image if alter is None else alter(place, image)
+        piece.images[k] = image if alter is None else alter(index, image)
     return skipped
 
 
 def _assemble(
-    places: Ints, images: UInt8Image, skipped: Sequence[tuple[int, SkippedFile]]
+    indices: Ints, images: UInt8Image, skipped: Sequence[tuple[int, SkippedFile]]
 ) -> ViewBatch:
     if not skipped:
-        return ViewBatch(places, images)
-    kept = ~np.isin(places, [place for place, _ in skipped])
-    return ViewBatch(places[kept], images[kept], tuple(item for _, item in skipped))
+        return ViewBatch(indices, images)
+    kept = ~np.isin(indices, [index for index, _ in skipped])
+    return ViewBatch(indices[kept], images[kept], tuple(item for _, item in skipped))

@@ -111,8 +111,8 @@ def learning_picture(histories: Mapping[str, Mapping[str, History]]) -> Picture:
 def learning_drawings(histories: Mapping[str, Mapping[str, History]]) -> tuple[Drawing, ...]:
     """The learning curves of all models, one drawing each."""
     return tuple(
-        as_drawing(figure, name=f"learning-{place}", title=name, caption=_runs(histories[name]))
-        for place, (name, figure) in enumerate(panel_figures(histories).items(), 1)
+        as_drawing(figure, name=f"learning-{number}", title=name, caption=_runs(histories[name]))
+        for number, (name, figure) in enumerate(panel_figures(histories).items(), 1)
     )
 
 
@@ -124,14 +124,14 @@ def _asked(task: Task) -> tuple[tuple[str, str, Scope], ...]:
 
 
 def _dots(comparison: Comparison, metric: str, scope: Scope) -> list[Dot]:
-    first = {place.model for place in comparison.ranking(metric, scope) if place.rank == 1}
+    first = {ranked.model for ranked in comparison.ranking(metric, scope) if ranked.rank == 1}
     leaky = {name for name, p in comparison.provenance.items() if p.protocol.leaky}
     dots = []
-    for place in comparison.ranking("accuracy"):
-        found = comparison.value(place.model, metric, scope)
+    for ranked in comparison.ranking("accuracy"):
+        found = comparison.value(ranked.model, metric, scope)
         if found.value is not None:
-            strong = place.model in first
-            label = f"{place.model} (leaky)" if place.model in leaky else place.model
+            strong = ranked.model in first
+            label = f"{ranked.model} (leaky)" if ranked.model in leaky else ranked.model
             dots.append(Dot(label, found, strong))
     return dots
 
@@ -154,10 +154,10 @@ def overlap_figure(mistakes: Mistakes, names: Sequence[str]) -> Figure:
     for row in range(models):
         for column in range(models):
             _draw_cell(axes, mistakes, row, column)
-    numbered = [f"{name}  ·  {place}" for place, name in enumerate(names, 1)]
+    numbered = [f"{name}  ·  {number}" for number, name in enumerate(names, 1)]
     axes.set(xlim=(-0.5, models - 0.5), ylim=(models - 0.5, -0.5), aspect="equal")
     axes.set_yticks(range(models), numbered)
-    axes.set_xticks(range(models), [str(place) for place in range(1, models + 1)])
+    axes.set_xticks(range(models), [str(number) for number in range(1, models + 1)])
     for label in axes.get_yticklabels():
         label.set_parse_math(False)  # a model may be called "a$b$"
     axes.tick_params(axis="y", colors=INK)

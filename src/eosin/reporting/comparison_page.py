@@ -108,8 +108,8 @@ def _write(
     comparison: Comparison, folder: Path, runs: Mapping[str, Sequence[StrPath]] | None
 ) -> Path:
     named = runs or {name: p.runs for name, p in comparison.provenance.items()}
-    places = {name: as_paths(folders) for name, folders in named.items()}
-    histories, without = _histories(places)
+    paths = {name: as_paths(folders) for name, folders in named.items()}
+    histories, without = _histories(paths)
     pictures = [*measure_pictures(comparison), overlap_picture(comparison)]
     facts = _page_facts(comparison, pictures)
     facts |= {"learning": learning_drawings(histories), "without_history": without}
@@ -212,7 +212,7 @@ def _sentence(comparison: Comparison, metric: str) -> str:
     best = ranking[0].model
     found = comparison.value(best, metric)
     leads = f"{best} has the best {GLOSSARY[metric].name}, {figure(found)}"
-    rest = [place.model for place in ranking[1:] if place.rank == 1]
+    rest = [ranked.model for ranked in ranking[1:] if ranked.rank == 1]
     if not rest:
         return f"{leads}; the images tell it apart from the next best."
     if len(rest) == len(ranking) - 1:
@@ -244,7 +244,7 @@ def _remarks(comparison: Comparison) -> list[str]:
 def next_steps(comparison: Comparison) -> tuple[str, ...]:
     """What the comparison suggests to do."""
     ranking = comparison.ranking(comparison.primary_metric)
-    ties = [place.model for place in ranking[1:] if place.rank == 1]
+    ties = [ranked.model for ranked in ranking[1:] if ranked.rank == 1]
     if comparison.warnings:
         return ("Next: score all models under one protocol; across protocols no figure compares.",)
     if any(p.protocol.leaky for p in comparison.provenance.values()):

@@ -21,15 +21,15 @@ def ranking_table(comparison: Comparison, metric: str) -> Table:
     best = ranking[0].model
     several = len({p.protocol.name for p in comparison.provenance.values()}) > 1
     rows = []
-    for place in ranking:
+    for ranked in ranking:
         behind = (
             "–"
-            if place.model == best
-            else cell(comparison.difference(place.model, best, metric), signed=True)
+            if ranked.model == best
+            else cell(comparison.difference(ranked.model, best, metric), signed=True)
         )
-        row = [place.model, str(place.rank), cell(comparison.value(place.model, metric)), behind]
+        row = [ranked.model, str(ranked.rank), cell(comparison.value(ranked.model, metric)), behind]
         if several:
-            row.append(comparison.provenance[place.model].protocol.name)
+            row.append(comparison.provenance[ranked.model].protocol.name)
         rows.append(tuple(row))
     meaning = GLOSSARY[metric]
     columns = ["Model", "Rank", meaning.title, "Minus the first\nmodel here"]
@@ -53,8 +53,8 @@ def measure_table(comparison: Comparison) -> Table:
     """Every measure of the whole, a column each; a row a model, the most accurate first."""
     metrics = comparison.metrics
     rows = tuple(
-        (place.model, *(cell(comparison.value(place.model, metric)) for metric in metrics))
-        for place in comparison.ranking()
+        (ranked.model, *(cell(comparison.value(ranked.model, metric)) for metric in metrics))
+        for ranked in comparison.ranking()
     )
     columns = ("Model", *(_heading(metric) for metric in metrics))
     caption = "All measures, each with its own 95 % interval. To compare two models, see Pairs."
@@ -125,7 +125,7 @@ def p_value(p: float) -> str:
 
 
 def _pairs(comparison: Comparison) -> list[tuple[str, str]]:
-    return list(combinations((place.model for place in comparison.ranking()), 2))
+    return list(combinations((ranked.model for ranked in comparison.ranking()), 2))
 
 
 def _tested(

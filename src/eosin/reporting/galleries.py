@@ -176,16 +176,16 @@ def _joined(patient: str, magnification: str) -> str:
 def _spread(rows: pd.DataFrame, count: int) -> pd.DataFrame:
     """``count`` rows, no patient twice before every patient came once.
 
-    Each patient begins at another place of its sorted images, so that magnifications mix.
+    Each patient begins at another one of its sorted images, so that magnifications mix.
     """
     import pandas as pd
 
     patients = rows["patient"].nunique()
     parts = []
-    for place, (_, part) in enumerate(rows.sort_values("path").groupby("patient", sort=True)):
-        start = place * len(part) // patients
+    for index, (_, part) in enumerate(rows.sort_values("path").groupby("patient", sort=True)):
+        start = index * len(part) // patients
         parts.append(part.assign(turn=[(n - start) % len(part) for n in range(len(part))]))
     ordered = pd.concat(parts).sort_values(["turn", "patient"], kind="stable")
     if patients > count:
-        return ordered.iloc[[place * patients // count for place in range(count)]]
+        return ordered.iloc[[k * patients // count for k in range(count)]]
     return ordered.head(count)

@@ -63,9 +63,9 @@ class HeatmapFolder:
         name = self._name(explanation.path)
         many = len(explanation.members) > 1
         maps: dict[str, FloatMap] = {}
-        for place, heatmap in enumerate(explanation.members):
+        for index, heatmap in enumerate(explanation.members):
             key = _file_name(heatmap.model)
-            score = explanation.scores[place] if explanation.scores else None
+            score = explanation.scores[index] if explanation.scores else None
             overlay = self.folder / "overlays" / (f"{name}.{key}.png" if many else f"{name}.png")
             write_png(draw_heatmap(explanation, heatmap, self.style, score=score), overlay)
             maps[key] = heatmap.raw
@@ -105,8 +105,8 @@ class HeatmapFolder:
         small = self.folder / TILES / f"{name}.jpg"
         with replacing(small) as draft:
             draft.write_bytes(data)
-        places = [path.relative_to(self.folder).as_posix() for path in (small, picture)]
-        self._entries.append(entry_of(explanation, *places, size=(size[0], size[1])))
+        paths = [path.relative_to(self.folder).as_posix() for path in (small, picture)]
+        self._entries.append(entry_of(explanation, *paths, size=(size[0], size[1])))
 
     def _index(
         self, explanation: Explanation, heatmap: Heatmap, overlay: Path, name: str, key: str

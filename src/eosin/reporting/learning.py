@@ -71,7 +71,7 @@ def histories_of(run: Run) -> dict[str, History]:
 
 def _parts(run: Run) -> dict[str, Run]:
     """The Run, or its members, by a name to print."""
-    return {_name(part, place): part for place, part in enumerate(run.open_members() or (run,), 1)}
+    return {_name(part, n): part for n, part in enumerate(run.open_members() or (run,), 1)}
 
 
 def _curves(histories: Mapping[str, History], kept: Mapping[str, int]) -> Learning:
@@ -243,8 +243,8 @@ def _read_history(run: Run) -> History:
     return {name: np.asarray(numeric[name], dtype=np.float64) for name in numeric.columns}
 
 
-def _name(run: Run, place: int) -> str:
-    return f"Fold {run.record.fold}" if run.record.fold is not None else f"Model {place}"
+def _name(run: Run, n: int) -> str:
+    return f"Fold {run.record.fold}" if run.record.fold is not None else f"Model {n}"
 
 
 _COLUMNS = (("train_loss", VIOLET), ("val_loss", EOSIN))

@@ -35,7 +35,7 @@ class HeatmapStyle:
 
     Attributes:
         colormap: a matplotlib colour map whose lightness runs one way.
-        opacity: of the strongest place, 0 to 1.
+        opacity: of the strongest position, 0 to 1.
         original: whether the image stands beside its overlay.
 
     Raises:
@@ -143,9 +143,9 @@ def draw_overlay(
 
 
 def strongest(values: FloatMap, *, share: float = TOP_SHARE) -> Bools:
-    """The ``share`` of the area with the highest values (H, W); places of value 0 never count."""
-    place = min(values.size - 1, int(values.size * (1 - share)))
-    limit = np.partition(values, place, axis=None)[place]
+    """The ``share`` of the area with the highest values (H, W); pixels of value 0 never count."""
+    index = min(values.size - 1, int(values.size * (1 - share)))
+    limit = np.partition(values, index, axis=None)[index]
     return np.asarray((values >= limit) & (values > 0))
 
 

@@ -62,22 +62,22 @@ def ranking_section(predictions: Predictions, evaluation: Evaluation) -> Ranking
     protocol = f"Protocol: {predictions.provenance.protocol.name}."
     task = predictions.task
     if task.binary:
-        place = task.positive_index
-        pair = (_roc(predictions, evaluation, place), _precision(predictions, evaluation, place))
+        index = task.positive_index
+        pair = (_roc(predictions, evaluation, index), _precision(predictions, evaluation, index))
         groups: tuple[Group, ...] = (Group("", pair),)
-        of = f"How well the probability of “{task.classes[place]}” ranks images."
+        of = f"How well the probability of “{task.classes[index]}” ranks images."
     else:
-        held = [place for place in range(len(task.classes)) if (labels == place).any()]
+        held = [index for index in range(len(task.classes)) if (labels == index).any()]
         groups = (
             Group("All classes", _joint(predictions, evaluation, held)),
             Group(
                 "ROC of each class",
-                tuple(_roc(predictions, evaluation, place) for place in held),
+                tuple(_roc(predictions, evaluation, index) for index in held),
                 True,
             ),
             Group(
                 "Precision-recall of each class",
-                tuple(_precision(predictions, evaluation, place) for place in held),
+                tuple(_precision(predictions, evaluation, index) for index in held),
                 True,
             ),
         )
@@ -107,31 +107,31 @@ def calibration_section(predictions: Predictions, evaluation: Evaluation) -> Cal
     return CalibrationSection(lead, (drawing,))
 
 
-def _roc(predictions: Predictions, evaluation: Evaluation, place: int) -> Drawing:
+def _roc(predictions: Predictions, evaluation: Evaluation, index: int) -> Drawing:
     task = predictions.task
-    band = roc_band(predictions, place, resamples=BAND_RESAMPLES, seed=evaluation.seed)
+    band = roc_band(predictions, index, resamples=BAND_RESAMPLES, seed=evaluation.seed)
     at, ring = None, ""
     if task.binary:
         found, specificity = evaluation.value("sensitivity"), evaluation.value("specificity").value
         if found.value is not None:
             at = (1 - (specificity or 0.0), found.value)
             ring = f" The ring is the decision {found.note}."
-    area = f"Area {figure(evaluation.value('roc_auc', Scope(task.classes[place])))}."
+    area = f"Area {figure(evaluation.value('roc_auc', Scope(task.classes[index])))}."
     drawn = roc_figure(band, at=at, small=not task.binary)
-    title = "ROC curve" if task.binary else task.classes[place]
+    title = "ROC curve" if task.binary else task.classes[index]
     caption = area + ring + _note(band)
-    return as_drawing(drawn, name=f"roc-{place}", title=title, caption=caption)
+    return as_drawing(drawn, name=f"roc-{index}", title=title, caption=caption)
 
 
-def _precision(predictions: Predictions, evaluation: Evaluation, place: int) -> Drawing:
+def _precision(predictions: Predictions, evaluation: Evaluation, index: int) -> Drawing:
     task = predictions.task
-    band = precision_recall_band(predictions, place, resamples=BAND_RESAMPLES, seed=evaluation.seed)
-    share = float((predictions.label_index == place).mean())
-    found = evaluation.value("average_precision", Scope(task.classes[place]))
+    band = precision_recall_band(predictions, index, resamples=BAND_RESAMPLES, seed=evaluation.seed)
+    share = float((predictions.label_index == index).mean())
+    found = evaluation.value("average_precision", Scope(task.classes[index]))
     drawn = precision_recall_figure(band, prevalence=share, small=not task.binary)
-    title = "Precision-recall curve" if task.binary else task.classes[place]
+    title = "Precision-recall curve" if task.binary else task.classes[index]
     caption = f"Average precision {figure(found)}. Guessing gives {number(share)}.{_note(band)}"
-    return as_drawing(drawn, name=f"precision-{place}", title=title, caption=caption)
+    return as_drawing(drawn, name=f"precision-{index}", title=title, caption=caption)
 
 
 def _joint(

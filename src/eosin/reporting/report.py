@@ -236,8 +236,8 @@ def _measures(evaluation: Evaluation, by_patient: Evaluation | None) -> tuple[Ta
 
 def _contents(galleries: Sequence[Gallery]) -> list[tuple[str, str]]:
     entries = list(_CONTENTS)
-    place = next(n for n, (anchor, _) in enumerate(entries) if anchor == "settings")
-    entries[place:place] = [(gallery.anchor, gallery.title) for gallery in galleries]
+    index = next(n for n, (anchor, _) in enumerate(entries) if anchor == "settings")
+    entries[index:index] = [(gallery.anchor, gallery.title) for gallery in galleries]
     return entries
 
 

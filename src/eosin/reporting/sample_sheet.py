@@ -81,9 +81,9 @@ def _cells(images: pd.DataFrame, most: int, skipped: list[SkippedFile]) -> list[
             continue
         magnification = row["magnification"] and f"{row['magnification']}X"
         fold = row["fold"] and f"fold {row['fold']}"
-        place = " · ".join(filter(None, (magnification, row["split"], fold)))
+        part = " · ".join(filter(None, (magnification, row["split"], fold)))
         patient = "" if row["patient"].endswith(path.name) else f"patient {row['patient']}"
-        lines = tuple(filter(None, (patient, place, valid_text(path.name))))
+        lines = tuple(filter(None, (patient, part, valid_text(path.name))))
         cells.append(Cell(_scaled(image), row["label"] or "no label", lines))
     return cells
 

@@ -113,10 +113,10 @@ def predict_slides(
     spread = spread or Here()  # one for all slides: networks are opened once
     with one_writer(out):
         for number, row in enumerate(rows, 1):
-            place = out / row["slide"] if several else out
+            folder = out / row["slide"] if several else out
             if several:
                 progress.note(f"slide {number} of {len(rows)}: {row['slide']}")
-            work = _Work(run, row, place, tiling, options, writing, spread)
+            work = _Work(run, row, folder, tiling, options, writing, spread)
             try:
                 answers.append(work.done() or work.do(progress))
             except DataError as error:
@@ -165,7 +165,7 @@ class _Work:
 
     run: Run
     row: Mapping[str, str]
-    place: Path
+    folder: Path
     tiling: TileOptions
     options: PredictOptions
     writing: SlideWriteOptions
@@ -173,7 +173,7 @@ class _Work:
 
     def done(self) -> SlideAnswer | None:
         """The answer of an earlier call to the same question; None where there is none."""
-        path = self.place / ANSWER_NAME
+        path = self.folder / ANSWER_NAME
         if not self.writing.resume or not path.is_file():
             return None
         try:
@@ -189,7 +189,7 @@ class _Work:
         found = predict_slide(
             self.run,
             Path(self.row["path"]),
-            self.place,
+            self.folder,
             self.tiling,
             self.options,
             known=self.row,
@@ -198,7 +198,7 @@ class _Work:
             overwrite=self.writing.overwrite,
             progress=progress,
         )
-        write_slide(found, self.place, merged=self.writing.merged, packed=self.writing.packed)
+        write_slide(found, self.folder, merged=self.writing.merged, packed=self.writing.packed)
         return found.answer
 
 

@@ -67,8 +67,8 @@ def stain_section(rows: Sequence[StainRow]) -> StainSection | None:
         title=f"What stain {'augmentation' if drawn else 'normalisation'} changes",
         sentence=_sentence(rows),
         parts=tuple(
-            _part(name, [row for row in rows if row.protocol == name], place)
-            for place, name in enumerate(protocols, 1)
+            _part(name, [row for row in rows if row.protocol == name], number)
+            for number, name in enumerate(protocols, 1)
         ),
     )
 
@@ -143,12 +143,12 @@ def _tells(change: Estimate) -> bool:
     return change.low is not None and change.low != change.high
 
 
-def _part(protocol: str, rows: Sequence[StainRow], place: int) -> StainPart:
+def _part(protocol: str, rows: Sequence[StainRow], number: int) -> StainPart:
     models = dict.fromkeys((row.model, row.seed) for row in rows)
     tables = [_table([row for row in rows if (row.model, row.seed) == key]) for key in models]
     asked = dict.fromkeys((e.change.level, e.change.metric) for row in rows for e in row.effects)
     drawings = [
-        _drawing(rows, level, metric, name=f"stain-{place}-{count}")
+        _drawing(rows, level, metric, name=f"stain-{number}-{count}")
         for count, (level, metric) in enumerate(asked, 1)
     ]
     return StainPart(protocol, tuple(tables), tuple(d for d in drawings if d is not None))

@@ -58,12 +58,12 @@ class _Row:
 
 
 def write_stain_sheet(
-    places: Sequence[Path], out: Path, *, target: Path | None = None, most: int = 6
+    paths: Sequence[Path], out: Path, *, target: Path | None = None, most: int = 6
 ) -> tuple[SkippedFile, ...]:
     """Draw the sheet as PNG: a row an image, with columns for every method.
 
     Args:
-        places: image files, and folders of such.
+        paths: image files, and folders of such.
         out: the PNG.
         target: the image whose stain the others are given; None takes the median of those shown.
         most: images shown, evenly spread over those given.
@@ -74,8 +74,8 @@ def write_stain_sheet(
     Raises:
         DataError: no image, none that can be read, or none that shows stained tissue.
     """
-    found = find_image_files(places)
-    found.require_images(places)
+    found = find_image_files(paths)
+    found.require_images(paths)
     files = _spread(found.images, most)
     images, skipped = _read(files)
     if not images:
@@ -97,7 +97,7 @@ def write_stain_sheet(
 
 def _spread(files: Sequence[Path], most: int) -> list[Path]:
     picked = np.linspace(0, len(files) - 1, min(most, len(files))).round().astype(int)
-    return [files[place] for place in picked]
+    return [files[index] for index in picked]
 
 
 def _read(files: Sequence[Path]) -> tuple[dict[Path, UInt8Image], list[SkippedFile]]:
@@ -146,15 +146,15 @@ def stain_alone(image: UInt8Image, found: StainEstimate, name: str) -> UInt8Imag
 def _draw(groups: Sequence[_Group], rows: Sequence[_Row], given: str) -> Figure:
     from matplotlib.figure import Figure
 
-    lefts, width = _places(groups)
+    lefts, width = _lefts(groups)
     height_of_tile = _TILE * _aspect(rows)
     step = height_of_tile + _NAME
     height = _HEAD + step * len(rows) + _FOOT
     figure = Figure(figsize=(width, height))
     sheet = _Sheet(figure, width, height)
     _write_heads(sheet, groups, lefts, given)
-    for place, row in enumerate(rows):
-        top = _HEAD + place * step
+    for index, row in enumerate(rows):
+        top = _HEAD + index * step
         sheet.text(_MARGIN, top + height_of_tile + 0.15, row.name, size=7.5, colour=QUIET)
         for tiles, group_lefts in zip(row.tiles, lefts, strict=True):
             for tile, left in zip(tiles, group_lefts, strict=True):
@@ -182,12 +182,12 @@ def _write_heads(
             sheet.text(left, 1.19, name, size=8.5, colour=QUIET)
 
 
-def _places(groups: Sequence[_Group]) -> tuple[list[list[float]], float]:
+def _lefts(groups: Sequence[_Group]) -> tuple[list[list[float]], float]:
     """Left edge of every column, group by group, and the width of the sheet."""
     lefts: list[list[float]] = []
     left = _MARGIN
     for group in groups:
-        lefts.append([left + place * (_TILE + _GAP) for place in range(len(group.columns))])
+        lefts.append([left + column * (_TILE + _GAP) for column in range(len(group.columns))])
         left = lefts[-1][-1] + _TILE + _GROUP_GAP
     return lefts, left - _GROUP_GAP + _MARGIN
 

@@ -152,7 +152,7 @@ def _meters(meter: Sequence[MeterRow]) -> list[tuple[str, list[Drawing], Table]]
     for row in meter:
         groups.setdefault((row.leaky_protocol, row.honest_protocol), []).append(row)
     found = []
-    for place, ((leaky, honest), rows) in enumerate(groups.items(), 1):
+    for pair, ((leaky, honest), rows) in enumerate(groups.items(), 1):
         metrics = [leak.added.metric for leak in rows[0].leaks]
         drawings = [
             _gauges(
@@ -162,7 +162,7 @@ def _meters(meter: Sequence[MeterRow]) -> list[tuple[str, list[Drawing], Table]]
                     for leak in row.leaks
                     if leak.added.metric == name
                 ],
-                name=f"meter-{place}-{name}",
+                name=f"meter-{pair}-{name}",
             )
             for name in metrics
         ]

@@ -22,9 +22,9 @@ class Table:
     caption: str  # what it shows and what to look at
     columns: tuple[str, ...]  # the headings
     rows: tuple[tuple[str, ...], ...]  # cells as text; the first of each row names it
-    numeric: frozenset[int] = frozenset()  # places of the columns that are set flush right
+    numeric: frozenset[int] = frozenset()  # indices of the columns that are set flush right
     total: bool = False  # whether the last row sums the others up
-    prose: frozenset[int] = frozenset()  # places of the columns whose text may wrap
+    prose: frozenset[int] = frozenset()  # indices of the columns whose text may wrap
     links: tuple[str, ...] = ()  # of each row, where its name leads; empty for nowhere
 
 
@@ -85,11 +85,11 @@ def patient_table(evaluation: Evaluation) -> Table | None:
             " / ".join(row.labels),
             number(row.recognition_rate),
             f"{row.images:,}",
-            *(number(row.probabilities[place]) for place in _asked(task)),
+            *(number(row.probabilities[index]) for index in _asked(task)),
         )
         for row in ranked
     )
-    asked = [f"Mean P({task.classes[place]})" for place in _asked(task)]
+    asked = [f"Mean P({task.classes[index]})" for index in _asked(task)]
     columns = ("Patient", "True class", "Recognition rate", "Images", *asked)
     caption = f"{counted(len(rows), 'patient')}, worst recognised first."
     return Table(caption, columns, rows, frozenset(range(2, len(columns))))

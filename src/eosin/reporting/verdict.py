@@ -268,14 +268,14 @@ def _shown(estimate: Estimate, chance: float | None, mark: str) -> Shown:
         label=GLOSSARY[estimate.metric].title,
         number=number(value),
         between=interval(estimate),
-        value_at=_place(value),
-        low_at=_place(low),
-        high_at=_place(high),
-        chance_at=None if chance is None else _place(chance),
+        value_at=_percent(value),
+        low_at=_percent(low),
+        high_at=_percent(high),
+        chance_at=None if chance is None else _percent(chance),
         drawn=inside,
         mark=mark,
     )
 
 
-def _place(value: float | None) -> float:
+def _percent(value: float | None) -> float:
     return 0.0 if value is None else round(100 * min(max(value, 0.0), 1.0), 2)

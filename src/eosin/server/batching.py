@@ -196,7 +196,7 @@ def _ask(served: Served, rows: Sequence[int], batch: _Batch) -> None:
             found = networks[leaf.sha256].answers(np.concatenate([each.pixels for each in inputs]))
             for k, (row, each) in enumerate(zip(new, inputs, strict=True)):
                 logits, features = (
-                    Reading(each.places, values[k : k + 1], (), each.notes) for values in found
+                    Reading(each.indices, values[k : k + 1], (), each.notes) for values in found
                 )
                 kept[row].known[leaf.sha256] = logits, features
 
@@ -206,10 +206,10 @@ def _scored(served: Served, rows: Sequence[int], batch: _Batch) -> list[Answer]:
     called = [uploads[row].sent.called for row in rows]
     images = unlabelled(served.run, [_file(row) for row in rows], called)
     readings = []
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         # One image at a time: the sums of a familiarity depend on how many rows a matrix has.
         found = judged(served.scorer, served.judge, [_file(row)], kept[row])
-        readings.append(replace(found, places=found.places + place))
+        readings.append(replace(found, indices=found.indices + index))
     scored = make_scored(served.run, Chosen(images), PredictOptions(), gathered(readings))
     classes = served.run.record.task.classes
     return [_answer(row, classes) for row in scored.predictions.frame.to_dict("records")]

@@ -27,12 +27,12 @@ _LOCK: Final = 0x656F73696E  # of PostgreSQL: whoever appends holds it until the
 _PATIENCE: Final = 30  # seconds that a writer waits for the one before
 
 
-def record_url(place: StrPath) -> URL:
+def record_url(target: StrPath) -> URL:
     """The address of a record; ConfigError where it is of another kind of database."""
-    if "://" not in str(place):
-        return URL.create("sqlite", database=str(place))
+    if "://" not in str(target):
+        return URL.create("sqlite", database=str(target))
     try:
-        url = make_url(str(place))
+        url = make_url(str(target))
     except ArgumentError:
         raise ConfigError(
             "the database's URL cannot be read; want FILE, sqlite:///FILE or postgresql://..."
@@ -53,15 +53,15 @@ def hidden(url: URL) -> str:
 
 
 @contextmanager
-def database_errors(place: str) -> Iterator[None]:
-    """Turn what a database refuses into a DiskError that names the place and the reason."""
+def database_errors(database: str) -> Iterator[None]:
+    """Turn what a database refuses into a DiskError that names the database and the reason."""
     try:
         yield
     except SQLAlchemyError as fault:
         why = str(getattr(fault, "orig", None) or fault).strip().splitlines()[0]
         raise DiskError(
-            f"{place}: the record cannot be read or written ({why}); see that the place is there "
-            "and has room, and try again"
+            f"{database}: the record cannot be read or written ({why}); see that the place is "
+            "there and has room, and try again"
         ) from fault
 
 
@@ -113,7 +113,7 @@ def _begin(connection: Connection) -> None:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
 
 
-def _upgrade(connection: Connection, place: str, *, create: bool) -> None:
+def _upgrade(connection: Connection, database: str, *, create: bool) -> None:
     """Run the migrations that are missing; DataError where the database is not ours to change."""
     from alembic import command
     from alembic.config import Config
@@ -127,9 +127,9 @@ def _upgrade(connection: Connection, place: str, *, create: bool) -> None:
     options = {"version_table": VERSION_TABLE}
     found = MigrationContext.configure(connection, opts=options).get_current_revision()
     if found is None and (not create or inspect(connection).get_table_names()):
-        raise DataError(f"{place}: is a database, but no record of eosin's; name another")
+        raise DataError(f"{database}: is a database, but no record of eosin's; name another")
     if found is not None and found not in {each.revision for each in scripts.walk_revisions()}:
-        raise DataError(f"{place}: was written by a newer eosin (version {found}); update eosin")
+        raise DataError(f"{database}: was written by a newer eosin (version {found}); update eosin")
     if found != scripts.get_current_head():
         command.upgrade(config, "head")
 
@@ -145,9 +145,9 @@ def copy_record(source: StrPath, target: Path) -> None:
     if url.get_backend_name() != "sqlite":
         raise ConfigError(f"{hidden(url)}: PostgreSQL is copied by pg_dump and pg_restore")
     connected(url, create=False).dispose()
-    for place in (target, *(Path(f"{target}{end}") for end in ("-wal", "-journal"))):
-        if place.exists():  # what an older record left beside it would be taken for the copy's
-            raise DataError(f"{place}: is there already, and no record is replaced; name another")
+    for file in (target, *(Path(f"{target}{end}") for end in ("-wal", "-journal"))):
+        if file.exists():  # what an older record left beside it would be taken for the copy's
+            raise DataError(f"{file}: is there already, and no record is replaced; name another")
     with replacing(target) as draft:
         with (
             closing(sqlite3.connect(str(url.database), timeout=_PATIENCE)) as old,

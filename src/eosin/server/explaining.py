@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from eosin.server.served import Served
     from eosin.server.uploads import Sent
 
-_LONGEST = 64  # of a map that is sent, places along a side
+_LONGEST = 64  # of a map that is sent, positions along a side
 _STAIN_PIXELS = 1_000_000  # of the pictures of stains, at most
 
 

@@ -105,7 +105,7 @@ class Record:
     Opening brings its tables up to date, under a lock.
 
     Args:
-        place: a file, ``sqlite:///FILE`` or ``postgresql://USER@HOST/NAME``.
+        database: a file, ``sqlite:///FILE`` or ``postgresql://USER@HOST/NAME``.
         create: whether a new one may be made.
 
     Raises:
@@ -114,9 +114,9 @@ class Record:
         DiskError: it cannot be opened.
     """
 
-    def __init__(self, place: StrPath, *, create: bool = True) -> None:
-        url = record_url(place)
-        self._engine, self._place = connected(url, create=create), hidden(url)
+    def __init__(self, database: StrPath, *, create: bool = True) -> None:
+        url = record_url(database)
+        self._engine, self._url = connected(url, create=create), hidden(url)
         self._writer = self._engine.execution_options(writes=True)
         self._writing, self._reading = threading.Lock(), threading.Lock()
         self._log: list[Answer] = []
@@ -144,7 +144,7 @@ class Record:
             other = next(iter(map(SourceFields.of, sources)), said).task
             if other != said.task:
                 raise DataError(
-                    f"{self._place}: is a record of the task {other.name!r} {other.classes}, the "
+                    f"{self._url}: is a record of the task {other.name!r} {other.classes}, the "
                     f"images are of {said.task.name!r} {said.task.classes}; name another --db"
                 )
             source = next((each for each in sources if each.digest == digest), None)
@@ -277,13 +277,13 @@ class Record:
     @contextmanager
     def _appending(self) -> Iterator[Session]:
         at = Session(self._writer, expire_on_commit=False)
-        with self._writing, database_errors(self._place), at as session:
+        with self._writing, database_errors(self._url), at as session:
             yield session
             session.commit()
 
     @contextmanager
     def _asking(self) -> Iterator[Session]:
-        with database_errors(self._place), Session(self._engine, expire_on_commit=False) as session:
+        with database_errors(self._url), Session(self._engine, expire_on_commit=False) as session:
             yield session
 
 

@@ -42,11 +42,11 @@ def run_server(options: ServeOptions, say: Callable[[str], object]) -> None:
     )
     server = uvicorn.Server(config)
     scoring.when_broken = lambda: setattr(server, "should_exit", True)
-    with _listening(options) as place:
-        host, port = place.getsockname()[:2]
+    with _listening(options) as listener:
+        host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         say(f"{len(options.runs)} Runs at http://{shown}:{port}; stop with Ctrl-C")
-        server.run(sockets=[place])
+        server.run(sockets=[listener])
     if scoring.fault is not None:
         raise scoring.fault
 

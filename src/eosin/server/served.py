@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Served:
     """A Run and what is made of it once."""
 
-    name: str  # of its own among those served; no place on disk
+    name: str  # of its own among those served; no path on disk
     run: Run
     leaves: tuple[Run, ...]  # the Runs in it that have a network
     specs: tuple[Preprocessing, ...]  # every one that its networks ask for
@@ -41,7 +41,7 @@ class Served:
         return patient is not None and bool(self.identity.met([patient]))
 
     def plain(self, error: EosinError | str, file: Path | None = None) -> str:
-        """What an error says, without places of this machine."""
+        """What an error says, without paths of this machine."""
         said = str(error)
         if file is not None:
             said = said.removeprefix(f"{file}: ").replace(str(file), "the image")

@@ -117,7 +117,7 @@ class Shown:
         if x >= slide.levels[0].width or y >= slide.levels[0].height:
             raise KeyError(x, y)
         step, width, size = self._grid(slide, run)
-        left, top = (int(place // step * step) for place in (x, y))
+        left, top = (int(position // step * step) for position in (x, y))
         corners = [(left + i * step, top + k * step) for k in (-1, 0, 1) for i in (-1, 0, 1)]
         names = [Tile(self.path, *corner, width, size).path.name for corner in corners]
         pixels = read_tile(Tile(self.path, left, top, width, size))

@@ -33,8 +33,8 @@ _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069
 class Sent:
     """An image that a client sent."""
 
-    name: str  # to be told back; never a place on disk
-    called: Path  # what its patient and place are told by: the name with its folders
+    name: str  # to be told back; never a path on disk
+    called: Path  # what its patient and coordinates are told by: the name with its folders
     data: BinaryIO  # its bytes
 
     @classmethod

@@ -82,7 +82,7 @@ def _reveal(record: Record, listing: Listing, case: str) -> None:
 def _png(case: Case, *, whole: bool = False) -> tuple[bytes, str]:
     """The image of a case as a PNG, of reading size or whole, and its width and height.
 
-    422 with a sentence, which names no place, where it cannot be read.
+    422 with a sentence, which names no path, where it cannot be read.
     """
     path = Path(case.path)
     try:

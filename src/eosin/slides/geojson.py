@@ -65,7 +65,7 @@ def write_geojson(path: Path, results: TileResults, *, merged: bool = False) -> 
     """Write a FeatureCollection that QuPath 0.4 and later imports; return how many objects it has.
 
     Corners are pixels of level 0; outer rings run counter-clockwise in (x, y), holes clockwise
-    (RFC 7946). An object's id is made of its slide and its place, so equal results have equal ids.
+    (RFC 7946). An object's id is made of its slide and its position: equal results have equal ids.
 
     Args:
         path: its name ends in .geojson, or in .geojson.gz to be gzipped.

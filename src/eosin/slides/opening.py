@@ -58,11 +58,11 @@ def find_slides(root: Path) -> tuple[Path, ...]:
     found: list[Path] = []
     for folder, folders, files in os.walk(root.resolve()):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        place = Path(folder)
-        dicom = is_slide(place)
+        path = Path(folder)
+        dicom = is_slide(path)
         if dicom:
-            found.append(place)
-        shown = (place / name for name in sorted(files) if not name.startswith("."))
+            found.append(path)
+        shown = (path / name for name in sorted(files) if not name.startswith("."))
         found += [
             file for file in shown if not (dicom and _is_dicom(_head(file))) and is_slide(file)
         ]

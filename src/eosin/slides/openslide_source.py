@@ -52,7 +52,7 @@ class _Drawn:
         """RGB of a box of a level; transparent pixels are laid on the slide's background colour.
 
         OpenSlide is asked for a pixel of level 0; where the downsample is no whole number, that is
-        the nearest, at most half a pixel of level 0 beside the place.
+        the nearest, at most half a pixel of level 0 beside the position.
         """
         from openslide import OpenSlideError
         from PIL import Image

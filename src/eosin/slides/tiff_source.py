@@ -147,7 +147,7 @@ class _Tiles:
             for index, (offset, count) in enumerate(zip(level.offsets, level.counts, strict=False)):
                 if count and offset + count > size:
                     raise DataError(
-                        f"{path}: is truncated: {self._place(number, index)} ends at byte "
+                        f"{path}: is truncated: {self._named(number, index)} ends at byte "
                         f"{offset + count:,} of a file that has {size:,}; {COPY_AGAIN}"
                     )
 
@@ -187,12 +187,12 @@ class _Tiles:
                 raise ValueError(f"it holds {tile.shape} values of {tile.dtype}, not {shape} bytes")
         except (RuntimeError, ValueError, TypeError, OSError) as fault:  # the decoders', the disk's
             raise DataError(
-                f"{self._path}: {self._place(level, index)} cannot be decoded ({fault}); "
+                f"{self._path}: {self._named(level, index)} cannot be decoded ({fault}); "
                 f"{COPY_AGAIN}"
             ) from fault
         return tile
 
-    def _place(self, level: int, index: int) -> str:
+    def _named(self, level: int, index: int) -> str:
         row, column = divmod(index, self._levels[level].columns)
         return f"the tile in column {column} and row {row} of level {level}"
 

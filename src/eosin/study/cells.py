@@ -149,11 +149,11 @@ class Workshop:
 
     def _combine(self, cell: Cell, images: Manifest, folder: Path) -> Predictions:
         assert cell.vote is not None
-        places = {member.model: self.folder / "cells" / member.name for member in cell.members}
-        undone = [name for name, place in places.items() if not _is_done(place)]
+        folders = {member.model: self.folder / "cells" / member.name for member in cell.members}
+        undone = [name for name, home in folders.items() if not _is_done(home)]
         if undone:
             raise DataError(f"not combined, since {', '.join(undone)} could not be done")
-        members = [read_run(place / "run") for place in places.values()]
+        members = [read_run(home / "run") for home in folders.values()]
         shutil.rmtree(folder / "run", ignore_errors=True)  # quick to make again
         run = make_ensemble(members, folder / "run", vote=cell.vote, manifest=images)
         table = folder / "run" / PREDICTIONS_NAME
@@ -227,8 +227,8 @@ def reason_of(error: Exception) -> str:
     return str(error) if isinstance(error, EosinError) else f"{type(error).__name__}: {error}"
 
 
-def _is_done(place: Path) -> bool:
-    state = read_cell_state(place / _STATE)
+def _is_done(folder: Path) -> bool:
+    state = read_cell_state(folder / _STATE)
     return state is not None and state.done
 
 

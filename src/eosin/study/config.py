@@ -186,7 +186,7 @@ def read_study(
     """
     path = settings_file(path)
     fields = {**read_flat_toml(path), **({"backbones": list(backbones)} if backbones else {})}
-    config = validated(StudyConfig, fields, place=str(path))
+    config = validated(StudyConfig, fields, source=str(path))
     if root is None and not config.root and config.dataset != "synthetic":
         raise ConfigError(f"{path}: names no root; give the folder of the images with --data")
     recipe = read_config(path.parent / config.recipe) if config.recipe else TrainingConfig()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from eosin.errors import EosinError, ModelError
@@ -14,6 +16,7 @@ from eosin.study.study import read_images
 from eosin.training.config import TrainingConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import pandas as pd
@@ -21,7 +24,8 @@ if TYPE_CHECKING:
     from eosin.artefacts.manifest import Manifest
     from eosin.study.config import StudyFile
 
-_IMAGES = 4
+_IMAGES, _PASSES = 4, 5  # of a pass through a network, and how many are timed
+_READ = 20  # images that are read, evenly taken
 _BACKWARD = 3.0  # a training step costs about three forward passes: forward, and twice that back
 
 
@@ -109,19 +113,24 @@ class _Tried:
 
 
 def time_scoring(manifest: Manifest, backbone: str, device: str) -> float:
-    """Seconds to read and score an image of the manifest here, by a few of them.
+    """Seconds to read and score an image of the manifest here: the median of a few.
 
     Raises:
         DataError, ModelError: an image or the network cannot be used.
     """
-    began = time.perf_counter()
-    for path in manifest.paths[:_IMAGES]:
-        read_image(path)
-    reading = (time.perf_counter() - began) / min(_IMAGES, len(manifest))
+    paths = manifest.paths[:: -(-len(manifest) // _READ)]
+    read_image(paths[0])  # not counted: decoders are loaded
+    reading = statistics.median(_timed(partial(read_image, path)) for path in paths)
     tried = _try(TrainingConfig(weights="none", device=device), backbone)
     if tried.fault:
         raise ModelError(tried.fault)
     return reading + tried.seconds
+
+
+def _timed(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
 
 
 def _try(config: TrainingConfig, backbone: str) -> _Tried:
@@ -142,9 +151,8 @@ def _try(config: TrainingConfig, backbone: str) -> _Tried:
         require_size(classifier, size)
         batch = np.zeros((_IMAGES, 3, size, size), np.float32)
         engine.logits(batch)  # not counted: memory is taken, kernels are chosen
-        began = time.perf_counter()
-        engine.logits(batch)
-        tried = _Tried((time.perf_counter() - began) / _IMAGES, f"{size}")
+        seconds = statistics.median(_timed(partial(engine.logits, batch)) for _ in range(_PASSES))
+        tried = _Tried(seconds / _IMAGES, f"{size}")
         return replace(tried, weights=require_weights(classifier, config.weights))
     except EosinError as error:
         return replace(tried, fault=str(error))

@@ -48,7 +48,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Its place in the study's folder, e.g. ``patient_5-fold/seed-7/efficientnet_b0``."""
+        """Its path in the study's folder, e.g. ``patient_5-fold/seed-7/efficientnet_b0``."""
         stain = "" if self.stain == BASELINE else f"/{Staining.parse(self.stain).slug}"
         model = re.sub(r"[^\w.@+-]+", "-", self.model.replace(" ", "_")).strip("-")
         return f"{self.design.slug}/seed-{self.seed}{stain}/{model}"

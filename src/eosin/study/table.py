@@ -68,14 +68,14 @@ def _link(page: Path, folder: Path) -> str:
 
 def _pages(found: StudyResult, folder: Path) -> tuple[tuple[str, str], ...]:
     """Title and link of every comparison, then of every folder of heatmaps."""
-    pages = [("Comparison", place, place / PAGE_NAME) for place in found.comparisons]
-    pages += [("Heatmaps", place, place / "index.html") for place in found.heatmaps]
+    pages = [("Comparison", path, path / PAGE_NAME) for path in found.comparisons]
+    pages += [("Heatmaps", path, path / "index.html") for path in found.heatmaps]
     return tuple(
         (
-            f"{kind}: {' '.join(place.relative_to(folder).parts[1:])}",
-            _link(page, folder) or _link(place, folder),
+            f"{kind}: {' '.join(path.relative_to(folder).parts[1:])}",
+            _link(page, folder) or _link(path, folder),
         )
-        for kind, place, page in pages
+        for kind, path, page in pages
     )
 
 

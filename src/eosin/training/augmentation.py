@@ -91,7 +91,7 @@ def _colour(config: TrainingConfig, random: np.random.Generator) -> Floats:
 
 @dataclass(frozen=True)
 class StainAugmentation:
-    """Draws for training images by their place; the same generator state gives the same bytes."""
+    """Draws for training images by their index; the same generator state gives the same bytes."""
 
     # haematoxylin and eosin are multiplied by factors between 1 - jitter and 1 + jitter
     jitter: float
@@ -109,16 +109,16 @@ class StainAugmentation:
                 f"patients {len(self.stains)} show stained tissue, and two are needed; set it to 0"
             )
 
-    def __call__(self, image: UInt8Image, place: int, random: np.random.Generator) -> UInt8Image:
-        """The training image at ``place`` (size, size, 3) in other stains; same shape.
+    def __call__(self, image: UInt8Image, index: int, random: np.random.Generator) -> UInt8Image:
+        """The training image at ``index`` (size, size, 3) in other stains; same shape.
 
         An image of a patient whose stains are not known keeps them and is only jittered.
         """
-        own = self.stains.get(self.patients[place])
+        own = self.stains.get(self.patients[index])
         exchanging = random.random() < self.exchange
         factors = draw_stain_factors(StainJitter(self.jitter, self.jitter), random)
         if exchanging and own is not None:
-            other = draw_other_patient(self.patients[place], self.stains, random)
+            other = draw_other_patient(self.patients[index], self.stains, random)
             amounts = other.max_concentration * np.array(factors)
             return restain(image, own, replace(other, max_concentration=amounts))
         if not self.jitter:

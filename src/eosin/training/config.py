@@ -20,8 +20,8 @@ Neighbours = Annotated[int, Field(ge=1)]
 Monitor = Literal["val_loss", "val_accuracy", "val_balanced_accuracy", "last"]
 
 
-def _text(place: object) -> object:
-    return os.fspath(place) if isinstance(place, os.PathLike) else place
+def _text(path: object) -> object:
+    return os.fspath(path) if isinstance(path, os.PathLike) else path
 
 
 PathText = Annotated[str, BeforeValidator(_text)]
@@ -233,7 +233,7 @@ class TrainingConfig(Settings):
         given = {key: value for key, value in overrides.items() if value is not None}
         if given.get("backbone", self.backbone) != self.backbone:
             given = {"committee": (), **given}
-        return validated(TrainingConfig, {**self.model_dump(), **given}, place="options")
+        return validated(TrainingConfig, {**self.model_dump(), **given}, source="options")
 
 
 def read_config(path: StrPath) -> TrainingConfig:
@@ -247,4 +247,4 @@ def read_config(path: StrPath) -> TrainingConfig:
             names the file, the key, the value and what is wanted.
     """
     path = settings_file(path)
-    return validated(TrainingConfig, read_flat_toml(path), place=str(path))
+    return validated(TrainingConfig, read_flat_toml(path), source=str(path))

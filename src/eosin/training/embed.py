@@ -176,7 +176,7 @@ def _open(options: EmbedOptions, wanted: dict[str, str] | None = None) -> _Netwo
 class _Part:
     """Some files in order: which were read, their features, and why the others were not."""
 
-    places: Ints  # among all files
+    indices: Ints  # among all files
     rows: npt.NDArray[np.floating]  # (n, channels)
     measures: Floats  # how each was taken, (n, names)
     skipped: tuple[SkippedFile, ...]
@@ -210,7 +210,7 @@ class _Parts:
 
     @property
     def starts(self) -> range:
-        """Place of the first file of each part."""
+        """Index of the first file of each part."""
         return range(0, len(self.paths), _EACH)
 
     def of(self, start: int) -> Sequence[Path]:
@@ -223,13 +223,13 @@ class _Parts:
 
     def write(self, start: int, part: _Part) -> None:
         """Keep a part."""
-        order = {path: place for place, path in enumerate(self.of(start))}
+        order = {path: index for index, path in enumerate(self.of(start))}
         names = np.array([order[item.path] for item in part.skipped], np.int64) + start
         reasons = np.array([item.reason for item in part.skipped], dtype=np.str_)
         with replacing(self.file(start)) as draft, draft.open("wb") as stream:
             np.savez(
                 stream,
-                places=part.places,
+                places=part.indices,
                 rows=part.rows,
                 measures=part.measures,
                 skipped=names,
@@ -240,7 +240,7 @@ class _Parts:
         """A part that was kept."""
         with np.load(self.file(start), allow_pickle=False) as kept:
             pairs = zip(kept["skipped"].tolist(), kept["reasons"].tolist(), strict=True)
-            skipped = tuple(SkippedFile(self.paths[place], reason) for place, reason in pairs)
+            skipped = tuple(SkippedFile(self.paths[index], reason) for index, reason in pairs)
             return _Part(kept["places"], kept["rows"], kept["measures"], skipped)
 
 
@@ -249,7 +249,7 @@ def _part(
 ) -> Iterator[_Part]:
     width = network.engine.classifier.feature_count
     for start in rows[::_EACH]:
-        places, skipped = [np.empty(0, np.int64)], list[SkippedFile]()
+        indices, skipped = [np.empty(0, np.int64)], list[SkippedFile]()
         found = [np.empty((0, width), options.dtype)]
         measures = [np.empty((0, len(ACQUISITION)))]
         for batch in read_batches(
@@ -259,13 +259,13 @@ def _part(
             workers=reading_threads(options.workers),
             measured=True,
         ):
-            if len(batch.places):
-                places.append(batch.places + start)
+            if len(batch.indices):
+                indices.append(batch.indices + start)
                 measures.append(batch.measures)
                 found.append(network.engine.features(batch.pixels).astype(options.dtype))
             skipped += batch.skipped
         yield _Part(
-            np.concatenate(places), np.concatenate(found), np.concatenate(measures), tuple(skipped)
+            np.concatenate(indices), np.concatenate(found), np.concatenate(measures), tuple(skipped)
         )
 
 
@@ -294,9 +294,9 @@ def _assemble(frame: pd.DataFrame, made: dict[str, str], parts: _Parts, out: Pat
         measures = []
         for start in parts.starts:
             part = parts.read(start)
-            matrix[len(kept) : len(kept) + len(part.places)] = part.rows
+            matrix[len(kept) : len(kept) + len(part.indices)] = part.rows
             measures.append(part.measures)
-            kept += part.places.tolist()
+            kept += part.indices.tolist()
             skipped += part.skipped
         if not kept:
             raise DataError(f"none of the {len(frame)} images could be read")
@@ -315,7 +315,7 @@ def _frame(images: Manifest | Sequence[Path]) -> pd.DataFrame:
 
     if isinstance(images, Manifest):
         return images.frame.assign(path=[str(path) for path in images.paths])
-    found = find_image_files([place.absolute() for place in images])
+    found = find_image_files([path.absolute() for path in images])
     found.require_images(images)
     rows = [{**dict.fromkeys(COLUMNS, ""), "path": str(path)} for path in sorted(found.images)]
     return pd.DataFrame(rows)

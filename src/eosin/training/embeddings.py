@@ -71,8 +71,8 @@ class Embeddings:
                 f"{self.path}: holds {len(wanted) - len(absent)} of the {len(wanted)} images asked "
                 f"for (the first that it lacks: {absent[0]}); {_AGAIN}"
             )
-        places = np.array([k for k, image in enumerate(wanted) if image in rows], dtype=np.int64)
-        order = np.array([rows[wanted[k]] for k in places], dtype=np.int64)
+        indices = np.array([k for k, image in enumerate(wanted) if image in rows], dtype=np.int64)
+        order = np.array([rows[wanted[k]] for k in indices], dtype=np.int64)
         skipped = [
             SkippedFile(p, unread[w]) for p, w in zip(paths, wanted, strict=True) if w in unread
         ]
@@ -83,7 +83,7 @@ class Embeddings:
                 for name in ("X", _MEASURES)
             )
         values = np.asarray(read, np.float32)
-        return Features(places, values, tuple(skipped), measures=np.asarray(measures, np.float64))
+        return Features(indices, values, tuple(skipped), measures=np.asarray(measures, np.float64))
 
 
 _MEASURES = "obsm/acquisition"
@@ -158,9 +158,9 @@ def write_made(file: h5py.File, made: dict[str, str]) -> None:
         tag(own[name], "string")
 
 
-def tag(place: h5py.Group | h5py.Dataset, kind: str, version: str = "0.2.0") -> None:
+def tag(element: h5py.Group | h5py.Dataset, kind: str, version: str = "0.2.0") -> None:
     """What AnnData knows an element by."""
-    place.attrs["encoding-type"], place.attrs["encoding-version"] = kind, version
+    element.attrs["encoding-type"], element.attrs["encoding-version"] = kind, version
 
 
 def as_text(value: object) -> str:

@@ -15,7 +15,7 @@ from eosin.artefacts.run import FoldsRun, Vote
 from eosin.data.splits import hold_out
 from eosin.errors import ConfigError, DataError, ModelError
 from eosin.inference.bags import answers_slides
-from eosin.inference.context import require_places
+from eosin.inference.context import require_coordinates
 from eosin.inference.predict import predict
 from eosin.inference.scoring import PredictOptions
 from eosin.locks import one_writer
@@ -33,7 +33,7 @@ from eosin.networks.taking_in import take_in
 from eosin.pixels.reading import SkippedFile, write_error_table
 from eosin.progress import SILENT, Progress, shown
 from eosin.settings import checked_options
-from eosin.training.ensemble_record import Place, common_place, ensemble_record
+from eosin.training.ensemble_record import Division, common_division, ensemble_record
 from eosin.training.folds import gather_folds
 from eosin.training.fusion import FusionOptions
 from eosin.training.left_out import Trained
@@ -111,8 +111,8 @@ def make_ensembles(
         ModelError: members are of different tasks or folds, missing or changed.
         DataError: no manifest for a vote that is fitted, or too few validation images.
     """
-    places = {name: Path(folder) for name, folder in folders.items()}
-    for folder in places.values():
+    paths = {name: Path(folder) for name, folder in folders.items()}
+    for folder in paths.values():
         require_output_folder(folder, RUN_FILES, inputs=[run.folder for run in runs], run=True)
     _require_members(runs)
     if manifest is not None:
@@ -120,10 +120,10 @@ def make_ensembles(
     maker = _Maker(tuple(runs), options or EnsembleOptions(), shown(progress))
     folded = any(isinstance(run.record, FoldsRun) for run in runs)
     with ExitStack() as stack:
-        for folder in places.values():
+        for folder in paths.values():
             stack.enter_context(one_writer(folder))
-        _require_folders(places)
-        return maker.by_folds(places, manifest) if folded else maker.at_once(places, manifest)
+        _require_folders(paths)
+        return maker.by_folds(paths, manifest) if folded else maker.at_once(paths, manifest)
 
 
 @dataclass(frozen=True)
@@ -138,16 +138,18 @@ class _Maker:
         self, folders: Mapping[Vote, Path], manifest: Manifest | None
     ) -> dict[Vote, Trained]:
         """Ensembles of the Runs themselves."""
-        place = common_place(self.runs)
-        if manifest is not None and manifest.folds and place.fold is not None:
-            manifest = hold_out(manifest, place.fold)
+        division = common_division(self.runs)
+        if manifest is not None and manifest.folds and division.fold is not None:
+            manifest = hold_out(manifest, division.fold)
         read = self._readings()
         validation = None if manifest is None else _validation(self.runs, manifest, read)
         fitted = {vote: self._fit(vote, self.runs, validation) for vote in folders}
         made = {}
         for vote, folder in folders.items():
             write_error_table(read.skipped, folder / ERRORS_NAME)  # the record ends the making
-            run = self._write(self.runs, folder, fitted[vote], validation=validation, place=place)
+            run = self._write(
+                self.runs, folder, fitted[vote], validation=validation, division=division
+            )
             made[vote] = Trained(run, read.skipped)
         return made
 
@@ -189,9 +191,9 @@ class _Maker:
         validation = _validation(members, hold_out(manifest, fold), read) if use else None
         seen = any(run.record.val_patients for run in members) or use
         split = hold_out(manifest, fold, validation=seen)
-        place = Place(manifest.protocol, split.fingerprint, fold)
+        division = Division(manifest.protocol, split.fingerprint, fold)
         fitted = self._fit(vote, members, validation)
-        return self._write(members, folder, fitted, validation=validation, place=place)
+        return self._write(members, folder, fitted, validation=validation, division=division)
 
     def _fit(
         self, vote: Vote, members: Sequence[Run], validation: Validation | None
@@ -205,7 +207,7 @@ class _Maker:
         voted: tuple[Vote, FittedVote],
         *,
         validation: Validation | None,
-        place: Place,
+        division: Division,
     ) -> Run:
         vote, fitted = voted
         fused = fitted.head is not None
@@ -213,8 +215,8 @@ class _Maker:
             save_fusion(fitted.head, folder / WEIGHTS_NAME)
         sha256, known = weights_digest(folder) if fused else None, None
         if validation is not None and fitted.voted is not None:
-            chances, places = fitted.voted
-            rows = validation.images.frame.iloc[places]
+            chances, indices = fitted.voted
+            rows = validation.images.frame.iloc[indices]
             judged = make_predictions(rows, chances, task=members[0].record.task)
             folder.mkdir(parents=True, exist_ok=True)
             known = answered_reference(judged, folder, weights_sha256=sha256, out_of_fold=False)
@@ -222,7 +224,7 @@ class _Maker:
             members,
             vote,
             fitted,
-            place=place,
+            division=division,
             members=take_in(folder, members),
             validated_on=validation.images.patients if validation else (),
             training=asdict(self.options.fusion) if fused else dict(self.options.settings),
@@ -261,7 +263,7 @@ def _manifest_of_folds(runs: Sequence[Run], manifest: Manifest | None) -> Manife
             )
     if manifest is None:
         scored = _manifest_scored(first)
-        require_places(runs, scored.frame)
+        require_coordinates(runs, scored.frame)
         return scored
     if manifest.fingerprint != first.record.fingerprint:
         raise DataError(
@@ -281,8 +283,8 @@ def _manifest_scored(run: Run) -> Manifest:
 def _require_members(runs: Sequence[Run]) -> None:
     if len(runs) < 2:
         raise ConfigError(f"an ensemble needs two Runs or more, got {len(runs)}")
-    places = Counter(run.folder.resolve() for run in runs)
-    twice = [folder for folder, count in places.items() if count > 1]
+    counts = Counter(run.folder.resolve() for run in runs)
+    twice = [folder for folder, count in counts.items() if count > 1]
     if twice:
         raise ConfigError(f"{twice[0]}: named twice; name each member once")
     first = runs[0]

@@ -23,21 +23,21 @@ _NAMED = 3  # as many members stand in the ensemble's name; more are counted
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where an ensemble stands in a protocol."""
+class Division:
+    """How the images of an ensemble's members were divided."""
 
     protocol: Protocol  # of the images that trained the members; a leaky one where any was leaky
     fingerprint: str  # of the manifest that all members were trained on; empty where they differ
     fold: int | None  # the fold that all held out, or None
 
 
-def common_place(runs: Sequence[Run]) -> Place:
-    """The place that Runs of any origin share."""
+def common_division(runs: Sequence[Run]) -> Division:
+    """The division that Runs of any origin share."""
     records = [run.record for run in runs]
     protocols = sorted((record.protocol for record in records), key=lambda each: not each.leaky)
     prints = {record.fingerprint for record in records}
     folds = {record.fold for record in records}
-    return Place(
+    return Division(
         protocol=protocols[0],
         fingerprint=prints.pop() if len(prints) == 1 else "",
         fold=folds.pop() if len(folds) == 1 else None,
@@ -49,7 +49,7 @@ def ensemble_record(
     vote: Vote,
     fitted: FittedVote,
     *,
-    place: Place,
+    division: Division,
     members: tuple[Member, ...],
     validated_on: Iterable[str],
     training: dict[str, JsonValue],
@@ -65,7 +65,7 @@ def ensemble_record(
         runs: the members.
         vote: how they are combined.
         fitted: what the vote learnt.
-        place: in a protocol.
+        division: of the images.
         members: the Runs as the ensemble's folder names them.
         validated_on: the patients that the vote learnt from.
         training: how a fusion head was fitted, or the settings of all members.
@@ -81,9 +81,9 @@ def ensemble_record(
         dataset=" + ".join(dict.fromkeys(record.dataset for record in records)),
         backbone=ensemble_name(vote, [record.backbone for record in records]),
         preprocessing=records[0].preprocessing,
-        protocol=place.protocol,
-        fingerprint=place.fingerprint,
-        fold=place.fold,
+        protocol=division.protocol,
+        fingerprint=division.fingerprint,
+        fold=division.fold,
         train_patients=_union(record.train_patients for record in records),
         val_patients=tuple(sorted(val_patients)),
         patient_pattern=_shared(record.patient_pattern for record in records),

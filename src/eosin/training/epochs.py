@@ -86,7 +86,7 @@ class Epochs:
         """
         if self.val is None or self.val_views is None:
             raise DataError("there are no validation images")
-        logits, places = [], []
+        logits, indices = [], []
         for batch in view_batches(
             self.val_views,
             range(len(self.val)) if alone else range(rank(), len(self.val), ranks()),
@@ -94,20 +94,20 @@ class Epochs:
             workers=self.config.workers,
         ):
             self.skip(batch.skipped)
-            if len(batch.places):
+            if len(batch.indices):
                 logits.append(self.learner.logits(batch.images))
-                places.append(batch.places)
+                indices.append(batch.indices)
         if not alone:
-            parts = gathered((logits, places))
+            parts = gathered((logits, indices))
             logits = [each for part, _ in parts for each in part]
-            places = [each for _, part in parts for each in part]
-        if not places:
+            indices = [each for _, part in parts for each in part]
+        if not indices:
             raise DataError(f"none of the {len(self.val)} validation images could be read")
-        order = np.argsort(np.concatenate(places))
+        order = np.argsort(np.concatenate(indices))
         scores = np.concatenate(logits)[order].astype(np.float64)
         if not np.isfinite(scores).all():
             raise self._diverged("the logits of the validation images are not finite")
-        read = np.isin(np.arange(len(self.val)), np.concatenate(places))
+        read = np.isin(np.arange(len(self.val)), np.concatenate(indices))
         return scores, self.val.where(read)
 
     def _diverged(self, what: str) -> ModelError:
@@ -138,7 +138,7 @@ class Epochs:
             self.skip(batch.skipped)
             unseen += met
             step = (epoch - 1) * steps + number
-            rate, wanted = self._rate(step, steps), labels[batch.places]
+            rate, wanted = self._rate(step, steps), labels[batch.indices]
             parts = _parts(len(wanted), math.ceil(met / batch_of_all), least=self.least)
             sums += self.learner.learn(batch.images, wanted, step=step, rate=rate, parts=parts)
             learned += sum(part.stop - part.start for part in parts)
@@ -161,11 +161,11 @@ class Epochs:
         """Augmented batches of the training images in this order."""
         seed = self.config.seed
 
-        def alter(place: int, image: UInt8Image) -> UInt8Image:
+        def alter(index: int, image: UInt8Image) -> UInt8Image:
             if self.stains is not None:
-                stains = draws(_STAIN, seed=seed, epoch=epoch, index=place)
-                image = self.stains(image, place, stains)
-            random = draws(_AUGMENT, seed=seed, epoch=epoch, index=place)
+                stains = draws(_STAIN, seed=seed, epoch=epoch, index=index)
+                image = self.stains(image, index, stains)
+            random = draws(_AUGMENT, seed=seed, epoch=epoch, index=index)
             return augment(image, self.config, random)
 
         return view_batches(

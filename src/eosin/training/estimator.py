@@ -121,14 +121,14 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
             DataError: a file cannot be read; the message names the first.
         """
         check_is_fitted(self, "run_")
-        files, place = np.unique([str(file) for file in _files(paths)], return_inverse=True)
+        files, inverse = np.unique([str(file) for file in _files(paths)], return_inverse=True)
         self._config()  # registers a module of the user's own
         images = self._manifest([Path(file) for file in files], [""] * len(files), None)
         options = PredictOptions(allow_seen=True, device=self.device)
         scored = predict(self.run_, images, options)
         for item in scored.skipped:
             raise DataError(f"{item.path}: {item.reason}")
-        return scored.predictions.probabilities[place.ravel()]
+        return scored.predictions.probabilities[inverse.ravel()]
 
     def predict(self, paths: Sequence[StrPath]) -> npt.NDArray[np.generic]:
         """The most probable class of each file (n,)."""
@@ -204,9 +204,9 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         if isinstance(kept, dict):
             self._home = _Home()
             for name, data in kept.items():
-                place = self._home.run / name
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(data)
+                path = self._home.run / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
             self.run_ = read_run(self._home.run)
 
 
@@ -220,7 +220,7 @@ class _Home:
 
 
 def _files(paths: Sequence[StrPath]) -> list[Path]:
-    return [Path(str(place)).absolute() for place in np.asarray(paths, dtype=object).ravel()]
+    return [Path(str(path)).absolute() for path in np.asarray(paths, dtype=object).ravel()]
 
 
 def _some_for_validation(manifest: Manifest, seed: int) -> Manifest:

@@ -42,7 +42,7 @@ SHARD = 512
 class Features:
     """Pooled features of image files."""
 
-    places: Ints  # positions of the readable files in what was asked for, shape (n,)
+    indices: Ints  # positions of the readable files in what was asked for, shape (n,)
     values: Floats32  # their features, shape (n, channels)
     skipped: tuple[SkippedFile, ...] = ()  # the files that could not be read
     computed: int = 0  # how many had to be computed; the others came from the cache
@@ -152,19 +152,19 @@ def compute_features(
         for path, source in zip(paths, sources or repeat(None), strict=sources is not None)
     ]
     known = cache.read() if cache else {}
-    missing = [place for place, key in enumerate(keys) if key not in known]
+    missing = [index for index, key in enumerate(keys) if key not in known]
     skipped: list[SkippedFile] = []
     progress.begin("features", total=len(paths), done=len(paths) - len(missing))
     for part in _parts(missing):
         fresh: dict[str, StoredFeatures] = {}
-        files = [paths[place] for place in part]
-        begun = [sources[place] for place in part] if sources else None
+        files = [paths[index] for index in part]
+        begun = [sources[index] for index in part] if sources else None
         for batch in read_batches(files, spec, batch_size=batch_size, sources=begun, measured=True):
             skipped.extend(batch.skipped)
-            if len(batch.places):
+            if len(batch.indices):
                 rows = engine.features(batch.pixels).astype(np.float32)
                 kept = map(StoredFeatures, rows, batch.measures, batch.notes)
-                fresh.update(zip((keys[part[k]] for k in batch.places), kept, strict=True))
+                fresh.update(zip((keys[part[k]] for k in batch.indices), kept, strict=True))
             progress.advance(batch.files, errors=len(batch.skipped))
         if cache:
             try:
@@ -173,10 +173,10 @@ def compute_features(
                 _say_uncached(cache.folder.parents[1], error)
         known.update(fresh)
     progress.end()
-    places = np.array([k for k, key in enumerate(keys) if key in known], dtype=np.int64)
-    found = [known[keys[place]] for place in places]
+    indices = np.array([k for k, key in enumerate(keys) if key in known], dtype=np.int64)
+    found = [known[keys[index]] for index in indices]
     return Features(
-        places,
+        indices,
         np.stack([kept.row for kept in found]) if found else np.empty((0, 0), np.float32),
         tuple(skipped),
         len(missing) - len(skipped),
@@ -202,6 +202,6 @@ def _content(path: Path) -> str:
         return str(path)
 
 
-def _parts(places: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(places), SHARD):
-        yield places[start : start + SHARD]
+def _parts(indices: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(indices), SHARD):
+        yield indices[start : start + SHARD]

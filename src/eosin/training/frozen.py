@@ -114,10 +114,10 @@ def freeze_images(
             progress=progress,
             sources=sources,
         )
-    if not len(found.places):
+    if not len(found.indices):
         raise DataError(f"none of the {len(manifest)} images could be read")
     readable = np.zeros(len(manifest), dtype=bool)
-    readable[found.places] = True
+    readable[found.indices] = True
     return FrozenImages(
         manifest=manifest.where(readable),
         features=found.values.astype(np.float64),
@@ -127,7 +127,7 @@ def freeze_images(
         initial_weights=report.source,
         skipped=found.skipped,
         computed=found.computed,
-        stain_notes=noted(manifest.paths, found.places, found.notes),
+        stain_notes=noted(manifest.paths, found.indices, found.notes),
         notes=(*untrained, *fallback_notes(manifest, sources)),
     )
 
@@ -156,9 +156,9 @@ def train_frozen(
         DataError: no training images, one class only, or too few patients to choose inside.
     """
     task = split.task
-    place = split.frame["split"].to_numpy(dtype=str)
+    splits = split.frame["split"].to_numpy(dtype=str)
     labels = split.label_index
-    inside, held = place == "train", place == "val"
+    inside, held = splits == "train", splits == "val"
     if not inside.any():
         raise DataError("the manifest has no training images; make a split with `eosin split`")
     groups = split.kept_whole

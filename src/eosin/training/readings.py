@@ -58,7 +58,7 @@ class CachedReadings:
     def stain_notes(self, run: Run) -> Mapping[Path, str]:
         """What the Run's stain step noted of files, once the Run was asked for anything."""
         found = self._once(run)[0]
-        return noted(self.paths, found.places, found.notes)
+        return noted(self.paths, found.indices, found.notes)
 
     def measures(self, run: Run) -> Reading:
         """How the images were taken (n, names), once the Run was asked for anything."""
@@ -82,11 +82,11 @@ class CachedReadings:
             sources=patient_sources(self.paths, self.patients, spec),
         )
         values = found.values.astype(np.float64)
-        features = Reading(found.places, values, found.skipped, found.notes)
-        measures = Reading(found.places, found.measures, found.skipped)
-        if not len(found.places):
+        features = Reading(found.indices, values, found.skipped, found.notes)
+        measures = Reading(found.indices, found.measures, found.skipped)
+        if not len(found.indices):
             return features, features, measures
-        logits = Reading(found.places, engine.head_logits(found.values), found.skipped)
+        logits = Reading(found.indices, engine.head_logits(found.values), found.skipped)
         return features, logits, measures
 
 
@@ -107,7 +107,7 @@ def read_features(run: Run, images: Manifest | Predictions, *, device: str = "au
     frame = images.frame
     paths = [as_path(path) for path in frame["path"]]
     found = CachedReadings(paths, device, patients=tuple(frame["patient"])).features(leaves[0])
-    if len(found.places) < len(paths):
+    if len(found.indices) < len(paths):
         raise DataError(f"{found.skipped[0].path}: {found.skipped[0].reason}; drop its row")
     return found.values
 

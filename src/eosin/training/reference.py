@@ -47,14 +47,14 @@ def probed_reference(
         probe: the head, with what heads that had not met an image said of it.
         slides: the slides that it was said of, a row each, where it answers for slides.
     """
-    place = split.frame["split"]
-    learned = np.asarray(place.isin(["train", "val"]))
+    splits = split.frame["split"]
+    learned = np.asarray(splits.isin(["train", "val"]))
     rows = split.frame[learned]
     features, measures = (values[learned] for values in images)
     unfitted = np.full(len(rows), slides is None)
     known = learn_features(features, measures, rows, unfitted=unfitted)
-    validated = bool((place == "val").any())
-    scored = split.frame[place == ("val" if validated else "train")] if slides is None else slides
+    validated = bool((splits == "val").any())
+    scored = split.frame[splits == ("val" if validated else "train")] if slides is None else slides
     judged = scored.iloc[probe.judged]
     known = replace(
         known,
@@ -92,12 +92,12 @@ def tuned_reference(
         compute_features(part.paths, engine, spec, cache=cache, sources=view.sources)
         for part, view in parts
     ]
-    rows = [part.frame.iloc[each.places] for (part, _), each in zip(parts, found, strict=True)]
+    rows = [part.frame.iloc[each.indices] for (part, _), each in zip(parts, found, strict=True)]
     known = learn_features(
         np.concatenate([each.values for each in found]).astype(np.float64),
         np.concatenate([each.measures for each in found]),
         _below(rows),
-        unfitted=np.repeat([False, True][: len(found)], [len(each.places) for each in found]),
+        unfitted=np.repeat([False, True][: len(found)], [len(each.indices) for each in found]),
     )
     if len(found) > 1:
         chances = apply_temperature(engine.head_logits(found[1].values), temperature)

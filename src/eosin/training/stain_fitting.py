@@ -145,8 +145,8 @@ def _require_unseen(manifest: Manifest, target: Path) -> None:
     """LeakageError where the target is among the images that the training must not look at."""
     if manifest.protocol.leaky:  # its name says so already
         return
-    place = target.resolve()
-    met = [path.resolve() == place for path in manifest.paths]
+    resolved = target.resolve()
+    met = [path.resolve() == resolved for path in manifest.paths]
     rows = manifest.frame[met]
     for patient, split in zip(rows["patient"], rows["split"], strict=True):
         if split != "train":

@@ -10,7 +10,7 @@ import numpy as np
 from eosin.data.splits import split_into_folds
 from eosin.errors import DataError, LeakageError, first_ten
 from eosin.evaluation.calibration import apply_temperature, fit_temperature, lock_threshold
-from eosin.inference.context import require_places, uses_neighbours
+from eosin.inference.context import require_coordinates, uses_neighbours
 from eosin.inference.members import cast_votes, member_features, member_probabilities
 from eosin.inference.votes import fit_weights
 from eosin.training.fusion import FusionOptions, fit_fusion
@@ -107,22 +107,22 @@ def fit_vote(
     if vote == "fusion":
         return _fit_fusion(members, validation, fusion or FusionOptions())
     rows = validation.images.frame
-    require_places(members, rows)
-    places, probabilities, _ = member_probabilities(members, validation.readings, rows)
-    labels = _labels(validation.images, places)
+    require_coordinates(members, rows)
+    indices, probabilities, _ = member_probabilities(members, validation.readings, rows)
+    labels = _labels(validation.images, indices)
     choices: dict[str, JsonValue] = {"threshold_from": "validation patients"}
     weights: tuple[float, ...] = ()
     if vote == "weighted":
         weights = fit_weights(probabilities, labels)
     voted = cast_votes(probabilities, vote, weights)
     if vote == "hard":
-        return replace(_by_majority(members), voted=(voted, places))
-    threshold = _threshold(validation.images, places, voted)
+        return replace(_by_majority(members), voted=(voted, indices))
+    threshold = _threshold(validation.images, indices, voted)
     return FittedVote(
         threshold.value if threshold else None,
         choices=choices | locked(threshold),
         weights=weights,
-        voted=(voted, places),
+        voted=(voted, indices),
     )
 
 
@@ -140,8 +140,8 @@ def _fit_fusion(
             "in features; choose a soft, hard or weighted vote"
         )
     found = member_features(members, validation.readings)
-    labels = _labels(validation.images, found.places)
-    readable = np.isin(np.arange(len(validation.images)), found.places)
+    labels = _labels(validation.images, found.indices)
+    readable = np.isin(np.arange(len(validation.images)), found.indices)
     fitted = fit_fusion(
         found.values,
         labels,
@@ -156,8 +156,8 @@ def _fit_fusion(
         "epochs": fitted.epochs,
         "epoch_log_loss": list(fitted.losses),
     }
-    threshold = _threshold(validation.images, found.places, chances)
-    value, voted = threshold.value if threshold else None, (chances, found.places)
+    threshold = _threshold(validation.images, found.indices, chances)
+    value, voted = threshold.value if threshold else None, (chances, found.indices)
     choices |= locked(threshold)
     return FittedVote(value, temperature, choices, head=fitted.head, voted=voted)
 
@@ -177,16 +177,16 @@ def _inner_folds(images: Manifest, *, seed: int) -> Ints:
     return np.asarray(folds.frame["fold"], dtype=np.int64)
 
 
-def _labels(images: Manifest, places: Ints) -> Ints:
-    if not len(places):
+def _labels(images: Manifest, indices: Ints) -> Ints:
+    if not len(indices):
         raise DataError(f"none of the {len(images)} validation images could be read")
-    return images.label_index[places]
+    return images.label_index[indices]
 
 
-def _threshold(images: Manifest, places: Ints, probabilities: Floats) -> LockedThreshold | None:
-    """From the probabilities of the images at ``places``; None where the task has none."""
+def _threshold(images: Manifest, indices: Ints, probabilities: Floats) -> LockedThreshold | None:
+    """From the probabilities of the images at ``indices``; None where the task has none."""
     if not images.task.binary:
         return None
-    positive, labels = images.task.positive_index, _labels(images, places)
-    groups = images.kept_whole[places]
+    positive, labels = images.task.positive_index, _labels(images, indices)
+    groups = images.kept_whole[indices]
     return lock_threshold(probabilities[:, positive], labels == positive, groups)

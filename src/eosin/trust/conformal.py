@@ -123,13 +123,13 @@ def patient_quantile(scores: Floats, patient: Ints, options: SetOptions) -> floa
 
     Infinite where there are fewer patients than the level needs.
     """
-    _, place, images = np.unique(patient, return_inverse=True, return_counts=True)
+    _, inverse, images = np.unique(patient, return_inverse=True, return_counts=True)
     count, level = len(images), options.coverage
     if count < options.patients_needed:
         return float("inf")
-    weights = 1 / (count * images[place])
+    weights = 1 / (count * images[inverse])
     plain = _quantile(scores, weights, level)
-    shares = np.bincount(place, scores <= plain) / images
+    shares = np.bincount(inverse, scores <= plain) / images
     spread = max(float(shares.var(ddof=1)), 1e-12) if count > 1 else 1.0
     independent = min(max(count * level * (1 - level) / spread, count), len(scores))
     return _quantile(scores, weights, level * (1 + 1 / independent))

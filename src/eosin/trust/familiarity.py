@@ -154,8 +154,8 @@ def calibrate(strangeness: Floats, patient: Ints) -> Shares:
 
 def patient_weights(patient: Ints) -> Floats:
     """One weight a patient, in even parts to its images, shape (n,), of sum 1."""
-    _, place, images = np.unique(patient, return_inverse=True, return_counts=True)
-    return np.asarray(1 / (len(images) * images[place]))
+    _, inverse, images = np.unique(patient, return_inverse=True, return_counts=True)
+    return np.asarray(1 / (len(images) * images[inverse]))
 
 
 def numbered(patients: Texts) -> Ints:

@@ -64,8 +64,8 @@ def violations() -> Any:
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             for fault in axe.Axe().run(page).response["violations"]:
-                places = [node["target"] for node in fault["nodes"]]
-                said.append(f"{scheme}: {fault['help']}: {places}")
+                elements = [node["target"] for node in fault["nodes"]]
+                said.append(f"{scheme}: {fault['help']}: {elements}")
         return said
 
     return found

@@ -31,8 +31,8 @@ def worklist(cases: Path, exported: Run) -> Worklist:
 
 
 @pytest.fixture
-def url(serve_briefly: Serve, exported: Run, cases: Path, place: str) -> str:
-    return serve_briefly(exported, data=cases, db=place, allow_seen=True).url
+def url(serve_briefly: Serve, exported: Run, cases: Path, database: str) -> str:
+    return serve_briefly(exported, data=cases, db=database, allow_seen=True).url
 
 
 def begin(page: Page, url: str, reader: str = "ada", *wanted: str) -> None:
@@ -53,8 +53,8 @@ def at_case(page: Page, number: int) -> None:
     expect(page.locator("#which")).to_have_text(re.compile(f"^Case {number} of "))
 
 
-def rows(place: str) -> list[Answer]:
-    with closing(Record(place, create=False)) as record:
+def rows(database: str) -> list[Answer]:
+    with closing(Record(database, create=False)) as record:
         return record.log()
 
 
@@ -73,14 +73,14 @@ def process(run: Run, data: Path, db: str, port: int) -> Iterator[subprocess.Pop
 
 
 def test_twenty_cases_are_reviewed_by_keyboard_alone_while_the_server_dies_and_comes_back(
-    page: Page, exported: Run, cases: Path, place: str, worklist: Worklist
+    page: Page, exported: Run, cases: Path, database: str, worklist: Worklist
 ) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     press = page.keyboard.press
     with ExitStack() as servers:
-        server = servers.enter_context(process(exported, cases, place, port))
+        server = servers.enter_context(process(exported, cases, database, port))
         begin(page, f"http://127.0.0.1:{port}")
         for number in range(1, 21):
             at_case(page, number)
@@ -103,13 +103,13 @@ def test_twenty_cases_are_reviewed_by_keyboard_alone_while_the_server_dies_and_c
             press("2" if number % 3 else "1")
             if number == 11:
                 expect(page.get_by_role("alert")).to_contain_text("Trying again, 2 of 5")
-                servers.enter_context(process(exported, cases, place, port))
+                servers.enter_context(process(exported, cases, database, port))
         expect(page.locator("#counts")).to_contain_text("You have answered 20 of 20.")
         expect(page.locator("#said")).to_contain_text("Kept: case 20: malignant")
         expect(page.locator("#trouble")).to_be_empty()
     listed = [case.id for case in worklist.listed(Listing("ada", "doubt"), {})]
     wanted = [(case, "malignant" if k % 3 else "benign") for k, case in enumerate(listed, 1)]
-    log = rows(place)
+    log = rows(database)
     assert [row.kind for row in log] == ["answer"] * 7 + ["undo"] + ["answer"] * 14
     assert (log[6].case_id, log[6].label, log[7].undoes) == (listed[6], "benign", log[6].number)
     kept = log[:6] + log[8:]
@@ -122,7 +122,7 @@ def test_twenty_cases_are_reviewed_by_keyboard_alone_while_the_server_dies_and_c
 
 
 def test_a_blind_reader_gets_nothing_of_the_model_before_their_answer(
-    page: Page, url: str, place: str, worklist: Worklist
+    page: Page, url: str, database: str, worklist: Worklist
 ) -> None:
     answers: list[Response] = []
     page.on("response", lambda answer: answers.append(answer))
@@ -151,14 +151,14 @@ def test_a_blind_reader_gets_nothing_of_the_model_before_their_answer(
     page.keyboard.press("n")
     at_case(page, 2)
     expect(page.locator("meter")).to_have_count(0)
-    (row,) = rows(place)
+    (row,) = rows(database)
     assert (row.case_id, row.blind, row.ordering) == (first.id, True, "random")
     assert row.shown["model"] is None
     assert page.evaluate("JSON.stringify(localStorage)") == '{"eosin.reader":"ada"}'
 
 
 def test_two_readers_at_once_agree_or_not_and_a_disagreement_is_decided(
-    page: Page, browser: Browser, url: str, place: str
+    page: Page, browser: Browser, url: str, database: str
 ) -> None:
     with closing(browser.new_context()) as second:
         other = second.new_page()
@@ -188,13 +188,13 @@ def test_two_readers_at_once_agree_or_not_and_a_disagreement_is_decided(
         expect(table).to_contain_text("Cohen")
         expect(table).to_contain_text("0.67 (")
         expect(other.locator("#pairs")).to_contain_text("an order by doubt")
-    said = [(row.reader, row.kind, row.label) for row in rows(place)]
+    said = [(row.reader, row.kind, row.label) for row in rows(database)]
     assert said.count(("bea", "adjudication", "benign")) == 1
     assert len(said) == 7
 
 
 def test_an_answer_that_is_not_acknowledged_is_kept_on_the_page_and_sent_once(
-    page: Page, url: str, place: str
+    page: Page, url: str, database: str
 ) -> None:
     page.clock.install()
     begin(page, url)
@@ -205,7 +205,7 @@ def test_an_answer_that_is_not_acknowledged_is_kept_on_the_page_and_sent_once(
         page.clock.fast_forward(7_000)
     said = page.get_by_role("alert")
     expect(said).to_contain_text("NOT KEPT by the server: case 1: benign. The server does not")
-    assert rows(place) == []
+    assert rows(database) == []
     lost: list[Request] = []
 
     def loses_the_reply(route: Route) -> None:
@@ -222,12 +222,12 @@ def test_an_answer_that_is_not_acknowledged_is_kept_on_the_page_and_sent_once(
     page.clock.fast_forward(7_000)
     at_case(page, 2)
     expect(said).to_be_empty()
-    assert [(row.kind, row.label) for row in rows(place)] == [("answer", "benign")]
+    assert [(row.kind, row.label) for row in rows(database)] == [("answer", "benign")]
     assert len(lost) == 1
 
 
 def test_a_region_is_two_clicks_and_goes_without_an_answer_where_that_is_wanted(
-    page: Page, url: str, place: str
+    page: Page, url: str, database: str
 ) -> None:
     begin(page, url)
     image = page.locator("#image").bounding_box()
@@ -245,16 +245,16 @@ def test_a_region_is_two_clicks_and_goes_without_an_answer_where_that_is_wanted(
     for key in "1212":  # faster than cases come: what is pressed between two counts for neither
         page.keyboard.press(key)
     expect(page.locator("#which")).not_to_have_text(re.compile("^Case 2 of "))
-    log = rows(place)
+    log = rows(database)
     assert (log[0].kind, log[0].region) == ("comment", [16, 16, 32, 32])
     assert {row.kind for row in log[1:]} == {"answer"}
 
 
 def test_without_the_token_there_is_a_form_and_a_sentence(
-    page: Page, serve_briefly: Serve, exported: Run, cases: Path, place: str
+    page: Page, serve_briefly: Serve, exported: Run, cases: Path, database: str
 ) -> None:
     token = "0123456789abcdef-token"
-    server = serve_briefly(exported, data=cases, db=place, token=token)
+    server = serve_briefly(exported, data=cases, db=database, token=token)
     assert server.client.get("/review/api/progress").status_code == 401
     page.goto(f"{server.url}/worklist")
     expect(page).to_have_url(re.compile("/login"))

@@ -21,8 +21,8 @@ HER2 = Task("her2", ("0", "1+", "2+", "3+"), ordinal=True)
 
 
 @pytest.fixture
-def record(place: str) -> Iterator[Record]:
-    with closing(Record(place)) as made:
+def record(database: str) -> Iterator[Record]:
+    with closing(Record(database)) as made:
         yield made
 
 

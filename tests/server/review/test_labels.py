@@ -133,12 +133,12 @@ def test_an_exported_manifest_is_split_trained_on_and_evaluated(
     assert "not blind" in done.output
 
 
-def test_the_command_line_copies_and_restores(reviewed: Reviewed, place: str, tmp_path) -> None:
+def test_the_command_line_copies_and_restores(reviewed: Reviewed, database: str, tmp_path) -> None:
     record, ids = reviewed
     record.answer(Given("ada", ids[0], "0"))
     copy, back = tmp_path / "copy.db", tmp_path / "back.db"
-    done = CliRunner().invoke(app, ["review", "backup", place, "-o", str(copy)])
-    if "://" in place:
+    done = CliRunner().invoke(app, ["review", "backup", database, "-o", str(copy)])
+    if "://" in database:
         assert "pg_dump" in str(done.exception)
         return
     assert done.exit_code == 0, done.output

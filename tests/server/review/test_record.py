@@ -25,9 +25,9 @@ def label_of(record: Record, case: str, reader: str = "ada") -> str | None:
 
 
 def test_answers_changes_comments_undos_and_adjudications_emit_no_update_and_no_delete(
-    place: str, worklist: Worklist
+    database: str, worklist: Worklist
 ) -> None:
-    with closing(Record(place)) as record:
+    with closing(Record(database)) as record:
         said: list[str] = []
         event.listen(record._engine, "before_cursor_execute", lambda *a: said.append(a[2]))
         record.add_cases(worklist.manifest, worklist.ids)
@@ -161,12 +161,12 @@ def test_consensus_is_the_majority_a_tie_is_empty_until_it_is_adjudicated(
 
 
 def test_a_new_database_gets_its_tables_and_an_old_one_keeps_its_rows(
-    place: str, worklist: Worklist
+    database: str, worklist: Worklist
 ) -> None:
-    with closing(Record(place)) as record:
+    with closing(Record(database)) as record:
         record.add_cases(worklist.manifest, worklist.ids)
         record.answer(Given("ada", worklist.cases[0].id, "0"))
-    with closing(Record(place)) as again:
+    with closing(Record(database)) as again:
         again.add_cases(worklist.manifest, worklist.ids)
         assert [each.label for each in again.log()] == ["0"]
         assert len(again.cases()) == 12
@@ -182,30 +182,30 @@ def test_a_new_database_gets_its_tables_and_an_old_one_keeps_its_rows(
             }
 
 
-def test_a_record_of_a_newer_eosin_is_refused(place: str) -> None:
-    with closing(Record(place)) as record, record._engine.begin() as other:
+def test_a_record_of_a_newer_eosin_is_refused(database: str) -> None:
+    with closing(Record(database)) as record, record._engine.begin() as other:
         other.exec_driver_sql("UPDATE eosin_record_version SET version_num = '9999'")
     with pytest.raises(DataError, match="newer eosin \\(version 9999\\); update eosin"):
-        Record(place)
+        Record(database)
 
 
 def test_the_database_of_another_program_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
-    place = tmp_path / "other.db"
-    with closing(sqlite3.connect(place)) as other:
+    database = tmp_path / "other.db"
+    with closing(sqlite3.connect(database)) as other:
         other.execute("CREATE TABLE patients (name TEXT)")
         other.commit()
     with pytest.raises(DataError, match="no record of eosin's"):
-        Record(place)
-    with closing(sqlite3.connect(place)) as other:
+        Record(database)
+    with closing(sqlite3.connect(database)) as other:
         assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("patients",)]
 
 
 def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
-    place = tmp_path / "notes.txt"
-    place.write_text("these are my notes, and no database\n" * 9)
+    database = tmp_path / "notes.txt"
+    database.write_text("these are my notes, and no database\n" * 9)
     with pytest.raises(DataError, match="no SQLite database"):
-        Record(place)
-    assert place.read_text().startswith("these are my notes")
+        Record(database)
+    assert database.read_text().startswith("these are my notes")
 
 
 def test_addresses_that_cannot_be_are_refused_without_showing_a_password(tmp_path: Path) -> None:

@@ -26,19 +26,19 @@ class Client:
     def __init__(self, application: FastAPI) -> None:
         self.transport = httpx.ASGITransport(application)
 
-    def _ask(self, method: str, place: str, **more: object) -> httpx.Response:
+    def _ask(self, method: str, path: str, **more: object) -> httpx.Response:
         async def ask() -> httpx.Response:
             at = {"transport": self.transport, "base_url": "http://test"}
             async with httpx.AsyncClient(**at) as client:
-                return await client.request(method, f"{API}{place}", **more)
+                return await client.request(method, f"{API}{path}", **more)
 
         return asyncio.run(ask())
 
-    def get(self, place: str, **asked: object) -> httpx.Response:
-        return self._ask("GET", place, params=asked or None)
+    def get(self, path: str, **asked: object) -> httpx.Response:
+        return self._ask("GET", path, params=asked or None)
 
-    def post(self, place: str, **body: object) -> httpx.Response:
-        return self._ask("POST", place, content=json.dumps(body), headers=JSON)
+    def post(self, path: str, **body: object) -> httpx.Response:
+        return self._ask("POST", path, content=json.dumps(body), headers=JSON)
 
     def answer(self, case: str, reader: str, label: str | None = None, **more: object) -> dict:
         done = self.post(f"/cases/{case}/answers", reader=reader, label=label, **more)
@@ -261,11 +261,11 @@ def test_a_disk_that_refuses_is_said_and_nothing_is_acknowledged(
     assert "disk is full" in done.json()["detail"]
 
 
-def test_a_restart_keeps_every_answer(place: str, worklist: Worklist) -> None:
+def test_a_restart_keeps_every_answer(database: str, worklist: Worklist) -> None:
     case = worklist.cases[0].id
-    with closing(Record(place)) as record:
+    with closing(Record(database)) as record:
         Client(application(record, worklist)).answer(case, "ada", "2+")
-    with closing(Record(place)) as record:
+    with closing(Record(database)) as record:
         again = Client(application(record, worklist))
         assert again.get(f"/cases/{case}", reader="ada").json()["mine"]["label"] == "2+"
         assert len(record.cases()) == 12
@@ -292,14 +292,14 @@ def test_twenty_clients_at_once_are_all_answered(record: Record, worklist: Workl
 
 
 def test_a_server_with_data_and_a_record_has_the_review_and_one_without_has_not(
-    place: str, draw, tmp_path: Path
+    database: str, draw, tmp_path: Path
 ) -> None:
     _, predictions = draw()
     run = tmp_path / "run"
     run.mkdir()
     (run / "run.json").write_text("{}")
     predictions.write(run / "p.csv")
-    for db, status in ((place, 200), (None, 404)):
+    for db, status in ((database, 200), (None, 404)):
         made = FastAPI()
         made.state.options = ServeOptions(runs=(run,), data=run / "p.csv", db=db)
         register(made)

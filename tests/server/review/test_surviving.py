@@ -24,12 +24,12 @@ Reviewed = tuple[Record, list[str]]
 MOMENTS = 50
 
 
-def started(place: str, reader: str, count: int, cases: list[str]) -> subprocess.Popen[str]:
-    command = [sys.executable, str(WRITER), place, reader, str(count), *cases]
+def started(database: str, reader: str, count: int, cases: list[str]) -> subprocess.Popen[str]:
+    command = [sys.executable, str(WRITER), database, reader, str(count), *cases]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def forked(place: str, cases: list[str], after: int, wait: float) -> list[str]:
+def forked(database: str, cases: list[str], after: int, wait: float) -> list[str]:
     """Comments that a forked writer had acknowledged when it was killed.
 
     That is ``wait`` seconds behind its answer number ``after``, so that a slow machine answers too.
@@ -38,7 +38,7 @@ def forked(place: str, cases: list[str], after: int, wait: float) -> list[str]:
     child = os.fork()
     if not child:
         try:
-            record = Record(place)
+            record = Record(database)
             os.write(write, b"ready\n")
             for turn in range(100_000):
                 said = f"{os.getpid()}-{turn}"
@@ -59,15 +59,15 @@ def forked(place: str, cases: list[str], after: int, wait: float) -> list[str]:
 
 @pytest.mark.slow
 def test_kill_9_at_fifty_moments_loses_no_acknowledged_answer(
-    place: str, worklist: Worklist
+    database: str, worklist: Worklist
 ) -> None:
     cases = [case.id for case in worklist.cases]
-    with closing(Record(place)) as record:
+    with closing(Record(database)) as record:
         record.add_cases(worklist.manifest, worklist.ids)
     draw = random.Random(11)
     moments = [(draw.randrange(9), draw.uniform(0, 0.015)) for _ in range(MOMENTS)]
-    acknowledged = [forked(place, cases, *moment) for moment in moments]
-    with closing(Record(place)) as record:
+    acknowledged = [forked(database, cases, *moment) for moment in moments]
+    with closing(Record(database)) as record:
         kept = [each.comment for each in record.log()]
         numbers = [each.number for each in record.log()]
     assert all(len(said) >= after for said, (after, _) in zip(acknowledged, moments, strict=True))
@@ -78,9 +78,9 @@ def test_kill_9_at_fifty_moments_loses_no_acknowledged_answer(
     assert numbers == sorted(numbers)
 
 
-def test_two_readers_at_once_from_two_processes_lose_nothing(reviewed: Reviewed, place) -> None:
+def test_two_readers_at_once_from_two_processes_lose_nothing(reviewed: Reviewed, database) -> None:
     record, ids = reviewed
-    both = [started(place, reader, 60, ids) for reader in ("ada", "bea")]
+    both = [started(database, reader, 60, ids) for reader in ("ada", "bea")]
     said = [process.communicate(timeout=60)[0].split("\n")[1:-1] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     log = record.log()
@@ -94,32 +94,32 @@ def test_two_readers_at_once_from_two_processes_lose_nothing(reviewed: Reviewed,
 
 
 def test_four_processes_that_start_at_once_on_a_new_database_all_find_it_ready(
-    place: str, worklist: Worklist
+    database: str, worklist: Worklist
 ) -> None:
-    together = [started(place, f"r{number}", 0, []) for number in range(4)]
+    together = [started(database, f"r{number}", 0, []) for number in range(4)]
     for process in together:
         assert process.communicate(timeout=60)[0] == "ready\n"
         assert process.returncode == 0
-    with closing(Record(place, create=False)) as record:
+    with closing(Record(database, create=False)) as record:
         assert record.log() == []
 
 
 def test_a_backup_made_while_another_writes_and_its_restoration_are_equal(
     tmp_path: Path, worklist: Worklist
 ) -> None:
-    place, copy, back = (tmp_path / name for name in ("r.db", "copy.db", "back.db"))
+    database, copy, back = (tmp_path / name for name in ("r.db", "copy.db", "back.db"))
     cases = [case.id for case in worklist.cases]
-    with closing(Record(place)) as record:
+    with closing(Record(database)) as record:
         record.add_cases(worklist.manifest, worklist.ids)
         before = [record.answer(Given("ada", case, "1+")).number for case in cases]
-    with started(str(place), "bea", 200, cases) as writing:
+    with started(str(database), "bea", 200, cases) as writing:
         assert writing.stdout is not None
         assert writing.stdout.readline() == "ready\n"
-        copy_record(place, copy)
+        copy_record(database, copy)
         assert writing.wait(60) == 0
     copy_record(copy, back)
     rows = []
-    for each in (place, copy, back):
+    for each in (database, copy, back):
         with closing(Record(each, create=False)) as record:
             rows.append([(r.number, r.made, r.reader, r.label, r.comment) for r in record.log()])
             assert len(record.cases()) == 12
@@ -134,15 +134,15 @@ def test_a_backup_made_while_another_writes_and_its_restoration_are_equal(
 def test_no_record_is_replaced_and_nothing_else_is_copied(
     tmp_path: Path, worklist: Worklist
 ) -> None:
-    place, notes = tmp_path / "r.db", tmp_path / "notes.txt"
-    Record(place).close()
+    database, notes = tmp_path / "r.db", tmp_path / "notes.txt"
+    Record(database).close()
     notes.write_text("no database")
     with pytest.raises(DataError, match=r"notes\.txt: is there already, and no record is replaced"):
-        copy_record(place, notes)
+        copy_record(database, notes)
     left = tmp_path / "gone.db-wal"
     left.write_bytes(b"of a record that is gone")
     with pytest.raises(DataError, match=r"gone\.db-wal: is there already"):
-        copy_record(place, tmp_path / "gone.db")
+        copy_record(database, tmp_path / "gone.db")
     with pytest.raises(DataError, match="no SQLite database"):
         copy_record(notes, tmp_path / "copy.db")
     with pytest.raises(DataError, match="no such record"):

@@ -32,8 +32,8 @@ READER = {"reader": "ada"}
 
 
 @pytest.fixture
-def client(serve_briefly: Serve, exported: Run, cases: Path, place: str) -> httpx.Client:
-    return serve_briefly(exported, data=cases, db=place).client
+def client(serve_briefly: Serve, exported: Run, cases: Path, database: str) -> httpx.Client:
+    return serve_briefly(exported, data=cases, db=database).client
 
 
 def at(path: object, what: str = "") -> str:
@@ -81,7 +81,7 @@ def test_a_tile_of_a_slide_is_shown_and_a_file_that_has_gone_gets_a_sentence(
 
 
 def test_the_record_decides_whether_a_heatmap_may_be_seen(
-    client: httpx.Client, new_images: list[Path], place: str
+    client: httpx.Client, new_images: list[Path], database: str
 ) -> None:
     first, second = new_images[:2]
     listed = {"order": "random", "blind": True, "limit": 200}
@@ -102,7 +102,7 @@ def test_the_record_decides_whether_a_heatmap_may_be_seen(
     client.get("/review/api/cases", params=other | listed)
     done = client.post(at(second, "/answers"), json={**other, "label": "benign"}).json()
     assert done["answer"]["blind"] is False
-    with closing(Record(place)) as record:
+    with closing(Record(database)) as record:
         assert [row.blind for row in record.log()] == [True, True, False]
 
 

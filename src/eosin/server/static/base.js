@@ -43,10 +43,10 @@ export function el(tag, attributes = {}, ...children) {
 
 /** Say a sentence to everybody, screen readers too; it goes after some seconds. */
 export function announce(sentence) {
-  const place = document.getElementById("said");
-  place.textContent = sentence;
+  const line = document.getElementById("said");
+  line.textContent = sentence;
   clearTimeout(announce.timer);
-  announce.timer = setTimeout(() => (place.textContent = ""), 6000);
+  announce.timer = setTimeout(() => (line.textContent = ""), 6000);
 }
 
 export const percent = (share) => `${(100 * share).toFixed(Math.min(share, 1 - share) < 0.005 && share % 1 ? 2 : 1)} %`;

@@ -18,8 +18,8 @@ const inTurn = (work) => (explaining = explaining.then(work, work));
 async function take(files) {
   for (const file of files) {
     const shown = article(file);
-    results.prepend(shown.place);
-    shown.place.querySelector("h2").focus();
+    results.prepend(shown.card);
+    shown.card.querySelector("h2").focus();
     try {
       shown.fill(await ask("/predict", form(file)), await known);
     } catch (fault) {
@@ -31,12 +31,12 @@ async function take(files) {
 function article(file) {
   const name = file.name || "pasted image";
   const body = el("div", {}, el("p", { class: "quiet" }, "Scoring ..."));
-  const place = el("section", { class: "tried" },
+  const card = el("section", { class: "tried" },
     el("div", { class: "row spread" }, el("h2", { tabindex: -1 }, name),
-      el("button", { class: "button button--plain button--small", type: "button", click: () => place.remove() }, "Remove")),
+      el("button", { class: "button button--plain button--small", type: "button", click: () => card.remove() }, "Remove")),
     body);
   const fail = (sentence) => body.replaceChildren(el("p", { class: "fault", role: "alert" }, sentence));
-  return { place, fail, fill: (said, runs) => body.replaceChildren(...answers(file, said, runs)) };
+  return { card, fail, fill: (said, runs) => body.replaceChildren(...answers(file, said, runs)) };
 }
 
 function answers(file, said, runs) {
@@ -113,11 +113,11 @@ async function believe(file, name, target, verdict, button) {
   button.disabled = false;
 }
 
-async function showStains(file, place, button) {
+async function showStains(file, holder, button) {
   button.disabled = true;
   try {
     const said = await ask("/stains", form(file));
-    place.replaceChildren(...["haematoxylin", "eosin"].map((stain) => el("figure", { class: "column" },
+    holder.replaceChildren(...["haematoxylin", "eosin"].map((stain) => el("figure", { class: "column" },
       el("div", { class: "map" }, el("img", { src: said[stain], alt: `${said.name}, ${stain} alone` })),
       el("figcaption", {}, `${stain[0].toUpperCase()}${stain.slice(1)} alone, by Macenko's method`))));
   } catch (fault) {

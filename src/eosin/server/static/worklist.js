@@ -106,8 +106,8 @@ async function open(to, decide = false) {
 
 const draft = () => drafts.get(view.id) || { comment: "", region: null };
 const edit = (change) => drafts.set(view.id, { ...draft(), ...change });
-const place = (region) => region && `region ${region.map(Math.round).join(", ")}`;
-const words = (row) => [row.label, row.comment && `“${row.comment}”`, place(row.region)].filter(Boolean).join("; ");
+const named = (region) => region && `region ${region.map(Math.round).join(", ")}`;
+const words = (row) => [row.label, row.comment && `“${row.comment}”`, named(row.region)].filter(Boolean).join("; ");
 
 function draw() {
   const { model, mine, comments, readers } = view, own = draft(), { width, height, fault } = picture;
@@ -198,7 +198,7 @@ function keep(region) {
   [box, corner] = [null, null];
   edit({ region });
   draw();
-  announce(region ? `The ${place(region)} goes with your next answer.` : "The region is dropped.");
+  announce(region ? `The ${named(region)} goes with your next answer.` : "The region is dropped.");
 }
 
 function move({ key, shiftKey }) {
@@ -208,7 +208,7 @@ function move({ key, shiftKey }) {
   const within = (low, value, high) => Math.min(Math.max(low, value), high);
   box = shiftKey ? [x, y, within(1, w + dx, width - x), within(1, h + dy, height - y)] : [within(0, x + dx, width - w), within(0, y + dy, height - h), w, h];
   draw();
-  announce(place(box));
+  announce(named(box));
   return true;
 }
 
