@@ -244,11 +244,25 @@ def test_a_slides_tissue_is_shared_out_in_words_in_a_table_and_in_a_row(
     assert shares.rows == share_table(answer).rows
     assert shares.rows[1] == ("malignant", f"{malignant.share:.3f} [0.100, 0.600]", "0.400")
     assert areas.rows == (("glass", "0.750"), ("tissue", "0.250"))  # no pen, no row
+    assert "in a viewer: probability.ome.tiff; or qupath.geojson in QuPath." in page.words("map")
     headings = [each.text for each in page.part("tiles").iter("h3")]
     assert headings == ["Most certain: benign", "Most certain: malignant", "Most doubtful"]
     (row,) = slide_frame([answer]).to_dict("records")
     assert (row["tiles"], row["decision"], row["tissue_mm2"]) == (answer.tiles, "", 0.12)
     assert (row["share_malignant"], row["low_malignant"]) == (malignant.share, 0.1)
+
+
+def test_the_maps_of_several_classes_are_called_as_their_files_are(
+    slide: ScoredSlide, tmp_path: Path, parsed: Callable[[str], Page]
+) -> None:
+    grades = Task("her2", BINARY.classes, ordinal=True)
+    table = replace(slide.scored.predictions, task=grades)
+    answer = slide.answer.model_copy(update={"task": grades, "threshold": None})
+    found = replace(slide, scored=Scored(table), answer=answer)
+    page = parsed(write_slide(found, tmp_path, packed=True).read_text(encoding="utf-8"))
+    named = page.words("map").partition("in a viewer: ")[2].partition(" in QuPath")[0]
+    assert named == "probability-0.ome.tiff, probability-1.ome.tiff; or qupath.geojson.gz"
+    assert {"probability-0.ome.tiff", "qupath.geojson.gz"} <= {p.name for p in tmp_path.iterdir()}
 
 
 @pytest.mark.parametrize(
