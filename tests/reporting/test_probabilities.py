@@ -9,12 +9,14 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from eosin.artefacts.estimate import Scope
 from eosin.artefacts.evaluation import Evaluation
 from eosin.artefacts.predictions import Predictions, make_predictions
 from eosin.evaluation.evaluate import evaluate_predictions
 from eosin.reporting import probabilities
+from eosin.reporting.curves import roc_figure
 from eosin.reporting.probabilities import RankingSection, calibration_section, ranking_section
 from eosin.reporting.wording import figure
 from eosin.tasks import Task
@@ -130,6 +132,24 @@ def test_a_class_of_one_patient_has_no_band_and_its_caption_says_so(
     assert roc.caption.endswith(" One patient of class 'malignant': no band.")
     assert precision.caption.endswith(" One patient of class 'malignant': no band.")
     assert "Guessing gives 0.143." in precision.caption  # 3 of 21
+
+
+def test_the_ring_stands_at_false_positive_rate_and_sensitivity_of_the_decision(
+    experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+
+    def kept(*given: object, **options: object) -> Figure:
+        drawn.append(roc_figure(*given, **options))  # type: ignore[arg-type]
+        return drawn[-1]
+
+    monkeypatch.setattr(probabilities, "roc_figure", kept)
+    table = experiment.predictions()
+    found = evaluate_predictions(table, resamples=100)
+    ranking_section(table, found)
+    ring = drawn[0].axes[0].lines[-1]
+    alarms = 1 - (found.value("specificity").value or 0.0)
+    assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (alarms, found.value("sensitivity").value)
 
 
 def test_without_a_single_locked_threshold_the_ring_says_at_which_it_stands(
