@@ -160,8 +160,7 @@ def finding(sheet: Sheet, name: str) -> Finding:
 
 
 @pytest.mark.parametrize(
-    ("set_to", "ok"),
-    [(None, True), ("1", True), ("lots", True), ("4096", False)],
+    ("set_to", "ok"), [(None, True), ("1", True), ("lots", True), ("4096", False)]
 )
 def test_more_threads_than_cores_are_found_with_the_command_that_mends_it(
     set_to: str | None, ok: bool, monkeypatch: pytest.MonkeyPatch

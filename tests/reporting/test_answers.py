@@ -83,10 +83,7 @@ def outer(run: Run, kind: type[FoldsRun] | type[EnsembleRun], **more: object) ->
         ("disjoint", "patient-level, 70/15/15."),
         ("selection", "Chosen on 1 validation patient: strength = 0.1235."),
         ("ensemble", "No: one network."),
-        (
-            "uncertainty",
-            "95 % percentile intervals from 2,000 resamples of whole patients.",
-        ),
+        ("uncertainty", "95 % percentile intervals from 2,000 resamples of whole patients."),
         (
             "imbalance",
             "Scored images: benign 20, malignant 20. Class weights in training: balanced.",

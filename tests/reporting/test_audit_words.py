@@ -165,15 +165,13 @@ def test_the_lead_says_how_many_of_the_pairs_are_shown(
 def test_the_table_of_all_pairs_names_both_sides_where_they_differ(
     shown: Callable[..., Page],
 ) -> None:
-    found = pair(
-        image("a", patient=""), image("b", split="test", patient="14-2", label="malignant"), 0.1234
-    )
+    found = pair(image("a", patient=""), image("b", split="test", patient="14-2"), 0.1234)
     (table,) = shown(replace(CLEAN, duplicates=(found,)), pairs_shown=0).tables("pairs")
     assert table.rows == (
         (
             "a.png\nb.png",
             "near-duplicate\nre-encoded",
-            "benign / malignant",
+            "benign",
             "– / 14-2",
             "train / test",
             "0.123",

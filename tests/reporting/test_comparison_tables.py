@@ -131,9 +131,7 @@ def test_the_more_accurate_model_of_a_pair_comes_first_however_the_tables_came(
     assert row[4] == "30 : 0"  # three images each that good alone gets right
 
 
-def test_mistakes_are_counted_with_their_share_and_those_made_alone(
-    comparison: Comparison,
-) -> None:
+def test_mistakes_are_counted_with_their_share_and_those_made_alone(comparison: Comparison) -> None:
     found = mistake_table(comparison)
     assert found.rows == (
         ("best", "0", "0\xa0%", "0"),
@@ -208,10 +206,7 @@ def test_the_first_sentence_says_who_leads_and_that_the_images_tell_it_apart(pag
 
 
 def test_a_leaky_comparison_names_who_cannot_be_told_apart_and_its_pictures_warn_in_red(
-    compared: Callable[..., Comparison],
-    honest: Path,
-    tmp_path: Path,
-    parsed: Callable[[str], Page],
+    compared: Callable[..., Comparison], honest: Path, tmp_path: Path, parsed: Callable[[str], Page]
 ) -> None:
     found = compared({"a": 4, "b": 4, "c": 1}, LEAKY)
     page = parsed(write_comparison(found, tmp_path, runs={}).read_text(encoding="utf-8"))

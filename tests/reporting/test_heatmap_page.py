@@ -132,10 +132,7 @@ def test_the_cover_names_up_to_six_maps_and_counts_the_rest(
     models: int, said: str, tmp_path: Path, parsed: Callable[[str], Page]
 ) -> None:
     entries = [
-        replace(
-            entry(explanation()),
-            maps=tuple(f"Grad-CAM of bh-{n} (b0)" for n in range(models)),
-        )
+        replace(entry(explanation()), maps=tuple(f"Grad-CAM of bh-{n} (b0)" for n in range(models)))
     ]
     page = parsed(write_heatmap_page(tmp_path, entries, [], STYLE).read_text(encoding="utf-8"))
     names, values = ([e.text for e in page.root.iter(tag)] for tag in ("dt", "dd"))

@@ -121,9 +121,7 @@ def test_images_of_one_class_leave_nothing_to_rank(experiment: Experiment) -> No
     assert found.lead == "All images are of one class, so there is nothing to rank."
 
 
-def test_a_class_of_one_patient_has_no_band_and_its_caption_says_so(
-    experiment: Experiment,
-) -> None:
+def test_a_class_of_one_patient_has_no_band_and_its_caption_says_so(experiment: Experiment) -> None:
     table = experiment.predictions()
     frame = table.frame
     few = table.where((frame["label"] == "benign") | (frame["patient"] == "14-2523"))

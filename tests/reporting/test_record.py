@@ -120,8 +120,7 @@ def test_runs_without_patients_count_images(experiment: Experiment) -> None:
 
 
 @pytest.mark.parametrize(
-    ("threshold", "said"),
-    [(0.41237, "0.4124 of P(malignant)"), (None, "each fold has its own")],
+    ("threshold", "said"), [(0.41237, "0.4124 of P(malignant)"), (None, "each fold has its own")]
 )
 def test_the_threshold_told_is_that_of_the_predictions(
     experiment: Experiment, threshold: float | None, said: str
@@ -184,9 +183,9 @@ def threshold(candidate: float, gain: float, error: float, groups: int = 18) -> 
         ),
         (
             0.5,
-            threshold(0.41, -0.01, 0.03),
+            threshold(0.41, 0.01, 0.03),
             "image",
-            "0.410 gains -0.010 balanced accuracy, cross-validated over 18 images: not more than "
+            "0.410 gains +0.010 balanced accuracy, cross-validated over 18 images: not more than "
             "one standard error (0.030), so 0.5",
         ),
     ],

@@ -113,9 +113,7 @@ def test_coverage_and_flags_are_columns_where_the_run_has_them(card: StressCard)
     assert found.rows[5][-2:] == ("0.900\n[0.850,\xa00.950]", "0.500\n[0.500,\xa00.500]")
 
 
-def test_stains_of_other_patients_are_told_by_their_way_to_the_most_different(
-    table: Table,
-) -> None:
+def test_stains_of_other_patients_are_told_by_their_way_to_the_most_different(table: Table) -> None:
     tables = {("stains of other patients", k): table(1) for k in range(1, 6)}
     found = shift_table(stress_card(table(1), tables, resamples=100), "stains of other patients")
     assert found.caption == "Stains of other patients"

@@ -16,12 +16,7 @@ from eosin.artefacts.predictions import Predictions, Provenance
 from eosin.evaluation.evaluate import evaluate_predictions
 from eosin.evaluation.leakage import Leakage, MeterRow, measure_leakage
 from eosin.protocol import Protocol
-from eosin.reporting.study_page import (
-    ResultRow,
-    StudyFacts,
-    headline_figures,
-    write_study_page,
-)
+from eosin.reporting.study_page import ResultRow, StudyFacts, headline_figures, write_study_page
 
 if TYPE_CHECKING:
     from .conftest import Page
@@ -53,9 +48,7 @@ def meter_row(model: str, *leaks: Leakage, honest: str = HONEST.name) -> MeterRo
 
 
 BEYOND = meter_row(
-    "vgg16",
-    leak(0.95, 0.80, (0.10, 0.20), "accuracy"),
-    leak(0.99, 0.85, (0.08, 0.21), "roc_auc"),
+    "vgg16", leak(0.95, 0.80, (0.10, 0.20), "accuracy"), leak(0.99, 0.85, (0.08, 0.21), "roc_auc")
 )
 CHANCE = meter_row(
     "resnet50",
@@ -92,9 +85,7 @@ def sentence(page: Page) -> str:
     return page.words("meter").partition("What leakage adds ")[2]
 
 
-def test_without_a_leaky_protocol_there_is_nothing_to_measure(
-    written: Callable[..., Page],
-) -> None:
+def test_without_a_leaky_protocol_there_is_nothing_to_measure(written: Callable[..., Page]) -> None:
     assert sentence(written()) == (
         "No leaky protocol stands beside a patient-level one in this study, so there is no leak "
         "to measure."
@@ -228,8 +219,7 @@ def test_a_models_name_leads_to_its_report_only_where_there_is_one(
 
 
 @pytest.mark.parametrize(
-    ("facts", "patients"),
-    [({}, ("Patients", "82")), ({"patients": 0}, ("Patients", "not known"))],
+    ("facts", "patients"), [({}, ("Patients", "82")), ({"patients": 0}, ("Patients", "not known"))]
 )
 def test_the_cover_counts_images_patients_models_and_protocols(
     facts: dict[str, object],
@@ -280,9 +270,7 @@ def test_comparisons_and_heatmaps_are_linked_from_a_section_of_their_own(
     assert (link.get("href"), link.text) == ("comparisons/a/comparison.html", "Comparison: a & b")
 
 
-def test_settings_and_the_title_are_shown_as_they_are_written(
-    written: Callable[..., Page],
-) -> None:
+def test_settings_and_the_title_are_shown_as_they_are_written(written: Callable[..., Page]) -> None:
     page = written()
     assert page.root.findtext(".//title") == "First <study> · eosin study"
     assert page.root.findtext(".//h1") == "First <study>"

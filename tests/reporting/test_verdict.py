@@ -81,14 +81,8 @@ def test_a_slide_of_a_patient_that_was_seen_under_the_accession_is_seen(
         ({}, "On 12 patients it has not seen"),
         ({"protocol": PSEUDO}, "On 12 pseudo-patients it has not seen"),
         ({"protocol": UNKNOWN}, "On 36 images whose patients are not known"),
-        (
-            {"protocol": LEAKY},
-            "On 36 images of 12 patients whose other images it was trained on",
-        ),
-        (
-            {"seen_allowed": True},
-            "On 36 images of 12 patients, of whom it may have seen some",
-        ),
+        ({"protocol": LEAKY}, "On 36 images of 12 patients whose other images it was trained on"),
+        ({"seen_allowed": True}, "On 36 images of 12 patients, of whom it may have seen some"),
     ],
 )
 def test_the_sentence_names_whom_the_model_was_scored_on(
@@ -155,10 +149,7 @@ def test_a_share_without_interval_or_value_says_why(
     ],
 )
 def test_every_reason_for_doubt_is_a_banner_and_what_was_seen_comes_first(
-    experiment: Experiment,
-    trained: tuple[str, ...],
-    changes: dict[str, object],
-    titles: list[str],
+    experiment: Experiment, trained: tuple[str, ...], changes: dict[str, object], titles: list[str]
 ) -> None:
     run = experiment.run_with(train_patients=trained, val_patients=())
     found = banners(run, experiment.predictions(**changes))  # type: ignore[arg-type]
@@ -296,9 +287,7 @@ def test_chance_of_accuracy_is_the_commonest_class_and_of_balanced_accuracy_the_
     assert rows["Balanced accuracy"].chance_at == 50.0
 
 
-def test_notes_are_written_once_below_and_their_rows_carry_the_mark(
-    experiment: Experiment,
-) -> None:
+def test_notes_are_written_once_below_and_their_rows_carry_the_mark(experiment: Experiment) -> None:
     table = experiment.predictions()
     one = table.where(table.frame["patient"] == SLIDES[0])
     evaluation = evaluate_predictions(one, resamples=100)
@@ -317,10 +306,7 @@ def test_notes_are_written_once_below_and_their_rows_carry_the_mark(
 @pytest.mark.parametrize(
     ("ordinal", "labels"),
     [
-        (
-            True,
-            ["Quadratic-weighted kappa", "Adjacent-grade error", "Macro ROC AUC"],
-        ),
+        (True, ["Quadratic-weighted kappa", "Adjacent-grade error", "Macro ROC AUC"]),
         (False, ["Macro F1", "Macro ROC AUC"]),
     ],
 )

@@ -25,13 +25,7 @@ from eosin.study.estimate import estimate_study
 from eosin.study.kept import comparison_groups, heatmap_groups, make_once
 from eosin.study.plan import Cell, plan, trainings
 from eosin.study.scaling import Times, scale
-from eosin.study.table import (
-    draws_rows,
-    leakage_rows,
-    result_frame,
-    result_rows,
-    title_of,
-)
+from eosin.study.table import draws_rows, leakage_rows, result_frame, result_rows, title_of
 
 LEAKY, HONEST = Protocol("image", "3-fold", leaky=True), Protocol("patient", "3-fold")
 DESIGNS = {"image 3-fold": LEAKY, "patient 3-fold": HONEST}
@@ -55,6 +49,9 @@ def study(tmp_path: Path, miniature: str) -> Callable[..., StudyFile]:
 @pytest.mark.parametrize(
     ("text", "facts"),
     [
+        ("accession 5-fold", {"by": "patient", "folds": 5, "fractions": ()}),
+        ("image 70/15/15", {"by": "image", "folds": None, "fractions": (0.70, 0.15, 0.15)}),
+        ("official 85/15", {"by": "image", "fractions": (0.85, 0.15)}),
         ("training 70/15/15", {"by": "image", "drop_test": True, "keep_test": False}),
         ("training 5-fold", {"by": "image", "folds": 5, "drop_test": True}),
         ("official 85/15", {"keep_test": True, "drop_test": False, "slug": "official_85-15"}),
@@ -79,13 +76,15 @@ def test_a_protocol_says_what_it_keeps_whole_and_what_becomes_of_the_test_set(
         ("patient 70/30", "want 3 shares that sum to 100"),
         ("official 70/15/15", "want 2 shares that sum to 100"),
         ("patient five-fold", "no folds and no shares"),
+        ("official 5-fold", "no folds and no shares"),
+        ("image", "no folds and no shares"),
         ("hospital 5-fold", "'hospital' is none of"),
         ("eva-dirty", "'eva-dirty' is none of"),
         ("", "'' is none of"),
     ],
 )
 def test_a_protocol_that_is_none_says_why(text: str, why: str) -> None:
-    with pytest.raises(ConfigError, match=why):
+    with pytest.raises(ConfigError, match=rf'{why}.*want e\.g\. "patient 5-fold"'):
         Design.parse(text)
 
 
@@ -158,7 +157,9 @@ def test_a_cells_key_differs_with_each_part_of_the_question(
     cell = Cell.single(Design.parse("patient 3-fold"), 7, "test_efficientnet")
     keys = [each.key(training, "f", 200) for each in (cell, replace(cell, **change))]  # type: ignore[arg-type]
     assert keys[0] != keys[1]
-    assert cell.key(training, "f", 200) != cell.key(training, "f", 201)
+    other = training.with_overrides({"inner_folds": 4})
+    asked = [(training, "f", 200), (training, "f", 201), (training, "g", 200), (other, "f", 200)]
+    assert len({cell.key(*each) for each in asked}) == 4
 
 
 def test_a_cell_waits_for_its_members_and_for_the_one_whose_features_it_shares(
