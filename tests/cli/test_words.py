@@ -41,16 +41,24 @@ def test_no_skipped_file_is_no_last_word(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        (1, "1 file was skipped; its name and reason: out/errors.csv"),
+        (5, "5 files were skipped; their names and reasons: out/errors.csv"),
+        (1200, "1,200 files were skipped; their names and reasons: out/errors.csv"),
+    ],
+)
 def test_skipped_files_are_counted_three_are_named_and_the_code_is_3(
-    capsys: pytest.CaptureFixture[str],
+    count: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    skipped = [SkippedFile(Path(f"/bh/{n}.png"), f"reason {n}") for n in range(5)]
+    skipped = [SkippedFile(Path(f"/bh/{n}.png"), f"reason {n}") for n in range(count)]
     with pytest.raises(typer.Exit) as ended:
         finish(skipped, Path("out/errors.csv"))
     assert ended.value.exit_code == 3
     first, *named = capsys.readouterr().out.splitlines()
-    assert first == "5 files were skipped; their names and reasons: out/errors.csv"
-    assert named == [f"  /bh/{n}.png: reason {n}" for n in range(3)]
+    assert first == said
+    assert named == [f"  /bh/{n}.png: reason {n}" for n in range(min(count, 3))]
 
 
 @pytest.mark.parametrize(
