@@ -27,6 +27,7 @@ from eosin.reporting.comparison_tables import (
     pair_table,
     ranking_table,
 )
+from eosin.tasks import Task
 
 if TYPE_CHECKING:
     from .conftest import Page
@@ -279,6 +280,21 @@ def test_pictures_fill_the_dots_of_the_first_rank_and_mark_leaky_models(tables: 
     assert labels == ["a", "b", "poor (leaky)"]
     faces = [line.get_markerfacecolor() for line in axes.lines if len(line.get_xdata()) == 1]
     assert faces == [EOSIN, EOSIN, "none"]
+
+
+def test_a_class_whose_name_is_broken_mathematics_is_drawn_all_the_same(
+    patients_table: Callable[..., Predictions], tmp_path: Path
+) -> None:
+    strange = Task("t", ("benign", r"$\q$ & <b>"), positive=r"$\q$ & <b>")
+    table = patients_table(np.full((4, 3), 0.8))
+    renamed = table.frame.replace({"malignant": strange.classes[1]})
+    renamed = renamed.rename(columns={"p_malignant": f"p_{strange.classes[1]}"})
+    made = replace(table, frame=renamed, task=strange)
+    found = compare_predictions({r"$\q$": made, "b": made}, resamples=40)
+    for picture in (*measure_pictures(found), overlap_picture(found)):
+        picture.write(tmp_path, footnote="patient-level")
+        assert strange.classes[1] in picture.title or picture.name in ("accuracy", "mistakes")
+    assert len(list(tmp_path.glob("*.png"))) == 5
 
 
 def test_a_measure_without_a_value_has_no_picture(
