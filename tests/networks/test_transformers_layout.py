@@ -74,6 +74,8 @@ def test_a_saved_model_gives_the_same_embedding_to_a_hundred_thousandth(tmp_path
 
 def test_files_with_the_names_of_version_4_load_alike(tmp_path):
     model = saved("Dinov2", tmp_path, use_swiglu_ffn=True)
+    if not any("gate_proj" in name for name in model.state_dict()):
+        pytest.skip("this transformers gives these tensors the names of version 4 itself")
     old = {}
     for name, tensor in model.state_dict().items():
         for new, former in OF_VERSION_4.items():
@@ -100,7 +102,9 @@ def test_positions_of_another_grid_are_resampled_as_transformers_does(tmp_path):
 
 def test_a_dropped_and_an_unknown_tensor_are_named_after_the_remap_too(tmp_path):
     saved("ViT", tmp_path)
-    tensors = load_file(tmp_path / "model.safetensors")
+    tensors = {
+        name: each.clone() for name, each in load_file(tmp_path / "model.safetensors").items()
+    }
     first = next(name for name in tensors if name.endswith(("k_proj.weight", "key.weight")))
     value = tensors.pop(first)
     save_file(tensors, tmp_path / "model.safetensors")
