@@ -269,9 +269,9 @@ def test_draws_are_of_models_that_have_every_seed_of_folds(result: Callable[...,
     found = [
         result(model, "patient 3-fold", right, seed=seed)
         for model, right, seeds in (
-            ("test_resnet", 2, (7, 8)),
-            ("test_vit", 3, (7, 8)),
-            ("test_efficientnet", 3, (7,)),
+            ("test_resnet", 2, (7, 8, 9)),
+            ("test_vit", 3, (7, 8, 9)),
+            ("test_efficientnet", 3, (7, 8)),
         )
         for seed in seeds
     ]
@@ -280,7 +280,7 @@ def test_draws_are_of_models_that_have_every_seed_of_folds(result: Callable[...,
     assert (second.model, second.against) == ("test_vit", "test_resnet")
     assert first.figures[0].mean.value == 0.5
     assert second.gains[0].mean.value == 0.25
-    assert draws_rows(found[::2], resamples=40) == ()  # one seed of each
+    assert draws_rows([found[0], found[3]], resamples=40) == ()  # one seed of each
 
 
 def test_models_are_compared_by_protocol_and_seed_and_drawn_by_stain_step_too(
