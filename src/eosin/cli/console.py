@@ -209,7 +209,9 @@ def finish(skipped: Sequence[SkippedFile], table: Path) -> None:
     """Exit with code 3, saying how many files were skipped and where they are named."""
     if not skipped:
         return
-    say(f"{len(skipped)} files were skipped; their names and reasons: {table}", style="yellow")
+    many = f"{len(skipped):,} files were skipped; their names and reasons"
+    said = "1 file was skipped; its name and reason" if len(skipped) == 1 else many
+    say(f"{said}: {table}", style="yellow")
     for item in skipped[:3]:
         say(f"  {item.path}: {item.reason}", style="dim")
     raise typer.Exit(EXIT_SKIPPED)

@@ -69,12 +69,12 @@ def write_slide(
         name: write_map(folder / f"{name}.ome.tiff", values, tiles, extent, name=of)
         for name, (of, values) in _maps(found).items()
     }
-    write_geojson(
-        folder / f"qupath.geojson{'.gz' if packed else ''}", _results(found, tiles), merged=merged
-    )
+    regions = f"qupath.geojson{'.gz' if packed else ''}"
+    write_geojson(folder / regions, _results(found, tiles), merged=merged)
     picture = _picture(found, tiles, drawn.get("attention", next(iter(drawn.values()))))
     write_png(_panel(found.answer, picture), folder / "overlay.png")
-    write_text(folder / "report.html", render("slide.html", _facts(found, picture)))
+    names = {"maps": [f"{name}.ome.tiff" for name in drawn], "regions": regions}
+    write_text(folder / "report.html", render("slide.html", _facts(found, picture) | names))
     write_artefact(found.answer, folder / ANSWER_NAME)  # last: with it the slide is done
     return folder / "report.html"
 
