@@ -263,6 +263,10 @@ def test_a_long_verdict_is_broken_into_lines_rather_than_cut() -> None:
     assert len(long) > len(short)
 
 
+def test_a_name_in_signs_that_the_type_lacks_is_drawn_without_a_warning() -> None:
+    assert draw_panel([CELL], Heading("病理", lines=("切片.png",)), STYLE).shape[2] == 3
+
+
 def test_a_panel_lays_its_cells_out_as_evenly_as_it_can() -> None:
     five = draw_panel([CELL] * 5, Heading("Evidence for malignant"), STYLE)
     three = draw_panel([CELL] * 3, Heading("Evidence for malignant"), STYLE)

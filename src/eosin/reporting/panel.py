@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from dataclasses import dataclass
 from textwrap import fill
 from typing import TYPE_CHECKING
@@ -96,7 +97,9 @@ def _drawn(page: OffsetBox, pictures: Sequence[UInt8Image]) -> UInt8Image:
 
     stream, figure = io.BytesIO(), Figure(dpi=72, facecolor=CARD)
     figure.add_artist(page)
-    with rc_context({"text.hinting": "no_hinting"}):  # with hints it takes twice as long
+    # With hints it takes twice as long. Of a name in signs that the type lacks, boxes are drawn.
+    with rc_context({"text.hinting": "no_hinting"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")
         extent = page.get_window_extent()
         figure.set_size_inches(*np.ceil(extent.size) / figure.dpi)
         page.set_offset((-extent.x0, -extent.y0))
