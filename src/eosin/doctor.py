@@ -152,14 +152,14 @@ def _memory() -> Finding:
         return Finding("memory", "unknown")
     ok = total >= 4
     fix = "" if ok else "use --batch-size 8 or a machine with 4 GiB or more"
-    return Finding("memory", f"{total:.0f} GiB", ok, fix)
+    return Finding("memory", f"{total:.1f} GiB", ok, fix)
 
 
 def _disk(folder: Path) -> Finding:
     free = shutil.disk_usage(folder).free / _GIB
     ok = free >= 2
     fix = "" if ok else f"free some space: df -h {folder}"
-    return Finding("disk", f"{free:.0f} GiB free in {folder}", ok, fix)
+    return Finding("disk", f"{free:.1f} GiB free in {folder}", ok, fix)
 
 
 def _weights() -> Finding:

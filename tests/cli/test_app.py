@@ -121,7 +121,7 @@ def test_the_audit_names_the_files_that_it_cannot_read_and_ends_with_3(
     spoilt = read_manifest(tmp_path / "m.csv").paths[5]
     spoilt.write_bytes(spoilt.read_bytes()[:-40])
     said = run("data", "audit", tmp_path / "m.csv", code=3)
-    assert "1 files were skipped" in said
+    assert "1 file was skipped; its name and reason: " in said
     (row,) = pd.read_csv(tmp_path / "m.csv.audit.errors.csv").itertuples(index=False)
     assert (Path(row.file), "truncated" in row.reason) == (spoilt, True)
     assert not (tmp_path / "m.csv.errors.csv").exists()

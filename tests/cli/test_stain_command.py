@@ -50,7 +50,7 @@ def test_an_unreadable_image_ends_in_exit_code_3_and_a_table(table: Path, tmp_pa
     _, _, rest = rows[1].partition(",")
     table.write_text("\n".join([rows[0], f"{broken},{rest}", *rows[2:]]) + "\n")
     said = run("stain", "normalize", table, "-o", tmp_path / "v", "--per", "patient", code=3)
-    assert "1 files were skipped" in said
+    assert "1 file was skipped; its name and reason: " in said
     assert str(broken) in (tmp_path / "v" / "errors.csv").read_text()
     assert len(read_manifest(tmp_path / "v" / "manifest.csv")) == len(manifest) - 1
 

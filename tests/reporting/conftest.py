@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from html.parser import HTMLParser
 from typing import TYPE_CHECKING
+from xml.etree.ElementTree import Element, TreeBuilder
 
 import cv2
 import numpy as np
@@ -26,6 +28,85 @@ BINARY = Task("binary", ("benign", "malignant"), positive="malignant")
 BY_PATIENT = Protocol("patient", "5-fold", seed=7)
 SLIDES = ("14-22549", "14-9133", "14-29960", "14-21978", "14-3909", "14-23060")
 SLIDES += ("14-2523", "14-5287", "14-10926", "14-11951", "14-14926", "14-16716")
+VOID = {"meta", "img", "br", "link", "input"}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A table as the page shows it; what a cell sets smaller follows a line break."""
+
+    caption: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+class Page:
+    """What a browser makes of a page: a tree whose tags close in order, its words and tables."""
+
+    def __init__(self, text: str) -> None:
+        builder = _Builder()
+        builder.feed(text)
+        builder.close()
+        assert builder.open == []
+        self.root = builder.tree.close()
+
+    def part(self, anchor: str) -> Element:
+        """The element of this id."""
+        return next(each for each in self.root.iter() if each.get("id") == anchor)
+
+    def words(self, anchor: str = "") -> str:
+        """The text of the page, or of one part of it, in single spaces."""
+        root = self.part(anchor) if anchor else self.root
+        for style in root.iter("style"):
+            style.text = ""
+        return " ".join(" ".join(root.itertext()).split())
+
+    def tables(self, anchor: str = "") -> list[Shown]:
+        """The tables with a caption, of the page or of one part of it."""
+        root = self.part(anchor) if anchor else self.root
+        boxes = [box for box in root.iter("div") if box.get("class") == "box"]
+        return [_table(box) for box in boxes]
+
+
+class _Builder(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tree = TreeBuilder()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tree.start(tag, {name: value or "" for name, value in attrs})
+        if tag in VOID:
+            self.tree.end(tag)
+        else:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tree.start(tag, {name: value or "" for name, value in attrs})
+        self.tree.end(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+        self.tree.end(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.tree.data(data)
+
+
+def _table(box: Element) -> Shown:
+    caption = next(each for each in box.iter("p") if each.get("class") == "caption")
+    head, *rows = (tuple(map(_said, row)) for row in box.iter("tr"))
+    return Shown(_said(caption), head, tuple(rows))
+
+
+def _said(element: Element) -> str:
+    return "\n".join(part.strip() for part in element.itertext() if part.strip())
+
+
+@pytest.fixture(scope="session")
+def parsed() -> Callable[[str], Page]:
+    """Reads the text of a page; tags that do not close in order fail."""
+    return Page
 
 
 @dataclass(frozen=True)

@@ -112,14 +112,6 @@ def test_confusion_matrices_show_counts_and_the_share_of_each_true_class() -> No
     ]
 
 
-@pytest.mark.parametrize("name", ["roc-0", "roc-1"])
-def test_ids_inside_a_figure_carry_its_name(name: str) -> None:
-    root = ElementTree.fromstring(as_svg(roc_figure(BAND), name=name, title="", description=""))
-    ids = [element.get("id") for element in root.iter() if element.get("id")]
-    assert ids
-    assert all(str(each).startswith(f"{name}-") for each in ids)
-
-
 def test_a_joint_figure_has_every_class_the_averages_axis_titles_and_a_legend() -> None:
     classes = {"A$b$ (0.812)": BAND, "F (0.700)": BAND}
     averages = {"micro average (0.750)": BAND, "macro average (0.756)": BAND}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -47,6 +48,25 @@ def test_without_a_mistake_the_gallery_says_so(experiment: Experiment) -> None:
     gallery = mistakes_gallery(experiment.predictions(right))
     assert gallery.lead == "None of 36 images was misclassified."
     assert gallery.groups == (("", ()),)
+
+
+@pytest.mark.parametrize(
+    ("known", "patient", "lead", "line"),
+    [
+        (True, "14-11951", "wrong answer, from 6 patients. Look", "Patient 14-11951, 400×"),
+        (True, "", "wrong answer, from 6 patients. Look", "400×"),
+        (False, "SOB_M_DC-14-11951-400-003.png", "wrong answer. Look for what", "400×"),
+    ],
+)
+def test_no_patient_is_named_or_counted_who_is_not_known(
+    experiment: Experiment, known: bool, patient: str, lead: str, line: str
+) -> None:
+    table = experiment.predictions()
+    named = table.frame["path"].str.contains("14-11951-400-003")
+    frame = table.frame.assign(patient=table.frame["patient"].where(~named, patient))
+    gallery = mistakes_gallery(replace(table, frame=frame), patients=known)
+    assert lead in gallery.lead
+    assert gallery.groups[0][1][0].caption.lines == ("Truth: malignant", line)
 
 
 def test_samples_come_from_as_many_patients_as_there_is_room_for(experiment: Experiment) -> None:

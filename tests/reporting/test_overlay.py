@@ -250,8 +250,8 @@ def test_a_verdict_is_stamped_above_the_pictures_in_its_colour() -> None:
     good = draw_panel([CELL], Heading("malignant", stamp="faithful", good=True), STYLE)
     taller = len(bad) - len(plain)
     assert taller > 12
-    assert (bad == (179, 38, 30)).all(axis=2)[:, 4].sum() > 12
-    assert (good == (27, 127, 75)).all(axis=2)[:, 4].sum() > 12
+    assert (bad == (179, 38, 30)).all(axis=2)[:, 20].sum() > 12
+    assert (good == (27, 127, 75)).all(axis=2)[:, 20].sum() > 12
     np.testing.assert_array_equal(bad[-480:], plain[-480:])
 
 
@@ -406,3 +406,10 @@ def test_the_report_shows_right_examples_and_mistakes_with_both_classes_maps(
 def test_an_example_that_could_not_be_explained_is_left_out(experiment: Experiment) -> None:
     examples = choose_examples(experiment.predictions())
     assert heatmap_gallery(examples, {}).groups == ()
+
+
+def test_images_without_a_patient_are_examples_each_on_its_own(experiment: Experiment) -> None:
+    known = experiment.predictions()
+    bare = replace(known, frame=known.frame.assign(patient=""))
+    examples = choose_examples(bare, right=4, wrong=6)
+    assert [sum(example.right for example in examples), len(examples)] == [4, 10]

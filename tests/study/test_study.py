@@ -23,8 +23,8 @@ from eosin.cli.app import app
 from eosin.errors import ConfigError
 from eosin.networks.torch_engine import TorchEngine
 from eosin.study.cells import StudyResult
-from eosin.study.config import Design, read_study
-from eosin.study.plan import Cell, plan, trainings
+from eosin.study.config import read_study
+from eosin.study.plan import plan, trainings
 from eosin.study.study import run_study
 from eosin.study.table import write_study
 
@@ -331,29 +331,6 @@ def test_a_recipe_trains_parts_of_networks_and_a_dry_run_names_one_that_has_none
         read_study(file, root=images)
 
 
-@pytest.mark.parametrize(
-    ("text", "by", "folds", "fractions"),
-    [
-        ("patient 5-fold", "patient", 5, ()),
-        ("accession 5-fold", "patient", 5, ()),
-        ("image 70/15/15", "image", None, (0.70, 0.15, 0.15)),
-        ("official 85/15", "image", None, (0.85, 0.15)),
-    ],
-)
-def test_a_protocol_is_read_from_its_words(
-    text: str, by: str, folds: int | None, fractions: tuple[float, ...]
-) -> None:
-    design = Design.parse(text)
-    assert (design.by, design.folds) == (by, folds)
-    assert design.fractions == pytest.approx(fractions)
-
-
-@pytest.mark.parametrize("text", ["patients 5-fold", "image", "image 70/30", "official 5-fold"])
-def test_a_protocol_that_cannot_be_read_says_how_to_write_one(text: str) -> None:
-    with pytest.raises(ConfigError, match="want"):
-        Design.parse(text)
-
-
 def test_an_unknown_key_and_a_missing_root_are_errors_that_help(
     tmp_path: Path, miniature: str
 ) -> None:
@@ -364,16 +341,6 @@ def test_an_unknown_key_and_a_missing_root_are_errors_that_help(
     file.write_text(miniature)
     with pytest.raises(ConfigError, match="--data"):
         read_study(file)
-
-
-def test_a_cells_key_changes_with_what_its_result_depends_on(file: Path, images: Path) -> None:
-    study = read_study(file, root=images)
-    cell = Cell.single(study.config.designs[0], 7, "test_efficientnet")
-    key = cell.key(study.training, "images", 200)
-    other = study.training.with_overrides({"inner_folds": 4})
-    assert cell.key(other, "images", 200) != key
-    assert cell.key(study.training, "other images", 200) != key
-    assert cell.key(study.training, "images", 200) == key
 
 
 def test_several_seeds_are_averaged_and_counted_from_the_first_model(

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from eosin.artefacts.evaluation import Evaluation
     from eosin.pixels.reading import SkippedFile
     from eosin.protocol import Protocol
+    from eosin.spread import Spread
 
 EXIT_SKIPPED = 3
+RESUME = "run the same command with --resume"
 # What stands for our own signs where the terminal's encoding lacks them.
 _SPELLED = {"✓": "ok", "✗": "x", "·": "-", "→": "->", "–": "-", "…": "...", "×": "x", "±": "+/-"}
 
@@ -183,11 +185,33 @@ def showing(progress: Shown | None = None) -> Iterator[Shown]:
         progress.end()
 
 
+@contextmanager
+def spreading(
+    cluster: str | None,
+    device: str,
+    *,
+    again: str = "run the same command again",
+    kept: Callable[[Shown], str] = lambda _: "it was not done yet",
+) -> Iterator[tuple[Spread, Shown]]:
+    """Who does the work, and what shows it; stopped, it ends as ``stoppable`` says."""
+    from eosin.cluster.connecting import spread_over
+
+    progress = Shown()
+    with (
+        stoppable(again, lambda: kept(progress)),
+        showing(progress),
+        spread_over(cluster, device=device, progress=progress) as spread,
+    ):
+        yield spread, progress
+
+
 def finish(skipped: Sequence[SkippedFile], table: Path) -> None:
     """Exit with code 3, saying how many files were skipped and where they are named."""
     if not skipped:
         return
-    say(f"{len(skipped)} files were skipped; their names and reasons: {table}", style="yellow")
+    many = f"{len(skipped):,} files were skipped; their names and reasons"
+    said = "1 file was skipped; its name and reason" if len(skipped) == 1 else many
+    say(f"{said}: {table}", style="yellow")
     for item in skipped[:3]:
         say(f"  {item.path}: {item.reason}", style="dim")
     raise typer.Exit(EXIT_SKIPPED)

@@ -141,7 +141,8 @@ def _answers(repository: str) -> Iterator[None]:
     except HFValidationError as error:
         raise ConfigError(f"{repository!r}: want OWNER/NAME ({error})") from error
     except (LocalEntryNotFoundError, httpx.TransportError) as error:
-        raise DataError(f"{repository}: the hub cannot be reached ({error}); try again") from error
+        why = " ".join(str(error).split())  # it is of several lines
+        raise DataError(f"{repository}: the hub cannot be reached ({why}); try again") from error
     except RuntimeError as error:  # what uploads end with, whatever went wrong
         raise DataError(f"{repository}: {error} Push again.") from error
     except HfHubHTTPError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import median
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.glossary import GLOSSARY
@@ -250,7 +251,7 @@ class Answers:
         rates = sorted(row.recognition_rate for row in rows)
         return (
             f"Share of images classified right, by patient: from {number(rates[0])} to "
-            f"{number(rates[-1])}, median {number(rates[len(rates) // 2])} ({len(rates)} patients)."
+            f"{number(rates[-1])}, median {number(median(rates))} ({len(rates)} patients)."
         )
 
     def _failures(self) -> str:

@@ -63,7 +63,7 @@ class Checklist:
 
     def markdown(self) -> str:
         """The checklist as a Markdown page."""
-        lines = [f"# {self.title}: {self.subject}", "", self.source, "", self.summary, ""]
+        lines = [f"# {self.title}: {_cell(self.subject)}", "", self.source, "", self.summary, ""]
         lines += ["| item | asked | answer |", "| --- | --- | --- |"]
         for item in self.items:
             cells = (item.number, item.ask, item.answer or "**Open: for the authors**")

@@ -60,7 +60,7 @@ class Picture:
         """
         axes = self.figure.axes[0]
         if len(self.figure.axes) == 1:  # panels of a sheet have titles of their own
-            axes.set_title(self.title, loc="left", fontsize=11, color=INK)
+            axes.set_title(self.title, loc="left", fontsize=11, color=INK, parse_math=False)
         colour = _ALARM if alarm else QUIET
         self.figure.supxlabel(footnote, fontsize=8, color=colour, wrap=True)
         write_png(self.figure, folder / f"{self.name}.png")

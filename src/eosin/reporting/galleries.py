@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from eosin.errors import DataError
 from eosin.remote import as_path
+from eosin.reporting.overlay import scaled
+from eosin.reporting.tables import patients_in
 from eosin.reporting.wording import counted, number
 
 if TYPE_CHECKING:
@@ -86,7 +88,7 @@ def sample_gallery(predictions: Predictions, *, each: int = 6, patients: bool = 
             continue
         heading = f"{name} · {counted(len(rows), 'image')}"
         if patients:
-            heading += f", {counted(rows['patient'].nunique(), 'patient')}"
+            heading += f", {counted(patients_in(rows), 'patient')}"
         captions = [
             (as_path(row.path), Caption(lines=(_joined(row.patient, row.magnification),)))
             for row in _spread(rows, each).itertuples()
@@ -99,22 +101,27 @@ def sample_gallery(predictions: Predictions, *, each: int = 6, patients: bool = 
     return Gallery("samples", "Sample images", lead, tuple(groups), small=True)
 
 
-def mistakes_gallery(predictions: Predictions, *, most: int = 24) -> Gallery:
-    """The misclassified images, those with the most confident wrong answer first."""
+def mistakes_gallery(predictions: Predictions, *, most: int = 24, patients: bool = True) -> Gallery:
+    """The misclassified images, those with the most confident wrong answer first.
+
+    ``patients`` says whether they are known, and so named.
+    """
     wrong = predictions.label_index != predictions.predicted_index
     frame = predictions.frame.assign(confidence=predictions.probabilities.max(axis=1))[wrong]
     frame = frame.sort_values(["confidence", "path"], ascending=[False, True], kind="stable")
     shown = frame.head(most)
-    pictures = [(as_path(row["path"]), _mistake(row)) for _, row in shown.iterrows()]
+    pictures = [
+        (as_path(row["path"]), _mistake(row, named=patients)) for _, row in shown.iterrows()
+    ]
     total = len(predictions)
     if frame.empty:
         lead = f"None of {counted(total, 'image')} was misclassified."
     else:
+        whose = f", from {counted(patients_in(shown), 'patient')}" if patients else ""
         lead = (
             f"{len(frame):,} of {counted(total, 'image')} were misclassified; here are the "
-            f"{len(shown)} with the most confident wrong answer, from "
-            f"{counted(shown['patient'].nunique(), 'patient')}. Look for what they share: a "
-            "patient, a stain, blur, fat or empty background, or a label that may be wrong."
+            f"{len(shown)} with the most confident wrong answer{whose}. Look for what they share: "
+            "a patient, a stain, blur, fat or empty background, or a label that may be wrong."
         )
     return Gallery("mistakes", "Most confident mistakes", lead, (("", tiles_of(pictures)),))
 
@@ -125,16 +132,13 @@ def thumbnail(
     """A JPEG of an RGB image, its longer side at most ``longest``, with its width and height."""
     import cv2
 
-    height, width = image.shape[:2]
-    scale = min(1.0, longest / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image
+    small = scaled(image, min(1, longest / max(image.shape[:2])))
     bgr = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
     options = [cv2.IMWRITE_JPEG_QUALITY, 90 if fine else JPEG_QUALITY]
     if fine:  # colours at full resolution too: small nuclei keep theirs
         options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     _, data = cv2.imencode(".jpg", bgr, options)
-    return data.tobytes(), *size
+    return data.tobytes(), small.shape[1], small.shape[0]
 
 
 def _tile(picture: Picture, caption: Caption, longest: int) -> Tile:
@@ -158,15 +162,11 @@ def _shown(image: UInt8Image, caption: Caption, longest: int) -> Tile:
     return Tile(source, width, height, ", ".join(word for word in words if word), caption)
 
 
-def _mistake(row: pd.Series) -> Caption:
+def _mistake(row: pd.Series, *, named: bool) -> Caption:
     probability = number(float(row["confidence"]))
-    return Caption(
-        title=f"Predicted {row['predicted']}, {probability}",
-        lines=(
-            f"Truth: {row['label']}",
-            f"Patient {_joined(row['patient'], row['magnification'])}",
-        ),
-    )
+    whom = f"Patient {row['patient']}" if named and row["patient"] else ""
+    lines = (f"Truth: {row['label']}", _joined(whom, row["magnification"]))
+    return Caption(f"Predicted {row['predicted']}, {probability}", tuple(filter(None, lines)))
 
 
 def _joined(patient: str, magnification: str) -> str:

@@ -69,13 +69,14 @@ def choose_examples(
     frame = frame[frame["label"] != ""].sort_values(
         ["confidence", "path"], ascending=[False, True], kind="stable"
     )
-    hit = frame["label"] == frame["predicted"]
+    whose = frame["patient"].where(frame["patient"] != "", frame["path"])
+    frame, hit = frame.assign(whose=whose), frame["label"] == frame["predicted"]
     each = max(1, right // len(predictions.task.classes))
     chosen = [
-        frame[hit & (frame["label"] == name)].drop_duplicates("patient").head(each)
+        frame[hit & (frame["label"] == name)].drop_duplicates("whose").head(each)
         for name in predictions.task.classes
     ]
-    missed = frame[~hit].drop_duplicates("patient").head(wrong)
+    missed = frame[~hit].drop_duplicates("whose").head(wrong)
     known = predictions.provenance.protocol.patients_known
     columns = list(zip(predictions.task.classes, predictions.probability_columns, strict=True))
     return tuple(

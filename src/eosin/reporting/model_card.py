@@ -36,8 +36,9 @@ def model_card(run: Run, predictions: Predictions) -> str:
         *(_metric(each, scored.protocol.name) for each in answers.headlines),
         "---",
     ]
-    body = [f"\n## {title}\n\n{text.replace('<', '&lt;')}" for title, text in card_parts(answers)]
-    return "\n".join([*head, f"\n# {answers.subject}", *body, "\n<!-- eosin -->"]) + "\n"
+    body = [f"# {answers.subject}", *(f"## {n}\n\n{text}" for n, text in card_parts(answers))]
+    told = [f"\n{part.replace('<', '&lt;')}" for part in body]
+    return "\n".join([*head, *told, "\n<!-- eosin -->"]) + "\n"
 
 
 def card_parts(answers: Answers) -> tuple[tuple[str, str], ...]:

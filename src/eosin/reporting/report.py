@@ -104,7 +104,8 @@ def write_report(
     _require_same(run, predictions, evaluation)
     by_patient = _patient_level(predictions, evaluation)
     facts = _page_facts(run, predictions, evaluation, by_patient)
-    shown = (mistakes_gallery(predictions), *galleries)
+    known = bool(evaluation.patient_table)
+    shown = (mistakes_gallery(predictions, patients=known), *galleries)
     facts |= {"galleries": shown, "contents": _contents(shown)}
     write_text(path, render("report.html", facts))
     return path

@@ -95,17 +95,22 @@ def patient_table(evaluation: Evaluation) -> Table | None:
     return Table(caption, columns, rows, frozenset(range(2, len(columns))))
 
 
+def patients_in(rows: pd.DataFrame) -> int:
+    """How many patients rows of a predictions table show; a nameless image counts as its own."""
+    return int(rows["patient"].where(rows["patient"] != "", rows["path"]).nunique())
+
+
 def _asked(task: Task) -> tuple[int, ...]:
     return (task.positive_index,) if task.binary else tuple(range(len(task.classes)))
 
 
 def _count(part: pd.DataFrame, *, patients: bool) -> str:
-    return f"{len(part):,}" + (f" ({part['patient'].nunique():,})" if patients else "")
+    return f"{len(part):,}" + (f" ({patients_in(part):,})" if patients else "")
 
 
 def _totals(part: pd.DataFrame, *, patients: bool) -> tuple[str, ...]:
     images = f"{len(part):,}"
-    return (images, f"{part['patient'].nunique():,}") if patients else (images,)
+    return (images, f"{patients_in(part):,}") if patients else (images,)
 
 
 def _total_names(*, patients: bool) -> tuple[str, ...]:
