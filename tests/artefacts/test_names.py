@@ -103,7 +103,7 @@ def test_a_pattern_is_applied_to_the_valid_text_of_a_name() -> None:
     ("pattern", "name", "found"),
     [
         (r"^([^]_]+)_", "a]b_1.png", None),  # the first ] after ^ belongs to the class
-        (r"^([^]\d]+)", "ab]1.png", ("ab", 2)),
+        (r"^([^]\w]+)", "-.]1.png", ("-.", 2)),
         (r"^([]\d]+)", "]٣4_1.png", ("]٣4", 3)),
         (r"^(\d*)_", "_1.png", None),  # nobody is called nothing
         (r"(?:(\d+)_)?x", "x.png", None),

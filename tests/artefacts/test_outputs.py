@@ -229,18 +229,6 @@ def test_a_mark_counts_where_a_file_of_that_kind_has_it(written: Path, tmp_path:
     require_output(tmp_path / "page", PAGE)
 
 
-def test_runs_that_lead_to_each_other_in_a_circle_are_looked_at_once(tmp_path: Path) -> None:
-    runs = tmp_path / "runs"
-    shutil.copytree(Path(__file__).parent / "written_by_0_1_0" / "runs", runs)
-    record = json.loads((runs / "folds" / "run.json").read_text())
-    inside = runs / "folds" / record["members"][0]["path"]
-    shutil.rmtree(inside)
-    inside.symlink_to(runs / "folds")
-    require_output(tmp_path / "p.csv", PREDICTIONS, inputs=[runs / "folds"])
-    with pytest.raises(ConfigError, match="is an input of this command"):
-        require_output(inside / "run.json", PREDICTIONS, inputs=[runs / "folds"])
-
-
 @pytest.mark.parametrize(
     ("written_as", "read_as"),
     [
