@@ -343,3 +343,72 @@ def test_the_sidecar_tells_a_reader_the_protocol_and_the_counts(
     assert (meta["table"], meta["rows"]) == ("bh.csv", 4)
     assert meta["sha256"] == sha256_of(tmp_path / "bh.csv")
     assert meta["fingerprint"] == manifest.fingerprint
+
+
+def test_images_are_counted_by_class_and_by_fold_or_split_with_what_is_in_none(
+    manifest: Manifest,
+) -> None:
+    labels = ["", "benign", "malignant", "malignant"]
+    folds = manifest.frame.assign(split="", fold=["2", "", "10", "2"], label=labels)
+    counts = replace(manifest, frame=folds).counts()
+    assert counts.columns.tolist() == ["all", "2", "10"]  # as numbers, not as texts
+    assert counts.index.tolist() == ["benign", "malignant", "unlabelled"]
+    assert counts.to_numpy().tolist() == [[1, 0, 0], [0, 1, 1], [0, 1, 0]]
+    assert manifest.counts().columns.tolist() == ["train", "val", "test"]
+    undivided = replace(manifest, frame=manifest.frame.assign(split=""))
+    assert undivided.counts().to_numpy().tolist() == [[2], [2]]
+
+
+def test_patients_that_nobody_knows_are_not_counted_nor_named(manifest: Manifest) -> None:
+    assert str(manifest) == (
+        "Manifest of breakhis: 4 images of 3 patients; patient-level, 50/25/25"
+    )
+    assert manifest.known_patients == ("14-22549", "14-22549", "14-2523", "14-13412")
+    unknown = replace(manifest, protocol=Protocol(patients_known=False))
+    assert str(unknown) == "Manifest of breakhis: 4 images of unknown patients; unsplit"
+    assert unknown.known_patients is None
+
+
+@pytest.mark.parametrize(
+    ("protocol", "column"),
+    [
+        (Protocol("patient"), "patient"),
+        (Protocol("slide"), "slide"),
+        (Protocol("image", leaky=True), "path"),
+        (Protocol("official"), "patient"),
+    ],
+)
+def test_what_stays_in_one_piece_is_the_unit_of_the_protocol(
+    protocol: Protocol, column: str, manifest: Manifest
+) -> None:
+    divided = replace(manifest, protocol=protocol)
+    assert divided.kept_whole.tolist() == manifest.frame[column].tolist()
+
+
+def test_draws_go_by_path_however_the_rows_stand(manifest: Manifest) -> None:
+    turned = replace(manifest, frame=manifest.frame[::-1])
+    for each in (manifest, turned):
+        assert each.by_path.frame["slide"].tolist() == [
+            *("14-22549AB", "14-22549CD", "14-2523", "14-13412")
+        ]
+        assert each.by_path.frame.index.tolist() == [0, 1, 2, 3]
+
+
+def test_a_missing_validation_split_is_made_without_touching_the_test_split(
+    manifest: Manifest,
+) -> None:
+    whole = replace(manifest, frame=manifest.frame.assign(split=["train", "train", "test", "test"]))
+    with pytest.raises(DataError, match=r"keep the test split: `eosin split --keep-test`"):
+        whole.in_split("val")
+    with pytest.raises(DataError, match=r"it has no splits\); make one with `eosin split`"):
+        replace(manifest, frame=manifest.frame.assign(split="")).in_split("val")
+
+
+def test_rows_that_are_edited_again_are_told_of_once(manifest: Manifest, tmp_path: Path) -> None:
+    path = tmp_path / "bh.csv"
+    manifest.write(path)
+    for label in ("malignant", ""):
+        edit(path, 0, "label", label)
+        edited = read_manifest(path)
+        edited.write(path)
+    assert edited.notes[1:] == ("Rows of bh.csv were edited after eosin wrote them.",)

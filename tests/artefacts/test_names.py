@@ -97,3 +97,20 @@ def test_a_pattern_is_applied_to_the_valid_text_of_a_name() -> None:
     name = os.fsdecode(b"caf\xe9_12_3.png")
     assert PatientPattern(r"_(\d+)_").search(name) == ("12", 10)
     assert PatientPattern(r"^([^_]+)_").search(name) == (r"caf\xe9", 7)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "found"),
+    [
+        (r"^([^]_]+)_", "a]b_1.png", None),  # the first ] after ^ belongs to the class
+        (r"^([^]\w]+)", "-.]1.png", ("-.", 2)),
+        (r"^([]\d]+)", "]٣4_1.png", ("]٣4", 3)),
+        (r"^(\d*)_", "_1.png", None),  # nobody is called nothing
+        (r"(?:(\d+)_)?x", "x.png", None),
+        (r"([\[\]]\d)", "a[1]2.png", ("[1", 3)),
+    ],
+)
+def test_brackets_in_a_class_and_groups_that_find_nothing(
+    pattern: str, name: str, found: tuple[str, int] | None
+) -> None:
+    assert PatientPattern(pattern).search(name) == found

@@ -217,3 +217,46 @@ def test_a_name_that_records_cannot_hold_is_refused(tmp_path: Path) -> None:
     for name in (os.fsdecode(b"caf\xe9.csv"), "a\0b.csv"):
         with pytest.raises(ConfigError, match="not a name in UTF-8"):
             require_output(tmp_path / name, PREDICTIONS)
+
+
+def test_a_mark_counts_where_a_file_of_that_kind_has_it(written: Path, tmp_path: Path) -> None:
+    picture = (written / "picture").read_bytes()
+    (tmp_path / "archive").write_bytes(b"other bytes" + picture)  # a picture inside of something
+    with pytest.raises(ConfigError, match="is no PNG picture"):
+        require_output(tmp_path / "archive", PICTURE)
+    page = (written / "page").read_bytes()
+    (tmp_path / "page").write_bytes(b"<!-- saved by a browser -->" + page)
+    require_output(tmp_path / "page", PAGE)
+
+
+@pytest.mark.parametrize(
+    ("written_as", "read_as"),
+    [
+        *(("out", "out/a.png"), ("out", "out/sub/a.png"), ("out", "out"), ("./out", "out")),
+        *(("link", "out/a.png"), ("out", "link/a.png"), ("link", "link/a.png")),
+    ],
+)
+def test_inputs_in_a_folder_are_known_as_they_are_spelt_and_where_links_lead(
+    written_as: str, read_as: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("out", "elsewhere"):
+        Path(name).mkdir()
+        Path(name, "a.png").touch()
+    Path("out", "sub").symlink_to(tmp_path / "elsewhere")
+    Path("link").symlink_to("out")
+    with pytest.raises(ConfigError, match="is read; name another output folder"):
+        require_output_folder(Path(written_as), {}, inputs=[Path(read_as)], whole=True)
+    require_output_folder(
+        Path(written_as), {}, inputs=[Path("elsewhere/a.png"), tmp_path], whole=True
+    )
+
+
+def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    for path in (tmp_path / "file", tmp_path / "out" / "overlays"):
+        path.touch()
+    with pytest.raises(DiskError, match="file: is a file, and a folder is to be written"):
+        require_output_folder(tmp_path / "file", {})
+    with pytest.raises(DiskError, match="overlays: is a file, and a folder is to be written"):
+        require_output_folder(tmp_path / "out", {"overlays": None})

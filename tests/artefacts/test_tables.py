@@ -17,7 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eosin.artefacts.manifest import Manifest, read_manifest
+from eosin.artefacts.codec import read_artefact, with_changes, write_artefact
+from eosin.artefacts.looks import as_html
+from eosin.artefacts.manifest import Manifest, ManifestSidecar, read_manifest
 from eosin.artefacts.predictions import Provenance, make_predictions, read_predictions
 from eosin.artefacts.tables import ERRORS, SIDECAR, companion, write_csv
 from eosin.errors import DataError
@@ -242,3 +244,22 @@ def test_a_table_that_no_program_reads_with_certainty_is_named_as_what_it_is(
     path.write_text("path|label\n" * 2)
     with pytest.raises(DataError, match=r"cells between commas, semicolons or tabs"):
         read_manifest(path)
+
+
+def test_a_sidecar_that_counts_other_rows_of_the_same_bytes_is_refused(
+    manifest: Manifest, tmp_path: Path
+) -> None:
+    path, sidecar = tmp_path / "bh.csv", tmp_path / "bh.csv.meta.json"
+    manifest.write(path)
+    known = read_artefact(ManifestSidecar, sidecar, fix="")
+    write_artefact(with_changes(known, rows=5), sidecar)
+    with pytest.raises(DataError, match=r"meta\.json: rows = 5, but the table has 4; write it aga"):
+        read_manifest(path)
+
+
+def test_a_long_table_shows_its_beginning_and_how_much_more_there_is(manifest: Manifest) -> None:
+    shown = as_html("a <title>", pd.concat([manifest.frame] * 400)[["patient"]])
+    assert shown.count("<tr") == 13  # with the header
+    assert "<p>1,588 more rows</p>" in shown
+    assert "a &lt;title&gt;" in shown
+    assert "more rows" not in as_html("t", manifest.frame)

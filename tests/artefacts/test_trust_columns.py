@@ -59,6 +59,7 @@ def test_what_is_said_of_trust_comes_back_from_disk(tmp_path: Path) -> None:
     written.write(tmp_path / "p.csv")
     back = read_predictions(tmp_path / "p.csv")
     assert back.trust == TRUST
+    assert str(back) == "Predictions of a model for 4 images (files); unsplit"
     pd.testing.assert_frame_equal(back.frame[[*COLUMNS]], written.frame[[*COLUMNS]])
     assert back.flagged.tolist() == written.flagged.tolist() == [False, True, True, False]
 

@@ -14,13 +14,15 @@ from eosin.artefacts.codec import with_changes
 from eosin.artefacts.manifest import Manifest
 from eosin.artefacts.predictions import Predictions, Provenance, make_predictions, unscored_note
 from eosin.artefacts.reference import Trust
-from eosin.artefacts.run import TrainedRun
+from eosin.artefacts.run import Scale, TrainedRun
+from eosin.data.tiles import TileOptions
 from eosin.errors import ConfigError, DataError, LeakageError
 from eosin.inference.doubt import certain_and_doubtful, images_to_explain, rows_of
 from eosin.inference.images import as_source, external_images, patients_of, select_split, unlabelled
 from eosin.inference.out_of_fold import out_of_fold
 from eosin.inference.scoring import PredictOptions
 from eosin.inference.seen import require_unseen, seen_note, sibling_note
+from eosin.inference.slides import SlideOptions, patient_of, tile_options
 from eosin.inference.stress import UNCHANGED, Condition, conditions_of
 from eosin.networks.run import Run, write_run
 from eosin.protocol import Protocol
@@ -313,3 +315,37 @@ def test_conditions_have_tables_of_their_own_names_in_the_order_of_severity() ->
 def test_an_option_that_is_none_is_answered_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"PredictOptions: unknown option 'batch'.*'batch_size'"):
         PredictOptions(batch=4)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("scale", "given", "wanted"),
+    [
+        (Scale(size=50, mpp=0.5), {}, TileOptions(0.5, 50, 0, 0.25, None)),
+        (Scale(size=50, mpp=0.5), {"mpp": 1.0, "size": 96}, TileOptions(1.0, 96, 0, 0.25, None)),
+        (Scale(size=50, mpp=None), {"mpp": 2.0}, TileOptions(2.0, 50, 0, 0.25, None)),
+        (None, {"mpp": 2.0, "overlap": 8}, TileOptions(2.0, 64, 8, 0.25, None)),
+        (None, {"mpp": 2.0, "slide_mpp": 0.25, "least": 0.5}, TileOptions(2.0, 64, 0, 0.5, 0.25)),
+    ],
+)
+def test_tiles_are_read_as_the_run_was_trained_unless_something_else_is_said(
+    scale: Scale | None,
+    given: dict[str, float],
+    wanted: TileOptions,
+    tmp_path: Path,
+    make_record: Make,
+) -> None:
+    run = write_run(tmp_path / "run", make_record(scale=scale))
+    assert tile_options(run, SlideOptions(**given)) == wanted  # type: ignore[arg-type]
+
+
+def test_a_slide_that_was_a_patient_in_training_is_known_again(
+    tmp_path: Path, make_record: Make
+) -> None:
+    seen = {"train_patients": ("S1", "S2.svs"), "val_patients": ("7",), "dataset": "slides"}
+    run = write_run(tmp_path / "run", make_record(**seen))
+    names = ("S1.svs", "S2.svs", "S2.tiff", "S3.svs")
+    found = [patient_of(run, Path("/lab") / name) for name in names]
+    assert found == ["S1", "S2.svs", None, None]
+    named = write_run(tmp_path / "named", make_record(**seen, patient_pattern=r"-(\d+)-"))
+    assert patient_of(named, Path("/lab/T-7-B.svs")) == "7"
+    assert patient_of(named, Path("/lab/S1.svs")) == "S1"

@@ -132,3 +132,26 @@ def test_real_imagenet_weights_give_timms_own_features(weights_folder, name, ten
     image = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         assert torch.equal(network.features(image), own(image))
+
+
+def test_where_weights_would_come_from_is_said_before_any_is_fetched(tiny_file, monkeypatch):
+    network = build_classifier(TINY, classes=2)
+    asked = []
+    monkeypatch.delenv("EOSIN_WEIGHTS", raising=False)
+    monkeypatch.setattr(weights, "_require_hub", asked.append)
+    before = network.backbone.conv_stem.weight.clone()
+    assert weights.require_weights(network, "none") == "random weights"
+    assert weights.require_weights(network, "imagenet") == "timm's hub"
+    assert len(asked) == 1
+    assert torch.equal(network.backbone.conv_stem.weight, before)
+    monkeypatch.setenv("EOSIN_WEIGHTS", str(tiny_file.parent))
+    assert "of EOSIN_WEIGHTS" in weights.require_weights(network, "imagenet")
+    assert len(asked) == 1  # a file at hand asks nobody
+
+    def silent(_):
+        raise ConnectionError("https://huggingface.co does not answer")
+
+    monkeypatch.delenv("EOSIN_WEIGHTS")
+    monkeypatch.setattr(weights, "_require_hub", silent)
+    with pytest.raises(ModelError, match=r"does not answer\)\. Give a file with --weights PATH"):
+        weights.require_weights(network, "imagenet")
