@@ -96,7 +96,7 @@ deploy-check: $(READY) $(DEPLOY)/.ready  ## Use exported Runs where PyTorch is n
 
 lowest: .venv-lowest/.ready  ## The lower bounds are true: tests with the lowest versions (needs uv)
 	OMP_NUM_THREADS=1 PYTHONPATH=src .venv-lowest/bin/python -m pytest -p no:cacheprovider \
-	    -W default::DeprecationWarning -m "not slow" $(LOWEST)
+	    -W default::DeprecationWarning -W default::FutureWarning -m "not slow" $(LOWEST)
 
 .venv-newest/.ready: pyproject.toml
 	uv venv --quiet --clear --python 3.11 .venv-newest

@@ -29,7 +29,7 @@ from eosin.server.record import Listing, Ordering
 from eosin.server.worklist import make_worklist
 from eosin.training.config import read_config
 from eosin.training.frozen import FrozenImages, freeze_images
-from eosin.training.probe import Probe, fit_probe
+from eosin.training.probe import Labelled, Probe, ProbeOptions, fit_probe
 
 BUDGETS = (100, 200, 400, 800, 1600)
 ORDERS: dict[str, tuple[Ordering, ...]] = {
@@ -107,14 +107,13 @@ def everything(images: FrozenImages, folds: Manifest) -> np.ndarray:
 
 def fitted(images: FrozenImages, manifest: Manifest, rows: np.ndarray) -> Probe:
     """The probe of some labelled rows, as `eosin train` fits it."""
+    patients = manifest.frame["patient"].to_numpy(str)[rows]
     return fit_probe(
-        images.features[rows],
-        manifest.label_index[rows],
-        manifest.frame["patient"].to_numpy(str)[rows].tolist(),
+        Labelled(images.features[rows], manifest.label_index[rows], patients),
         classes=2,
         positive=1,
-        strengths=read_config("frozen").probe_c,
         blocks=images.classifier.widths,
+        options=ProbeOptions(strengths=read_config("frozen").probe_c),
     )
 
 

@@ -49,7 +49,7 @@ from eosin.training.embeddings import (
     write_measures,
 )
 from eosin.training.frozen import freeze_images
-from eosin.training.linear_head import fit_head
+from eosin.training.heads import fit_head
 from eosin.training.train import train
 
 TASK = Task("drawn", ("benign", "malignant"), positive="malignant")

@@ -25,7 +25,7 @@ from eosin.data.splits import hold_out, split_into_folds
 from eosin.evaluation.calibration import apply_temperature
 from eosin.evaluation.draws import score_draws
 from eosin.pixels.reading import read_image
-from eosin.training.probe import fit_probe
+from eosin.training.probe import Labelled, ProbeOptions, fit_probe
 
 Floats = npt.NDArray[np.float64]
 PERCENTILES = (10, 50, 90)
@@ -68,13 +68,11 @@ def scored(manifest: Manifest, features: Floats, seed: int) -> Predictions:
     for fold in range(1, FOLDS + 1):
         held = hold_out(folds, fold)
         inside = (held.frame["split"] == "train").to_numpy()
+        patients = held.frame["patient"].to_numpy(str)[inside]
         probe = fit_probe(
-            values[inside],
-            held.label_index[inside],
-            held.frame["patient"][inside].tolist(),
+            Labelled(values[inside], held.label_index[inside], patients),
             classes=len(manifest.task.classes),
-            strengths=(0.001, 0.01, 0.1, 1.0, 10.0),
-            seed=seed,
+            options=ProbeOptions(strengths=(0.001, 0.01, 0.1, 1.0, 10.0), seed=seed),
         )
         logits = probe.head.logits(values[~inside])
         chances[~inside] = apply_temperature(logits, probe.temperature)

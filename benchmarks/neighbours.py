@@ -27,8 +27,8 @@ from eosin.inference.context import joined
 from eosin.reporting.wording import figure
 from eosin.training.config import read_config
 from eosin.training.frozen import FrozenImages, freeze_images
-from eosin.training.linear_head import SampleWeighting
-from eosin.training.probe import fit_probe
+from eosin.training.heads import SampleWeighting
+from eosin.training.probe import Labelled, ProbeOptions, fit_probe
 
 Rows = tuple[FrozenImages, Manifest, np.ndarray, np.ndarray]  # rows to train on, rows held out
 
@@ -92,16 +92,15 @@ def out_of_fold(
 def fitted(rows: Rows, *, near: Neighbours | None, window: int = 3):
     """The probe of the training rows, as `eosin train` fits it."""
     images, split, train, _ = rows
+    patients = split.frame["patient"].to_numpy(str)[train]
     return fit_probe(
-        images.features[train],
-        split.label_index[train],
-        split.frame["patient"].to_numpy(str)[train].tolist(),
+        Labelled(images.features[train], split.label_index[train], patients, near),
         classes=2,
         positive=1,
-        strengths=read_config("frozen").probe_c,
-        near=near,
-        window=5 if window == 5 else 3,
         blocks=images.classifier.widths,
+        options=ProbeOptions(
+            strengths=read_config("frozen").probe_c, window=5 if window == 5 else 3
+        ),
     )
 
 

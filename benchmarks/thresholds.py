@@ -26,7 +26,7 @@ from eosin.evaluation.intervals import Bootstrap, patient_columns
 from eosin.evaluation.weights import Weights
 from eosin.training.config import TrainingConfig
 from eosin.training.frozen import freeze_images
-from eosin.training.probe import fit_probe
+from eosin.training.probe import Labelled, ProbeOptions, fit_probe
 
 RULES = ("one half", "highest on training patients", "locked")
 
@@ -40,10 +40,8 @@ def decided(
     called = np.zeros((len(RULES), len(labels)), dtype=bool)
     moved = np.zeros(len(RULES), dtype=np.int64)
     for held in (fold == number for number in np.unique(fold)):
-        names = manifest.kept_whole[~held].tolist()
-        probe = fit_probe(
-            features[~held], labels[~held], names, classes=2, positive=positive, seed=seed
-        )
+        images = Labelled(features[~held], labels[~held], manifest.kept_whole[~held])
+        probe = fit_probe(images, classes=2, positive=positive, options=ProbeOptions(seed=seed))
         chances = apply_temperature(probe.head.logits(features[held]), probe.temperature)
         if probe.threshold is None:
             raise SystemExit("thresholds belong to two classes")

@@ -21,6 +21,7 @@ from eosin.artefacts.predictions import Predictions, Provenance, make_prediction
 from eosin.artefacts.preprocessing import Preprocessing
 from eosin.artefacts.run import FoldsRun, TrainedRun
 from eosin.data.breakhis import read_breakhis
+from eosin.data.splits import split_by_fractions
 from eosin.data.synthetic import SyntheticOptions, write_synthetic
 from eosin.networks.run import Run
 from eosin.networks.taking_in import take_in
@@ -122,6 +123,28 @@ def small_probe() -> TrainingConfig:
     )
 
 
+@pytest.fixture(scope="session")
+def divided(drawn_breakhis: Manifest) -> Manifest:
+    """The drawn images in splits: 6 patients to train, 3 to validate, 3 to test."""
+    return split_by_fractions(drawn_breakhis, (0.5, 0.25, 0.25), seed=0)
+
+
+@pytest.fixture(scope="session")
+def probe(small_probe: TrainingConfig) -> TrainingConfig:
+    """At 32 pixels the small network's map is a single pixel."""
+    return small_probe.with_overrides({"image_size": 64})
+
+
+@pytest.fixture(scope="session")
+def trained(
+    divided: Manifest, probe: TrainingConfig, tmp_path_factory: pytest.TempPathFactory
+) -> Run:
+    """A Run of such a probe, which no test may change."""
+    from eosin.training.train import train
+
+    return train(divided, tmp_path_factory.mktemp("trained") / "probe", probe).run
+
+
 BINARY = Task("binary", ("benign", "malignant"), positive="malignant")
 BY_PATIENT = Provenance(protocol=Protocol(unit="patient", design="5-fold"))
 
@@ -207,9 +230,7 @@ def folds_of() -> Callable[[Path, Sequence[Run]], FoldsRun]:
         return FoldsRun.model_validate(
             {
                 **fields,
-                "fold": None,
-                "weights_sha256": None,
-                "reference": None,
+                **dict.fromkeys(("fold", "weights_sha256", "reference", "context", "bag")),
                 "vote": None,
                 "members": take_in(folder, runs),
             }

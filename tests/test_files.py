@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import os
 import secrets
 import socket
@@ -14,13 +16,21 @@ import pytest
 
 from eosin.errors import DataError, DiskError
 from eosin.files import (
+    as_paths,
     contents,
     disk_errors,
+    drafted,
     replacing,
+    require_file,
     require_writable,
+    sha256_of,
     shortened,
+    sweep,
+    valid_text,
+    write_json,
     write_text,
 )
+from eosin.locks import one_writer
 
 # A process that is writing a file: it says so, and then waits to be told to go on, or is killed.
 WRITER = """
@@ -221,3 +231,210 @@ def test_a_folder_with_leftovers_alone_is_empty(tmp_path: Path) -> None:
     (tmp_path / ".hidden").touch()
     assert contents(tmp_path) == [".hidden"]
     assert contents(tmp_path / "none") == []
+
+
+@pytest.mark.parametrize(
+    ("given", "paths"),
+    [
+        ("runs/a", [Path("runs/a")]),
+        (Path("runs/a"), [Path("runs/a")]),
+        (["a", Path("b")], [Path("a"), Path("b")]),
+        ((name for name in "ab"), [Path("a"), Path("b")]),
+        ([], []),
+    ],
+)
+def test_one_path_and_several_are_a_list_and_a_text_is_not_its_letters(
+    given: str | Path | list[str], paths: list[Path]
+) -> None:
+    assert as_paths(given) == paths
+
+
+def test_a_block_that_fails_leaves_the_old_file_and_no_draft(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("old")
+
+    def fail() -> None:
+        with replacing(path) as draft:
+            draft.write_text("half")
+            assert draft.parent == tmp_path
+            assert path.read_text() == "old"
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["p.csv"]
+
+
+def test_whoever_reads_meanwhile_sees_the_old_file_until_the_new_one_is_whole(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "new" / "deep" / "p.csv"
+    with replacing(path) as draft:
+        assert not path.exists()
+        assert draft.stat().st_size == 0
+        draft.write_text("first")
+    with path.open() as reader, replacing(path) as draft:
+        draft.write_text("second")
+        assert path.read_text() == "first"
+    assert path.read_text() == "second"
+    assert reader.closed
+
+
+def test_a_folder_that_takes_the_files_place_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+
+    def overtaken() -> None:
+        with replacing(path) as draft:
+            draft.write_text("new")
+            path.mkdir()
+
+    with pytest.raises(DiskError, match="out: is a folder"):
+        overtaken()
+    assert path.is_dir()
+    assert names(tmp_path) == ["out"]
+
+
+def test_a_draft_folder_is_beside_its_target_and_gone_with_all_in_it(tmp_path: Path) -> None:
+    target = tmp_path / "run"
+    with drafted(target, folder=True) as draft:
+        (draft / "inner").mkdir()
+        (draft / "inner" / "file").touch()
+        assert contents(tmp_path) == []  # nobody takes it for a result
+        sweep(tmp_path)  # it is being written: it stays
+        assert (draft / "inner" / "file").is_file()
+    assert names(tmp_path) == []
+    with drafted(target, folder=True) as draft:
+        (draft / "run.json").touch()
+        draft.rename(target)
+    assert names(target) == ["run.json"]
+
+
+def test_a_sweep_takes_dead_drafts_alone_and_no_file_of_a_user(tmp_path: Path) -> None:
+    dead = f".p.csv.{'a0' * 8}.part"
+    kept = [
+        f"p.csv.{'a0' * 8}.part",  # not hidden
+        f".p.csv.{'a0' * 7}.part",  # too short
+        f".p.csv.{'A0' * 8}.part",
+        f".p.csv.{'a0' * 8}.partial",
+        ".hidden",
+    ]
+    for name in (dead, *kept):
+        (tmp_path / name).write_text("x")
+    folder = tmp_path / f".run.{'0b' * 8}.part"
+    (folder / "inner").mkdir(parents=True)
+    (tmp_path / "mine").write_text("mine")
+    link = tmp_path / f".q.{'c1' * 8}.part"
+    link.symlink_to("mine")  # somebody else put it there: what it leads to is not touched
+    sweep(tmp_path)
+    assert names(tmp_path) == sorted([*kept, "mine", link.name])
+    assert (tmp_path / "mine").read_text() == "mine"
+    sweep(tmp_path / "none")  # no such folder: nothing to do
+    sweep(tmp_path / "mine")
+
+
+def test_an_output_that_is_held_is_swept_once_and_not_before_every_file(tmp_path: Path) -> None:
+    dead = tmp_path / f".p.csv.{'a0' * 8}.part"
+    with one_writer(tmp_path / "run"):
+        (tmp_path / "run").mkdir()
+        inside = tmp_path / "run" / dead.name
+        inside.touch()
+        write_text(tmp_path / "run" / "a.json", "{}")
+        assert not inside.exists()
+        inside.touch()
+        write_text(tmp_path / "run" / "b.json", "{}")
+        assert inside.exists()
+    write_text(tmp_path / "run" / "c.json", "{}")
+    assert not inside.exists()
+
+
+def test_json_is_indented_as_it_is_and_what_json_does_not_know_leaves_the_old_file(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "e.json"
+    write_json(path, {"a": "Müller", "b": [1, None]})
+    text = path.read_text(encoding="utf-8")
+    assert text == '{\n  "a": "Müller",\n  "b": [\n    1,\n    null\n  ]\n}\n'
+    for value in (float("nan"), float("inf"), {1, 2}):
+        with pytest.raises((ValueError, TypeError)):
+            write_json(path, {"a": value})
+    assert path.read_text(encoding="utf-8") == text
+    assert names(tmp_path) == ["e.json"]
+
+
+def test_a_name_that_is_not_utf8_goes_through_json_and_back(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    write_json(tmp_path / "e.json", {"path": name})
+    assert json.loads((tmp_path / "e.json").read_bytes()) == {"path": name}
+    assert valid_text(valid_text(name)) == valid_text(name) == r"caf\xe9.png"
+
+
+@pytest.mark.parametrize("data", [b"", b"abc", b"\r\n\0" * 100_000])
+def test_a_digest_is_that_of_the_bytes_and_64_digits_long(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "f").write_bytes(data)
+    assert sha256_of(tmp_path / "f") == hashlib.sha256(data).hexdigest()
+    assert len(sha256_of(tmp_path / "f")) == 64
+
+
+def test_names_up_to_the_limit_stay_and_one_byte_more_is_cut() -> None:
+    assert shortened("n" * 180) == "n" * 180
+    cut = shortened("n" * 181)
+    assert len(cut) == 180
+    assert cut.startswith("n" * 171 + "~")
+    assert cut[-8:] == hashlib.sha256(b"n" * 181).hexdigest()[:8]
+
+
+def test_nothing_and_a_file_may_be_written_and_a_device_may_not(tmp_path: Path) -> None:
+    require_file(tmp_path / "new")
+    (tmp_path / "file").touch()
+    require_file(tmp_path / "file")
+    with pytest.raises(DiskError, match="/dev/null: is a device, and a file is to be written"):
+        require_file(Path("/dev/null"))
+
+
+@pytest.mark.parametrize("named", ["given", "bytes", "nothing", "a draft"])
+def test_the_path_that_the_user_knows_is_named(named: str, tmp_path: Path) -> None:
+    told = {
+        "given": str(tmp_path / "other.csv"),
+        "bytes": os.fsencode(tmp_path / "other.csv"),
+        "nothing": None,
+        "a draft": str(tmp_path / f".p.csv.{'a0' * 8}.part"),
+    }[named]
+    shown = tmp_path / ("other.csv" if named in ("given", "bytes") else "p.csv")
+    with pytest.raises(DiskError) as caught, disk_errors(tmp_path / "p.csv", doing="read"):
+        raise OSError(errno.EIO, "Input/output error", told)
+    assert str(caught.value) == (
+        f"{shown}: cannot be read (Input/output error); correct the place, or name another"
+    )
+
+
+def test_what_to_do_next_stands_once_behind_the_fix_through_every_block() -> None:
+    with (
+        pytest.raises(DiskError) as caught,
+        disk_errors("run", then="then run it again"),
+        disk_errors("p.csv"),
+    ):
+        raise OSError(errno.ENOSPC, "full", "p.csv")
+    said = "p.csv: cannot be written (full); make room, or name a place on another disk"
+    assert str(caught.value) == f"{said}, then run it again"
+
+
+def test_an_error_that_only_followed_another_one_is_not_the_disks() -> None:
+    def parse() -> None:
+        try:
+            raise FileNotFoundError(errno.ENOENT, "No such file", "a.toml")
+        except OSError:
+            raise ValueError("no settings") from None
+
+    with pytest.raises(ValueError, match="no settings"), disk_errors("w"):
+        parse()
+
+
+def test_a_folder_that_is_there_is_tried_and_left_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "kept").touch()
+    require_writable(tmp_path / "run", names=["run.json", "model.safetensors"])
+    assert names(tmp_path) == ["run"]
+    assert names(tmp_path / "run") == ["kept"]
+    with pytest.raises(DiskError, match="File name too long"):
+        require_writable(tmp_path / "run", names=["n" * 300])

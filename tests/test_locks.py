@@ -174,3 +174,81 @@ def test_what_the_disk_refuses_while_an_output_is_held_says_how_to_go_on(tmp_pat
     with wanted, one_writer(run, then="then run it again"):
         raise OSError(errno.ENOSPC, "disk full", str(run / "model.safetensors"))
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_lock_whose_holder_cannot_be_read_is_respected_all_the_same(tmp_path: Path) -> None:
+    lock = tmp_path / ".p.csv.eosin.lock"
+    handle = os.open(lock, os.O_RDWR | os.O_CREAT)
+    assert filelock.lock_descriptor(handle, blocking=False)
+    os.write(handle, b"{torn")
+    try:
+        assert "another process is writing here; wait until" in refusal(tmp_path / "p.csv")
+    finally:
+        os.close(handle)
+    assert lock.read_bytes() == b"{torn"
+    assert refusal(tmp_path / "p.csv") == "nothing"  # nobody holds it now: it is taken over
+    assert not lock.exists()
+
+
+def test_the_folders_of_an_output_are_made_and_what_killed_processes_left_is_swept(
+    tmp_path: Path,
+) -> None:
+    output = tmp_path / "runs" / "new" / "run"
+    output.mkdir(parents=True)
+    dead = [place / f".p.csv.{'a0' * 8}.part" for place in (output, output.parent)]
+    for path in dead:
+        path.touch()
+    with one_writer(output):
+        assert not any(path.exists() for path in dead)
+    with one_writer(tmp_path / "other" / "deep" / "p.csv"):
+        assert (tmp_path / "other" / "deep").is_dir()
+    assert not (tmp_path / "other" / "deep" / "p.csv").exists()
+
+
+def test_a_lock_that_was_removed_by_hand_does_no_harm_and_another_ones_is_left(
+    tmp_path: Path,
+) -> None:
+    lock = tmp_path / ".p.csv.eosin.lock"
+    with one_writer(tmp_path / "p.csv"):
+        lock.unlink()
+    assert not lock.exists()
+    with one_writer(tmp_path / "p.csv"):
+        lock.unlink()
+        lock.write_text("another process")
+    assert lock.read_text() == "another process"
+
+
+def test_two_outputs_side_by_side_are_held_at_once_and_let_go_after_an_error(
+    tmp_path: Path,
+) -> None:
+    with one_writer(tmp_path / "a"), one_writer(tmp_path / "ab"):
+        assert len(list(tmp_path.glob(".*"))) == 2
+    with pytest.raises(ZeroDivisionError), one_writer(tmp_path / "a"):
+        1 / 0  # noqa: B018
+    assert not list(tmp_path.glob(".*"))
+    assert refusal(tmp_path / "a") == "nothing"
+
+
+def test_a_refusal_is_the_same_error_through_an_outer_block(tmp_path: Path) -> None:
+    with one_writer(tmp_path / "a"):
+        said = refusal(tmp_path / "a")
+    assert said.startswith(f"{tmp_path / 'a'}: process {os.getpid()} on ")
+    assert said.endswith("wait until it has ended, or name another output")
+
+
+def test_a_long_name_has_a_lock_that_the_disk_can_hold(tmp_path: Path) -> None:
+    first, second = (tmp_path / ("n" * 249 + end) for end in ("a.csv", "b.csv"))
+    with one_writer(first), one_writer(second):
+        locks = [path.name for path in tmp_path.glob(".*")]
+    assert len(locks) == 2
+    assert max(map(len, locks)) < 255
+
+
+def test_an_output_under_a_file_is_refused_with_the_fix(tmp_path: Path) -> None:
+    (tmp_path / "afile").touch()
+    with (
+        pytest.raises(DiskError, match=r"cannot be read or written .*a file lies where a folder"),
+        one_writer(tmp_path / "afile" / "run"),
+    ):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["afile"]

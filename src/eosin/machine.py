@@ -26,7 +26,7 @@ def available_cores() -> int:
 def computing_threads() -> int:
     """How many threads a network computes with: as OMP_NUM_THREADS says, or one a core."""
     said = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    return int(said) if said.isdigit() and int(said) else available_cores()
+    return int(said) if said.isdecimal() and int(said) else available_cores()
 
 
 def reading_threads(asked: int | None = None) -> int:
@@ -52,7 +52,7 @@ def launched() -> tuple[int, int]:
 
 def _number(name: str, alone: int) -> int:
     text = os.environ.get(name, "")
-    if text and not text.isdigit():
+    if text and not text.isdecimal():
         raise ConfigError(f"{name} = {text!r}: want a number, as torchrun sets it, or none")
     return max(int(text or alone), alone)
 

@@ -2,54 +2,52 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import json
+import os
 import posixpath
 import re
 import shutil
-import time
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path, PosixPath, PurePosixPath
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 from eosin.errors import ConfigError, DiskError
 from eosin.files import contents, replacing
 from eosin.machine import cache_folder
+from eosin.store import home_of, names_in, opened_store, stored, tried
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from fsspec import AbstractFileSystem
 
     from eosin.files import StrPath
 
-T = TypeVar("T")
 _URL: Final = re.compile(r"(s3|gs|gcs|az|abfs|abfss|file)://?")  # pathlib leaves one slash
-_WAITS: Final = (0.25, 1.0, 4.0)  # seconds before each further try
-# What the libraries of the stores raise without credentials.
-_CREDENTIALS: Final = (
-    *("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"),
-    *("DefaultCredentialsError", "RefreshError", "ClientAuthenticationError"),
-)
-_STATES: Final = ("etag", "md5hash", "size", "lastmodified", "last_modified", "updated", "mtime")
 _SIDECAR: Final = ".meta.json"
 _LAST: Final = (_SIDECAR, "run.json")  # what says that all the others are there
-_FETCHED: Final[dict[str, Path]] = {}  # each object is looked at once a command
 _ORIGINS: Final[dict[Path, str]] = {}  # of inputs
 _OUTGOING: Final[dict[Path, str]] = {}  # folders of outputs
 
 
 class RemotePath(PosixPath):
-    """A path that reads as a URL and is opened as the local copy, fetched when it is first used."""
+    """A path that reads as a URL; a local copy is fetched when it is first opened."""
 
     def __str__(self) -> str:
         return _spelled(PurePosixPath(*self.parts))
 
     def __fspath__(self) -> str:
-        return str(fetched(str(self)))
+        return str((brought if self.is_dir() else fetched)(str(self)))
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:  # noqa: ARG002 - no links
+        """What a disk would say of it; nothing is fetched."""
+        return stored(str(self)).facts
+
+    def iterdir(self) -> Iterator[RemotePath]:  # type: ignore[override]
+        """What lies in this folder, by name."""
+        return iter([self / name for name in sorted(names_in(str(self)))])
 
     def absolute(self) -> RemotePath:
         """Itself."""
@@ -70,6 +68,18 @@ def as_path(text: str) -> Path:
     if not is_url(text):
         return Path(text)
     return _local(text) or RemotePath(text)
+
+
+def walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """As ``os.walk``, which it is for a folder on a disk."""
+    if not isinstance(root, RemotePath):
+        yield from ((Path(folder), folders, files) for folder, folders, files in os.walk(root))
+        return
+    inside = [*root.iterdir()] if root.is_dir() else []
+    folders = [path.name for path in inside if path.is_dir()]
+    yield root, folders, [path.name for path in inside if not path.is_dir()]
+    for name in folders:
+        yield from walk(root / name)
 
 
 def origin(path: Path) -> str:
@@ -104,14 +114,13 @@ def fetched(url: str) -> Path:
         ConfigError: the extra ``storage`` or credentials are missing, or access is refused.
         OSError: there is no such object, or it cannot be fetched after four tries.
     """
-    if url not in _FETCHED:
-        fs, target = _store(url)
-        facts = {key.lower(): value for key, value in _tried(partial(fs.info, target), url).items()}
-        if facts.get("type") == "directory":
-            raise IsADirectoryError(errno.EISDIR, "is a folder", url)
-        home = _home([url, *(str(facts.get(name)) for name in _STATES)])
-        _FETCHED[url] = _get(fs, target, url, home)
-    return _FETCHED[url]
+    seen = stored(url)
+    path = seen.home / PurePosixPath(url).name
+    if not path.exists():
+        with replacing(path) as draft:
+            tried(partial(seen.fs.get_file, seen.target, str(draft)), url)
+            seen.require_unchanged()
+    return path
 
 
 def brought(given: StrPath) -> Path:
@@ -123,19 +132,19 @@ def brought(given: StrPath) -> Path:
     url = _spelled(given)
     if not is_url(url) or _local(url):
         return _local(url) or Path(given)
-    try:
+    top = RemotePath(url)
+    if not top.exists():
+        raise ConfigError(f"{url}: there is no such object; correct the URL")
+    if top.is_file():
         path = fetched(url)
         with suppress(FileNotFoundError):
             _copy(fetched(url + _SIDECAR), path.with_name(path.name + _SIDECAR))
-    except (FileNotFoundError, IsADirectoryError) as error:
-        fs, target = _store(url)
-        below = [posixpath.relpath(each, target) for each in _tried(partial(fs.find, target), url)]
-        if not below:
-            raise ConfigError(f"{url}: there is no such object; correct the URL") from error
-        copies = {name: fetched(f"{url.rstrip('/')}/{name}") for name in below}
-        path = _home([url, *map(str, copies.values())]) / PurePosixPath(url).name
-        for name, copy in copies.items():
-            _copy(copy, path / name)
+    else:
+        files = [folder / name for folder, _, names in walk(top) for name in names]
+        copies = [fetched(str(file)) for file in files]
+        path = home_of([url, *map(str, copies)]) / top.name
+        for file, copy in zip(files, copies, strict=True):
+            _copy(copy, path / file.relative_to(top))
     _ORIGINS[path] = url
     return path
 
@@ -154,13 +163,13 @@ def sent(given: StrPath) -> Iterator[Path]:
     if local := _local(url):
         yield local
         return
-    fs, target = _store(url)
+    fs, target = opened_store(url)
     folder = cache_folder() / "outgoing" / hashlib.sha256(url.encode()).hexdigest()[:16]
     path = folder / PurePosixPath(target).name
-    if _tried(partial(fs.isdir, target), url):
+    if RemotePath(url).is_dir():
         raise ConfigError(f"{url}: holds objects already; name another place")
-    if not path.exists() and _tried(partial(fs.isfile, target), url):
-        _get(fs, target, url, folder)  # so that what may not be replaced is seen before it is
+    if not path.exists() and RemotePath(url).is_file():
+        _copy(fetched(url), path)  # so that what may not be replaced is seen before it is
     _OUTGOING[folder] = posixpath.dirname(url)
     try:
         yield path
@@ -178,11 +187,11 @@ def _send(fs: AbstractFileSystem, folder: Path, parent: str, url: str) -> None:
     begun: list[str] = []
     try:
         for path, target in targets.items():  # no table is ever beside the sidecar of another one
-            if path.name.endswith(_LAST) and _tried(partial(fs.exists, target), url):
-                _tried(partial(fs.rm_file, target), url)
+            if path.name.endswith(_LAST) and tried(partial(fs.exists, target), url):
+                tried(partial(fs.rm_file, target), url)
         for path, target in targets.items():
             begun.append(target)
-            _tried(partial(fs.put_file, str(path), target), url)
+            tried(partial(fs.put_file, str(path), target), url)
     except (OSError, ConfigError) as error:
         for target in begun:
             with suppress(Exception):  # the store may be out of reach
@@ -193,57 +202,9 @@ def _send(fs: AbstractFileSystem, folder: Path, parent: str, url: str) -> None:
         ) from error
 
 
-def _home(facts: list[str]) -> Path:
-    """The folder of what these facts identify."""
-    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-    return cache_folder() / "remote" / digest[:32]
-
-
 def _copy(source: Path, path: Path) -> None:
     with replacing(path) as draft:
         shutil.copyfile(source, draft)
-
-
-def _get(fs: AbstractFileSystem, target: str, url: str, folder: Path) -> Path:
-    """The object at ``target`` in ``folder``, under its own name; there whole or not at all."""
-    path = folder / PurePosixPath(target).name
-    if not path.exists():
-        with replacing(path) as draft:
-            _tried(partial(fs.get_file, target, str(draft)), url)
-    return path
-
-
-def _store(url: str) -> tuple[AbstractFileSystem, str]:
-    from fsspec.core import url_to_fs
-
-    try:
-        fs, target = url_to_fs(url)
-    except ImportError as error:
-        raise ConfigError(f'{url}: {error}: pip install "eosin[storage]"') from error
-    except ValueError as error:  # adlfs, where no account is named
-        raise ConfigError(f"{url}: the store cannot be reached: {error}") from error
-    fs.invalidate_cache()
-    return fs, str(target)
-
-
-def _tried(work: Callable[[], T], url: str) -> T:
-    """What ``work`` gives, at the latest at the fourth try; what no try will mend is raised."""
-    for wait in (*_WAITS, None):
-        try:
-            return work()
-        except FileNotFoundError as error:
-            raise FileNotFoundError(errno.ENOENT, "no such object", url) from error
-        except Exception as error:  # each store's library has its own
-            if isinstance(error, PermissionError) or type(error).__name__ in _CREDENTIALS:
-                raise ConfigError(
-                    f"{url}: access is refused ({error}); give the credentials of this store, for "
-                    "s3:// in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws/credentials"
-                ) from error
-            if wait is None:
-                said = f"{error}; tried {len(_WAITS) + 1} times"
-                raise OSError(errno.EIO, said, url) from error
-        time.sleep(wait)
-    raise AssertionError  # the last try returns or raises
 
 
 def _spelled(given: StrPath) -> str:

@@ -92,7 +92,7 @@ def settings_file(name: str | os.PathLike[str]) -> Path:
         return path
     if path.name not in shipped:
         said = unknown_name(path.name, sorted(shipped), what="settings")
-        raise ConfigError(f"{said} Or give the path of a TOML file.")
+        raise ConfigError(f"{said}; or give the path of a TOML file")
     return shipped[path.name]
 
 

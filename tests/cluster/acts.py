@@ -1,4 +1,4 @@
-"""What workers are told to do in these tests; they import it by this name."""
+"""What is done in these tests; workers import it by this name, and little with it."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from eosin.errors import DataError
-from eosin.inference.scoring import PredictOptions
-from eosin.inference.table import predict_to_table
-from eosin.networks.run import read_run
 from eosin.pixels.reading import require_not_refused
 from eosin.progress import Silent
 from eosin.spread import Work
 
-OPTIONS = PredictOptions(batch_size=4, workers=1, device="cpu", allow_seen=True)
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from eosin.networks.run import Run
 
 
 class Reports(Silent):
@@ -32,8 +31,12 @@ class Reports(Silent):
 
 
 def slowly(path: Path, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """The image as it is, after a moment."""
-    time.sleep(0.05)
+    """The image as it is, after a moment; it is held while a file of its name lies in ``hold``."""
+    hold, until = path.parent.with_name("hold") / path.name, time.monotonic() + 60
+    while hold.exists() and time.monotonic() < until:
+        hold.with_name(f"{os.getpid()}.held").touch()
+        time.sleep(0.02)
+    time.sleep(0.02)
     return image
 
 
@@ -80,25 +83,33 @@ def rows_work(folder: Path, count: int, *, step: int = 4, after: object = None) 
     return Work("rows", step, files, str, partial(_rows, folder), after=after or {}, reads=[folder])
 
 
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file in a folder with its bytes."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def score(run: Run, images: Path, out: Path, **how: object) -> None:
+    """Predict in batches so small that no worker is soon at the last block."""
+    from eosin.inference.scoring import PredictOptions
+    from eosin.inference.table import predict_to_table
+
+    options = PredictOptions(batch_size=2, workers=1, device="cpu", allow_seen=True)
+    predict_to_table(run, [images], out, options, **how)
+
+
 def main(run: str, images: str, out: str, address: str) -> None:
     """Predict, as a command does, from where it was."""
     from eosin.cluster.connecting import spread_over
+    from eosin.networks.run import read_run
 
-    progress = Reports()
-    with spread_over(address, progress=progress) as spread:
-        predict_to_table(
-            read_run(run),
-            [Path(images)],
-            Path(out),
-            OPTIONS,
-            resume=True,
-            alter=slowly,
-            progress=progress,
-            spread=spread,
-        )
+    told = Reports()
+    with spread_over(address, progress=told) as spread:
+        how = {"resume": True, "alter": slowly, "progress": told, "spread": spread}
+        score(read_run(run), Path(images), Path(out), **how)
 
 
 if __name__ == "__main__":
-    import acts  # workers know the function by this name, not as ``__main__``'s
+    import acts  # workers know the functions by this name, not as ``__main__``'s
 
     acts.main(*sys.argv[1:])

@@ -11,7 +11,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
@@ -22,12 +24,14 @@ QUIET = {
     "OMP_NUM_THREADS": "1",
     "PYTHONPATH": f"{SOURCE}{os.pathsep}{Path(__file__).parent}",
 }
-START = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
-# A lost node is known as lost within two seconds, not within half a minute.
+# `ray start`, without Ray Serve, which its command line imports for longer than all else.
+_RAY = "import sys; sys.modules['ray.serve.scripts'] = None; from ray.scripts import scripts"
+START = [sys.executable, "-c", f"{_RAY}; scripts.main()", "start", "--block"]
+# A node that ended is known as lost within two seconds, not half a minute; one that is slow is not.
 QUICK = {
     "RAY_health_check_initial_delay_ms": "500",
     "RAY_health_check_period_ms": "500",
-    "RAY_health_check_timeout_ms": "500",
+    "RAY_health_check_timeout_ms": "5000",
     "RAY_health_check_failure_threshold": "3",
 }
 
@@ -54,24 +58,38 @@ class Nodes:
         self.folder = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))  # sockets want short paths
         self.address = f"127.0.0.1:{free_port()}"
         self._started: list[subprocess.Popen[bytes]] = []
+        self._numbers = count(1)
         port = self.address.rpartition(":")[2]
         client = f"--ray-client-server-port={free_port()}"
         self.start("--head", f"--port={port}", client, "--include-dashboard=false", cores=0)
 
     def start(
-        self, *words: str, cores: int = 1, environment: Mapping[str, str] | None = None
+        self,
+        *words: str,
+        cores: int = 1,
+        environment: Mapping[str, str] | None = None,
+        within: Sequence[str] = (),
     ) -> subprocess.Popen[bytes]:
-        """Another node, there once it says so."""
+        """Another node, there once it says so.
+
+        Args:
+            words: of the head; a node that joins it has none.
+            cores: workers of one thread that it has room for.
+            environment: what is another there.
+            within: the command that starts it, before its own words.
+        """
         if not words:
             words = (f"--address={self.address}",)
-        number = len(self._started)
+        number = next(self._numbers)
+        # An address of its own, or a driver would take any node for that of its machine.
+        host = f"--node-ip-address=127.0.0.{number}"
         temp = f"--temp-dir={self.folder / str(number)}"
         log = self.folder / f"{number}.log"
-        ports = [f"--dashboard-agent-listen-port={free_port()}", "--node-ip-address=127.0.0.1"]
+        ports = [f"--dashboard-agent-listen-port={free_port()}", host]
         small = ["--object-store-memory=80000000", f"--num-cpus={cores}", "--disable-usage-stats"]
         with log.open("wb") as out:
             node = subprocess.Popen(
-                [*START, *words, temp, *ports, *small],
+                [*within, *START, *words, temp, *ports, *small],
                 env={**os.environ, **OWN, **QUIET, **QUICK, **(environment or {})},
                 stdout=out,
                 stderr=out,
@@ -87,12 +105,12 @@ class Nodes:
         """Nodes that run, but for the head."""
         return [node for node in self._started[1:] if node.poll() is None]
 
-    def fill(self, count: int) -> None:
-        """As many nodes as a test wants, whatever one before it has left."""
-        while len(self.alive) > count:
-            self.kill(self.alive[-1])
-        while len(self.alive) < count:
-            self.start()
+    def fill(self) -> None:
+        """Two nodes, whatever a test before has left."""
+        for node in self.alive[2:]:
+            self.kill(node)
+        with ThreadPoolExecutor() as both:
+            list(both.map(lambda _: self.start(), range(len(self.alive), 2)))
 
     def kill(self, node: subprocess.Popen[bytes]) -> None:
         """End a node as a power cut does, with all that runs on it."""

@@ -8,16 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from acts import tree
 from nodes import _below, wait_for
 
-from conftest import tree
 from eosin.errors import missing_extra
 from eosin.inference.journal import journal_path
 from eosin.networks.run import Run
 
 
 def predict(run: Run, images: Path, out: Path, *more: str) -> list[str]:
-    words = ["predict", str(run.folder), str(images), "-o", str(out), "--batch-size", "4"]
+    words = ["predict", str(run.folder), str(images), "-o", str(out), "--batch-size", "2"]
     how = ["--device", "cpu", "--allow-seen", "--cluster", "local", *more]
     return [sys.executable, "-m", "eosin", *words, *how]
 

@@ -10,15 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from acts import OPTIONS, fatally, refused
+from acts import fatally, refused, score, tree
 
-from conftest import tree
 from eosin.artefacts.manifest import Manifest
 from eosin.explanation.explain import ExplainOptions, explain
 from eosin.inference.scoring import PredictOptions
 from eosin.inference.slides import SlideOptions
 from eosin.inference.stress import stress_tables
-from eosin.inference.table import predict_to_table
 from eosin.networks.run import Run
 from eosin.pixels.reading import read_image
 from eosin.reporting.heatmap_folder import write_heatmaps
@@ -94,8 +92,8 @@ def timeless(files: dict[str, bytes]) -> dict[str, object]:
 def test_two_workers_write_what_one_process_writes(
     verb: str,
     spread: Spread,
-    run: Run,
-    split: Manifest,
+    trained: Run,
+    divided: Manifest,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -105,7 +103,7 @@ def test_two_workers_write_what_one_process_writes(
         home.mkdir()
         with monkeypatch.context() as patch:
             patch.chdir(home)
-            getattr(Verbs(run, split), verb)(over)
+            getattr(Verbs(trained, divided), verb)(over)
         found.append(timeless(tree(home)))
     assert found[0]
     here, there = found
@@ -120,7 +118,7 @@ def test_an_image_that_kills_its_workers_is_named_in_the_error_table_like_an_unr
     for name, alter, over in (("here", refused, None), ("there", fatally, spread)):
         (tmp_path / name).mkdir()
         table = tmp_path / name / "p.csv"
-        predict_to_table(run, [images], table, OPTIONS, alter=partial(alter, poison), spread=over)
+        score(run, images, table, alter=partial(alter, poison), spread=over)
     assert tree(tmp_path / "here") == tree(tmp_path / "there")
     named = (tmp_path / "there" / "p.csv.errors.csv").read_text()
     assert f"{next(iter(poison))},2 workers ended over it" in named
@@ -128,7 +126,7 @@ def test_an_image_that_kills_its_workers_is_named_in_the_error_table_like_an_unr
 
 
 def test_blocks_have_the_batches_of_all_rows_where_large_images_fill_them_sooner(
-    run: Run, split: Manifest, monkeypatch: pytest.MonkeyPatch
+    trained: Run, divided: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from eosin.explanation import rows as room
 
@@ -149,5 +147,5 @@ def test_blocks_have_the_batches_of_all_rows_where_large_images_fill_them_sooner
     options = ExplainOptions(device="cpu", batch_size=4, limit=10)
     for spread in (Here(), ByBlock()):
         sizes.clear()
-        assert len(list(explain([run], split, options, spread=spread))) == 10
+        assert len(list(explain([trained], divided, options, spread=spread))) == 10
         assert sizes == [3, 1, 3, 1, 2]

@@ -93,10 +93,11 @@ def test_images_without_coordinates_stand_alone_among_others() -> None:
 
 
 def test_patches_that_share_no_row_or_column_have_no_pitch_and_no_neighbour() -> None:
-    found = find_neighbours(placed((1, 1), (60, 77), (200, 333)))
-    assert found is not None
-    assert found.pitch is None
-    assert found.count.tolist() == [1, 1, 1]
+    for expected in (None, 50.0):  # the pitch of a Run, which they do not fit
+        found = find_neighbours(placed((1, 1), (60, 77), (200, 333)), pitch=expected)
+        assert found is not None
+        assert found.pitch is None
+        assert found.count.tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ import pytest
 
 from eosin.artefacts.codec import plain
 from eosin.artefacts.manifest import Manifest, read_manifest
-from eosin.data.splits import split_by_fractions
 from eosin.data.stained import StainOptions, normalize_stains
 from eosin.errors import ConfigError, DataError
 from eosin.pixels.reading import read_image
@@ -22,11 +21,6 @@ from eosin.pixels.stain import create_normalizer
 from eosin.pixels.stain_copies import StainCopies
 
 MACENKO = StainOptions("macenko")
-
-
-@pytest.fixture(scope="module")
-def divided(drawn_breakhis: Manifest) -> Manifest:
-    return split_by_fractions(drawn_breakhis, (0.5, 0.25, 0.25), seed=0)
 
 
 def test_each_copy_is_the_image_in_the_median_stain_of_the_training_split(

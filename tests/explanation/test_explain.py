@@ -19,7 +19,7 @@ from eosin.artefacts.manifest import Manifest
 from eosin.artefacts.predictions import read_predictions
 from eosin.artefacts.preprocessing import Preprocessing
 from eosin.artefacts.run import TrainedRun
-from eosin.data.splits import split_by_fractions, split_into_folds
+from eosin.data.splits import split_into_folds
 from eosin.errors import ConfigError, DataError
 from eosin.explanation.examples import explain_examples
 from eosin.explanation.explain import ExplainOptions, explain
@@ -37,19 +37,8 @@ from eosin.training.train import train
 
 
 @pytest.fixture(scope="module")
-def divided(drawn_breakhis: Manifest) -> Manifest:
-    return split_by_fractions(drawn_breakhis, (0.5, 0.25, 0.25), seed=0)
-
-
-@pytest.fixture(scope="module")
-def probe(small_probe: TrainingConfig) -> TrainingConfig:
-    """At 32 pixels the small network's map is a single pixel."""
-    return small_probe.with_overrides({"image_size": 64})
-
-
-@pytest.fixture(scope="module")
-def run(divided: Manifest, probe: TrainingConfig, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return train(divided, tmp_path_factory.mktemp("runs") / "probe", probe).run
+def run(trained: Run) -> Run:
+    return trained
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""One small Run and its exports, made once for all tests here."""
+"""Exports of one small Run, made once for all tests here."""
 
 from __future__ import annotations
 
@@ -7,29 +7,8 @@ from pathlib import Path
 import pytest
 
 from eosin.artefacts.manifest import Manifest
-from eosin.data.splits import split_by_fractions
 from eosin.export.export import ExportOptions, export_run
 from eosin.networks.run import Run
-from eosin.training.config import TrainingConfig
-from eosin.training.train import train
-
-
-@pytest.fixture(scope="session")
-def divided(drawn_breakhis: Manifest) -> Manifest:
-    return split_by_fractions(drawn_breakhis, (0.5, 0.25, 0.25), seed=0)
-
-
-@pytest.fixture(scope="session")
-def probe(small_probe: TrainingConfig) -> TrainingConfig:
-    """At 32 pixels the small network's map is a single pixel."""
-    return small_probe.with_overrides({"image_size": 64})
-
-
-@pytest.fixture(scope="session")
-def trained(
-    divided: Manifest, probe: TrainingConfig, tmp_path_factory: pytest.TempPathFactory
-) -> Run:
-    return train(divided, tmp_path_factory.mktemp("runs") / "probe", probe).run
 
 
 @pytest.fixture(scope="session")

@@ -23,11 +23,6 @@ from eosin.training.train import train
 
 
 @pytest.fixture(scope="module")
-def divided(drawn_breakhis: Manifest) -> Manifest:
-    return split_by_fractions(drawn_breakhis, (0.5, 0.25, 0.25), seed=0)
-
-
-@pytest.fixture(scope="module")
 def run(
     divided: Manifest, small_probe: TrainingConfig, tmp_path_factory: pytest.TempPathFactory
 ) -> Run:

@@ -16,7 +16,6 @@ import pytest
 from eosin.artefacts.codec import with_changes
 from eosin.artefacts.manifest import Manifest
 from eosin.artefacts.run import FoldsRun
-from eosin.data.splits import split_by_fractions
 from eosin.errors import ConfigError, ModelError, NoMapError
 from eosin.files import sha256_of
 from eosin.inference.predict import predict
@@ -33,11 +32,8 @@ from eosin.training.train import train
 
 @pytest.fixture(scope="module")
 def run(
-    drawn_breakhis: Manifest,
-    small_probe: TrainingConfig,
-    tmp_path_factory: pytest.TempPathFactory,
+    divided: Manifest, small_probe: TrainingConfig, tmp_path_factory: pytest.TempPathFactory
 ) -> Run:
-    divided = split_by_fractions(drawn_breakhis, (0.5, 0.25, 0.25), seed=0)
     return train(divided, tmp_path_factory.mktemp("runs") / "probe", small_probe).run
 
 

@@ -250,8 +250,8 @@ def test_a_verdict_is_stamped_above_the_pictures_in_its_colour() -> None:
     good = draw_panel([CELL], Heading("malignant", stamp="faithful", good=True), STYLE)
     taller = len(bad) - len(plain)
     assert taller > 12
-    assert (bad == (179, 38, 30)).all(axis=2)[:, 4].sum() > 12
-    assert (good == (27, 127, 75)).all(axis=2)[:, 4].sum() > 12
+    assert (bad == (179, 38, 30)).all(axis=2)[:, 20].sum() > 12
+    assert (good == (27, 127, 75)).all(axis=2)[:, 20].sum() > 12
     np.testing.assert_array_equal(bad[-480:], plain[-480:])
 
 

@@ -27,7 +27,6 @@ import uvicorn
 
 from eosin.arrays import UInt8Image
 from eosin.artefacts.manifest import Manifest
-from eosin.data.splits import split_by_fractions
 from eosin.export.export import export_run
 from eosin.inference.predict import PredictOptions, predict
 from eosin.networks.run import Run
@@ -103,19 +102,6 @@ def _begin(servers: ExitStack, *runs: Run, **options: object) -> Server:
 
 
 @pytest.fixture(scope="session")
-def divided(drawn_breakhis: Manifest) -> Manifest:
-    return split_by_fractions(drawn_breakhis, (0.5, 0.25, 0.25), seed=0)
-
-
-@pytest.fixture(scope="session")
-def trained(
-    divided: Manifest, small_probe: TrainingConfig, tmp_path_factory: pytest.TempPathFactory
-) -> Run:
-    config = small_probe.with_overrides({"image_size": 64})
-    return train(divided, tmp_path_factory.mktemp("runs") / "probe", config).run
-
-
-@pytest.fixture(scope="session")
 def exported(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return export_run(trained, tmp_path_factory.mktemp("exports") / "onnx")
 
@@ -153,12 +139,11 @@ def server(serve: Callable[..., Server], exported: Run, trained: Run) -> Server:
 
 @pytest.fixture(scope="session")
 def scaled(
-    divided: Manifest, small_probe: TrainingConfig, tmp_path_factory: pytest.TempPathFactory
+    divided: Manifest, probe: TrainingConfig, tmp_path_factory: pytest.TempPathFactory
 ) -> Run:
     """An exported Run whose images have 64 pixels of 1 um."""
     known = replace(divided, frame=divided.frame.assign(mpp="1"))
-    config = small_probe.with_overrides({"image_size": 64})
-    run = train(known, tmp_path_factory.mktemp("scaled") / "probe", config).run
+    run = train(known, tmp_path_factory.mktemp("scaled") / "probe", probe).run
     return export_run(run, tmp_path_factory.mktemp("scaled") / "onnx")
 
 

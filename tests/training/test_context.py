@@ -29,7 +29,7 @@ from eosin.networks.run import Run
 from eosin.progress import Silent
 from eosin.training.config import TrainingConfig
 from eosin.training.ensemble import make_ensemble
-from eosin.training.probe import fit_probe
+from eosin.training.probe import Labelled, fit_probe
 from eosin.training.train import train
 
 SIDE = 6  # patches along a drawn slide
@@ -139,11 +139,11 @@ def test_files_by_their_names_lie_where_the_names_say(run: Run, divided: Manifes
 def test_the_weight_has_the_least_loss_of_the_predictions_inside_training_patients() -> None:
     rng = np.random.default_rng(0)
     features, labels, groups, near = drawn_slides(rng)
-    probe = fit_probe(features, labels, groups, classes=2, positive=1, near=near)
+    probe = fit_probe(Labelled(features, labels, groups, near), classes=2, positive=1)
     assert probe.context is not None
     assert probe.context_losses[probe.context.weight] == min(probe.context_losses.values())
     assert probe.context_losses[probe.context.weight] < probe.context_losses[0.0] - 0.05
-    alone = fit_probe(features, labels, groups, classes=2, positive=1)
+    alone = fit_probe(Labelled(features, labels, groups), classes=2, positive=1)
     assert probe.context.alone_temperature == alone.temperature
     np.testing.assert_array_equal(probe.head.weight, alone.head.weight)
 
@@ -169,7 +169,7 @@ def test_labels_of_held_out_patients_and_of_neighbours_change_nothing(
 
 def test_temperature_and_threshold_are_refitted_with_the_neighbours() -> None:
     features, labels, groups, near = drawn_slides(np.random.default_rng(1))
-    probe = fit_probe(features, labels, groups, classes=2, positive=1, near=near)
+    probe = fit_probe(Labelled(features, labels, groups, near), classes=2, positive=1)
     assert probe.context is not None
     assert probe.temperature > 1.5 * probe.context.alone_temperature
     confidence = probe.probabilities.max(axis=1).mean()

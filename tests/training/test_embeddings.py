@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from eosin.artefacts.manifest import read_manifest
-from eosin.data.splits import split_by_fractions
 from eosin.errors import ConfigError, DataError
 from eosin.training import embed as embedding
+from eosin.training import features
 from eosin.training.embed import EmbedOptions, embed
 from eosin.training.embeddings import read_embeddings
 from eosin.training.train import train
@@ -27,11 +27,6 @@ def few(drawn_breakhis, tmp_path):
     from dataclasses import replace
 
     return replace(rows, frame=rows.frame.assign(path=[str(path) for path in paths]))
-
-
-@pytest.fixture
-def divided(drawn_breakhis):
-    return split_by_fractions(drawn_breakhis, (0.5, 0.25, 0.25), seed=0)
 
 
 def matrix(path):
@@ -200,18 +195,19 @@ def test_memory_does_not_grow_with_the_images(few, tmp_path, monkeypatch):
     """What is held at once is one part: its arrays are gone before the next one's are made."""
     monkeypatch.setattr(embedding, "_EACH", 4)
     live, most = [0], [0]
-    real = embedding._Part
+    real = features.Features
 
     class Counted(real):
-        def __init__(self, *args):
-            super().__init__(*args)
+        def __init__(self, *args, **named):
+            super().__init__(*args, **named)
             live[0] += 1
             most[0] = max(most[0], live[0])
 
         def __del__(self):
             live[0] -= 1
 
-    monkeypatch.setattr(embedding, "_Part", Counted)
+    for module in (embedding, features):
+        monkeypatch.setattr(module, "Features", Counted)
     embed(few, tmp_path / "e.h5ad", OPTIONS)
     assert most[0] <= 2
     assert matrix(tmp_path / "e.h5ad").shape == (20, 64)

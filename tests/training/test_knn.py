@@ -23,9 +23,8 @@ from eosin.networks.knn_head import KnnHead
 from eosin.networks.run import read_run
 from eosin.networks.weights import load_classifier
 from eosin.training.config import TrainingConfig
-from eosin.training.frozen import read_head
-from eosin.training.linear_head import SampleWeighting
-from eosin.training.probe import Held, fit_knn, fit_probe
+from eosin.training.heads import SampleWeighting, fit_knn, read_head
+from eosin.training.probe import Labelled, ProbeOptions, fit_probe
 from eosin.training.train import train
 
 
@@ -85,14 +84,14 @@ def test_the_neighbours_are_chosen_on_patients_kept_whole_by_the_losses_that_sci
     features = np.c_[np.cos(turns), np.sin(turns)]
     patients = np.arange(400) % 20
     probe = fit_probe(
-        features,
-        labels,
-        [str(each) for each in patients],
+        Labelled(features, labels, patients.astype(str)),
         classes=2,
-        kind="knn",
-        strengths=[1 / k for k in (5, 20, 50, 200)],
-        weighing=SampleWeighting(classes=False, groups=False),
-        rule="least-loss",
+        options=ProbeOptions(
+            kind="knn",
+            strengths=[1 / k for k in (5, 20, 50, 200)],
+            weighing=SampleWeighting(classes=False, groups=False),
+            rule="least-loss",
+        ),
     )
     _, codes = np.unique(patients.astype(str), return_inverse=True)
     folds = list(StratifiedGroupKFold(5, shuffle=True, random_state=0).split(codes, labels, codes))
@@ -114,10 +113,11 @@ def test_the_neighbours_are_chosen_on_patients_kept_whole_by_the_losses_that_sci
 def test_the_validation_images_change_neither_the_vote_nor_how_many_take_part() -> None:
     features, labels = drawn(60, classes=2, seed=8)
     patients = [str(n // 3) for n in range(60)]
-    options = {"classes": 2, "kind": "knn", "strengths": [1 / 5, 1 / 20]}
-    other = Held(features[:24] + 5, labels[:24], np.array(patients[:24]))
-    inner = fit_probe(features, labels, patients, **options)
-    held = fit_probe(features, labels, patients, held=other, **options)
+    options = ProbeOptions(kind="knn", strengths=[1 / 5, 1 / 20])
+    other = Labelled(features[:24] + 5, labels[:24], np.array(patients[:24]))
+    images = Labelled(features, labels, patients)
+    inner = fit_probe(images, classes=2, options=options)
+    held = fit_probe(images, classes=2, held=other, options=options)
     assert held.strength == inner.strength
     assert torch.equal(held.head.bank, inner.head.bank)
 
@@ -125,8 +125,8 @@ def test_the_validation_images_change_neither_the_vote_nor_how_many_take_part() 
 def test_patients_alike_weighs_the_votes() -> None:
     features, labels = drawn(40, classes=2, seed=6)
     patients = ["a"] * 20 + [f"p{n}" for n in range(20)]
-    options = {"classes": 2, "kind": "knn", "strengths": [1 / 5], "inner_folds": 3}
-    head = fit_probe(features, labels, patients, **options).head
+    options = ProbeOptions(kind="knn", strengths=[1 / 5], inner_folds=3)
+    head = fit_probe(Labelled(features, labels, patients), classes=2, options=options).head
     wanted = SampleWeighting().weights(labels, np.array(patients))
     np.testing.assert_allclose(head.votes.sum(dim=1), wanted, rtol=1e-6)
     assert (head.votes.argmax(dim=1).numpy() == labels).all()

@@ -9,8 +9,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import StandardScaler
 
 from eosin.errors import DataError
-from eosin.training.linear_head import SampleWeighting, fit_head
-from eosin.training.probe import Held, fit_probe
+from eosin.training.heads import SampleWeighting, fit_head
+from eosin.training.probe import Labelled, ProbeOptions, fit_probe
 
 
 def blobs(
@@ -53,9 +53,9 @@ def test_patient_tints_are_met_with_a_stronger_regularisation_when_patients_are_
 ):
     features, labels, patients = blobs(nuisance=3.0, patients=10)
     images = [str(row) for row in range(len(labels))]
-    strengths = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-    honest = fit_probe(features, labels, patients, classes=2, strengths=strengths)
-    leaky = fit_probe(features, labels, images, classes=2, strengths=strengths)
+    options = ProbeOptions(strengths=(1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0))
+    honest = fit_probe(Labelled(features, labels, patients), classes=2, options=options)
+    leaky = fit_probe(Labelled(features, labels, images), classes=2, options=options)
     assert honest.losses[honest.strength[0]] > leaky.losses[leaky.strength[0]] + 0.05
     assert honest.temperature > leaky.temperature
 
@@ -63,14 +63,12 @@ def test_patient_tints_are_met_with_a_stronger_regularisation_when_patients_are_
 def test_temperature_and_threshold_come_from_the_held_images_where_there_are_any() -> None:
     features, labels, patients = blobs(seed=3)
     shifted, truth, _ = blobs(seed=4)
-    inner = fit_probe(features, labels, patients, classes=2, positive=1)
+    inner = fit_probe(Labelled(features, labels, patients), classes=2, positive=1)
     held = fit_probe(
-        features,
-        labels,
-        patients,
+        Labelled(features, labels, patients),
         classes=2,
         positive=1,
-        held=Held(shifted - 2.0, truth, np.asarray(patients)),
+        held=Labelled(shifted - 2.0, truth, np.asarray(patients)),
     )
     assert held.strength == inner.strength
     assert held.threshold is not None
@@ -82,16 +80,16 @@ def test_temperature_and_threshold_come_from_the_held_images_where_there_are_any
 
 def test_the_held_images_change_neither_the_head_nor_its_strength() -> None:
     features, labels, patients = blobs(seed=5)
-    other = Held(np.zeros_like(features), 1 - labels, np.asarray(patients))
-    with_held = fit_probe(features, labels, patients, classes=2, held=other)
-    without = fit_probe(features, labels, patients, classes=2)
+    other = Labelled(np.zeros_like(features), 1 - labels, np.asarray(patients))
+    with_held = fit_probe(Labelled(features, labels, patients), classes=2, held=other)
+    without = fit_probe(Labelled(features, labels, patients), classes=2)
     np.testing.assert_array_equal(with_held.head.weight, without.head.weight)
 
 
 def test_one_patient_is_too_few_to_choose_inside() -> None:
     features, labels, _ = blobs(patients=2)
     with pytest.raises(DataError, match="one patient"):
-        fit_probe(features, labels, ["14-1"] * len(labels), classes=2)
+        fit_probe(Labelled(features, labels, ["14-1"] * len(labels)), classes=2)
 
 
 def test_one_class_is_an_error_that_says_so() -> None:
@@ -129,10 +127,13 @@ def test_half_a_weight_twice_is_the_image_once() -> None:
 
 def test_one_standard_error_prefers_the_stronger_regularisation_and_says_every_loss() -> None:
     features, labels, patients = blobs(nuisance=1.5, patients=10)
-    strengths = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-    careful = fit_probe(features, labels, patients, classes=2, strengths=strengths)
-    greedy = fit_probe(
-        features, labels, patients, classes=2, strengths=strengths, rule="least-loss"
+    careful, greedy = (
+        fit_probe(
+            Labelled(features, labels, patients),
+            classes=2,
+            options=ProbeOptions(strengths=(1e-4, 1e-3, 1e-2, 1e-1, 1.0), rule=rule),
+        )
+        for rule in ("one-se", "least-loss")
     )
     assert careful.losses == greedy.losses
     assert greedy.strength == (min(greedy.losses, key=lambda c: greedy.losses[c]),)
@@ -173,7 +174,7 @@ def pilot(*, patients: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
 @pytest.mark.parametrize("patients", [2, 3, 4, 7])
 def test_a_pilot_of_one_image_a_patient_is_fitted(patients: int) -> None:
     features, labels, groups = pilot(patients=patients)
-    probe = fit_probe(features, labels, groups, classes=2, positive=1)
+    probe = fit_probe(Labelled(features, labels, groups), classes=2, positive=1)
     assert (probe.head.logits(features).argmax(axis=1) == labels).all()
     assert probe.threshold is not None
     assert probe.threshold.value == 0.5  # nobody was wrong at one half
@@ -192,7 +193,7 @@ def test_no_more_inner_folds_than_the_largest_class_has_images(
     monkeypatch.setattr("sklearn.model_selection.StratifiedGroupKFold", counting)
     for patients in (3, 9):
         features, labels, groups = pilot(patients=patients)
-        fit_probe(features, labels, groups, classes=2)
+        fit_probe(Labelled(features, labels, groups), classes=2)
     assert counts == [3, 5]
 
 
@@ -200,7 +201,7 @@ def test_a_class_with_few_images_beside_a_large_one_is_fitted_without_a_warning(
     features, labels, groups = blobs(patients=8)
     few = np.flatnonzero(labels == 0)[::20]  # two images of two patients
     rows = np.r_[few, np.flatnonzero(labels == 1)]
-    probe = fit_probe(features[rows], labels[rows], [groups[row] for row in rows], classes=2)
+    probe = fit_probe(Labelled(features[rows], labels[rows], np.array(groups)[rows]), classes=2)
     assert np.isfinite(probe.head.weight).all()
 
 
@@ -209,17 +210,17 @@ def test_too_few_patients_to_choose_a_strength_are_told_how_many_are_wanted() ->
     with pytest.raises(
         DataError, match=r"2 training images of 2 patients.*two or more patients in"
     ):
-        fit_probe(features, labels, groups, classes=2)
+        fit_probe(Labelled(features, labels, groups), classes=2)
     many, truth, _ = blobs(patients=2)
     with pytest.raises(DataError, match=r"20 training images of 2 patients.*two or more patients"):
-        fit_probe(many, truth, [f"14-{label}" for label in truth], classes=2)
+        fit_probe(Labelled(many, truth, [f"14-{label}" for label in truth]), classes=2)
 
 
 def test_several_blocks_answer_with_the_mean_of_their_calibrated_logits() -> None:
     features, labels, patients = blobs(seed=7)
-    both = fit_probe(features, labels, patients, classes=2, positive=1, blocks=[2, 4])
+    both = fit_probe(Labelled(features, labels, patients), classes=2, positive=1, blocks=[2, 4])
     alone = [
-        fit_probe(part, labels, patients, classes=2, positive=1)
+        fit_probe(Labelled(part, labels, patients), classes=2, positive=1)
         for part in (features[:, :2], features[:, 2:])
     ]
     assert both.strength == alone[0].strength + alone[1].strength

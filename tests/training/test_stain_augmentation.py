@@ -12,7 +12,6 @@ from safetensors.torch import load_file
 
 from eosin.artefacts.manifest import Manifest
 from eosin.artefacts.preprocessing import Preprocessing
-from eosin.data.splits import split_by_fractions
 from eosin.errors import ConfigError
 from eosin.pixels.reading import read_image
 from eosin.pixels.stain import create_normalizer
@@ -23,11 +22,6 @@ from eosin.training.augmentation import StainAugmentation, draws
 from eosin.training.config import TrainingConfig
 from eosin.training.finetune import finetune
 from eosin.training.stain_fitting import training_stains
-
-
-@pytest.fixture(scope="module")
-def divided(drawn_breakhis: Manifest) -> Manifest:
-    return split_by_fractions(drawn_breakhis, (0.5, 0.25, 0.25), seed=0)
 
 
 def augmentation(divided: Manifest, config: TrainingConfig) -> StainAugmentation:

@@ -70,7 +70,7 @@ def test_a_run_predicts_with_the_very_step_it_was_trained_with(
     scored = predict(run, divided).predictions
     test = (frozen.manifest.frame["split"] == "test").to_numpy()
     from eosin.evaluation.calibration import apply_temperature
-    from eosin.training.frozen import read_head
+    from eosin.training.heads import read_head
 
     logits = read_head(run).logits(frozen.features[test])
     expected = apply_temperature(logits, run.record.temperature)

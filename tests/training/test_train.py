@@ -19,7 +19,7 @@ from eosin.networks.classifier import build_classifier
 from eosin.networks.run import read_run
 from eosin.training import frozen
 from eosin.training.config import TrainingConfig
-from eosin.training.linear_head import LinearHead
+from eosin.training.heads import LinearHead
 from eosin.training.probe import Probe
 from eosin.training.train import train
 

@@ -13,9 +13,9 @@ import pytest
 
 from eosin.artefacts.codec import with_changes
 from eosin.artefacts.manifest import Manifest
+from eosin.artefacts.prediction_columns import TRUST_COLUMNS
 from eosin.artefacts.predictions import Predictions, read_predictions
 from eosin.artefacts.reference import ABSTAIN, MOST_REFERENCE_BYTES, REFERENCE_NAME
-from eosin.artefacts.trust_columns import TRUST_COLUMNS
 from eosin.errors import DataError, ModelError
 from eosin.evaluation.intervals import Bootstrap
 from eosin.inference.predict import predict

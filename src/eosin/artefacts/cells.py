@@ -52,7 +52,7 @@ def parse_cells(data: bytes, path: Path, *, kind: str, fix: str, key: str = "pat
         lines = io.TextIOWrapper(io.BytesIO(data), *coding, newline="")
         header, *rows = _sharing(csv.reader(lines, delimiter=mark, strict=True))
     except (csv.Error, ValueError) as fault:
-        reason = fault if isinstance(fault, csv.Error) else "it is empty"
+        reason = "it is empty" if type(fault) is ValueError else fault
         raise DataError(f"{path}: not a readable {kind} table ({reason}); {fix}") from fault
     if key not in header:
         raise DataError(
@@ -75,7 +75,7 @@ def parse_cells(data: bytes, path: Path, *, kind: str, fix: str, key: str = "pat
                 + "correct it"
             )
     frame = pd.DataFrame(list(numbered.values()), columns=header, index=list(numbered))
-    for name in frame.columns.drop("path") if lost else ():
+    for name in frame.columns.drop(key) if lost else ():  # a file's name may be any bytes
         fine = [not _LOST.search(cell) for cell in frame[name]]
         require_cells(path, frame, fine, "is not UTF-8; save the table as UTF-8", columns=[name])
     return frame

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import math
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from eosin.artefacts.cells import require_cells, require_columns
+from eosin.artefacts.prediction_columns import (
+    TRUST_COLUMNS,
+    as_number,
+    require_choices,
+    require_probabilities,
+    require_trust,
+)
 from eosin.artefacts.reference import Trust
-from eosin.artefacts.tables import Sidecar, read_table, require_folds, write_attention, write_table
-from eosin.artefacts.trust_columns import TRUST_COLUMNS, require_trust
+from eosin.artefacts.tables import Sidecar, read_table, write_attention, write_table
 from eosin.artefacts.values import Count, NamedProtocol, Sha256, Share
 from eosin.errors import DataError
 from eosin.files import StrPath, valid_text
@@ -22,7 +26,6 @@ from eosin.tasks import Task
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy.typing as npt
     import pandas as pd
     from matplotlib.axes import Axes
 
@@ -30,8 +33,6 @@ if TYPE_CHECKING:
 
 COLUMNS = ("path", "patient", "magnification", "label", "fold", "predicted", "decision")
 _FIX = "write it again with `eosin predict` or `eosin train --fold all`"
-_PLAIN = re.compile(r"[0-9.eE+-]+")
-_TOLERANCE = 1e-3  # of the sum of a row's probabilities
 
 
 class PredictionsSidecar(Sidecar):
@@ -117,7 +118,7 @@ class Predictions:
         strange = sorted(set(self.frame["label"]) - {*self.task.classes, ""})
         if strange:
             raise DataError(f"labels {strange} are not classes of {list(self.task.classes)}")
-        _require_probabilities(self.probabilities, self.frame["path"])
+        require_probabilities(self.probabilities, self.frame["path"])
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -284,13 +285,13 @@ def read_predictions(path: StrPath) -> Predictions:
     columns = [f"p_{name}" for name in task.classes]
     wanted = [*COLUMNS, *columns, *(TRUST_COLUMNS if known.trust else ())]
     require_columns(table.frame, wanted, what=f"{path}: a predictions table")
-    frame = table.frame.assign(**{name: table.frame[name].map(_number) for name in columns})
+    frame = table.frame.assign(**{name: table.frame[name].map(as_number) for name in columns})
     for name in columns:
         fine = frame[name] >= 0
         require_cells(path, table.frame, fine, f"is no probability; {_FIX}", columns=[name])
-    _require_choices(path, frame, known)
+    require_choices(path, frame, task, known.threshold, fix=_FIX)
     if known.trust is not None:
-        frame = frame.assign(familiarity=frame["familiarity"].map(_number))
+        frame = frame.assign(familiarity=frame["familiarity"].map(as_number))
         require_trust(path, table.frame, frame, task, known.trust, fix=_FIX)
     if table.unchanged is False:
         raise DataError(
@@ -303,50 +304,3 @@ def read_predictions(path: StrPath) -> Predictions:
         return Predictions(frame, task, provenance, known.trust, run_hashes=hashes)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-
-
-def _number(cell: str) -> float:
-    """A plain number; NaN where the cell is none."""
-    try:
-        return float(cell) if _PLAIN.fullmatch(cell) else math.nan
-    except ValueError:
-        return math.nan
-
-
-def _require_choices(path: Path, frame: pd.DataFrame, known: PredictionsSidecar) -> None:
-    """DataError, naming the row, where labels, probabilities and choices contradict each other."""
-    import numpy as np
-
-    task, threshold = known.task, known.threshold
-    chances = [f"p_{name}" for name in task.classes]
-
-    def require(fine: npt.ArrayLike, why: str, *columns: str) -> None:
-        require_cells(path, frame, fine, f"{why}; {_FIX}", columns=columns)
-
-    require_folds(path, frame)
-    for column, allowed in (("label", ("",)), ("predicted", ()), ("decision", ())):
-        named = frame[column].isin([*task.classes, *allowed])
-        require(named, f"is none of {list(task.classes)}", column)
-    values = frame[chances].to_numpy(np.float64)
-    require(np.abs(values.sum(axis=1) - 1) <= _TOLERANCE, "do not sum to 1", *chances)
-    index = np.array([task.index(name) for name in frame["predicted"]], dtype=np.int64)
-    said = values[np.arange(len(frame)), index]
-    require(said == values.max(axis=1), "is not the most probable class", "predicted", *chances)
-    if not task.binary:
-        require(frame["decision"] == frame["predicted"], "differ", "predicted", "decision")
-    elif threshold is not None:
-        positive = values[:, task.positive_index] >= threshold
-        why = f"is not the choice at the threshold of {threshold!r}"
-        require(positive == (frame["decision"] == task.positive), why, "decision", *chances)
-
-
-def _require_probabilities(values: Floats, paths: pd.Series) -> None:
-    import numpy as np
-
-    bad = ~np.isfinite(values).all(axis=1) | (values < 0).any(axis=1)
-    bad |= np.abs(values.sum(axis=1) - 1) > _TOLERANCE
-    if bad.any():
-        row = int(bad.argmax())
-        raise DataError(
-            f"{paths.iloc[row]}: probabilities {values[row].tolist()} are not in [0, 1] with sum 1"
-        )

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeAlias, get_args
 
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
-from eosin.artefacts.codec import Artefact, Fields, Strict, parse_artefact, read_fields
+from eosin.artefacts.codec import Artefact, Strict, parse_artefact, read_fields
 from eosin.artefacts.graph import Graph
 from eosin.artefacts.names import PatternText
 from eosin.artefacts.preprocessing import Preprocessing
 from eosin.artefacts.reference import REFERENCE_NAME, Reference
+from eosin.artefacts.run_of_0_1_0 import from_0_1_0, kind_of_0_1_0
 from eosin.artefacts.values import NamedProtocol, Positive, Sha256, Share
 from eosin.errors import ModelError
 from eosin.tasks import Task
@@ -278,10 +279,7 @@ class EnsembleRun(_Outer):
 RunRecord: TypeAlias = TrainedRun | ExportedRun | FoldsRun | EnsembleRun
 
 _KINDS: dict[str, type[RunRecord]] = {
-    "run/trained": TrainedRun,
-    "run/exported": ExportedRun,
-    "run/folds": FoldsRun,
-    "run/ensemble": EnsembleRun,
+    kind.model_fields["kind"].default: kind for kind in get_args(RunRecord)
 }
 _FIX = "train the Run again, or copy its whole folder again"
 
@@ -294,7 +292,7 @@ def read_record(path: Path) -> RunRecord:
     fields = read_fields(path, fix=_FIX, error=ModelError)
     if fields.get("kind") == "run/single" or fields.get("format_version") == 1:
         fields = {**fields, "format_version": 1}  # 0.1.0 gave exported Runs a format 2 of their own
-        kind = _kind_of_0_1_0(fields)
+        kind = kind_of_0_1_0(fields)
     else:
         kind = fields.get("kind")
     if not isinstance(kind, str) or kind not in _KINDS:
@@ -304,45 +302,5 @@ def read_record(path: Path) -> RunRecord:
         if isinstance(member, dict) and ".." in str(member.get("path")).split("/"):
             raise ModelError(f"{path}: member {member['path']!r} lies outside the folder; {_FIX}")
     return parse_artefact(
-        _KINDS[kind], fields, path, fix=_FIX, upgrade=_from_0_1_0, error=ModelError
+        _KINDS[kind], fields, path, fix=_FIX, upgrade=from_0_1_0, error=ModelError
     )
-
-
-def _kind_of_0_1_0(fields: Fields) -> object:
-    if fields.get("kind") == "run/single":
-        return "run/exported" if "graph" in fields else "run/trained"
-    return fields.get("kind")
-
-
-def _from_0_1_0(fields: Fields) -> Fields:
-    """One record of format 1 in the fields of format 2; KeyError or TypeError where it is none."""
-    fields = dict(fields)
-    kind = _kind_of_0_1_0(fields)
-    vote, members, choices = fields.pop("vote"), fields.pop("members"), fields["choices"]
-    weights_sha256 = fields["weights_sha256"] or None
-    if not isinstance(members, list) or not isinstance(choices, dict):
-        raise TypeError(f"members = {members!r}, choices = {choices!r}")
-    preprocessing = fields["preprocessing"]
-    if not isinstance(preprocessing, dict):
-        raise TypeError(f"preprocessing = {preprocessing!r}")
-    fields |= {
-        "kind": kind,
-        "preprocessing": {"stain": None, **preprocessing},
-        "weights_sha256": weights_sha256,
-        "context": None,
-        "scale": None,
-        "bag": None,
-        "reference": None,
-    }
-    if kind in ("run/trained", "run/exported"):
-        if vote or members:
-            raise TypeError(f"vote = {vote!r}, members = {members!r} of one network")
-        if kind == "run/exported":
-            fields["graph"] = {"int8": None, **dict(fields["graph"])}  # type: ignore[call-overload]
-        return fields
-    fields["members"] = members
-    if kind == "run/folds":
-        return {**fields, "vote": vote or None, "weights_sha256": None}
-    weights = choices.get("weights", [])
-    rest = {name: value for name, value in choices.items() if name != "weights"}
-    return {**fields, "vote": vote, "weights": weights, "choices": rest}

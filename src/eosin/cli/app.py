@@ -52,6 +52,7 @@ from eosin.machine import launched
 from eosin.version import __version__
 
 _OUTPUTS = ("out", "figure")  # names of arguments that are written
+_IMAGES = ("images", "slide", "slide_root")  # of those that name images
 
 
 class _Verbs(TyperGroup):
@@ -74,16 +75,18 @@ class _Verb(TyperCommand):
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]  # typer's own click
         """Do what the verb says; an output goes to its URL only where the verb ends well."""
-        from eosin.remote import brought, is_url, sent
+        from eosin.remote import as_path, brought, is_url, sent
 
         def local(name: str, value: object) -> object:
             if isinstance(value, list | tuple):
                 return type(value)(local(name, each) for each in value)
             if not isinstance(value, str | Path) or not is_url(str(value)):
                 return value
-            return type(value)(
-                outputs.enter_context(sent(value)) if name in _OUTPUTS else brought(value)
-            )
+            if name in _OUTPUTS:
+                return type(value)(outputs.enter_context(sent(value)))
+            if name in _IMAGES and not str(value).lower().endswith(".csv"):
+                return as_path(str(value))  # a folder is listed, a slide read by ranges
+            return type(value)(brought(value))
 
         stop = None
         with ExitStack() as outputs:

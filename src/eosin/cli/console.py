@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from eosin.artefacts.evaluation import Evaluation
     from eosin.pixels.reading import SkippedFile
     from eosin.protocol import Protocol
+    from eosin.spread import Spread
 
 EXIT_SKIPPED = 3
+RESUME = "run the same command with --resume"
 # What stands for our own signs where the terminal's encoding lacks them.
 _SPELLED = {"✓": "ok", "✗": "x", "·": "-", "→": "->", "–": "-", "…": "...", "×": "x", "±": "+/-"}
 
@@ -181,6 +183,26 @@ def showing(progress: Shown | None = None) -> Iterator[Shown]:
         yield progress
     finally:
         progress.end()
+
+
+@contextmanager
+def spreading(
+    cluster: str | None,
+    device: str,
+    *,
+    again: str = "run the same command again",
+    kept: Callable[[Shown], str] = lambda _: "it was not done yet",
+) -> Iterator[tuple[Spread, Shown]]:
+    """Who does the work, and what shows it; stopped, it ends as ``stoppable`` says."""
+    from eosin.cluster.connecting import spread_over
+
+    progress = Shown()
+    with (
+        stoppable(again, lambda: kept(progress)),
+        showing(progress),
+        spread_over(cluster, device=device, progress=progress) as spread,
+    ):
+        yield spread, progress
 
 
 def finish(skipped: Sequence[SkippedFile], table: Path) -> None:

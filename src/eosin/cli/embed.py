@@ -16,6 +16,7 @@ from eosin.cli.sources import (
     Overwrite,
     Workers,
     read_source,
+    require_not_both,
 )
 from eosin.errors import ConfigError
 
@@ -43,15 +44,13 @@ def embed(
     _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Write features of every image (AnnData); scanpy reads it, and `eosin train --embeddings`."""
-    from eosin.cli.console import finish, say, showing, stoppable
+    from eosin.cli.console import RESUME, finish, say, spreading
     from eosin.cli.encoders import say_licence
-    from eosin.cluster.connecting import spread_over
     from eosin.pixels.reading import error_table_path
     from eosin.training.embed import EmbedOptions
     from eosin.training.embed import embed as embed_images
 
-    if resume and overwrite:
-        raise ConfigError("--resume goes on and --overwrite starts anew; give one of them")
+    require_not_both(resume=resume, overwrite=overwrite)
     if fit not in ("stretch", "crop") or dtype not in ("float32", "float16"):
         raise ConfigError(
             f"--fit {fit!r} --dtype {dtype!r}: want stretch or crop, and float32 or float16"
@@ -66,12 +65,8 @@ def embed(
         workers=workers,
     )
     say_licence(backbone)
-    again = "run the same command with --resume"
-    with (
-        stoppable(again, kept=lambda: "what is computed is kept"),
-        showing() as progress,
-        spread_over(cluster, device=device, progress=progress) as spread,
-    ):
+    kept = "what is computed is kept"
+    with spreading(cluster, device, again=RESUME, kept=lambda _: kept) as (spread, progress):
         done = embed_images(
             read_source(images),
             out,

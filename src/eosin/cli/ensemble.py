@@ -49,9 +49,8 @@ def ensemble(
     from eosin.training.ensemble import EnsembleOptions, make_ensembles
     from eosin.training.fusion import FusionOptions
 
-    require_output_folder(
-        out, RUN_FILES, inputs=[*runs, *([manifest] if manifest else [])], run=True
-    )
+    inputs = [*runs, manifest] if manifest else runs
+    require_output_folder(out, RUN_FILES, inputs=inputs, run=True)
     images = read_manifest(manifest) if manifest else None
     options = EnsembleOptions(device=device, batch_size=batch_size, fusion=FusionOptions(seed=seed))
     with showing() as progress:

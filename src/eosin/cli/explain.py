@@ -21,58 +21,66 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from eosin.artefacts.manifest import Manifest
-    from eosin.explanation.bags import ExplainedSlides
     from eosin.explanation.heatmap_checks import ScoreOptions
+    from eosin.explanation.options import ExplainOptions
+    from eosin.networks.run import Run
     from eosin.reporting.heatmap_folder import HeatmapFolder
+    from eosin.spread import Spread
+
+
+Paths = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="RUN... S.csv | P.csv | FILES...",
+        help="Run folders, then a manifest, a predictions table (its most certain and most "
+        "doubtful images), or image files and folders.",
+    ),
+]
+Method = Annotated[
+    str,
+    typer.Option(
+        help="auto (exact for transformers, else gradcam), gradcam, gradcam++, hirescam, "
+        "layercam, eigencam, scorecam or ablationcam."
+    ),
+]
+Target = Annotated[str, typer.Option(help="The class to explain: predicted, true, or its name.")]
+Merge = Annotated[bool, typer.Option("--merge", help="Merge the maps of several Runs into one.")]
+Score = Annotated[
+    bool, typer.Option("--score", help="Check how faithful each map is; takes far longer.")
+]
+Split = Annotated[
+    str | None, typer.Option(help="The manifest's split to explain (test, val or train).")
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="At most this many images, taken evenly.")]
+Mistakes = Annotated[
+    bool, typer.Option("--mistakes", help="Misclassified images only, the most confident first.")
+]
+Opacity = Annotated[
+    float, typer.Option(min=0.05, max=1, help="Of the strongest evidence's colour.")
+]
+Colormap = Annotated[
+    str, typer.Option(help="A matplotlib colour map that runs one way in lightness.")
+]
+Engine = Annotated[
+    str, typer.Option(help="auto, torch, or for exported Runs onnxruntime or openvino.")
+]
 
 
 def explain(
-    paths: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="RUN... S.csv | P.csv | FILES...",
-            help="Run folders, then a manifest, a predictions table (its most certain and most "
-            "doubtful images), or image files and folders.",
-        ),
-    ],
+    paths: Paths,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The pictures.")],
-    method: Annotated[
-        str,
-        typer.Option(
-            help="auto (exact for transformers, else gradcam), gradcam, gradcam++, hirescam, "
-            "layercam, eigencam, scorecam or ablationcam."
-        ),
-    ] = "auto",
-    target: Annotated[
-        str, typer.Option(help="The class to explain: predicted, true, or its name.")
-    ] = "predicted",
-    merge: Annotated[
-        bool, typer.Option("--merge", help="Merge the maps of several Runs into one.")
-    ] = False,
-    score: Annotated[
-        bool, typer.Option("--score", help="Check how faithful each map is; takes far longer.")
-    ] = False,
-    split: Annotated[
-        str | None, typer.Option(help="The manifest's split to explain (test, val or train).")
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="At most this many images, taken evenly.")
-    ] = None,
-    mistakes: Annotated[
-        bool,
-        typer.Option("--mistakes", help="Misclassified images only, the most confident first."),
-    ] = False,
-    opacity: Annotated[
-        float, typer.Option(min=0.05, max=1, help="Of the strongest evidence's colour.")
-    ] = 0.75,
-    colormap: Annotated[
-        str, typer.Option(help="A matplotlib colour map that runs one way in lightness.")
-    ] = "YlOrRd",
+    method: Method = "auto",
+    target: Target = "predicted",
+    merge: Merge = False,
+    score: Score = False,
+    split: Split = None,
+    limit: Limit = None,
+    mistakes: Mistakes = False,
+    opacity: Opacity = 0.75,
+    colormap: Colormap = "YlOrRd",
     original: Annotated[bool, typer.Option(help="Draw the image beside its map.")] = True,
     device: Device = "auto",
-    engine: Annotated[
-        str, typer.Option(help="auto, torch, or for exported Runs onnxruntime or openvino.")
-    ] = "auto",
+    engine: Engine = "auto",
     batch_size: BatchSize = 16,
     cluster: Cluster = None,
     _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
@@ -84,18 +92,13 @@ def explain(
     """
     from eosin.artefacts.manifest import Manifest
     from eosin.artefacts.outputs import require_output_folder
-    from eosin.cli.console import finish, say, showing
-    from eosin.cluster.connecting import spread_over
-    from eosin.explanation.bags import explain_slides
+    from eosin.cli.console import spreading
     from eosin.explanation.explain import ExplainOptions
     from eosin.explanation.explain import explain as explain_images
     from eosin.inference.bags import answers_slides
-    from eosin.inference.scoring import PredictOptions
     from eosin.locks import one_writer
     from eosin.networks.run import read_run
-    from eosin.pixels.reading import write_error_table
     from eosin.reporting.heatmap_folder import HEATMAP_FILES, write_heatmaps
-    from eosin.reporting.heatmap_page import PAGE_NAME
     from eosin.reporting.overlay import HeatmapStyle
 
     style = HeatmapStyle(colormap=colormap, opacity=opacity, original=original)
@@ -113,30 +116,38 @@ def explain(
         engine=engine,
         batch_size=batch_size,
     )
-    with (
-        one_writer(out),
-        showing() as progress,
-        spread_over(cluster, device=device, progress=progress) as spread,
-    ):
+    with one_writer(out), spreading(cluster, device) as (spread, progress):
         runs = [read_run(folder) for folder in folders]
         source = _source(images, limit)
         if len(runs) == 1 and answers_slides(runs[0]) and isinstance(source, Manifest):
-            scoring = PredictOptions(
-                split=split, device=device, batch_size=batch_size, engine=engine
-            )
-            _slides(explain_slides(runs[0], source, scoring, spread=spread), out)
+            _slides(runs[0], source, options, out, spread)
             return
         explanations = explain_images(runs, source, options, spread=spread)
         written = write_heatmaps(explanations, out, style=style, progress=progress)
-        write_error_table(written.skipped, out / "errors.csv")
-        if score and written.scores:
-            _conclude(written)
+        _write_tables(written)
+    _print(written)
+
+
+def _write_tables(written: HeatmapFolder) -> None:
+    """The files that were left out, and how faithful the maps are where that was asked."""
+    from eosin.pixels.reading import write_error_table
+
+    write_error_table(written.skipped, written.folder / "errors.csv")
+    if written.scores:
+        _conclude(written)
+
+
+def _print(written: HeatmapFolder) -> None:
+    from eosin.cli.console import finish, say
+    from eosin.reporting.heatmap_page import PAGE_NAME
+
     if written.seen:
         say(
             f"{written.seen} of {written.explained} images are of patients that a network "
             "was trained or validated on: what it does there says little of new patients",
             style="yellow",
         )
+    out = written.folder
     say(f"{written.explained} images explained, written: {out}; open {out / PAGE_NAME}")
     finish(written.skipped, out / "errors.csv")
 
@@ -154,12 +165,21 @@ def _source(paths: list[Path], limit: int | None) -> Manifest | Sequence[Path]:
     return read_source(paths)
 
 
-def _slides(explained: ExplainedSlides, out: Path) -> None:
+def _slides(run: Run, slides: Manifest, options: ExplainOptions, out: Path, spread: Spread) -> None:
     """Write attention.csv and attention-faithfulness.csv, and say how far to believe them."""
     from eosin.artefacts.tables import write_csv
     from eosin.cli.console import finish, say
+    from eosin.explanation.bags import explain_slides
+    from eosin.inference.scoring import PredictOptions
     from eosin.pixels.reading import write_error_table
 
+    scoring = PredictOptions(
+        split=options.split,
+        device=options.device,
+        batch_size=options.batch_size,
+        engine=options.engine,
+    )
+    explained = explain_slides(run, slides, scoring, spread=spread)
     write_csv(explained.attention, out / "attention.csv", float_format="%.6g")
     write_csv(explained.rows, out / "attention-faithfulness.csv", float_format="%.6g")
     write_error_table(explained.skipped, out / "errors.csv")

@@ -61,12 +61,7 @@ def export(
         overwrite=overwrite,
         int8=read_manifest(int8) if int8 else None,
     )
-    exported = export_run(
-        read_run(run),
-        out,
-        options,
-        progress=Shown(),
-    )
+    exported = export_run(read_run(run), out, options, progress=Shown())
     for name, record in _graphs(exported, ""):
         graph = record.graph
         say(f"{name}{_parity(graph)}")

@@ -115,4 +115,5 @@ def _draw(times: Times, path: Path) -> None:
         axes.axvline(times.limit, color=QUIET, linestyle=(0, (4, 3)), label="the driver's limit")
         axes.legend(loc="lower left", frameon=False)
     axes.set(xscale="log", xlabel="Workers", ylabel="Efficiency", ylim=(-0.02, 1.02))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     write_png(drawn, path)

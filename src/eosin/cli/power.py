@@ -65,12 +65,8 @@ def power(
             progress=progress,
         )
     frame = plan.frame()
-    shown = frame.assign(
-        patients=[f"{count:,}" for count in frame["patients"]],
-        power=[number(value) for value in frame["power"]],
-        low=[number(value) for value in frame["low"]],
-        high=[number(value) for value in frame["high"]],
-    )
+    shown = frame[["power", "low", "high"]].map(number)
+    shown.insert(0, "patients", frame["patients"].map("{:,}".format))
     print_frame(shown, title=f"Power for an effect of {effect:g}")
     for sentence in power_sentences(plan):
         say(sentence)

@@ -28,48 +28,54 @@ from eosin.cli.sources import (
     ScoredSplit,
     Workers,
     read_source,
+    require_not_both,
 )
-from eosin.errors import ConfigError
 
 if TYPE_CHECKING:
     from eosin.artefacts.predictions import Predictions
+    from eosin.inference.predict import Scored
     from eosin.progress import Shown
-
 
 _ROWS = 10  # flagged images that the terminal names
 
 
+Images = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="S.csv | FILES... | SLIDES...",
+        help="A manifest, image files and folders, or whole slides.",
+    ),
+]
+Out = Annotated[
+    Path,
+    typer.Option("--out", "-o", metavar="P.csv | DIR", help="The predictions; of slides a folder."),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on with a prediction that was interrupted.")
+]
+Coverage = Annotated[
+    float, typer.Option(help="Share of new patients' images whose set holds the truth.")
+]
+ByClass = Annotated[
+    bool, typer.Option("--by-class", help="Cover every class so, not only all together.")
+]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Exit with code 3 where any image is flagged.")
+]
+
+
 def predict(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A Run folder.")],
-    images: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="S.csv | FILES... | SLIDES...",
-            help="A manifest, image files and folders, or whole slides.",
-        ),
-    ],
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out", "-o", metavar="P.csv | DIR", help="The predictions; of slides a folder."
-        ),
-    ],
+    images: Images,
+    out: Out,
     split: ScoredSplit = None,
     allow_seen: AllowSeen = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a prediction that was interrupted.")
-    ] = False,
+    resume: Resume = False,
     overwrite: Overwrite = False,
-    coverage: Annotated[
-        float, typer.Option(help="Share of new patients' images whose set holds the truth.")
-    ] = 0.9,
+    coverage: Coverage = 0.9,
     sets: Annotated[str, typer.Option(help="lac (smallest sets) or aps.")] = "lac",
-    by_class: Annotated[
-        bool, typer.Option("--by-class", help="Cover every class so, not only all together.")
-    ] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with code 3 where any image is flagged.")
-    ] = False,
+    by_class: ByClass = False,
+    strict: Strict = False,
     engine: Engine = "auto",
     device: Device = "auto",
     batch_size: BatchSize = 32,
@@ -90,27 +96,17 @@ def predict(
     --resume.
     """
     from eosin.artefacts.outputs import PREDICTIONS, require_table
-    from eosin.cli.console import (
-        EXIT_SKIPPED,
-        finish,
-        print_protocol,
-        say,
-        showing,
-        stoppable,
-    )
+    from eosin.cli.console import RESUME, spreading
     from eosin.cli.slide_options import print_slides, require_no_slide_options, slides_in
-    from eosin.cluster.connecting import spread_over
     from eosin.inference.journal import journal_path
     from eosin.inference.scoring import PredictOptions
     from eosin.inference.slides import SlideOptions
     from eosin.inference.table import predict_to_table
     from eosin.networks.run import read_run
     from eosin.pixels.reading import error_table_path
-    from eosin.progress import Shown
     from eosin.trust.conformal import SetOptions, named_method
 
-    if resume and overwrite:
-        raise ConfigError("--resume goes on and --overwrite starts anew; give one of them")
+    require_not_both(resume=resume, overwrite=overwrite)
     options = PredictOptions(
         split=split,
         allow_seen=allow_seen,
@@ -120,20 +116,13 @@ def predict(
         engine=engine,
         sets=SetOptions(coverage, named_method(sets), by_class),
     )
-    again = "run the same command with --resume"
     slides = SlideOptions(mpp, slide_mpp, tile_size, overlap, least_tissue)
     source = read_source(images)
-    whole = slides_in(source)
-    if whole is not None:
+    if (whole := slides_in(source)) is not None:
         from eosin.reporting.slide_folder import SlideWriteOptions, predict_slides
 
         writing = SlideWriteOptions(merged, packed, resume, overwrite)
-        progress = Shown()
-        with (
-            stoppable(again, kept=lambda: _kept(progress)),
-            showing(progress),
-            spread_over(cluster, device=device, progress=progress) as spread,
-        ):
+        with spreading(cluster, device, again=RESUME, kept=_kept) as (spread, progress):
             found = predict_slides(
                 read_run(run),
                 whole,
@@ -149,12 +138,7 @@ def predict(
     require_no_slide_options(slides, merged=merged, packed=packed)
     beside = (journal_path(out), error_table_path(out))
     require_table(out, PREDICTIONS, inputs=[run, *images], beside=beside)
-    progress = Shown()
-    with (
-        stoppable(again, kept=lambda: _kept(progress)),
-        showing(progress),
-        spread_over(cluster, device=device, progress=progress) as spread,
-    ):
+    with spreading(cluster, device, again=RESUME, kept=_kept) as (spread, progress):
         scored = predict_to_table(
             read_run(run),
             source,
@@ -165,6 +149,14 @@ def predict(
             progress=progress,
             spread=spread,
         )
+    _print_scored(scored, out, strict=strict)
+
+
+def _print_scored(scored: Scored, out: Path, *, strict: bool) -> None:
+    """What was scored and left out; exit code 3 where ``strict`` and an image is flagged."""
+    from eosin.cli.console import EXIT_SKIPPED, finish, print_protocol, say
+    from eosin.pixels.reading import error_table_path
+
     provenance = scored.predictions.provenance
     print_protocol(provenance.protocol, provenance.notes)
     say(f"{len(scored.predictions)} images scored, written: {out}")

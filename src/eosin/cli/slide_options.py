@@ -60,9 +60,10 @@ def slides_in(source: Manifest | Sequence[Path]) -> Manifest | Sequence[Path] | 
 def _in_folder(folder: Path) -> list[Path]:
     """The slides in a folder that holds files named like slides and none named like images."""
     from eosin.pixels.reading import is_image_name
+    from eosin.remote import walk
     from eosin.slides.opening import SLIDE_NAMES, find_slides
 
-    files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
+    files = [path / name for path, _, names in walk(folder) for name in names]
     named = any(path.suffix.lower() in SLIDE_NAMES for path in files)
     return [*find_slides(folder)] if named and not any(map(is_image_name, files)) else []
 

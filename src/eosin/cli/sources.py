@@ -73,3 +73,9 @@ def read_source(paths: Sequence[Path], *, option: str = "") -> Manifest | Sequen
         to = f" to {option}" if option else ""
         raise ConfigError(f"give one manifest or image files{to}, not both: {tables[0]}")
     return read_manifest(tables[0]) if tables else paths
+
+
+def require_not_both(*, resume: bool, overwrite: bool) -> None:
+    """ConfigError where both are asked for."""
+    if resume and overwrite:
+        raise ConfigError("--resume goes on and --overwrite starts anew; give one of them")

@@ -83,15 +83,11 @@ def split(
     elif folds is not None:
         divided = split_into_folds(images, folds, by=by.value, seed=seed)
     else:
-        shares = fractions or (0.70, 0.15, 0.15)
+        shares: tuple[float, ...] = fractions or (0.70, 0.15, 0.15)
         if keep_test:
-            whole = sum(shares[:2]) or 1.0
-            shares_kept = (shares[0] / whole, shares[1] / whole)
-            divided = split_by_fractions(
-                images, shares_kept, by=by.value, seed=seed, keep_test=True
-            )
-        else:
-            divided = split_by_fractions(images, shares, by=by.value, seed=seed)
+            rest = sum(shares[:2]) or 1.0
+            shares = (shares[0] / rest, shares[1] / rest)
+        divided = split_by_fractions(images, shares, by=by.value, seed=seed, keep_test=keep_test)
     divided.write(out)
     print_frame(_narrow(split_table(divided), divided.task.classes))
     print_protocol(divided.protocol, divided.notes)

@@ -39,8 +39,7 @@ def stress(
     """
     from eosin.artefacts.manifest import read_manifest
     from eosin.artefacts.outputs import require_output_folder
-    from eosin.cli.console import print_protocol, say, showing, stoppable
-    from eosin.cluster.connecting import spread_over
+    from eosin.cli.console import print_protocol, say, spreading
     from eosin.inference.scoring import PredictOptions
     from eosin.inference.stress import ALL_SHIFTS, UNCHANGED, stress_tables
     from eosin.networks.run import read_run
@@ -49,11 +48,8 @@ def stress(
 
     require_output_folder(out, STRESS_FILES, inputs=[run, manifest])
     options = PredictOptions(split=split, allow_seen=allow_seen, engine=engine, device=device)
-    with (
-        stoppable(kept=lambda: f"what is scored is kept in {out}"),
-        showing() as progress,
-        spread_over(cluster, device=device, progress=progress) as spread,
-    ):
+    kept = f"what is scored is kept in {out}"
+    with spreading(cluster, device, kept=lambda _: kept) as (spread, progress):
         tables = stress_tables(
             read_run(run),
             read_manifest(manifest),

@@ -40,7 +40,7 @@ def study(
     Finished cells are kept; run the same command again after a stop. A changed cell is redone.
     """
     from eosin.artefacts.outputs import require_output_folder
-    from eosin.cli.console import say, showing, stoppable
+    from eosin.cli.console import say, spreading
     from eosin.cli.encoders import say_licence
     from eosin.locks import one_writer
     from eosin.settings import settings_file
@@ -54,18 +54,12 @@ def study(
     if dry_run:
         _print_plan(plan, out)
         return
-    from eosin.cluster.connecting import spread_over
     from eosin.study.table import leakage_rows, write_measured_study
 
     for name in plan.config.backbones:
         say_licence(name)
     device = plan.config.device
-    with (
-        stoppable(kept=lambda: kept),
-        one_writer(out),
-        showing() as progress,
-        spread_over(cluster, device=device, progress=progress) as spread,
-    ):
+    with one_writer(out), spreading(cluster, device, kept=lambda _: kept) as (spread, progress):
         found = run_study(plan, out, progress=progress, spread=spread)
         _print_failures(found)
         meter = leakage_rows(found.results, resamples=plan.config.resamples)

@@ -12,7 +12,7 @@ from eosin.cli.slide_options import LeastTissue, Overlap, SlideMpp
 
 
 def slides(
-    root: Root,
+    slide_root: Root,
     out: Out,
     labels: Annotated[
         Path | None, typer.Option(metavar="CSV", help="Columns slide, label and maybe patient.")
@@ -35,9 +35,9 @@ def slides(
     """Whole slides: a row a slide, with its label or its drawn regions."""
     from eosin.data.slides import SlideSources, read_slides
 
-    require_manifest(out, root, *(path for path in (labels, annotations) if path))
+    require_manifest(out, slide_root, *(path for path in (labels, annotations) if path))
     found = read_slides(
-        root,
+        slide_root,
         SlideSources(labels, patient, annotations, outside, slide_mpp, positive, ordinal),
     )
     write_dataset(found, out)

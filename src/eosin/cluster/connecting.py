@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-_ANSWER = 10  # seconds that a cluster has to answer
+_ANSWER = 30  # seconds that a cluster has to answer: a busy machine takes ten to ask
 _STORE = 512 * 2**20  # bytes of results that wait to be taken, of a cluster on this machine alone
 
 
@@ -50,8 +50,8 @@ def _connected(where: str, device: str, progress: Progress) -> Iterator[Spread]:
     from eosin.cluster.crew import Crew
 
     crew = Crew(device, progress)
+    _connect(where)  # where that fails, a connection that another part of the program has stays
     try:
-        _connect(where)
         yield Cluster(crew)
     finally:
         crew.dismiss()

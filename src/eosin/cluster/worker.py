@@ -11,6 +11,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from eosin.errors import EosinError
 from eosin.spread import Here
 from eosin.version import __version__
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from ray import ObjectRef
 
-    from eosin.spread import Work
+    from eosin.spread import Source, Work
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_WAIT_POLICY")
 _MOST = 500  # files that are looked at, evenly taken, and as many for their folders
@@ -41,21 +42,23 @@ class Sample(NamedTuple):
     folder: str  # where relative paths count from
     files: Sequence[tuple[str, int]]  # with their sizes
     folders: Sequence[str]
+    runs: Sequence[Source]
     versions: tuple[str, str] = (__version__, platform.python_version())
 
 
 def sample_of(work: Work[object, object]) -> Sample:
     """Some of the files, and one in each folder, as this process sees them; and the Runs."""
+    from eosin.remote import RemotePath
     from eosin.slides.tile import file_of
 
     paths = [*work.files, *work.reads]
     in_folders = list({path.parent: path for path in paths}.values())
     some = [each for most in (paths, in_folders) for each in most[:: -(-len(most) // _MOST)]]
-    found = dict.fromkeys(file_of(path) for path in some)
+    found = [path for path in dict.fromkeys(map(file_of, some)) if not isinstance(path, RemotePath)]
     files = [(str(path), path.stat().st_size) for path in found if path.is_file()]
     folders = [path if path.is_dir() else path.parent for path in found]
     folders = [folder for folder in folders if folder.is_dir()] + [run.folder for run in work.runs]
-    return Sample(str(Path.cwd()), files, list(dict.fromkeys(map(str, folders))))
+    return Sample(str(Path.cwd()), files, list(dict.fromkeys(map(str, folders))), work.runs)
 
 
 class Worker:
@@ -86,8 +89,12 @@ class Worker:
             for file, size in sample.files:
                 if Path(file).stat().st_size != size:
                     return f"{where}: {file} is another file than on this machine; {_FIX}"
+            for run in sample.runs:
+                run.require_unchanged()
         except OSError as fault:
             return f"{where}: cannot see {fault.filename} ({fault.strerror}); {_FIX}"
+        except EosinError as fault:
+            return f"{where}: cannot use the Run as this machine has it ({fault}); {_FIX}"
         return ""
 
     def do(
@@ -104,9 +111,6 @@ class Worker:
             work: a reference to it, which is followed once.
             rows: which.
             refused: files that must not be read, and why.
-
-        Raises:
-            ModelError: a Run is not what it was when the work began.
         """
         from eosin.pixels.reading import limit_megapixels, refuse_files
 
@@ -115,8 +119,6 @@ class Worker:
 
             self._number, self._work = number, ray.get(work[0])
             assert self._work is not None
-            for run in self._work.runs:
-                run.require_unchanged()
         limit_megapixels(self._megapixels)
         refuse_files(refused)
         return None, list(self._here.each(self._work, rows))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from eosin.data.balance import Balance, balance_of
@@ -251,7 +250,7 @@ def _duplicates(
     prints = [item for _, item in readable]
     pairs = [_equal_pair(rows[first], rows[second]) for first, second in equal_pictures(prints)]
     matches = find_near_duplicates(
-        prints, lambda index: read_image(Path(rows[index].path)), workers=workers
+        prints, lambda index: read_image(as_path(rows[index].path)), workers=workers
     )
     pairs.extend(
         DuplicatePair(

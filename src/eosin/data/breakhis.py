@@ -148,18 +148,10 @@ def read_breakhis(
     found = find_images(root, expected=_EXPECTED)
     paths, skipped = first_of_each_name(found.images)
     named, misnamed = _parse_names(paths)
-    wanted = [
-        item for item in named if item.name.magnification in (magnifications or MAGNIFICATIONS)
-    ]
-    whole, unreadable = look_at([item.path for item in wanted])
+    chosen = _at_magnifications(root, named, magnifications)
+    whole, unreadable = look_at([item.path for item in chosen])
     skipped += [*misnamed, *unreadable, *found.skipped]
-    if named and not wanted:
-        present = sorted({item.name.magnification for item in named})
-        raise DataError(f"{root}: has no image at {list(magnifications)}X, only at {present}X")
-    if task == "eva":
-        wanted = [item for item in wanted if item.name.subtype in EVA.classes]
-        if named and not wanted:
-            raise DataError(f"{root}: has no image of eva's types {list(EVA.classes)}")
+    wanted = _of_eva(root, chosen) if task == "eva" else chosen
     require_images(root, whole, skipped, expected=_EXPECTED)
     kept = set(whole)
     rows = [_row(item, task=task, patient=patient) for item in wanted if item.path in kept]
@@ -219,6 +211,25 @@ def _parse_names(paths: Sequence[Path]) -> tuple[list[_Image], list[SkippedFile]
         except DataError as error:
             misnamed.append(SkippedFile(path, str(error)))
     return named, misnamed
+
+
+def _at_magnifications(
+    root: Path, named: list[_Image], magnifications: Sequence[int]
+) -> list[_Image]:
+    """Those at one of the magnifications, all where none is given; DataError where none is left."""
+    kept = [item for item in named if item.name.magnification in (magnifications or MAGNIFICATIONS)]
+    if named and not kept:
+        present = sorted({item.name.magnification for item in named})
+        raise DataError(f"{root}: has no image at {list(magnifications)}X, only at {present}X")
+    return kept
+
+
+def _of_eva(root: Path, named: list[_Image]) -> list[_Image]:
+    """Those of the types that eva keeps; DataError where none is left."""
+    kept = [item for item in named if item.name.subtype in EVA.classes]
+    if named and not kept:
+        raise DataError(f"{root}: has no image of eva's types {list(EVA.classes)}")
+    return kept
 
 
 def _row(image: _Image, *, task: TaskName, patient: PatientUnit) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,11 +82,7 @@ def read_folder(
     splits = _split_folders(found.images, top)
     folders = _class_folders(found, top)
     folders -= {folder for folder in folders if splits and folder.name.casefold() in _SPLITS}
-    patients, skipped = _name_patients(found.images, top, patient)
-    for path in [path for path in patients if splits and path not in splits]:
-        del patients[path]
-        reason = "lies in no class folder of a split; move it into one of train, val or test"
-        skipped.append(SkippedFile(path, reason))
+    patients, skipped = _name_patients(found.images, top, patient, splits)
     whole, unreadable = look_at(list(patients))
     skipped += [*found.skipped, *unreadable]
     skipped += [not_read(path) for path in found.others if path.parent in folders]
@@ -96,10 +92,8 @@ def read_folder(
     notes = [] if patient else [NO_PATIENTS]
     if task.positive is not None and positive is None:
         notes.append(f"The positive class is {task.positive!r}: the last in order.")
-    scale = {} if mpp is None else {"mpp": f"{mpp:g}"}
-    rows = [
-        {**_row(path, patients[path]), "split": splits.get(path, ""), **scale} for path in whole
-    ]
+    known = {} if mpp is None else {"mpp": f"{mpp:g}"}
+    rows = [_row(path, patients[path], split=splits.get(path, ""), **known) for path in whole]
     manifest = Manifest(
         frame=image_rows(rows),
         task=task,
@@ -173,24 +167,25 @@ def _require_each(
 
 
 def _name_patients(
-    paths: Sequence[Path], top: Path, pattern: str | None
+    paths: Sequence[Path], top: Path, pattern: str | None, splits: Mapping[Path, str]
 ) -> tuple[dict[Path, str], list[SkippedFile]]:
     """The patient of each image that lies in a class folder and whose name gives one."""
     patients: dict[Path, str] = {}
     skipped: list[SkippedFile] = []
     for path in paths:
+        own = valid_text(path.relative_to(top).as_posix())
+        patient = own if pattern is None else patient_by_pattern(pattern, path.name)
         if path.parent == top:
-            skipped.append(SkippedFile(path, "lies in no class folder; move it into one"))
-            continue
-        if pattern is None:
-            patients[path] = valid_text(path.relative_to(top).as_posix())
-            continue
-        patient = patient_by_pattern(pattern, path.name)
-        if patient is None:
+            reason = "lies in no class folder; move it into one"
+        elif patient is None:
             reason = f"the patient pattern {pattern!r} finds no patient in the name"
-            skipped.append(SkippedFile(path, f"{reason}; correct the name or the pattern"))
+            reason += "; correct the name or the pattern"
+        elif splits and path not in splits:
+            reason = "lies in no class folder of a split; move it into one of train, val or test"
         else:
             patients[path] = patient
+            continue
+        skipped.append(SkippedFile(path, reason))
     return patients, skipped
 
 
@@ -226,6 +221,6 @@ def _label(path: Path) -> str:
     return valid_text(path.parent.name)
 
 
-def _row(path: Path, patient: str) -> dict[str, str]:
+def _row(path: Path, patient: str, **known: str) -> dict[str, str]:
     row = {"path": str(path), "label": _label(path), "patient": patient}
-    return row | named_coordinates(path.name)
+    return {**row, **named_coordinates(path.name), **known}

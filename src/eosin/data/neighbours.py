@@ -130,9 +130,9 @@ def _grid(xy: Floats, slide: Ints, paths: Texts, pitch: float | None) -> tuple[f
     away = xy - origin[slide]
     steps = _steps(xy, slide)
     tried = [*([pitch] if pitch else []), *steps]
-    if not tried:
-        return None, np.stack([_apart(column) for column in away.T], axis=1)
     fitting = [step for step in tried if _off(away, step).max() <= _OFF]
+    if not (fitting or steps):
+        return None, np.stack([_apart(column) for column in away.T], axis=1)
     step = fitting[0] if fitting else steps[0]
     off = _off(away, step).max(axis=1)
     if not fitting:

@@ -19,6 +19,7 @@ from eosin.pixels.tissue_mask import find_tissue
 from eosin.pixels.tissue_tiles import tissue_tiles
 from eosin.pixels.writing import write_png
 from eosin.progress import SILENT, Progress, working
+from eosin.remote import as_path
 from eosin.settings import checked_options
 from eosin.slides.opening import open_slide, open_where_told, read_tile
 from eosin.slides.tile import Tile
@@ -159,7 +160,7 @@ def tile_manifest(
     skipped: list[SkippedFile] = []
     with working(progress, "tiling", total=len(slides)):
         for known in slides.frame.to_dict("records"):
-            path = Path(known["path"])
+            path = as_path(known["path"])
             try:
                 rows += _drawn(_labelled(path, known, options), per_slide, seed)
             except DataError as error:

@@ -107,8 +107,10 @@ def said_of(runs: Sequence[Run], frame: pd.DataFrame) -> tuple[str, ...]:
             f"scored without, at the temperature and threshold for that. {UNCALIBRATED}",
         )
     tiles = is_of_tiles(frame)  # their scale is that of the Run
-    apart = "on the grid of tiles" if tiles else f"{found.pitch:g} apart"
-    grid = "no two lie next to each other" if found.pitch is None else apart
+    if found.pitch is None:
+        grid = "no two lie next to each other"
+    else:
+        grid = "on the grid of tiles" if tiles else f"{found.pitch:g} apart"
     other = (
         ""
         if tiles or known.context is None or found.pitch in (None, known.context.pitch)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from eosin.inference.readings import Reading, Readings
     from eosin.networks.run import Run
     from eosin.pixels.reading import SkippedFile
+    from eosin.trust.reference import Look
 
 
 @dataclass(frozen=True)
@@ -137,8 +138,6 @@ def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Readin
     else:
         found = open_scorer(run).settled(found, images.frame)
         values, looks, stains = found.values, found.looks, found.notes
-    seen = seen_note(run, images) if options.allow_seen else ()
-    unscored = (*unscored_note(len(found.skipped)), *_left_out_note(len(chosen.skipped)))
     provenance = Provenance(
         runs=(named(str(run.folder)),),
         dataset=images.dataset,
@@ -147,31 +146,12 @@ def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Readin
         model=run.record.backbone,
         threshold=threshold,
         seen_allowed=options.allow_seen,
-        notes=tuple(
-            dict.fromkeys(
-                (
-                    *seen,
-                    *sibling_note(run, images),
-                    *_magnification_note(run, images),
-                    *neighbours,
-                    *unscored,
-                    *(
-                        ()
-                        if any(look.familiarity is not None for look in looks)
-                        else (CANNOT_TELL,)
-                    ),
-                    *run.record.notes,
-                    *images.notes,
-                )
-            )
+        notes=_notes(
+            run, chosen, options, looks=looks, neighbours=neighbours, unread=len(found.skipped)
         ),
     )
     predictions = make_predictions(
-        rows,
-        values,
-        task=run.record.task,
-        threshold=threshold,
-        provenance=provenance,
+        rows, values, task=run.record.task, threshold=threshold, provenance=provenance
     )
     if looks or run.record.reference is not None:
         predictions = with_trust(
@@ -182,6 +162,30 @@ def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Readin
         predictions = predictions.with_stain_notes({as_path(path): note for path, note in said})
     predictions = replace(predictions, attention=attention, run_hashes=(run.sha256,))
     return Scored(predictions, (*chosen.skipped, *_in_order(found.skipped, images)))
+
+
+def _notes(
+    run: Run,
+    chosen: Chosen,
+    options: PredictOptions,
+    *,
+    looks: Sequence[Look],
+    neighbours: Sequence[str],
+    unread: int,
+) -> tuple[str, ...]:
+    """What must be known of the answers, each sentence once."""
+    notes = (
+        *(seen_note(run, chosen.images) if options.allow_seen else ()),
+        *sibling_note(run, chosen.images),
+        *_magnification_note(run, chosen.images),
+        *neighbours,
+        *unscored_note(unread),
+        *_left_out_note(len(chosen.skipped)),
+        *(() if any(look.familiarity is not None for look in looks) else (CANNOT_TELL,)),
+        *run.record.notes,
+        *chosen.images.notes,
+    )
+    return tuple(dict.fromkeys(notes))
 
 
 def _left_out_note(count: int) -> tuple[str, ...]:

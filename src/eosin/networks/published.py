@@ -56,7 +56,7 @@ def read_design(origin: str) -> Design:
             return _of_transformers(config, _json(origin, "preprocessor_config.json", needed=False))
         if isinstance(config.get("architecture"), str):
             return _of_timm(config)
-    except (KeyError, TypeError, ValueError, ValidationError) as fault:
+    except (LookupError, TypeError, ValueError, ValidationError) as fault:
         raise ModelError(f"{origin}: config.json is not whole ({fault!r})") from fault
     raise ModelError(
         f"{origin}: config.json names neither an architecture of timm nor one of transformers' "
@@ -189,7 +189,7 @@ def _of_transformers(config: Mapping[str, object], reading: Mapping[str, object]
     if swiglu:
         hidden = 2 * ((int(hidden * 2 / 3) + 7) // 8 * 8)
     elif config.get("hidden_act", "gelu") != "gelu":
-        raise ModelError(f"hidden_act {config['hidden_act']!r}: want gelu")
+        raise ValueError(f"hidden_act {config['hidden_act']!r}: want gelu")
     arguments: dict[str, object] = {
         "img_size": _whole(config["image_size"]),
         "patch_size": _whole(config["patch_size"]),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from itertools import count
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.run import Member
 from eosin.errors import ModelError
+from eosin.files import sha256_of
 from eosin.networks.run import HISTORY_NAME, RECORD_NAME
 
 if TYPE_CHECKING:
@@ -22,30 +24,33 @@ def take_in(folder: Path, runs: Sequence[Run]) -> tuple[Member, ...]:
 
     One that lies elsewhere is linked into it, file by file (copied where the disk has no links),
     so that the outer Run is whole in itself and stays as it was when a member is trained again.
+    Another Run that lies there already stays.
     """
     inside = folder.resolve()
-    taken: set[str] = set()
+    homes = [run.folder.resolve() for run in runs]
+    taken = {home.relative_to(inside).parts[0] for home in homes if inside in home.parents}
     members = []
-    for run in runs:
-        home = run.folder.resolve()
+    for run, home in zip(runs, homes, strict=True):
+        path = home
         if not home.is_relative_to(inside):
-            name = _own_name(home, taken)
+            name = _own_name(run, inside, taken)
             taken.add(name)
-            home = inside / name
-            _link(run, home)
-        members.append(Member(path=home.relative_to(inside).as_posix(), sha256=run.sha256))
+            path = inside / name
+            _link(run, path)
+        members.append(Member(path=path.relative_to(inside).as_posix(), sha256=run.sha256))
     return tuple(members)
 
 
-def _own_name(folder: Path, taken: set[str]) -> str:
+def _own_name(run: Run, inside: Path, taken: set[str]) -> str:
     """The Run's name, that of its parent for one fold of several, with a number where taken."""
-    name = folder.parent.name if folder.name.startswith("fold-") else folder.name
-    number = next(n for n in range(1, len(taken) + 2) if _numbered(name, n) not in taken)
-    return _numbered(name, number)
-
-
-def _numbered(name: str, number: int) -> str:
-    return name if number == 1 else f"{name}-{number}"
+    home = run.folder.resolve()
+    name = home.parent.name if home.name.startswith("fold-") else home.name
+    for numbered in (name if n == 1 else f"{name}-{n}" for n in count(1)):
+        record = inside / numbered / RECORD_NAME
+        another = record.is_file() and sha256_of(record) != run.sha256
+        if numbered not in taken and not another:
+            break
+    return numbered
 
 
 def _link(run: Run, folder: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from eosin.errors import DataError
 from eosin.pixels.reading import SUFFIXES, SkippedFile, is_image_name, kind_of_file
+from eosin.remote import RemotePath
 from eosin.slides.opening import SLIDE_NAMES
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def find_image_files(paths: Sequence[Path]) -> ImageFiles:
         DataError: a path does not exist.
     """
     for path in paths:
-        if not os.path.lexists(path):
+        if not (path.exists() or path.is_symlink()):
             raise DataError(f"{path}: no such image or folder")
     walk = _Walk()
     walk.run(paths)
@@ -147,8 +148,9 @@ class _Walk:
     def _list(self, met: _Met) -> list[_Met]:
         self.folders.append(met.path)
         try:
-            with os.scandir(met.path) as entries:
-                found = sorted((entry.name, entry.is_symlink()) for entry in entries)
+            remote = isinstance(met.path, RemotePath)
+            entries = met.path.iterdir() if remote else os.scandir(met.path)
+            found = sorted((entry.name, entry.is_symlink()) for entry in entries)
         except OSError as fault:
             reason = f"cannot be listed ({fault.strerror}); permit it, or move it elsewhere"
             self.skipped.append(SkippedFile(met.path, reason))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eosin.remote import as_path
 from eosin.reporting.galleries import Caption, Tile, tiles_of
 from eosin.reporting.html import render
 from eosin.reporting.tables import Table
@@ -132,7 +133,7 @@ def _shown_pair(pair: DuplicatePair) -> dict[str, object]:
 
 
 def _pair_tiles(*images: AuditedImage) -> tuple[Tile, ...]:
-    return tiles_of((Path(image.path), _caption(image)) for image in images)
+    return tiles_of((as_path(image.path), _caption(image)) for image in images)
 
 
 def _caption(image: AuditedImage) -> Caption:

@@ -78,9 +78,12 @@ def write_legend(figure: Figure, axes: Axes) -> None:
 
 
 def write_png(figure: Figure, path: Path) -> None:
-    """Write the figure as a PNG on the colour of a card, 200 dots an inch, in one step."""
+    """Write the figure as a PNG on the colour of a card, 200 dots an inch, in one step.
+
+    What is empty around it is cut off.
+    """
     with replacing(path) as draft:
-        figure.savefig(draft, format="png", dpi=200, facecolor=CARD)
+        figure.savefig(draft, format="png", dpi=200, facecolor=CARD, bbox_inches="tight")
 
 
 def as_drawing(figure: Figure, *, name: str, title: str, caption: str) -> Drawing:
@@ -128,7 +131,7 @@ def dress(axes: Axes) -> None:
     axes.set_facecolor("none")
     axes.set_axisbelow(True)
     axes.grid(color=GRID, linewidth=0.8)
-    axes.tick_params(colors=QUIET, labelsize=9, length=0, pad=5)
+    axes.tick_params(which="both", colors=QUIET, labelsize=9, length=0, pad=5)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from eosin.errors import DataError
 from eosin.remote import as_path
+from eosin.reporting.overlay import scaled
 from eosin.reporting.tables import patients_in
 from eosin.reporting.wording import counted, number
 
@@ -131,16 +132,13 @@ def thumbnail(
     """A JPEG of an RGB image, its longer side at most ``longest``, with its width and height."""
     import cv2
 
-    height, width = image.shape[:2]
-    scale = min(1.0, longest / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image
+    small = scaled(image, min(1, longest / max(image.shape[:2])))
     bgr = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
     options = [cv2.IMWRITE_JPEG_QUALITY, 90 if fine else JPEG_QUALITY]
     if fine:  # colours at full resolution too: small nuclei keep theirs
         options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     _, data = cv2.imencode(".jpg", bgr, options)
-    return data.tobytes(), *size
+    return data.tobytes(), small.shape[1], small.shape[0]
 
 
 def _tile(picture: Picture, caption: Caption, longest: int) -> Tile:

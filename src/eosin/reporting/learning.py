@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil, log
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from eosin.errors import ModelError
@@ -275,7 +276,7 @@ def learning_sheet(histories: Mapping[str, Mapping[str, History]]) -> Figure:
     panels = sheet.subplots(down, across, squeeze=False).ravel()
     for axes, (name, runs) in zip(panels, histories.items(), strict=False):
         dress(axes)
-        axes.set_title(name, fontsize=9.5, color=INK, loc="left")
+        axes.set_title(fill(name, 30), fontsize=9.5, color=INK, loc="left", parse_math=False)
         _draw(axes, runs, histories)
     for axes in panels[len(histories) :]:
         axes.remove()

@@ -108,24 +108,22 @@ def at_reading_size(picture: UInt8Image) -> UInt8Image:
 
 
 def _shrunk(picture: UInt8Image) -> UInt8Image:
-    import cv2
-
-    height, width = picture.shape[:2]
-    scale = LONGEST / max(height, width)
-    if scale >= 1:
-        return picture
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return scaled(picture, min(1, LONGEST / max(picture.shape[:2])))
 
 
 def _enlarged(picture: UInt8Image) -> UInt8Image:
+    return scaled(picture, -(-SHORTEST // max(picture.shape[:2])))
+
+
+def scaled(picture: UInt8Image, scale: float) -> UInt8Image:
+    """A picture at ``scale`` times its size, a pixel at least; at 1 it is the picture itself."""
     import cv2
 
-    factor = -(-SHORTEST // max(picture.shape[:2]))
-    size = (picture.shape[1] * factor, picture.shape[0] * factor)
-    if factor == 1:
+    if scale == 1:
         return picture
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+    size = [max(1, round(side * scale)) for side in picture.shape[1::-1]]
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(picture, size, interpolation=method), np.uint8)
 
 
 def draw_overlay(

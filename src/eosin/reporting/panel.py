@@ -1,28 +1,30 @@
-"""Pictures of one image side by side, each over its caption, below what they show; no torch."""
+"""Pictures of images in rows, each over its caption, below what they show; no torch."""
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eosin.reporting.overlay import HeatmapStyle, colour_bar
+from eosin.reporting.canvas import CARD, INK, QUIET
+from eosin.reporting.overlay import HeatmapStyle, colour_bar, scaled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from PIL.Image import Image as PillowImage
-    from PIL.ImageFont import FreeTypeFont
+    from matplotlib.artist import Artist
+    from matplotlib.offsetbox import OffsetBox, TextArea
 
     from eosin.pixels.reading import UInt8Image
 
-INK, QUIET, PAPER = "#1f1b24", "#5c5666", "#ffffff"
 GOOD, BAD = "#1b7f4b", "#b3261e"
-_GAP, _BAR, _NARROWEST = 16, (150, 14), 420
-_TITLE, _TEXT, _SMALL = 20, 14, 13
+# Pixels: at 72 dots an inch a point is one.
+_GAP, _BAR, _NARROWEST, _NARROWEST_PAGE = 16, (150, 14), 240, 496
+_ACROSS = 4  # cells of a panel
+_LETTER = 0.58  # mean width of a letter over the size of its type
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,127 +47,100 @@ class Heading:
     good: bool = False  # whether that is a good one
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    text: str
-    size: int = _TEXT
-    bold: bool = False
-    ink: str = QUIET
-
-    @property
-    def height(self) -> int:
-        return round(self.size * 1.35)
-
-
 def draw_panel(
-    cells: Sequence[Cell],
+    cells: Sequence[Cell], heading: Heading, style: HeatmapStyle, *, width: int = 0
+) -> UInt8Image:
+    """Cells in rows of four at most and of about one length, as ``draw_rows`` draws them."""
+    across = -(-len(cells) // -(-len(cells) // _ACROSS))
+    rows = [cells[start : start + across] for start in range(0, len(cells), across)]
+    return draw_rows(rows, heading, style, width=width)
+
+
+def draw_rows(
+    rows: Sequence[Sequence[Cell]],
     heading: Heading,
-    style: HeatmapStyle,
+    style: HeatmapStyle | None = None,
     *,
     width: int = 0,
-    columns: int = 4,
 ) -> UInt8Image:
-    """A grid of cells under a heading, RGB.
+    """Rows of cells under a heading, column below column, RGB.
 
     Args:
-        cells: pictures of one image, all of one shape.
+        rows: pictures that are seen together.
         heading: stands above them.
-        style: the colours of the maps.
+        style: the colours of the maps, where there are any.
         width: of each picture at most, in pixels; 0 for its own.
-        columns: at most this many side by side.
     """
-    from PIL import Image
+    from matplotlib.offsetbox import HPacker, VPacker
 
-    down = -(-len(cells) // columns)
-    columns = -(-len(cells) // down)  # as even as it goes
-    pictures = [_fitted(cell.picture, width or cell.picture.shape[1]) for cell in cells]
-    wide = max(240, pictures[0].width)
-    across = max(columns * (wide + _GAP) + _GAP, _NARROWEST)
-    captions = [[*_wrapped(_caption(cell), wide)] for cell in cells]
-    top = _heading(heading, style, across)
-    tall = pictures[0].height + max(_height(rows) for rows in captions) + 2 * _GAP
-    page = Image.new("RGB", (across, top.height + down * tall), PAPER)
-    page.paste(top, (0, 0))
-    for index, (picture, rows) in enumerate(zip(pictures, captions, strict=True)):
-        row, column = divmod(index, columns)
-        left, y = _GAP + column * (wide + _GAP), top.height + row * tall
-        page.paste(picture, (left, y))
-        _write(page, (left, y + picture.height + 6), rows)
-    return np.asarray(page)
+    widest = max(cell.picture.shape[1] for row in rows for cell in row)
+    most, columns = min(widest, width or widest), max(map(len, rows))
+    across = max(columns * (max(most, _NARROWEST) + _GAP) - _GAP, _NARROWEST_PAGE)
+    wide, size = (across + _GAP) // columns - _GAP, max(14.0, min(across / 130, 19.0))
+    bar = colour_bar(*_BAR, style or HeatmapStyle())
+    boxes: list[Artist] = [_heading(heading, across, size)]
+    pictures = [bar] if heading.key else []
+    for row in rows:
+        shown = [scaled(cell.picture, min(1, most / cell.picture.shape[1])) for cell in row]
+        cells: list[Artist] = [_box(*each, wide, size) for each in zip(row, shown, strict=True)]
+        boxes.append(HPacker(children=cells, sep=_GAP, align="top"))
+        pictures += shown
+    return _drawn(VPacker(children=boxes, pad=_GAP, sep=_GAP, align="left"), pictures)
 
 
-def _heading(heading: Heading, style: HeatmapStyle, across: int) -> PillowImage:
+def _drawn(page: OffsetBox, pictures: Sequence[UInt8Image]) -> UInt8Image:
+    """What is laid out, with the pictures in its empty areas, in their order and pixel by pixel."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+    from matplotlib.offsetbox import DrawingArea
+
+    stream, figure = io.BytesIO(), Figure(dpi=72, facecolor=CARD)
+    figure.add_artist(page)
+    with rc_context({"text.hinting": "no_hinting"}):  # with hints it takes twice as long
+        extent = page.get_window_extent()
+        figure.set_size_inches(*np.ceil(extent.size) / figure.dpi)
+        page.set_offset((-extent.x0, -extent.y0))
+        figure.savefig(stream, format="rgba", dpi="figure")
+    wide, tall = figure.canvas.get_width_height()
+    drawn = np.frombuffer(stream.getvalue(), np.uint8).reshape(tall, wide, 4)[:, :, :3].copy()
+    for area, picture in zip(page.findobj(DrawingArea), pictures, strict=True):
+        left, bottom = map(round, area.get_offset())
+        top = tall - bottom - picture.shape[0]
+        drawn[top : tall - bottom, left : left + picture.shape[1]] = picture
+    return drawn
+
+
+def _heading(heading: Heading, across: int, size: float) -> OffsetBox:
     """Title and lines, the colour bar with its meaning, and the verdict, one below the other."""
-    from PIL import Image
+    from matplotlib.offsetbox import DrawingArea, HPacker, PaddedBox, VPacker
 
-    inner = across - 2 * _GAP
-    lines = [_Line(heading.title, _TITLE, bold=True, ink=INK), *map(_Line, heading.lines)]
-    said = [*_wrapped(lines, inner)]
-    key = [*_wrapped([_Line(heading.key)], inner - _BAR[0] - 10)] if heading.key else []
-    stamp = (
-        [*_wrapped([_Line(heading.stamp, bold=True, ink=PAPER)], inner)] if heading.stamp else []
-    )
-    below = _GAP + _height(said) + (6 if key else 0)
-    band = below + _height(key) + _GAP // 2
-    page = Image.new("RGB", (across, band + (_height(stamp) + _GAP if stamp else 0)), PAPER)
-    _write(page, (_GAP, _GAP), said)
-    if key:
-        page.paste(Image.fromarray(colour_bar(*_BAR, style)), (_GAP, below + 2))
-        _write(page, (_GAP + _BAR[0] + 10, below), key)
-    if stamp:
-        page.paste(GOOD if heading.good else BAD, (0, band, across, band + _height(stamp) + 8))
-        _write(page, (_GAP, band + 4), stamp)
-    return page
+    boxes: list[Artist] = [_text(heading.title, across, 1.4 * size, color=INK, fontweight="bold")]
+    boxes += [_text(line, across, size) for line in heading.lines]
+    if heading.key:
+        key = _text(heading.key, across - _BAR[0] - 10, size)
+        boxes.append(HPacker(children=[DrawingArea(*_BAR), key], sep=10, align="top"))
+    if heading.stamp:
+        words = _text(heading.stamp, across - 12, size, color=CARD, fontweight="bold")
+        band = VPacker(children=[words], width=across - 12, align="left")
+        colour = GOOD if heading.good else BAD
+        look = {"facecolor": colour, "linewidth": 0}
+        boxes.append(PaddedBox(band, 6, draw_frame=True, patch_attrs=look))
+    return VPacker(children=boxes, sep=5, align="left")
 
 
-def _caption(cell: Cell) -> list[_Line]:
-    return [_Line(cell.title, bold=True, ink=INK), *(_Line(line, _SMALL) for line in cell.lines)]
+def _box(cell: Cell, shown: UInt8Image, wide: int, size: float) -> OffsetBox:
+    """Room for a picture as it is shown and its caption, ``wide`` pixels in all."""
+    from matplotlib.offsetbox import DrawingArea, VPacker
+
+    room = DrawingArea(shown.shape[1], shown.shape[0])
+    words = [_text(cell.title, wide, size, color=INK, fontweight="bold")]
+    words += [_text(line, wide, 0.93 * size) for line in cell.lines]
+    return VPacker(children=[room, *words], width=wide, sep=4, align="left")
 
 
-def _height(lines: Sequence[_Line]) -> int:
-    return sum(line.height for line in lines)
+def _text(words: str, width: int, size: float, *, color: str = QUIET, **look: str) -> TextArea:
+    """Words in lines of ``width`` pixels at most; no name is taken for mathematics."""
+    from matplotlib.offsetbox import TextArea
 
-
-def _write(page: PillowImage, corner: tuple[int, int], lines: Sequence[_Line]) -> None:
-    from PIL import ImageDraw
-
-    draw, (left, top) = ImageDraw.Draw(page), corner
-    for line in lines:
-        draw.text((left, top), line.text, fill=line.ink, font=_font(line.size, bold=line.bold))
-        top += line.height
-
-
-def _wrapped(lines: Sequence[_Line], width: int) -> Iterator[_Line]:
-    """The lines broken into whole words, none wider than ``width`` unless it is a single word."""
-    for line in lines:
-        face, broken = _font(line.size, bold=line.bold), ""
-        for word in line.text.split():
-            longer = f"{broken} {word}".lstrip()
-            if broken and face.getlength(longer) > width:
-                yield _Line(broken, line.size, line.bold, line.ink)
-                longer = word
-            broken = longer
-        if broken:
-            yield _Line(broken, line.size, line.bold, line.ink)
-
-
-@cache
-def _font(size: int, *, bold: bool = False) -> FreeTypeFont:
-    """DejaVu Sans at ``size`` pixels."""
-    import matplotlib as mpl
-    from PIL import ImageFont
-
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(str(Path(mpl.get_data_path()) / "fonts" / "ttf" / name), size)
-
-
-def _fitted(picture: UInt8Image, width: int) -> PillowImage:
-    """The picture as Pillow's, at most ``width`` pixels wide."""
-    from PIL import Image
-
-    made = Image.fromarray(picture)
-    if made.width <= width:
-        return made
-    return made.resize(
-        (width, max(1, round(made.height * width / made.width))), Image.Resampling.BOX
-    )
+    props = {"color": color, "fontsize": size, "parse_math": False, **look}
+    return TextArea(fill(words, int(width / (_LETTER * size))), textprops=props)

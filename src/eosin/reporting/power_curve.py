@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.glossary import GLOSSARY
-from eosin.reporting.canvas import EOSIN, INK, QUIET, new_figure
+from eosin.reporting.canvas import EOSIN, QUIET, new_figure, write_legend
 from eosin.reporting.wording import number, per_cent
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _needed(power: Power) -> str:
 
 def power_figure(power: Power) -> Figure:
     """Power over patients, with its simulation error, the power wanted and the patients needed."""
-    figure, (axes,) = new_figure(5.6, 3.7)
+    figure, (axes,) = new_figure(5.6, 4.2)
     patients = [point.patients for point in power.curve]
     axes.fill_between(
         patients,
@@ -73,15 +73,8 @@ def power_figure(power: Power) -> Figure:
     )
     axes.axhline(power.target, color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
     if power.needed is not None:
-        axes.axvline(power.needed, color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
-        axes.annotate(
-            f"{power.needed:,} patients",
-            (power.needed, 0.04),
-            xytext=(5, 0),
-            textcoords="offset points",
-            color=INK,
-            size=9,
-        )
+        said = f"{power.needed:,} patients are needed"
+        axes.axvline(power.needed, color=QUIET, linewidth=1, linestyle=(0, (4, 3)), label=said)
     axes.set(xlabel="Patients in the study", ylabel="Power", ylim=(-0.02, 1.02))
-    axes.legend(loc="lower right", frameon=False, fontsize=8)
+    write_legend(figure, axes)
     return figure

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,13 +12,12 @@ from eosin.files import valid_text
 from eosin.pixels.reading import SkippedFile, read_image
 from eosin.pixels.writing import write_png
 from eosin.remote import as_path
-from eosin.reporting.overlay import HeatmapStyle
-from eosin.reporting.panel import Cell, Heading, draw_panel
+from eosin.reporting.overlay import scaled
+from eosin.reporting.panel import Cell, Heading, draw_rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from eosin.arrays import UInt8Image
     from eosin.artefacts.manifest import Manifest
 
 _SIDE: Final = 240  # of a tile's longer side, in pixels
@@ -54,16 +52,9 @@ def write_sample_sheet(
         rows.append(_cells(shuffled.loc[turn.index], each, skipped))
     if not any(rows):
         raise DataError(f"none of the {len(skipped)} images can be read: {skipped[0].reason}")
-    tall = max(cell.picture.shape[0] for row in rows for cell in row)
-    blank = Cell(np.full((tall, _SIDE, 3), 255, np.uint8), "")
-    cells = [
-        replace(cell, picture=_padded(cell.picture, tall))
-        for row in rows
-        for cell in (*row, *[blank] * (each - len(row)))
-    ]
     more = f" ({_CLASSES} of {len(names)} classes are shown)" if len(names) > _CLASSES else ""
     title = f"{manifest.dataset}: {len(manifest):,} images{more}, {manifest.protocol.name}"
-    write_png(draw_panel(cells, Heading(title), HeatmapStyle(), width=_SIDE, columns=each), out)
+    write_png(draw_rows([*filter(None, rows)], Heading(title)), out)
     return tuple(skipped)
 
 
@@ -84,19 +75,6 @@ def _cells(images: pd.DataFrame, most: int, skipped: list[SkippedFile]) -> list[
         part = " · ".join(filter(None, (magnification, row["split"], fold)))
         patient = "" if row["patient"].endswith(path.name) else f"patient {row['patient']}"
         lines = tuple(filter(None, (patient, part, valid_text(path.name))))
-        cells.append(Cell(_scaled(image), row["label"] or "no label", lines))
+        tile = scaled(image, _SIDE / max(image.shape[:2]))
+        cells.append(Cell(tile, row["label"] or "no label", lines))
     return cells
-
-
-def _scaled(image: UInt8Image) -> UInt8Image:
-    import cv2
-
-    scale = _SIDE / max(image.shape[:2])
-    size = [max(1, round(side * scale)) for side in image.shape[1::-1]]
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(image, size, interpolation=method), np.uint8)
-
-
-def _padded(picture: UInt8Image, tall: int) -> UInt8Image:
-    below, right = tall - picture.shape[0], _SIDE - picture.shape[1]
-    return np.pad(picture, ((0, below), (0, right), (0, 0)), constant_values=255)

@@ -188,7 +188,7 @@ class _Work:
         """Score it and write all that belongs to it."""
         found = predict_slide(
             self.run,
-            Path(self.row["path"]),
+            as_path(self.row["path"]),
             self.folder,
             self.tiling,
             self.options,

@@ -14,6 +14,7 @@ from eosin.files import write_text
 from eosin.inference.doubt import certain_and_doubtful
 from eosin.inference.slides import ANSWER_NAME, TILES_NAME, WHOLE_NAME
 from eosin.pixels.writing import write_png
+from eosin.remote import as_path
 from eosin.reporting.galleries import Caption, tiles_of
 from eosin.reporting.html import render
 from eosin.reporting.overlay import HeatmapStyle, blend, faded
@@ -92,7 +93,8 @@ def slide_sentence(answer: SlideAnswer) -> str:
         count = counted(answer.tiles, "tile")
         return f"{answer.whole.decision}, probability {number(chance)} ({count}{abstain})."
     few = "" if answer.classes[0].low is not None else "; too little tissue for intervals"
-    return f"Share of the tissue: {_shares(answer)} ({counted(answer.tiles, 'tile')}{few})."
+    shares = "; ".join(_shares(answer))
+    return f"Share of the tissue: {shares} ({counted(answer.tiles, 'tile')}{few})."
 
 
 def share_table(answer: SlideAnswer) -> Table:
@@ -102,8 +104,8 @@ def share_table(answer: SlideAnswer) -> Table:
     return Table(INTERVALS, columns, rows, frozenset({1, 2}))
 
 
-def _shares(answer: SlideAnswer) -> str:
-    return "; ".join(f"class {each.name}: {_share(each)}" for each in answer.classes)
+def _shares(answer: SlideAnswer) -> tuple[str, ...]:
+    return tuple(f"class {each.name}: {_share(each)}" for each in answer.classes)
 
 
 def _share(found: ClassShare) -> str:
@@ -192,7 +194,7 @@ def _panel(answer: SlideAnswer, picture: UInt8Image) -> UInt8Image:
         f"Protocol of the Run's training: {answer.protocol.name}",
     )
     heading = Heading(Path(answer.slide).name, lines, key)
-    cell = Cell(picture, "Share of the tissue", (_shares(answer),))
+    cell = Cell(picture, "Share of the tissue", _shares(answer))
     return draw_panel([cell], heading, _STYLE, width=_WIDEST)
 
 
@@ -280,7 +282,7 @@ def _examples(found: ScoredSlide) -> list[tuple[str, object]]:
         groups["Flagged, the least familiar first"] = rows[:_SHOWN]
     paths = predictions.frame["path"]
     return [
-        (title, tiles_of([(Path(paths[k]), _caption(found, k)) for k in rows]))
+        (title, tiles_of([(as_path(paths[k]), _caption(found, k)) for k in rows]))
         for title, rows in groups.items()
     ]
 

@@ -68,7 +68,7 @@ def _panels(aspect: float) -> tuple[Figure, list[Axes]]:
     wide, tall = _PANEL * min(1, aspect), _PANEL * min(1, 1 / aspect)
     beside = aspect < 1.3
     sides = (2 * max(wide, 2.4), tall + 0.9) if beside else (wide, 2 * max(tall, 1.6) + 1.2)
-    figure = Figure(figsize=sides, layout="constrained")
+    figure = Figure(figsize=sides, layout="compressed")
     axes = figure.subplots(1 if beside else 2, 2 if beside else 1, squeeze=False)
     return figure, list(axes.ravel())
 

@@ -164,7 +164,7 @@ def stress_figure(card: StressCard) -> Figure:
         axes.set_title(_title(shift), loc="left", fontsize=9)
         axes.set(xlim=(-0.2, 5.2), ylim=(-0.02, 1.02), xticks=(0, *SEVERITIES))
     drawn.supxlabel("Severity (dotted: accuracy is lost beyond chance from here on)", fontsize=9)
-    drawn.supylabel("Accuracy; share flagged", fontsize=9)
+    drawn.supylabel("Accuracy (pink); share flagged (violet, dashed)", fontsize=9)
     return drawn
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from eosin.artefacts.trust_columns import JOIN
+from eosin.artefacts.prediction_columns import JOIN
 from eosin.errors import EosinError
 from eosin.inference.images import unlabelled
 from eosin.inference.predict import Chosen, make_scored

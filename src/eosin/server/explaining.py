@@ -77,7 +77,7 @@ def explain_upload(
     return {"name": sent.name, "run": ", ".join(each.name for each in runs), **_said(item)}
 
 
-def stains_of_upload(sent: Sent) -> dict[str, object]:
+def stains_of_upload(served: Served, sent: Sent) -> dict[str, object]:
     """The haematoxylin and the eosin of an image: the answer of ``/stains``.
 
     Raises:
@@ -88,7 +88,7 @@ def stains_of_upload(sent: Sent) -> dict[str, object]:
             with image_in_turn(file) as image:
                 shown = reduced(image, most=_STAIN_PIXELS)
         except DataError as error:
-            raise DataError(str(error).removeprefix(f"{file}: ")) from None
+            raise DataError(served.plain(error, file)) from None
     found = Macenko().estimate(shown)
     assert isinstance(found, StainEstimate)
     pictures = {name: _as_url(stain_alone(shown, found, name)) for name in ALONE}

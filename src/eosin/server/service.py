@@ -116,7 +116,7 @@ class Service:
         """The two stains of an image; raises as ``explain`` does."""
         from eosin.server.explaining import stains_of_upload
 
-        return await self._explained(partial(stains_of_upload, sent))
+        return await self._explained(partial(stains_of_upload, self.runs[0], sent))
 
     async def _explained(self, work: Callable[[], dict[str, object]]) -> dict[str, object]:
         if self._explanations >= self.options.limits.queued_explanations:

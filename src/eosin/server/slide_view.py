@@ -20,6 +20,7 @@ from eosin.errors import DataError
 from eosin.inference.slides import ANSWER_NAME, TILES_NAME
 from eosin.pixels.tissue_tiles import grid_sides
 from eosin.pixels.writing import png_bytes
+from eosin.remote import as_path
 from eosin.reporting.galleries import thumbnail
 from eosin.reporting.overlay import HeatmapStyle, colour_of
 from eosin.reporting.slide_page import slide_files, slide_sentence
@@ -164,7 +165,7 @@ def find_shown(data: Path, *, named: bool) -> tuple[Shown, ...]:
     if data.is_dir():
         for file in sorted(data.resolve().rglob(ANSWER_NAME)):
             answer = read_slide_answer(file)
-            path = Path(answer.slide).resolve()
+            path = as_path(answer.slide).resolve()
             answers.setdefault(path, (answer, file.parent))
             rows[path] = {} if answer.patient == answer.slide else {"patient": answer.patient}
             maps |= {file.parent / name for name in slide_files(answer.task)}
@@ -173,7 +174,7 @@ def find_shown(data: Path, *, named: bool) -> tuple[Shown, ...]:
     elif is_slide(data):
         rows = {data.resolve(): {}}
     elif not (data.is_file() and PREDICTIONS.known(data)):
-        known = {Path(row["path"]): row for row in read_manifest(data).frame.to_dict("records")}
+        known = {as_path(row["path"]): row for row in read_manifest(data).frame.to_dict("records")}
         rows = {path: row for path, row in known.items() if is_slide(path)}
     found = []
     for number, (path, row) in enumerate(sorted(rows.items()), 1):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from eosin.artefacts.manifest import read_manifest
 from eosin.artefacts.outputs import PREDICTIONS
+from eosin.artefacts.prediction_columns import JOIN
 from eosin.artefacts.predictions import read_predictions
-from eosin.artefacts.trust_columns import JOIN
 from eosin.errors import ConfigError, DataError
 from eosin.files import sha256_of
 from eosin.inference.doubt import rows_of

@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from eosin.errors import EosinError
 from eosin.pixels.reading import image_in_turn
 from eosin.pixels.writing import png_bytes
+from eosin.remote import as_path
 from eosin.reporting.overlay import at_reading_size
 from eosin.server.frame import show
 from eosin.server.record import Listing
@@ -84,7 +85,7 @@ def _png(case: Case, *, whole: bool = False) -> tuple[bytes, str]:
 
     422 with a sentence, which names no path, where it cannot be read.
     """
-    path = Path(case.path)
+    path = as_path(case.path)
     try:
         with image_in_turn(path) as pixels:
             sides = f"{pixels.shape[1]} {pixels.shape[0]}"

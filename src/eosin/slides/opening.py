@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -13,16 +12,16 @@ from typing import Final
 from eosin.arrays import UInt8Image
 from eosin.errors import ConfigError, DataError
 from eosin.files import disk_errors
+from eosin.remote import RemotePath, walk
 from eosin.slides.openslide_source import COPY_AGAIN, open_handle, openslide_source
 from eosin.slides.slide import Slide, Source
-from eosin.slides.tiff_source import tiff_source
+from eosin.slides.tiff_source import TIFF, head_of, here, is_dicom, outline, tiff_source
 from eosin.slides.tile import Tile
 
 _APERIO, _DICOM = "aperio", "dicom"  # OpenSlide's names
 _GENERIC: Final = "generic-tiff"  # of a tiled TIFF of nobody in particular
 _LARGE: Final = 8192  # pixels a side: a tiled TIFF beyond it is a slide though it has one level
 _PLAIN: Final = (b"\x89PNG", b"\xff\xd8\xff", b"BM")
-_TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MIRAX: Final = ".mrxs"  # a slide whose own file may be a plain thumbnail
 SLIDE_NAMES: Final = (_MIRAX, ".svs", ".ndpi", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".czi")
 _SERIES: Final = re.compile(rb"\x20\x00\x0e\x00UI..([0-9.]{1,64})", re.DOTALL)
@@ -41,8 +40,8 @@ def is_slide(path: Path) -> bool:
     than 8192 pixels a side. Where the extra ``slides`` is not installed, the name decides.
     """
     try:
-        files = sorted(path.glob("*.dcm")) if path.is_dir() else [path]
-        return any(_is_slide(file, _head(file)) for file in files)
+        files = _dicom_files(path) if path.is_dir() else [path]
+        return any(_is_slide(file, head_of(file)) for file in files)
     except (OSError, DataError):
         return False
 
@@ -56,15 +55,14 @@ def find_slides(root: Path) -> tuple[Path, ...]:
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; name the folder that holds the slides")
     found: list[Path] = []
-    for folder, folders, files in os.walk(root.resolve()):
+    for path, folders, files in walk(root.resolve()):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        path = Path(folder)
         dicom = is_slide(path)
         if dicom:
             found.append(path)
         shown = (path / name for name in sorted(files) if not name.startswith("."))
         found += [
-            file for file in shown if not (dicom and _is_dicom(_head(file))) and is_slide(file)
+            file for file in shown if not (dicom and is_dicom(head_of(file))) and is_slide(file)
         ]
     if not found:
         raise DataError(f"{root}: no slide found; want .svs, .tiff, .ndpi, .mrxs, DICOM or such")
@@ -94,13 +92,17 @@ def open_slide(path: Path, *, mpp: float | None = None) -> Slide:
             raise DataError(f"{path}: {_why_no_slide(file)}")
         plain = vendor in (_APERIO, _GENERIC)
         fast = tiff_source(file, aperio=vendor == _APERIO) if plain else None
-    handle = open_handle(file, path)
-    source = openslide_source(handle, file, path)
-    stated, fault = _stated_mpp(handle.properties) if mpp is None else (mpp, "")
-    power = handle.properties.get("openslide.objective-power")
-    if fast is not None and _agree(fast, source):
-        handle.close()
-        source = fast
+        near = outline(file) if fast else here(file)
+        handle = open_handle(near, path)
+        source = openslide_source(handle, near, path)
+        stated, fault = _stated_mpp(handle.properties) if mpp is None else (mpp, "")
+        power = handle.properties.get("openslide.objective-power")
+        if fast is not None and _agree(fast, source):
+            handle.close()
+            source = fast
+        elif near != here(file):  # an outline has no pixels
+            handle.close()
+            source = openslide_source(open_handle(here(file), path), here(file), path)
     return Slide(path, vendor, stated, fault, float(power) if power else None, source)
 
 
@@ -141,17 +143,20 @@ def _vendor_of(file: Path) -> str | None:
     """OpenSlide's name for the format of a file; None where it knows none."""
     from openslide import OpenSlide
 
-    found: str | None = OpenSlide.detect_format(file)
+    found: str | None = OpenSlide.detect_format(outline(file))
     return found
 
 
 def _is_slide(file: Path, head: bytes) -> bool:
     if head.startswith(_PLAIN) and file.suffix.lower() != _MIRAX:
         return False
+    named = file.suffix.lower() in SLIDE_NAMES
+    if isinstance(file, RemotePath) and not (named or head.startswith(TIFF) or is_dicom(head)):
+        return False  # nothing is fetched to be asked
     try:
         vendor = _vendor_of(file)
     except ModuleNotFoundError:
-        return file.suffix.lower() in SLIDE_NAMES or _is_dicom(head)
+        return named or is_dicom(head)
     if vendor != _GENERIC:
         return vendor is not None
     full, *smaller = open_slide(file).levels
@@ -160,28 +165,25 @@ def _is_slide(file: Path, head: bytes) -> bool:
 
 def _why_no_slide(file: Path) -> str:
     """What a file is that OpenSlide knows no format of, and what to do with it."""
-    head = _head(file)
-    if _is_dicom(head):
+    head = head_of(file)
+    if is_dicom(head):
         return "is DICOM but no whole-slide image; name a file of a slide, or give it as an image"
-    if not head.startswith(_TIFF):
+    if not head.startswith(TIFF):
         return "is no slide in a format that OpenSlide knows; name a slide, or give it as an image"
     if tiff_source(file, aperio=False):  # a tile or a directory lies beyond its end
         return f"is a truncated TIFF; {COPY_AGAIN}"
     return "is a flat TIFF without tiles: an image field, not a slide; give it as an image"
 
 
-def _head(file: Path) -> bytes:
-    with file.open("rb") as stream:
-        return stream.read(132)
-
-
-def _is_dicom(head: bytes) -> bool:
-    return head[128:] == b"DICM"
+def _dicom_files(folder: Path) -> list[Path]:
+    """The files in a folder that are named like DICOM, all of them on a disk."""
+    named = any(path.suffix == ".dcm" for path in folder.iterdir())
+    return sorted(here(folder).glob("*.dcm")) if named else []
 
 
 def _dicom_in(folder: Path) -> Path:
     """A file of the DICOM slide in a folder; DataError where that holds none, or several."""
-    files = [file for file in sorted(folder.glob("*.dcm")) if _vendor_of(file) == _DICOM]
+    files = [file for file in _dicom_files(folder) if _vendor_of(file) == _DICOM]
     if not files:
         raise DataError(f"{folder}: is a folder without a DICOM slide; name the slide's file")
     series = {_series_of(file) for file in files}

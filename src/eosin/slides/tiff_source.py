@@ -17,14 +17,20 @@ import numpy as np
 
 from eosin.arrays import UInt8Image
 from eosin.errors import DataError
+from eosin.files import disk_errors, drafted
+from eosin.remote import RemotePath
 from eosin.slides.openslide_source import COPY_AGAIN
 from eosin.slides.slide import Box, Level, Source
 from eosin.slides.tile_cache import TILES
+from eosin.store import stored, tried
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
 
+    from eosin.store import Stored
+
 _Decode: TypeAlias = Callable[[bytes, int], UInt8Image]  # of a tile's bytes and its index
+_Key: TypeAlias = tuple[int, int, int]  # the number of a file's reader, a level, a tile's index
 
 _RGB, _YCBCR = 2, 6
 _JPEG, _APERIO_RGB = 7, 33005
@@ -35,6 +41,9 @@ _PADDING: Final = 64  # bytes that may follow the end of a JPEG tile
 _TURN: Final = Lock()  # to read, where the system reads at no stated offset
 # What tifffile raises where a directory is damaged; its own errors are ValueErrors.
 _DAMAGE: Final = (ValueError, LookupError, TypeError, ArithmeticError, struct.error)
+TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_HEAD: Final = 132  # bytes that tell what a file is
+_BLOCK: Final = 2**15  # bytes of directories that are fetched at once
 _numbers = itertools.count()
 
 
@@ -67,7 +76,7 @@ def tiff_source(path: Path, *, aperio: bool) -> Source | None:
     from tifffile import COMPRESSION, TiffFile
 
     try:
-        with TiffFile(path) as file:
+        with TiffFile(outline(path)) as file:
             pages = _level_pages(file, aperio=aperio)
             levels = [_tiled(page, each) for page in pages if (each := _decoder(page)) is not None]
             if not levels or len(levels) < len(pages):
@@ -84,6 +93,66 @@ def tiff_source(path: Path, *, aperio: bool) -> Source | None:
         "JPEG 2000" if name.startswith("APERIO") else name,
         sum(not count for each in levels for count in each.counts),
     )
+
+
+def outline(path: Path) -> Path:
+    """The file itself; of a TIFF in a store its directories, with holes in the place of pixels."""
+    if not isinstance(path, RemotePath):
+        return path
+    found = stored(str(path))
+    copy = found.home / "outline" / path.name
+    if not copy.exists():
+        head = head_of(path)
+        if not head.startswith(TIFF) or is_dicom(head):
+            return here(path)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with drafted(copy) as draft:
+            if not tried(partial(_draw, found, draft), found.url):
+                return here(path)
+            found.require_unchanged()
+            draft.replace(copy)
+    return copy
+
+
+def here(path: Path) -> Path:
+    """The file or folder on a disk: what lies at a URL is fetched whole."""
+    return Path(os.fspath(path))
+
+
+def head_of(path: Path) -> bytes:
+    """The first bytes of a file."""
+    if isinstance(path, RemotePath):
+        found = stored(str(path))
+        end = min(_HEAD, found.facts.st_size)
+        return found.read([(0, end)])[0] if end else b""
+    with path.open("rb") as stream:
+        return stream.read(_HEAD)
+
+
+def is_dicom(head: bytes) -> bool:
+    """Whether a file that begins so is DICOM."""
+    return head[128:] == b"DICM"
+
+
+def _draw(found: Stored, draft: Path) -> bool:
+    """Fetch every directory with the values of its tags; False where one is damaged."""
+    from tifffile import TiffFile
+
+    os.truncate(draft, found.facts.st_size)
+    kept = {"cache_type": "mmap", "cache_options": {"location": str(draft)}}  # what was read
+    try:
+        with (
+            found.fs.open(found.target, "rb", block_size=_BLOCK, **kept) as stream,
+            TiffFile(stream) as file,
+        ):
+            waiting = [*file.pages]
+            while waiting:
+                page = waiting.pop().aspage()
+                _ = [tag.value for tag in page.tags]  # which reads it
+                waiting += page.pages or ()
+    except _DAMAGE:
+        return False
+    return True
 
 
 def _level_pages(file: TiffFile, *, aperio: bool) -> list[TiffPage]:
@@ -136,13 +205,15 @@ def _ended(raw: bytes) -> bytes:
 
 
 class _Tiles:
-    """The pixels of a TIFF, each tile read from the disk when it is wanted."""
+    """The pixels of a TIFF, each tile read from the disk or the store when it is wanted."""
 
     def __init__(self, path: Path, levels: Sequence[_TiledLevel]) -> None:
         self._path, self._levels, self._number = path, tuple(levels), next(_numbers)
-        self._file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        weakref.finalize(self, os.close, self._file)
-        size = os.fstat(self._file).st_size
+        self._stored = stored(str(path)) if isinstance(path, RemotePath) else None
+        if self._stored is None:
+            self._file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            weakref.finalize(self, os.close, self._file)
+        size = (self._stored.facts if self._stored else os.fstat(self._file)).st_size
         for number, level in enumerate(levels):
             for index, (offset, count) in enumerate(zip(level.offsets, level.counts, strict=False)):
                 if count and offset + count > size:
@@ -160,28 +231,39 @@ class _Tiles:
         out = np.empty((height, width, 3), np.uint8)
         if min(box[:2]) < 0 or (right, bottom) != (left + width, top + height):
             out[:] = _WHITE
-        for row in range(max(top, 0) // high, -(-bottom // high)):
+        down = range(max(top, 0) // high, -(-bottom // high))
+        across = range(max(left, 0) // wide, -(-right // wide))
+        wanted = [y * found.columns + x for y in down for x in across]
+        keys = [(self._number, level, index) for index in wanted if found.counts[index]]
+        tiles = TILES.get(keys, self._fetch)
+        for row in down:
             upper, lower = max(row * high, top), min(row * high + high, bottom)
-            for column in range(max(left, 0) // wide, -(-right // wide)):
+            for column in across:
                 near, far = max(column * wide, left), min(column * wide + wide, right)
                 rows = slice(upper - row * high, lower - row * high)
                 columns = slice(near - column * wide, far - column * wide)
-                tile = self._tile(level, row * found.columns + column)
+                tile = tiles.get((self._number, level, row * found.columns + column))
                 part = _WHITE if tile is None else tile[rows, columns]
                 out[upper - top : lower - top, near - left : far - left] = part
         return out
 
-    def _tile(self, level: int, index: int) -> UInt8Image | None:
-        """A decoded tile; None for one that the file leaves out."""
-        if not self._levels[level].counts[index]:
-            return None
-        return TILES.get((self._number, level, index), partial(self._decode, level, index))
+    def _fetch(self, keys: Sequence[_Key]) -> list[Callable[[], UInt8Image]]:
+        """What decodes tiles of one level, whose bytes are here where they come from a store."""
+        if self._stored is None:
+            return [partial(self._decode, key) for key in keys]
+        found = self._levels[keys[0][1]]
+        spans = [(found.offsets[k], found.offsets[k] + found.counts[k]) for _, _, k in keys]
+        with disk_errors(self._path, doing="read"):
+            raw = self._stored.read(spans)
+        return [partial(self._decode, key, data) for key, data in zip(keys, raw, strict=True)]
 
-    def _decode(self, level: int, index: int) -> UInt8Image:
+    def _decode(self, key: _Key, raw: bytes | None = None) -> UInt8Image:
+        _, level, index = key
         found = self._levels[level]
         shape = (found.tile_height, found.tile_width, 3)
         try:
-            raw = _read(self._file, found.offsets[index], found.counts[index])
+            if raw is None:
+                raw = _read(self._file, found.offsets[index], found.counts[index])
             tile = found.decode(raw, index)
             if tile.shape != shape or tile.dtype != np.uint8:
                 raise ValueError(f"it holds {tile.shape} values of {tile.dtype}, not {shape} bytes")

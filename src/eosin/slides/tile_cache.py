@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from threading import Lock
-from typing import Final
+from typing import Final, TypeVar
 
 from eosin.arrays import UInt8Image
 
+K = TypeVar("K", bound=Hashable)
 _MOST_BYTES: Final = 128 * 2**20  # two rows of tiles of a slide 85,000 pixels wide
 
 
@@ -21,32 +22,42 @@ class TileCache:
         self._tiles: OrderedDict[Hashable, UInt8Image] = OrderedDict()
         self._coming: dict[Hashable, Future[UInt8Image]] = {}
 
-    def get(self, key: Hashable, decode: Callable[[], UInt8Image]) -> UInt8Image:
-        """The tile of ``key``; ``decode`` is called where it is not kept.
+    def get(
+        self, keys: Sequence[K], fetch: Callable[[Sequence[K]], Sequence[Callable[[], UInt8Image]]]
+    ) -> dict[K, UInt8Image]:
+        """The tiles of ``keys``; ``fetch`` gives what decodes those that nobody has or fetches.
 
-        What ``decode`` raises is raised in every thread that waits for that tile, and not kept.
+        What it or a decoder raises is raised in every thread that waits for that tile, not kept.
         """
         with self._lock:
-            if (found := self._tiles.get(key)) is not None:
+            found = {key: self._tiles[key] for key in keys if key in self._tiles}
+            for key in found:
                 self._tiles.move_to_end(key)
-                return found
-            if ours := key not in self._coming:
-                self._coming[key] = Future()
-            coming = self._coming[key]
-        if ours:
+            ours = [key for key in keys if key not in found and key not in self._coming]
+            self._coming |= {key: Future() for key in ours}
+            coming = {key: self._coming[key] for key in keys if key not in found}
+        try:
+            decoders = fetch(ours) if ours else ()
+        except BaseException as fault:
+            for key in ours:
+                self._settle(key, fault)
+            raise
+        for key, decode in zip(ours, decoders, strict=True):
             try:
-                coming.set_result(decode())
+                self._settle(key, decode())
             except BaseException as fault:
-                coming.set_exception(fault)
-            self._keep(key, coming)
-        return coming.result()
+                self._settle(key, fault)
+        return found | {key: each.result() for key, each in coming.items()}
 
-    def _keep(self, key: Hashable, done: Future[UInt8Image]) -> None:
+    def _settle(self, key: Hashable, done: UInt8Image | BaseException) -> None:
         with self._lock:
-            del self._coming[key]
-            if done.exception() is None:
-                self._tiles[key] = done.result()
-                self._bytes += done.result().nbytes
+            coming = self._coming.pop(key)
+            if isinstance(done, BaseException):
+                coming.set_exception(done)
+                return
+            coming.set_result(done)
+            self._tiles[key] = done
+            self._bytes += done.nbytes
             while self._bytes > self._most:
                 self._bytes -= self._tiles.popitem(last=False)[1].nbytes
 

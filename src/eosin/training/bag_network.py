@@ -13,7 +13,7 @@ from torch.nn import functional
 from eosin.artefacts.run import Bag
 from eosin.inference.bags import Gate, find_slides, tile_weights
 from eosin.networks.device import choose_device
-from eosin.training.linear_head import LinearHead
+from eosin.training.heads import LinearHead
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,6 +8,7 @@ cross-validation inside the training patients, whose slide answers also calibrat
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,9 +21,9 @@ from eosin.inference.bags import Gate, find_slides, pooled, tile_values, tile_we
 from eosin.networks.classifier import save_classifier
 from eosin.networks.run import WEIGHTS_NAME, write_run
 from eosin.training.bag_network import BagLearner, Bags, rule_of
-from eosin.training.frozen import install_head, record_of
-from eosin.training.linear_head import SampleWeighting
-from eosin.training.probe import Held, Probe, calibrated_losses, decide, fit_probe, inner_folds_of
+from eosin.training.frozen import record_of
+from eosin.training.heads import install_head
+from eosin.training.probe import Labelled, Probe, ProbeOptions, decide, fit_probe
 from eosin.training.reference import probed_reference
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from eosin.tasks import Task
     from eosin.training.config import TrainingConfig
     from eosin.training.frozen import FrozenImages
+    from eosin.training.inner_folds import InnerFolds
 
 COMPONENTS = (16, 64)  # principal components of features tried
 _PATIENCE = 8  # epochs without gain
@@ -113,64 +115,47 @@ def fit_bags(
     positive = task.positive_index if task.binary else None
     if config.aggregator == "mean":
         probe = fit_probe(
-            train.means,
-            train.labels,
-            train.groups.tolist(),
+            Labelled(train.means, train.labels, train.groups),
             classes=len(task.classes),
             positive=positive,
-            strengths=config.probe_c,
-            inner_folds=config.inner_folds,
-            weighing=weighing_of(config),
-            rule=config.probe_rule,
-            seed=config.seed,
-            held=None if held is None else Held(held.means, held.labels, held.groups),
+            held=None if held is None else Labelled(held.means, held.labels, held.groups),
+            options=ProbeOptions.of(config.with_overrides({"probe": "logistic"})),
         )
         return probe, None, {}
-    chosen, scored, logits = _chosen(train, config, task)
+    inner = ProbeOptions.of(config).divided(train.labels, train.groups)
+    chosen, logits = _chosen(train, inner, config, task)
     learner = _learner(train, np.arange(len(train.rows)), int(chosen["components"]), config, task)
     for _ in range(int(chosen["epochs"])):
         learner.learn()
     head, gate = learner.folded()
-    judged = train
+    rows = inner.rows
+    judge = partial(decide, labels=inner.labels, groups=inner.groups, weights=inner.weights)
     if held is not None:
-        judged, scored = held, np.arange(len(held.rows))
+        rows = np.arange(len(held.rows))
+        judge = partial(decide, labels=held.labels, groups=held.groups)
         values = tile_values(head.logits(held.features), held.features, gate)
         logits = pooled(tile_weights(rule_of(config), values, held.slide, task), values, held.slide)
-    labels, groups = judged.labels[scored], judged.groups[scored]
-    share = np.ones(len(scored)) if held else weighing_of(config).weights(labels, groups)
-    temperature, threshold, chances = decide(
-        logits, labels=labels, groups=groups, weights=share, positive=positive
-    )
-    return Probe(head, (), temperature, threshold, {}, scored, chances), gate, {**chosen}
-
-
-def weighing_of(config: TrainingConfig) -> SampleWeighting:
-    """How much slides count."""
-    return SampleWeighting(classes=config.class_weights == "balanced", groups=config.patients_alike)
+    temperature, threshold, chances = judge(logits, positive=positive)
+    return Probe(head, (), temperature, threshold, {}, rows, chances), gate, {**chosen}
 
 
 def _chosen(
-    bags: Bags, config: TrainingConfig, task: Task
-) -> tuple[dict[str, float], Ints, Floats]:
+    bags: Bags, inner: InnerFolds, config: TrainingConfig, task: Task
+) -> tuple[dict[str, float], Floats]:
     """The numbers of components and of epochs of least log loss outside of inner folds.
 
-    Also the slides outside, fold by fold, and their logits (slides, classes) at that point.
+    Also the logits (slides, classes) of the slides outside at that point.
     """
-    groups = bags.groups.tolist()
-    parts = inner_folds_of(bags.labels, groups, folds=config.inner_folds, seed=config.seed)
-    scored = np.concatenate([outside for _, outside in parts])
-    truth = bags.labels[scored]
-    share = weighing_of(config).weights(truth, bags.groups[scored])
     best, kept = {"bag_log_loss": np.inf}, np.empty((0, 0))
     for components in COMPONENTS:
-        learners = [_learner(bags, inside, components, config, task) for inside, _ in parts]
+        learners = [_learner(bags, inside, components, config, task) for inside, _ in inner.parts]
         least, last = np.inf, 0
         for epoch in range(1, config.bag_epochs + 1):
             for learner in learners:
                 learner.learn()
-            pairs = zip(learners, parts, strict=True)
+            pairs = zip(learners, inner.parts, strict=True)
             logits = np.concatenate([learner.logits(outside) for learner, (_, outside) in pairs])
-            loss = float(np.average(calibrated_losses(logits, truth, share), weights=share))
+            loss = inner.loss(logits)
             if loss < least:
                 least, last = loss, epoch
             if loss < best["bag_log_loss"]:
@@ -178,11 +163,12 @@ def _chosen(
                 kept = logits
             if epoch - last >= _PATIENCE:
                 break
-    return best, scored, kept
+    return best, kept
 
 
 def _learner(
     bags: Bags, learned: Ints, components: int, config: TrainingConfig, task: Task
 ) -> BagLearner:
-    share = weighing_of(config).weights(bags.labels[learned], bags.groups[learned])
+    weighing = ProbeOptions.of(config).weighing
+    share = weighing.weights(bags.labels[learned], bags.groups[learned])
     return BagLearner(bags, learned, share, components=components, config=config, task=task)

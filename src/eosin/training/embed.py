@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -15,7 +14,7 @@ import numpy as np
 from eosin.artefacts.manifest import COLUMNS, Manifest
 from eosin.artefacts.outputs import Output, require_output
 from eosin.errors import DataError, ModelError
-from eosin.files import disk_errors, replacing, valid_text, write_json
+from eosin.files import replacing, valid_text
 from eosin.locks import one_writer
 from eosin.machine import reading_threads
 from eosin.networks.classifier import build_classifier, require_size
@@ -39,21 +38,18 @@ from eosin.training.embeddings import (
     write_made,
     write_measures,
 )
-from eosin.training.features import tensors_digest
+from eosin.training.features import FeatureParts, Features, tensors_digest
 from eosin.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import numpy.typing as npt
     import pandas as pd
 
-    from eosin.arrays import Floats, Ints
     from eosin.artefacts.preprocessing import Preprocessing
     from eosin.spread import Spread
 
 _EACH = 128  # images that are kept together, and so at most lost
-_ANEW = "start anew with --overwrite, or name another output"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +121,7 @@ def embed(
     spread = spread or Here({key: network})
     with one_writer(out):
         paths = [as_path(path) for path in frame["path"]]
-        parts = _Parts(out.with_name(f"{out.name}.partial"), paths)
+        parts = FeatureParts(out.with_name(f"{out.name}.partial"), paths, _EACH)
         head = {**network.made, "dtype": options.dtype, "files": _stamps(parts.paths)}
         parts.begin(head, resume=resume, overwrite=overwrite)
         again, compute = partial(_open, options, network.made), partial(_part, options, parts.paths)
@@ -172,81 +168,9 @@ def _open(options: EmbedOptions, wanted: dict[str, str] | None = None) -> _Netwo
     return _Network(engine, spec, made)
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Some files in order: which were read, their features, and why the others were not."""
-
-    indices: Ints  # among all files
-    rows: npt.NDArray[np.floating]  # (n, channels)
-    measures: Floats  # how each was taken, (n, names)
-    skipped: tuple[SkippedFile, ...]
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """What is computed so far, one file each ``_EACH`` images, and what it was computed with."""
-
-    folder: Path
-    paths: Sequence[Path]  # of all images
-
-    def begin(self, head: dict[str, str], *, resume: bool, overwrite: bool) -> None:
-        """Go on with what lies there, or begin; DataError where neither may be."""
-        begun = self.folder / "head.json"
-        with disk_errors(self.folder):
-            if overwrite and self.folder.exists():
-                shutil.rmtree(self.folder)
-            if not begun.exists():
-                self.folder.mkdir(parents=True, exist_ok=True)
-                write_json(begun, dict(head))
-            elif not resume:
-                reason = "left by an interrupted embedding; go on with --resume, or"
-                raise DataError(f"{self.folder}: {reason} {_ANEW}")
-            before = json.loads(begun.read_text(encoding="utf-8"))
-        differing = [name for name in head if before.get(name) != head[name]]
-        if differing:
-            raise DataError(
-                f"{self.folder}: cannot go on, what differs is {', '.join(differing)}; {_ANEW}"
-            )
-
-    @property
-    def starts(self) -> range:
-        """Index of the first file of each part."""
-        return range(0, len(self.paths), _EACH)
-
-    def of(self, start: int) -> Sequence[Path]:
-        """The files of a part."""
-        return self.paths[start : start + _EACH]
-
-    def file(self, start: int) -> Path:
-        """Where a part lies."""
-        return self.folder / f"{start:08d}.npz"
-
-    def write(self, start: int, part: _Part) -> None:
-        """Keep a part."""
-        order = {path: index for index, path in enumerate(self.of(start))}
-        names = np.array([order[item.path] for item in part.skipped], np.int64) + start
-        reasons = np.array([item.reason for item in part.skipped], dtype=np.str_)
-        with replacing(self.file(start)) as draft, draft.open("wb") as stream:
-            np.savez(
-                stream,
-                places=part.indices,
-                rows=part.rows,
-                measures=part.measures,
-                skipped=names,
-                reasons=reasons,
-            )
-
-    def read(self, start: int) -> _Part:
-        """A part that was kept."""
-        with np.load(self.file(start), allow_pickle=False) as kept:
-            pairs = zip(kept["skipped"].tolist(), kept["reasons"].tolist(), strict=True)
-            skipped = tuple(SkippedFile(self.paths[index], reason) for index, reason in pairs)
-            return _Part(kept["places"], kept["rows"], kept["measures"], skipped)
-
-
 def _part(
     options: EmbedOptions, paths: Sequence[Path], network: _Network, rows: range
-) -> Iterator[_Part]:
+) -> Iterator[Features]:
     width = network.engine.classifier.feature_count
     for start in rows[::_EACH]:
         indices, skipped = [np.empty(0, np.int64)], list[SkippedFile]()
@@ -264,13 +188,16 @@ def _part(
                 measures.append(batch.measures)
                 found.append(network.engine.features(batch.pixels).astype(options.dtype))
             skipped += batch.skipped
-        yield _Part(
-            np.concatenate(indices), np.concatenate(found), np.concatenate(measures), tuple(skipped)
+        yield Features(
+            np.concatenate(indices),
+            np.concatenate(found),
+            tuple(skipped),
+            measures=np.concatenate(measures),
         )
 
 
 def _compute(
-    work: Work[_Network, _Part], parts: _Parts, spread: Spread, progress: Progress
+    work: Work[_Network, Features], parts: FeatureParts, spread: Spread, progress: Progress
 ) -> None:
     total = len(parts.paths)
     first = next((start for start in parts.starts if not parts.file(start).exists()), total)
@@ -281,20 +208,22 @@ def _compute(
             progress.advance(len(parts.of(start)), errors=len(part.skipped))
 
 
-def _assemble(frame: pd.DataFrame, made: dict[str, str], parts: _Parts, out: Path) -> Embedded:
+def _assemble(
+    frame: pd.DataFrame, made: dict[str, str], parts: FeatureParts, out: Path
+) -> Embedded:
     """One file of all parts, a part in memory at a time."""
     import h5py
 
-    first = parts.read(0).rows
+    first = parts.read(0).values
     width, kept, skipped = first.shape[1], list[int](), list[SkippedFile]()
     with replacing(out) as draft, h5py.File(draft, "w", locking=False) as file:
         shape = (len(frame), width)
-        chunks = (min(_EACH, len(frame)), width)
+        chunks = (min(parts.each, len(frame)), width)
         matrix = file.create_dataset("X", shape, first.dtype, chunks=chunks, maxshape=shape)
         measures = []
         for start in parts.starts:
             part = parts.read(start)
-            matrix[len(kept) : len(kept) + len(part.indices)] = part.rows
+            matrix[len(kept) : len(kept) + len(part.indices)] = part.values
             measures.append(part.measures)
             kept += part.indices.tolist()
             skipped += part.skipped

@@ -8,21 +8,19 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from eosin.artefacts.manifest import COLUMNS, Manifest
+from eosin.artefacts.manifest import Manifest
 from eosin.artefacts.outputs import RUN_FILES, require_output_folder
-from eosin.artefacts.predictions import Predictions, make_predictions, read_predictions
+from eosin.artefacts.predictions import Predictions, make_predictions
 from eosin.artefacts.run import FoldsRun, Vote
 from eosin.data.splits import hold_out
-from eosin.errors import ConfigError, DataError, ModelError
+from eosin.errors import ConfigError, ModelError
 from eosin.inference.bags import answers_slides
-from eosin.inference.context import require_coordinates
 from eosin.inference.predict import predict
 from eosin.inference.scoring import PredictOptions
 from eosin.locks import one_writer
 from eosin.networks.fusion import save_fusion
 from eosin.networks.run import (
     ERRORS_NAME,
-    PREDICTIONS_NAME,
     RECORD_NAME,
     WEIGHTS_NAME,
     Run,
@@ -34,7 +32,7 @@ from eosin.pixels.reading import SkippedFile, write_error_table
 from eosin.progress import SILENT, Progress, shown
 from eosin.settings import checked_options
 from eosin.training.ensemble_record import Division, common_division, ensemble_record
-from eosin.training.folds import gather_folds
+from eosin.training.folds import gather_folds, manifest_of_folds, run_of_fold
 from eosin.training.fusion import FusionOptions
 from eosin.training.left_out import Trained
 from eosin.training.readings import SharedReadings
@@ -157,7 +155,7 @@ class _Maker:
         self, folders: Mapping[Vote, Path], manifest: Manifest | None
     ) -> dict[Vote, Trained]:
         """Runs of folds whose members are an ensemble a fold."""
-        manifest = _manifest_of_folds(self.runs, manifest)
+        manifest = manifest_of_folds(self.runs, manifest)
         members: dict[Vote, list[Run]] = {vote: [] for vote in folders}
         parts: dict[Vote, list[Predictions]] = {vote: [] for vote in folders}
         skipped: dict[Path, SkippedFile] = {}
@@ -184,7 +182,7 @@ class _Maker:
     def _write_fold(
         self, folder: Path, vote: Vote, manifest: Manifest, *, fold: int, read: SharedReadings
     ) -> Run:
-        members = tuple(_run_of_fold(run, fold) for run in self.runs)
+        members = tuple(run_of_fold(run, fold) for run in self.runs)
         kept = all(run.record.val_patients for run in members)
         # Probes that cross-validated in all other folds leave nobody to refit a threshold on.
         use = kept or vote in FITTED
@@ -242,42 +240,6 @@ def _validation(members: Sequence[Run], split: Manifest, read: SharedReadings) -
     require_honest_validation(members, split)
     images = split.in_split("val")
     return Validation(images, read(images))
-
-
-def _run_of_fold(run: Run, fold: int) -> Run:
-    for member in run.open_members():
-        if member.record.fold == fold:
-            return member
-    raise ModelError(f"{run.folder}: has no Run for fold {fold}; train it again with --fold all")
-
-
-def _manifest_of_folds(runs: Sequence[Run], manifest: Manifest | None) -> Manifest:
-    """The manifest with the folds that all ``runs`` were trained on."""
-    first = runs[0]
-    for run in runs[1:]:
-        alike = all(isinstance(each.record, FoldsRun) for each in (run, first))
-        if not alike or run.record.fingerprint != first.record.fingerprint:
-            raise ModelError(
-                f"{first.folder} and {run.folder} are not Runs of the same folds; train all "
-                "members on one manifest with --fold all, or none"
-            )
-    if manifest is None:
-        scored = _manifest_scored(first)
-        require_coordinates(runs, scored.frame)
-        return scored
-    if manifest.fingerprint != first.record.fingerprint:
-        raise DataError(
-            f"the manifest is not the one whose folds {first.folder} was trained on; name that one"
-        )
-    return manifest
-
-
-def _manifest_scored(run: Run) -> Manifest:
-    """The manifest behind a Run's out-of-fold predictions."""
-    table = read_predictions(run.folder / PREDICTIONS_NAME)
-    frame = table.frame.assign(split="")[list(COLUMNS)]
-    source = table.provenance
-    return Manifest(frame, table.task, source.dataset, source.protocol, run.record.notes)
 
 
 def _require_members(runs: Sequence[Run]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,10 @@ import numpy as np
 import torch
 
 from eosin.errors import DataError, ModelError
+from eosin.machine import cache_folder
+from eosin.pixels.cache import CacheError, PixelCache
 from eosin.pixels.views import ViewBatch, view_batches
+from eosin.progress import working
 from eosin.training.augmentation import augment, draws
 from eosin.training.history import EpochRow
 from eosin.training.optimisation import learning_rate_factor
@@ -49,6 +52,20 @@ class Epochs:
     skip: Callable[[Iterable[SkippedFile]], None] = field(kw_only=True)
     # what is drawn for the stains of each image, where anything is
     stains: StainAugmentation | None = field(kw_only=True)
+
+    def packed(self, progress: Progress) -> Epochs:
+        """The same with the images decoded ahead, which every epoch would decode again."""
+        if not self.config.cache:
+            return self
+        views = [each for each in (self.train_views, self.val_views) if each]
+        cache, workers = PixelCache.of(views[0].spec, root=cache_folder()), self.config.workers
+        try:
+            with working(progress, "decoding, once", total=sum(map(len, views))):
+                train, *val = (cache.pack(v, workers=workers, progress=progress) for v in views)
+        except CacheError as error:  # a training without it learns the same, only slower
+            progress.note(f"no cache, images are decoded in every epoch: {error}")
+            return self
+        return replace(self, train_views=train, val_views=val[0] if val else None)
 
     def run(self, epoch: int, progress: Progress) -> EpochRow:
         """Learn for one epoch (from 1) and validate.

@@ -1,9 +1,10 @@
-"""Features of a frozen backbone, computed once and kept on disk by content."""
+"""Features of a frozen backbone, computed once and kept on disk: by content, or part by part."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import uuid
 import warnings
 import zipfile
@@ -14,12 +15,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eosin.errors import DiskError, EosinWarning
-from eosin.files import replacing, sha256_of
+from eosin.errors import DataError, DiskError, EosinWarning
+from eosin.files import disk_errors, replacing, sha256_of, write_json
 from eosin.machine import cache_folder
 from eosin.networks.backbones import own_module
 from eosin.pixels.acquisition import ACQUISITION
 from eosin.pixels.batches import read_batches
+from eosin.pixels.reading import SkippedFile
 from eosin.pixels.stain_normalizer import source_key
 from eosin.progress import SILENT, Progress
 from eosin.version import __version__
@@ -31,11 +33,11 @@ if TYPE_CHECKING:
     from eosin.arrays import Floats, Floats32, Ints
     from eosin.artefacts.preprocessing import Preprocessing
     from eosin.networks.torch_engine import TorchEngine
-    from eosin.pixels.reading import SkippedFile
     from eosin.pixels.stain_normalizer import Source
 
 
 SHARD = 512
+_ANEW = "start anew with --overwrite, or name another output"
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,69 @@ class StoredFeatures:
     row: Floats32
     measures: Floats
     note: str = ""
+
+
+@dataclass(frozen=True)
+class FeatureParts:
+    """Features of many images on their way, a file a part, and what they are computed with."""
+
+    folder: Path
+    paths: Sequence[Path]  # of all images
+    each: int  # images a part
+
+    def begin(self, head: dict[str, str], *, resume: bool, overwrite: bool) -> None:
+        """Go on with what lies there, or begin; DataError where neither may be."""
+        begun = self.folder / "head.json"
+        with disk_errors(self.folder):
+            if overwrite and self.folder.exists():
+                shutil.rmtree(self.folder)
+            if not begun.exists():
+                self.folder.mkdir(parents=True, exist_ok=True)
+                write_json(begun, dict(head))
+            elif not resume:
+                reason = "left by an interrupted embedding; go on with --resume, or"
+                raise DataError(f"{self.folder}: {reason} {_ANEW}")
+            before = json.loads(begun.read_text(encoding="utf-8"))
+        differing = [name for name in head if before.get(name) != head[name]]
+        if differing:
+            raise DataError(
+                f"{self.folder}: cannot go on, what differs is {', '.join(differing)}; {_ANEW}"
+            )
+
+    @property
+    def starts(self) -> range:
+        """Index of the first file of each part."""
+        return range(0, len(self.paths), self.each)
+
+    def of(self, start: int) -> Sequence[Path]:
+        """The files of a part."""
+        return self.paths[start : start + self.each]
+
+    def file(self, start: int) -> Path:
+        """Where a part lies."""
+        return self.folder / f"{start:08d}.npz"
+
+    def write(self, start: int, part: Features) -> None:
+        """Keep a part."""
+        order = {path: index for index, path in enumerate(self.of(start))}
+        names = np.array([order[item.path] for item in part.skipped], np.int64) + start
+        reasons = np.array([item.reason for item in part.skipped], dtype=np.str_)
+        with replacing(self.file(start)) as draft, draft.open("wb") as stream:
+            np.savez(
+                stream,
+                places=part.indices,
+                rows=part.values,
+                measures=part.measures,
+                skipped=names,
+                reasons=reasons,
+            )
+
+    def read(self, start: int) -> Features:
+        """A part that was kept."""
+        with np.load(self.file(start), allow_pickle=False) as kept:
+            pairs = zip(kept["skipped"].tolist(), kept["reasons"].tolist(), strict=True)
+            skipped = tuple(SkippedFile(self.paths[index], reason) for index, reason in pairs)
+            return Features(kept["places"], kept["rows"], skipped, measures=kept["measures"])
 
 
 def tensors_digest(engine: TorchEngine) -> str:

@@ -7,56 +7,32 @@ on the CPU with the same number of threads.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from textwrap import shorten
 from typing import TYPE_CHECKING
 
 import torch
 
 from eosin.artefacts.run import TrainedRun
 from eosin.data.scale import scale_of
-from eosin.errors import ConfigError, EosinError, ModelError
-from eosin.evaluation.calibration import apply_temperature, fit_temperature, lock_threshold
-from eosin.machine import cache_folder, software_versions
-from eosin.networks.classifier import (
-    build_classifier,
-    read_weights,
-    require_size,
-    save_classifier,
-)
+from eosin.errors import ConfigError, EosinError
+from eosin.machine import software_versions
+from eosin.networks.classifier import build_classifier, read_weights, require_size, save_classifier
 from eosin.networks.device import choose_device
-from eosin.networks.run import (
-    ERRORS_NAME,
-    HISTORY_NAME,
-    WEIGHTS_NAME,
-    Run,
-    write_run,
-)
+from eosin.networks.run import HISTORY_NAME, WEIGHTS_NAME, Run, write_run
 from eosin.networks.weights import initialise
-from eosin.pixels.cache import CacheError, PixelCache
-from eosin.pixels.reading import SkippedFile, write_error_table
 from eosin.pixels.views import Views
-from eosin.progress import SILENT, Progress, working
+from eosin.progress import SILENT, Progress
 from eosin.training.epochs import Epochs
-from eosin.training.history import EpochRow, best_epoch, epoch_line, write_history
+from eosin.training.history import epoch_line, write_history
 from eosin.training.learner import Learner
 from eosin.training.left_out import Trained, left_out_note
 from eosin.training.optimisation import fastest_convolutions, smallest_batch
 from eosin.training.partial import merge_adapters, part_note, require_part
-from eosin.training.probe import locked
-from eosin.training.ranks import from_first, gathered, rank, together_notes
+from eosin.training.probe import decide, locked
+from eosin.training.ranks import from_first, rank, together_notes
 from eosin.training.reference import tuned_reference
-from eosin.training.resume import (
-    STATE_NAME,
-    Identity,
-    Progressed,
-    clear_progress,
-    finished_run,
-    read_progress,
-    recorded,
-    write_progress,
-)
+from eosin.training.resume import Course, Identity, clear_progress, finished_run, recorded
 from eosin.training.stain_fitting import fallback_notes, fit_stain_step, training_stains
 from eosin.training.tracking import NoTracker, open_tracker
 
@@ -118,8 +94,8 @@ def finetune(
         clear_progress(folder)
         return Trained(finished)
     fit = partial(fit_stain_step, manifest, config)
-    training = _Training(train, val, folder, config, fit, identity=identity)
-    return Trained(training.run(progress), tuple(training.skipped.values()))
+    training = _Training(train, val, folder, config, fit, identity)
+    return Trained(training.run(progress), tuple(training.course.skipped.values()))
 
 
 @dataclass
@@ -131,9 +107,7 @@ class _Training:
     folder: Path
     config: TrainingConfig
     fit_stain: Callable[[], StainStep | None]
-    identity: Identity = field(kw_only=True)
-    rows: list[EpochRow] = field(default_factory=list)
-    skipped: dict[Path, SkippedFile] = field(default_factory=dict)
+    identity: Identity
 
     def __post_init__(self) -> None:
         config = self.config
@@ -149,9 +123,10 @@ class _Training:
         spec = network.spec.preprocessing(
             size=config.image_size, fit=config.fit, normalised=config.normalisation == "backbone"
         )
-        before = read_progress(self.folder, self.identity)
+        self.course = Course(self.folder, self.identity, config.monitor)
+        before = self.course.read()
         if before is None:
-            self.initial_weights = initialise(network, config.weights).source
+            self.course.initial_weights = initialise(network, config.weights).source
         require_size(network.to(device).eval(), spec.size)
         spec = replace(spec, stain=from_first(self.fit_stain))
         self.learner = Learner(
@@ -167,30 +142,30 @@ class _Training:
             config=config,
             learner=self.learner,
             least=least,
-            skip=self._skip,
+            skip=self.course.skip,
             stains=self.stains.augmentation,
         )
         if before is not None:
-            self._return_to(before)
+            self.course.restore(self.learner, before)
 
     def run(self, progress: Progress) -> Run:
         """Train what is left, then calibrate and write the Run."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        done = len(self.rows)
-        tracker = NoTracker() if rank() else open_tracker(self.folder, self.config, done=done)
+        course, config, done = self.course, self.config, len(self.course.rows)
+        tracker = NoTracker() if rank() else open_tracker(self.folder, config, done=done)
         gpus = [self.learner.device] if self.learner.device.type == "cuda" else []
         try:
             for sentence in self.part:
                 progress.note(sentence)
-            self._pack(progress)
+            self.epochs = self.epochs.packed(progress)
             with torch.random.fork_rng(devices=gpus), fastest_convolutions():
                 while not self._ended():
-                    found = self.epochs.run(len(self.rows) + 1, progress)
+                    found = self.epochs.run(len(course.rows) + 1, progress)
                     row = from_first(partial(replace, found))  # one clock: all stop alike
-                    self._keep(row)
+                    course.keep(row, self.learner)
                     tracker.epoch(row)
-                    best = self.config.monitor != "last" and self.best == row.epoch
-                    progress.note(epoch_line(row, self.config.epochs, best=best))
+                    best = config.monitor != "last" and course.best == row.epoch
+                    progress.note(epoch_line(row, config.epochs, best=best))
             return from_first(self._finish)
         except EosinError as error:
             raise type(error)(f"{self.folder}: {error}") from error
@@ -198,85 +173,30 @@ class _Training:
             progress.end()
             tracker.close()
 
-    def _pack(self, progress: Progress) -> None:
-        """Decode ahead what epochs would decode again and again."""
-        if not self.config.cache:
-            return
-        views = [each for each in (self.epochs.train_views, self.epochs.val_views) if each]
-        cache = PixelCache.of(views[0].spec, root=cache_folder())
-        try:
-            with working(progress, "decoding, once", total=sum(map(len, views))):
-                train, *val = (
-                    cache.pack(each, workers=self.config.workers, progress=progress)
-                    for each in views
-                )
-        except CacheError as error:  # a training without it learns the same, only slower
-            progress.note(f"no cache, images are decoded in every epoch: {error}")
-            return
-        self.epochs = replace(self.epochs, train_views=train, val_views=val[0] if val else None)
-
-    @property
-    def best(self) -> int:
-        """The epoch kept so far; 0 before the first."""
-        return best_epoch(self.rows, self.config.monitor)
-
-    @property
-    def _best_path(self) -> Path:
-        # The epoch is in the name: a kill between these weights and the state that speaks of
-        # them must not leave the state with another epoch's weights.
-        return self.folder / f"best-{self.best:04d}.safetensors"
-
     def _ended(self) -> bool:
-        done, patience = len(self.rows), self.config.early_stopping_patience
-        return done >= self.config.epochs or (patience > 0 and done - self.best >= patience)
-
-    def _keep(self, row: EpochRow) -> None:
-        """Put the epoch on disk, its state last but for what can be written again from it."""
-        self.rows.append(row)
-        for unread in gathered(tuple(self.skipped.values())):
-            self._skip(unread)
-        if rank():
-            return
-        if self.best == row.epoch:
-            save_classifier(self.learner.judged, self._best_path)
-        progressed = Progressed(
-            rows=tuple(self.rows),
-            skipped=tuple(self.skipped.values()),
-            initial_weights=self.initial_weights,
-            learner=self.learner.state(),
-        )
-        write_progress(self.folder, self.identity, progressed)
-        write_history(self.rows, self.folder / HISTORY_NAME)
-        for older in self.folder.glob("best-*.safetensors"):
-            if older != self._best_path:
-                older.unlink()
-
-    def _return_to(self, before: Progressed) -> None:
-        self.rows = list(before.rows)
-        self.initial_weights = before.initial_weights
-        try:
-            self.learner.restore(before.learner)
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:  # torch's, for one tensor
-            reason = shorten(str(error), 160)
-            raise ModelError(
-                f"{self.folder / STATE_NAME}: not the state of this training ({reason}); remove "
-                "the folder and train again"
-            ) from error
-        self._skip(before.skipped)
+        done, patience = len(self.course.rows), self.config.early_stopping_patience
+        return done >= self.config.epochs or (patience > 0 and done - self.course.best >= patience)
 
     def _finish(self) -> Run:
         """Calibrate the best epoch on the validation images and write the Run."""
-        read_weights(self.learner.judged, self._best_path)
+        read_weights(self.learner.judged, self.course.best_path)
         if self.config.adapters:
             merge_adapters(self.learner.judged)
-        temperature, threshold = self._calibrated() if self.val else (1.0, None)
+        temperature, threshold = 1.0, None
+        if self.val:
+            logits, read = self.epochs.validate(alone=True)
+            temperature, threshold, _ = decide(
+                logits,
+                labels=read.label_index,
+                groups=read.kept_whole,
+                positive=read.task.positive_index if read.task.binary else None,
+            )
         save_classifier(self.learner.judged, self.folder / WEIGHTS_NAME)
-        write_history(self.rows, self.folder / HISTORY_NAME)
-        views = self.epochs.train_views, self.epochs.val_views
+        write_history(self.course.rows, self.folder / HISTORY_NAME)
         known = tuned_reference(
             self.learner.judged,
             (self.train, self.val),
-            views,
+            (self.epochs.train_views, self.epochs.val_views),
             self.folder,
             cached=self.config.cache,
             device=str(self.learner.device),
@@ -285,17 +205,6 @@ class _Training:
         run = write_run(self.folder, self._record(temperature, threshold, known))
         clear_progress(self.folder)
         return run
-
-    def _calibrated(self) -> tuple[float, LockedThreshold | None]:
-        """Temperature, and threshold of a binary task, on the validation images."""
-        logits, read = self.epochs.validate(alone=True)
-        labels = read.label_index
-        temperature = fit_temperature(logits, labels)
-        if not self.train.task.binary:
-            return temperature, None
-        positive = self.train.task.positive_index
-        scores = apply_temperature(logits, temperature)[:, positive]
-        return temperature, lock_threshold(scores, labels == positive, read.kept_whole)
 
     def _record(
         self, temperature: float, threshold: LockedThreshold | None, known: Reference
@@ -315,8 +224,8 @@ class _Training:
             threshold=threshold.value if threshold else None,
             seed=self.config.seed,
             training=recorded(self.config),
-            choices={"epoch": self.best, **locked(threshold)},
-            initial_weights=self.initial_weights,
+            choices={"epoch": self.course.best, **locked(threshold)},
+            initial_weights=self.course.initial_weights,
             versions=software_versions(),
             weights_sha256=known.weights_sha256 or "",
             context=None,
@@ -330,7 +239,7 @@ class _Training:
         device = self.learner.device.type
         yield from self.part
         yield from together_notes(self.config, apart=self.epochs.least > 1 and device == "cpu")
-        yield from left_out_note(len(self.skipped))
+        yield from left_out_note(len(self.course.skipped))
         yield from fallback_notes(self.train, self.stains.train)
         if self.val is None:
             yield "There were no validation images: probabilities are not calibrated."
@@ -339,11 +248,3 @@ class _Training:
             absent = sorted(set(self.train.task.classes) - set(shown))
             if absent:
                 yield f"No {name} image shows {', '.join(absent)}."
-
-    def _skip(self, files: Iterable[SkippedFile]) -> None:
-        new = [item for item in files if item.path not in self.skipped]
-        if not new:
-            return
-        self.skipped.update({item.path: item for item in new})
-        if not rank():
-            write_error_table(list(self.skipped.values()), self.folder / ERRORS_NAME)

@@ -1,12 +1,16 @@
-"""The Runs of every fold gathered into one, with what each says of the fold it never met."""
+"""Runs of folds: made of one Run a fold, with what each says of the fold it never met."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from eosin.artefacts.manifest import COLUMNS, Manifest
+from eosin.artefacts.predictions import read_predictions
 from eosin.artefacts.run import EnsembleRun, FoldsRun
+from eosin.errors import DataError, ModelError
 from eosin.inference.bags import find_slides
+from eosin.inference.context import require_coordinates
 from eosin.inference.out_of_fold import out_of_fold
 from eosin.networks.run import PREDICTIONS_NAME, Run, write_run
 from eosin.networks.taking_in import take_in
@@ -19,7 +23,6 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from eosin.artefacts.manifest import Manifest
     from eosin.artefacts.predictions import Predictions
 
 
@@ -77,6 +80,43 @@ def gather_folds(
     )
     predictions.write(folder / PREDICTIONS_NAME)
     return write_run(folder, record), predictions
+
+
+def run_of_fold(run: Run, fold: int) -> Run:
+    """The member that held ``fold`` out; ModelError where there is none."""
+    for member in run.open_members():
+        if member.record.fold == fold:
+            return member
+    raise ModelError(f"{run.folder}: has no Run for fold {fold}; train it again with --fold all")
+
+
+def manifest_of_folds(runs: Sequence[Run], manifest: Manifest | None) -> Manifest:
+    """The manifest with the folds that all were trained on; ModelError, DataError for another."""
+    first = runs[0]
+    for run in runs[1:]:
+        alike = all(isinstance(each.record, FoldsRun) for each in (run, first))
+        if not alike or run.record.fingerprint != first.record.fingerprint:
+            raise ModelError(
+                f"{first.folder} and {run.folder} are not Runs of the same folds; train all "
+                "members on one manifest with --fold all, or none"
+            )
+    if manifest is None:
+        scored = _manifest_scored(first)
+        require_coordinates(runs, scored.frame)
+        return scored
+    if manifest.fingerprint != first.record.fingerprint:
+        raise DataError(
+            f"the manifest is not the one whose folds {first.folder} was trained on; name that one"
+        )
+    return manifest
+
+
+def _manifest_scored(run: Run) -> Manifest:
+    """The manifest behind a Run's out-of-fold predictions."""
+    table = read_predictions(run.folder / PREDICTIONS_NAME)
+    frame = table.frame.assign(split="")[list(COLUMNS)]
+    source = table.provenance
+    return Manifest(frame, table.task, source.dataset, source.protocol, run.record.notes)
 
 
 def _notes(manifest: Manifest, runs: Sequence[Run]) -> tuple[str, ...]:

@@ -11,22 +11,21 @@ import numpy as np
 from eosin.artefacts.run import TrainedRun
 from eosin.data.neighbours import find_neighbours
 from eosin.data.scale import scale_of
-from eosin.errors import DataError, ModelError
+from eosin.errors import DataError
 from eosin.inference.context import says
 from eosin.inference.readings import noted
 from eosin.machine import software_versions
 from eosin.networks.classifier import Classifier, build_classifier, require_size, save_classifier
 from eosin.networks.knn_head import KnnHead
 from eosin.networks.run import WEIGHTS_NAME, Run, write_run
-from eosin.networks.tensors import read_tensors, require_sound
 from eosin.networks.torch_engine import TorchEngine
 from eosin.networks.weights import initialise
 from eosin.progress import SILENT, Progress
 from eosin.training.embeddings import read_embeddings
-from eosin.training.features import cache_of, compute_features
+from eosin.training.features import Features, cache_of, compute_features
+from eosin.training.heads import install_head
 from eosin.training.left_out import left_out_note
-from eosin.training.linear_head import LinearHead, SampleWeighting
-from eosin.training.probe import Held, Probe, fit_probe, locked
+from eosin.training.probe import Labelled, Probe, ProbeOptions, fit_probe, locked
 from eosin.training.reference import probed_reference
 from eosin.training.stain_fitting import fallback_notes, fit_stain_step, split_sources
 
@@ -36,13 +35,13 @@ if TYPE_CHECKING:
     import pandas as pd
     from pydantic import JsonValue
 
-    from eosin.arrays import Floats
+    from eosin.arrays import Bools, Floats
     from eosin.artefacts.manifest import Manifest
     from eosin.artefacts.preprocessing import Preprocessing
     from eosin.artefacts.reference import Reference
     from eosin.data.neighbours import Neighbours
     from eosin.pixels.reading import SkippedFile
-    from eosin.pixels.stain_sources import ImageStains
+    from eosin.pixels.stain_sources import ImageStains, Sources
     from eosin.training.config import TrainingConfig
 
 
@@ -102,6 +101,31 @@ def freeze_images(
     require_size(classifier, spec.size)
     spec = replace(spec, stain=fit_stain_step(manifest, config, stains=stains))
     sources = split_sources(manifest, spec)
+    found = _features(manifest, engine, spec, config, progress=progress, sources=sources)
+    return FrozenImages(
+        manifest=manifest.where(np.isin(np.arange(len(manifest)), found.indices)),
+        features=found.values.astype(np.float64),
+        measures=found.measures,
+        classifier=classifier,
+        preprocessing=spec,
+        initial_weights=report.source,
+        skipped=found.skipped,
+        computed=found.computed,
+        stain_notes=noted(manifest.paths, found.indices, found.notes),
+        notes=(*untrained, *fallback_notes(manifest, sources)),
+    )
+
+
+def _features(
+    manifest: Manifest,
+    engine: TorchEngine,
+    spec: Preprocessing,
+    config: TrainingConfig,
+    *,
+    progress: Progress,
+    sources: Sources | None,
+) -> Features:
+    """Of the readable images, computed or taken from embeddings; DataError where there are none."""
     if config.embeddings:
         found = read_embeddings(Path(config.embeddings)).features(manifest.paths, engine, spec)
     else:
@@ -116,20 +140,7 @@ def freeze_images(
         )
     if not len(found.indices):
         raise DataError(f"none of the {len(manifest)} images could be read")
-    readable = np.zeros(len(manifest), dtype=bool)
-    readable[found.indices] = True
-    return FrozenImages(
-        manifest=manifest.where(readable),
-        features=found.values.astype(np.float64),
-        measures=found.measures,
-        classifier=classifier,
-        preprocessing=spec,
-        initial_weights=report.source,
-        skipped=found.skipped,
-        computed=found.computed,
-        stain_notes=noted(manifest.paths, found.indices, found.notes),
-        notes=(*untrained, *fallback_notes(manifest, sources)),
-    )
+    return found
 
 
 def train_frozen(
@@ -155,36 +166,17 @@ def train_frozen(
     Raises:
         DataError: no training images, one class only, or too few patients to choose inside.
     """
-    task = split.task
-    splits = split.frame["split"].to_numpy(dtype=str)
-    labels = split.label_index
-    inside, held = splits == "train", splits == "val"
-    if not inside.any():
+    task, splits = split.task, split.frame["split"].to_numpy(dtype=str)
+    if "train" not in splits:
         raise DataError("the manifest has no training images; make a split with `eosin split`")
-    groups = split.kept_whole
-    around = {
-        part: _near(split.frame[rows], config) for part, rows in (("train", inside), ("val", held))
-    }
+    train, held = (_labelled(images, split, splits == name, config) for name in ("train", "val"))
     probe = fit_probe(
-        images.features[inside],
-        labels[inside],
-        groups[inside].tolist(),
+        train,
         classes=len(task.classes),
-        kind=config.probe,
         positive=task.positive_index if task.binary else None,
-        strengths=[1 / k for k in config.probe_k] if config.probe == "knn" else config.probe_c,
-        inner_folds=config.inner_folds,
-        weighing=SampleWeighting(
-            classes=config.class_weights == "balanced", groups=config.patients_alike
-        ),
-        rule=config.probe_rule,
-        seed=config.seed,
-        held=Held(images.features[held], labels[held], groups[held], around["val"])
-        if held.any()
-        else None,
-        near=around["train"],
-        window=config.context_window,
+        held=held if "val" in splits else None,
         blocks=images.classifier.widths,
+        options=ProbeOptions.of(config),
     )
     install_head(images.classifier, probe.head)
     folder.mkdir(parents=True, exist_ok=True)
@@ -192,6 +184,13 @@ def train_frozen(
     reference = probed_reference((images.features, images.measures), split, folder, probe)
     record = record_of(images, split, config, whole=whole, probe=probe, fold=fold, known=reference)
     return write_run(folder, record)
+
+
+def _labelled(
+    images: FrozenImages, split: Manifest, rows: Bools, config: TrainingConfig
+) -> Labelled:
+    near = _near(split.frame[rows], config)
+    return Labelled(images.features[rows], split.label_index[rows], split.kept_whole[rows], near)
 
 
 def _near(frame: pd.DataFrame, config: TrainingConfig) -> Neighbours | None:
@@ -207,20 +206,6 @@ def _near(frame: pd.DataFrame, config: TrainingConfig) -> Neighbours | None:
             "context = 'none'"
         )
     return found
-
-
-def read_head(run: Run) -> LinearHead | KnnHead:
-    """The head of a frozen Run, read without building its network; ModelError where it has none."""
-    run.require_intact()
-    tensors = read_tensors(run.weights_path)
-    require_sound(tensors, run.weights_path, fix="train the Run again")
-    if voting := KnnHead.among(tensors):
-        return voting
-    try:
-        weight, bias = (tensors[f"head.{name}"].double().numpy() for name in ("weight", "bias"))
-    except KeyError as error:
-        raise ModelError(f"{run.weights_path}: {error} missing; train the Run again") from error
-    return LinearHead(weight, bias)
 
 
 def _untrained_note(classifier: Classifier) -> tuple[str, ...]:
@@ -239,23 +224,6 @@ def _untrained_note(classifier: Classifier) -> tuple[str, ...]:
 
 def _learned_from(split: Manifest) -> int:
     return int(split.frame["split"].isin(["train", "val"]).sum())
-
-
-def install_head(classifier: Classifier, head: LinearHead | KnnHead) -> None:
-    """Set a classifier's head in place; ModelError where it is no linear one."""
-    import torch
-
-    if isinstance(head, KnnHead):
-        classifier.head = head
-        return
-    linear = classifier.head
-    if not isinstance(linear, torch.nn.Linear):
-        raise ModelError(
-            f"{classifier.spec.name} has no linear head to fit; train it without freeze"
-        )
-    with torch.no_grad():
-        linear.weight.copy_(torch.from_numpy(head.weight))
-        linear.bias.copy_(torch.from_numpy(head.bias))
 
 
 def _chosen(probe: Probe) -> dict[str, JsonValue]:
@@ -299,11 +267,7 @@ def record_of(
         threshold=probe.threshold.value if probe.threshold else None,
         seed=config.seed,
         training=config.model_dump(mode="json"),
-        choices={
-            **_chosen(probe),
-            **weighed,
-            **locked(probe.threshold),
-        },
+        choices={**_chosen(probe), **weighed, **locked(probe.threshold)},
         initial_weights=images.initial_weights,
         versions=software_versions(),
         weights_sha256=known.weights_sha256 or "",

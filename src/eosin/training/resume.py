@@ -1,28 +1,34 @@
-"""Continuing an interrupted training: its state on disk, and the proof that it is the same one."""
+"""What a training keeps between its epochs, and the proof that it is the same one that resumes."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from textwrap import shorten
+from typing import TYPE_CHECKING, TypeAlias
+
+import torch
 
 from eosin.errors import ConfigError, ModelError
 from eosin.files import replacing
-from eosin.networks.run import RECORD_NAME, Run, read_run
-from eosin.pixels.reading import SkippedFile
-from eosin.training.config import TrainingConfig
-from eosin.training.history import EpochRow
-from eosin.training.ranks import ranks
+from eosin.networks.classifier import save_classifier
+from eosin.networks.run import ERRORS_NAME, HISTORY_NAME, RECORD_NAME, Run, read_run
+from eosin.pixels.reading import SkippedFile, write_error_table
+from eosin.training.config import Monitor, TrainingConfig
+from eosin.training.history import EpochRow, best_epoch, write_history
+from eosin.training.ranks import gathered, rank, ranks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from pydantic import JsonValue
 
     from eosin.artefacts.manifest import Manifest
+    from eosin.training.learner import Learner
 
+LearnerState: TypeAlias = dict[str, dict[str, object]]  # what ``Learner.state`` gave
 STATE_NAME = "resume.pt"
 # These say where and how fast a training runs, not what it learns.
 _FREE = frozenset({"device", "workers", "track", "cache", "torch_compile"})
@@ -68,14 +74,96 @@ class Identity:
             )
 
 
-@dataclass(frozen=True)
-class Progressed:
-    """How far a training came."""
+@dataclass
+class Course:
+    """How far a training came: its epochs in memory and on disk, and the weights of the best."""
 
-    rows: tuple[EpochRow, ...]  # one an epoch
-    skipped: tuple[SkippedFile, ...]  # files that could not be read
-    initial_weights: str  # where the network started from, in words
-    learner: dict[str, dict[str, object]]  # what ``Learner.state`` gave
+    folder: Path
+    identity: Identity
+    monitor: Monitor  # by what the best epoch is told
+    initial_weights: str = ""  # where the network started from, in words
+    rows: list[EpochRow] = field(default_factory=list)
+    skipped: dict[Path, SkippedFile] = field(default_factory=dict)  # files that cannot be read
+
+    @property
+    def best(self) -> int:
+        """The epoch kept so far; 0 before the first."""
+        return best_epoch(self.rows, self.monitor)
+
+    @property
+    def best_path(self) -> Path:
+        """Where its weights lie."""
+        # The epoch is in the name: a kill between these weights and the state that speaks of
+        # them must not leave the state with another epoch's weights.
+        return self.folder / f"best-{self.best:04d}.safetensors"
+
+    def skip(self, files: Iterable[SkippedFile]) -> None:
+        """Note files that cannot be read, each once; the first process writes their table."""
+        new = [item for item in files if item.path not in self.skipped]
+        self.skipped.update({item.path: item for item in new})
+        if new and not rank():
+            write_error_table(list(self.skipped.values()), self.folder / ERRORS_NAME)
+
+    def keep(self, row: EpochRow, learner: Learner) -> None:
+        """Put the epoch on disk, its state last but for what can be written again from it."""
+        self.rows.append(row)
+        for unread in gathered(tuple(self.skipped.values())):
+            self.skip(unread)
+        if rank():
+            return
+        if self.best == row.epoch:
+            save_classifier(learner.judged, self.best_path)
+        fields = {
+            "identity": json.dumps(asdict(self.identity)),
+            "rows": [asdict(each) for each in self.rows],
+            "skipped": [(str(item.path), item.reason) for item in self.skipped.values()],
+            "initial_weights": self.initial_weights,
+            "learner": learner.state(),
+        }
+        with replacing(self.folder / STATE_NAME) as draft:  # a kill leaves the one before or this
+            torch.save(fields, draft)
+        write_history(self.rows, self.folder / HISTORY_NAME)
+        for older in self.folder.glob("best-*.safetensors"):
+            if older != self.best_path:
+                older.unlink()
+
+    def read(self) -> LearnerState | None:
+        """Take up what lies in the folder; the learner's state, None where no epoch was finished.
+
+        Raises:
+            ConfigError: it is of another training.
+            ModelError: it cannot be read.
+        """
+        path = self.folder / STATE_NAME
+        if not path.is_file():
+            return None
+        try:
+            fields = torch.load(path, map_location="cpu", weights_only=True)
+            found = Identity(**json.loads(fields["identity"]))
+            found = replace(found, settings=_bound(found.settings))
+            self.rows = [EpochRow(**row) for row in fields["rows"]]
+            skipped = [SkippedFile(Path(file), why) for file, why in fields["skipped"]]
+            self.initial_weights = str(fields["initial_weights"])
+            state: LearnerState = fields["learner"]
+        except Exception as error:  # torch raises pickle's, zipfile's, RuntimeError, KeyError, ...
+            raise ModelError(
+                f"{path}: not a readable training state ({error}); remove the folder and train "
+                "again"
+            ) from error
+        self.identity.require(found, self.folder)
+        self.skip(skipped)
+        return state
+
+    def restore(self, learner: Learner, state: LearnerState) -> None:
+        """Bring the learner back to what ``read`` gave; ModelError where that is not of it."""
+        try:
+            learner.restore(state)
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:  # torch's, for one tensor
+            reason = shorten(str(error), 160)
+            raise ModelError(
+                f"{self.folder / STATE_NAME}: not the state of this training ({reason}); remove "
+                "the folder and train again"
+            ) from error
 
 
 def finished_run(folder: Path, identity: Identity, *, resume: bool) -> Run | None:
@@ -98,55 +186,10 @@ def finished_run(folder: Path, identity: Identity, *, resume: bool) -> Run | Non
     return run
 
 
-def write_progress(folder: Path, identity: Identity, progressed: Progressed) -> None:
-    """Write the state in one step: a kill leaves the one before or this one."""
-    import torch
-
-    fields = {
-        "identity": json.dumps(asdict(identity)),
-        "rows": [asdict(row) for row in progressed.rows],
-        "skipped": [(str(item.path), item.reason) for item in progressed.skipped],
-        "initial_weights": progressed.initial_weights,
-        "learner": progressed.learner,
-    }
-    with replacing(folder / STATE_NAME) as draft:
-        torch.save(fields, draft)
-
-
 def clear_progress(folder: Path) -> None:
     """Remove what only an unfinished training needs."""
     for path in (folder / STATE_NAME, *folder.glob("best-*.safetensors")):
         path.unlink(missing_ok=True)
-
-
-def read_progress(folder: Path, identity: Identity) -> Progressed | None:
-    """How far the training in ``folder`` came; None where no epoch was finished.
-
-    Raises:
-        ConfigError: it was another training.
-        ModelError: the state cannot be read.
-    """
-    import torch
-
-    path = folder / STATE_NAME
-    if not path.is_file():
-        return None
-    try:
-        fields = torch.load(path, map_location="cpu", weights_only=True)
-        found = Identity(**json.loads(fields["identity"]))
-        found = replace(found, settings=_bound(found.settings))
-        progressed = Progressed(
-            rows=tuple(EpochRow(**row) for row in fields["rows"]),
-            skipped=tuple(SkippedFile(Path(file), why) for file, why in fields["skipped"]),
-            initial_weights=str(fields["initial_weights"]),
-            learner=fields["learner"],
-        )
-    except Exception as error:  # torch raises pickle's, zipfile's, RuntimeError, KeyError, ...
-        raise ModelError(
-            f"{path}: not a readable training state ({error}); remove the folder and train again"
-        ) from error
-    identity.require(found, folder)
-    return progressed
 
 
 def _bound(settings: Mapping[str, object]) -> dict[str, object]:

@@ -83,40 +83,18 @@ def train(
     with ExitStack() as held:
         held.enter_context(joined(config))
         if config.committee:
-            return _train_committee(
-                manifest, folder, config, fold=fold, resume=resume, told=progress
-            )
+            return _train_committee(trainer, folder, fold)
         from_first(lambda: held.enter_context(one_writer(folder, then=_RESUME)))
         if fold == "all":
-            whole = Identity.of(manifest, config, None)
-            finished = from_first(lambda: finished_run(folder, whole, resume=resume))
-            if finished is not None:
-                return Trained(finished, (), read_predictions(folder / PREDICTIONS_NAME))
-            return _train_every_fold(trainer, manifest, folder, config)
-        run = trainer.train(folder, fold)
-
-        def score() -> Trained:
-            predictions, unread = _score_test(run, manifest, config, progress)
-            found = {item.path: item for item in (*trainer.skipped, *unread)}
-            if found or not resume:  # what was finished before has its table
-                write_error_table(tuple(found.values()), folder / ERRORS_NAME)
-            return Trained(run, tuple(found.values()), predictions)
-
-        return from_first(score)
+            return _train_every_fold(trainer, folder)
+        return _train_once(trainer, folder, fold)
 
 
-def _train_committee(
-    manifest: Manifest,
-    folder: Path,
-    config: TrainingConfig,
-    *,
-    fold: int | Literal["all"] | None,
-    resume: bool,
-    told: Progress,
-) -> Trained:
+def _train_committee(trainer: Trainer, folder: Path, fold: int | Literal["all"] | None) -> Trained:
     """A Run a backbone, in folders of ``folder``, and in it the mean of their answers."""
+    manifest, config, told = trainer.manifest, trainer.config, trainer.progress
     whole = Identity.of(manifest, config, None if fold == "all" else fold)
-    run, table = finished_run(folder, whole, resume=resume), folder / PREDICTIONS_NAME
+    run, table = finished_run(folder, whole, resume=trainer.resume), folder / PREDICTIONS_NAME
     if run is not None:
         return Trained(run, (), read_predictions(table) if table.is_file() else None)
     members = [
@@ -125,7 +103,7 @@ def _train_committee(
             folder / MEMBERS / str(number),
             config.with_overrides({"backbone": name, "committee": ()}),
             fold=fold,
-            resume=resume,
+            resume=trainer.resume,
             progress=told,
         )
         for number, name in enumerate((config.backbone, *config.committee), 1)
@@ -170,9 +148,25 @@ def _score_test(
     return scored.predictions, scored.skipped
 
 
-def _train_every_fold(
-    trainer: Trainer, manifest: Manifest, folder: Path, config: TrainingConfig
-) -> Trained:
+def _train_once(trainer: Trainer, folder: Path, fold: int | None) -> Trained:
+    run = trainer.train(folder, fold)
+
+    def score() -> Trained:
+        predictions, unread = _score_test(run, trainer.manifest, trainer.config, trainer.progress)
+        found = {item.path: item for item in (*trainer.skipped, *unread)}
+        if found or not trainer.resume:  # what was finished before has its table
+            write_error_table(tuple(found.values()), folder / ERRORS_NAME)
+        return Trained(run, tuple(found.values()), predictions)
+
+    return from_first(score)
+
+
+def _train_every_fold(trainer: Trainer, folder: Path) -> Trained:
+    manifest, config = trainer.manifest, trainer.config
+    whole = Identity.of(manifest, config, None)
+    finished = from_first(lambda: finished_run(folder, whole, resume=trainer.resume))
+    if finished is not None:
+        return Trained(finished, (), read_predictions(folder / PREDICTIONS_NAME))
     runs, parts = [], []
     for fold in manifest.folds:
         run = trainer.train(folder / f"fold-{fold}", fold)
@@ -183,8 +177,7 @@ def _train_every_fold(
 
     def gather() -> Trained:
         write_error_table(skipped, folder / ERRORS_NAME)  # before the record: it ends the training
-        settings = recorded(config)
-        run, predictions = gather_folds(folder, manifest, runs, parts, training=settings)
+        run, predictions = gather_folds(folder, manifest, runs, parts, training=recorded(config))
         return Trained(run, skipped, predictions)
 
     return from_first(gather)

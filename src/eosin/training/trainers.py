@@ -19,7 +19,8 @@ from eosin.progress import SILENT, Progress
 from eosin.remote import as_path
 from eosin.training.bags import train_bags
 from eosin.training.finetune import finetune
-from eosin.training.frozen import FrozenImages, freeze_images, read_head, train_frozen
+from eosin.training.frozen import FrozenImages, freeze_images, train_frozen
+from eosin.training.heads import read_head
 from eosin.training.resume import Identity, finished_run
 from eosin.training.stain_fitting import depends_on_split, image_stains
 from eosin.trust.columns import with_trust
@@ -38,7 +39,11 @@ if TYPE_CHECKING:
 class Trainer(Protocol):
     """Makes Runs from one manifest under one configuration."""
 
-    skipped: list[SkippedFile]
+    manifest: Manifest
+    config: TrainingConfig
+    resume: bool  # whether to go on where an interruption left off
+    progress: Progress
+    skipped: list[SkippedFile]  # files that could not be read so far
 
     def train(self, folder: Path, fold: int | None) -> Run:
         """Train with ``fold`` held out, or on the manifest's own splits."""

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from eosin.artefacts.prediction_columns import JOIN
 from eosin.artefacts.reference import ABSTAIN, FLAGS, Trust
-from eosin.artefacts.trust_columns import JOIN
 from eosin.trust.acquisition import stated_otherwise
 from eosin.trust.conformal import Calibration, conformal_sets
 from eosin.trust.familiarity import UNFAMILIAR_BELOW

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eosin.artefacts.estimate import figure_frame
-from eosin.artefacts.trust_columns import JOIN
+from eosin.artefacts.prediction_columns import JOIN
 from eosin.evaluation.all_metrics import MetricKey, less
 from eosin.evaluation.calibration import expected_calibration_error
 from eosin.evaluation.evaluate import Resampled, one_blas_thread, patients_known

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from eosin.artefacts.prediction_columns import JOIN
 from eosin.artefacts.reference import ABSTAIN
-from eosin.artefacts.trust_columns import JOIN
 
 if TYPE_CHECKING:
     from eosin.artefacts.predictions import Predictions

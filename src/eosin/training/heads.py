@@ -1,4 +1,4 @@
-"""A regularised linear head on features, and how much each image counts for it."""
+"""Heads on frozen features: how they are fitted, put on a network and read back from a Run."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
-from eosin.errors import DataError
+from eosin.errors import DataError, ModelError
+from eosin.networks.knn_head import KnnHead
+from eosin.networks.tensors import read_tensors, require_sound
 
 if TYPE_CHECKING:
     from eosin.arrays import Floats, Ints, Texts
+    from eosin.networks.classifier import Classifier
+    from eosin.networks.run import Run
 
 
 @dataclass(frozen=True)
@@ -73,4 +78,41 @@ def fit_head(
     if len(present) == 2:  # scikit-learn keeps one row for two classes: half for each side
         rows, offsets = np.vstack([-rows, rows]) / 2, np.concatenate([-offsets, offsets]) / 2
     weight[present], bias[present] = rows / scale, offsets - (rows / scale) @ centre
+    return LinearHead(weight, bias)
+
+
+def fit_knn(
+    features: Floats, labels: Ints, *, classes: int, strength: float, weights: Floats
+) -> KnnHead:
+    """A head in which 1 / ``strength`` nearest images vote, each with its weight."""
+    votes = np.eye(classes)[labels] * weights[:, None]
+    return KnnHead(torch.from_numpy(features), torch.from_numpy(votes), round(1 / strength))
+
+
+def install_head(classifier: Classifier, head: LinearHead | KnnHead) -> None:
+    """Set a classifier's head in place; ModelError where it is no linear one."""
+    if isinstance(head, KnnHead):
+        classifier.head = head
+        return
+    linear = classifier.head
+    if not isinstance(linear, torch.nn.Linear):
+        raise ModelError(
+            f"{classifier.spec.name} has no linear head to fit; train it without freeze"
+        )
+    with torch.no_grad():
+        linear.weight.copy_(torch.from_numpy(head.weight))
+        linear.bias.copy_(torch.from_numpy(head.bias))
+
+
+def read_head(run: Run) -> LinearHead | KnnHead:
+    """The head of a frozen Run, read without building its network; ModelError where it has none."""
+    run.require_intact()
+    tensors = read_tensors(run.weights_path)
+    require_sound(tensors, run.weights_path, fix="train the Run again")
+    if voting := KnnHead.among(tensors):
+        return voting
+    try:
+        weight, bias = (tensors[f"head.{name}"].double().numpy() for name in ("weight", "bias"))
+    except KeyError as error:
+        raise ModelError(f"{run.weights_path}: {error} missing; train the Run again") from error
     return LinearHead(weight, bias)
