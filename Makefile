@@ -44,7 +44,7 @@ demo: $(TRAIN)   ## Synthetic data, split, train, predict, evaluate, report
 	$(BIN)/eosin demo
 
 test: $(READY)   ## Run the tests (offline, no GPU)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not weekly"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not weekly" --durations 10
 
 lint: $(READY)   ## Format, lint, strict types, import contracts
 	$(BIN)/ruff format --check .
@@ -76,8 +76,8 @@ results-pages: $(READY) ## Make the studies' pages again (BREAKHIS=, IDC=, WEIGH
 	    study new-patients "$(BREAKHIS)" && study new-patients-idc "$(IDC)" && \
 	    study stain "$(BREAKHIS)" && study stain-idc "$(IDC)"
 
-bench: $(READY)  ## Side-by-side timings; see benchmarks/
-	$(BIN)/python benchmarks/run.py
+bench: $(READY)  ## Every benchmark; adds its bars to benchmarks/history.csv
+	$(BIN)/python benchmarks/run.py --record
 
 $(DEPLOY)/.ready: requirements-$(ENGINE).lock
 	$(PYTHON) -m venv --clear $(DEPLOY)

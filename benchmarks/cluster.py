@@ -164,21 +164,29 @@ def _plan(options: argparse.Namespace, folder: Path) -> bool:
 
 
 def _memory(options: argparse.Namespace, folder: Path) -> bool:
+    """The table is gathered in memory, so that some bytes a row are wanted; the work adds none."""
     from eosin.cluster.connecting import spread_over
-    from eosin.inference.images import external_images
-    from eosin.inference.scoring import PredictOptions, score_batches
+    from eosin.inference.scoring import PredictOptions
+    from eosin.inference.table import predict_to_table
     from eosin.networks.run import read_run
+    from eosin.progress import Silent
+
+    sizes = list[float]()
+
+    class Sizes(Silent):
+        """Notes how large this process is."""
+
+        def advance(self, steps: int = 1, *, errors: int = 0, said: str = "") -> None:  # noqa: ARG002
+            """Note it."""
+            sizes.append(_resident())
 
     run = read_run(_run(folder, 64))
-    images, _ = external_images(run, [_copies(run.folder, options.rows)])
-    how, sizes = PredictOptions(device="cpu", allow_seen=True), list[float]()
+    images = _copies(run.folder, options.rows)
+    how = PredictOptions(device="cpu", allow_seen=True)
     with spread_over("local", device="cpu") as local:
-        done = 0
-        for part in score_batches(run, images, how, spread=local):
-            done += len(part.indices)
-            sizes.append(_resident())
+        predict_to_table(run, [images], folder / "many.csv", how, progress=Sizes(), spread=local)
     tenth = sizes[len(sizes) // 10]
-    print(f"{done} rows: {tenth:.0f} MiB after a tenth, {sizes[-1]:.0f} MiB after all")
+    print(f"{options.rows} rows: {tenth:.0f} MiB after a tenth, {sizes[-1]:.0f} MiB after all")
     return at_most("memory after all rows over that after a tenth", sizes[-1] / tenth, GROWTH_BAR)
 
 

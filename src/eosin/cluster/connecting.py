@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-_ANSWER = 30  # seconds that a cluster has to answer: a busy machine takes ten to ask
+_ANSWER = 10  # seconds that a cluster has to answer
+_ASK = """
+import sys
+from ray.scripts.scripts import cli
+print(flush=True)
+cli(["status", "--address", sys.argv[1]])
+"""
 _STORE = 512 * 2**20  # bytes of results that wait to be taken, of a cluster on this machine alone
 
 
@@ -85,15 +91,22 @@ def _connect(where: str) -> None:
 
 def _require_answer(address: str) -> None:
     """ConfigError where no cluster answers; Ray itself would ask for minutes."""
-    ask = [sys.executable, "-m", "ray.scripts.scripts", "status", "--address", address]
-    try:
-        found = subprocess.run(ask, capture_output=True, text=True, timeout=_ANSWER, check=False)
-    except subprocess.TimeoutExpired:
-        said = f"no answer within {_ANSWER} s"
-    else:
-        if found.returncode == 0:
-            return
-        said = (found.stderr.strip() or "no answer").splitlines()[-1]
+    with subprocess.Popen(
+        [sys.executable, "-c", _ASK, address],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as asked:
+        assert asked.stdout is not None
+        asked.stdout.readline()  # Ray is imported, which takes long on a busy machine: now it asks
+        try:
+            fault = asked.communicate(timeout=_ANSWER)[1].strip() or "no answer"
+            if asked.returncode == 0:
+                return
+            said = fault.splitlines()[-1]
+        except subprocess.TimeoutExpired:
+            asked.kill()
+            said = f"no answer within {_ANSWER} s"
     raise ConfigError(
         f"--cluster {address}: no Ray cluster there ({said}); give HOST:PORT as "
         "`ray start --head` says it, or local"
