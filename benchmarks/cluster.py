@@ -143,7 +143,8 @@ def _plan(options: argparse.Namespace, folder: Path) -> bool:
     table, said = folder / "planned.csv", folder / "plan.json"
     read_folder(all_).manifest.write(table)
     how = PredictOptions(device="cpu", allow_seen=True)
-    words = f"plan {table} --backbone {_BACKBONE} --nodes 2 --cores 1 --start 0 --stragglers 0"
+    words = f"plan {table} --backbone {_BACKBONE} --image-size 224"
+    words += " --nodes 2 --cores 1 --start 0 --stragglers 0"
     command = [sys.executable, "-m", "eosin", *words.split(), "-o", str(said)]
     subprocess.run(command, check=True)
     planned = json.loads(said.read_text(encoding="utf-8"))["asked"]["seconds"]

@@ -21,6 +21,9 @@ def plan(
     price: Annotated[float, typer.Option(min=0, help="Of a machine and hour.")] = 0.0,
     data: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Images of a study.")] = None,
     backbone: Annotated[str, typer.Option(help="That scores M.csv.")] = "tf_efficientnetv2_b0",
+    image_size: Annotated[
+        int | None, typer.Option(min=1, help="Pixels a side of its input (its own).")
+    ] = None,
     block: Annotated[int, typer.Option(min=1, help="Images of M.csv in a block.")] = 256,
     driver: Annotated[float, typer.Option(min=0, help="Seconds of the driver a block.")] = 0.01,
     start: Annotated[float, typer.Option(min=0, help="Seconds until a worker begins.")] = 30.0,
@@ -42,7 +45,7 @@ def plan(
     for path, kind in ((out, document("plan")), (figure, PICTURE)):
         if path is not None:
             require_output(path, kind, inputs=[work])
-    blocks, seconds = _measured(work, data, backbone, block, gpu=gpus > 0)
+    blocks, seconds = _measured(work, data, (backbone, image_size), block, gpu=gpus > 0)
     times = Times(blocks, seconds, driver, start, stragglers, slowness)
     asked, curve = scale(times, nodes * (gpus or cores)), scaling(times)
     frame = pd.DataFrame(map(asdict, curve))
@@ -76,7 +79,7 @@ def plan(
 
 
 def _measured(
-    work: Path, data: Path | None, backbone: str, block: int, *, gpu: bool
+    work: Path, data: Path | None, network: tuple[str, int | None], block: int, *, gpu: bool
 ) -> tuple[int, float]:
     """Blocks, and what one takes a single worker, by passes timed on this machine."""
     from dataclasses import replace
@@ -92,8 +95,9 @@ def _measured(
     torch.set_num_threads(1)  # a worker is one core
     if work.suffix.lower() == ".csv":
         manifest = read_manifest(work)
-        blocks, seconds = -(-len(manifest) // block), time_scoring(manifest, backbone, device)
-        seconds *= len(manifest)
+        backbone, size = network
+        blocks = -(-len(manifest) // block)
+        seconds = time_scoring(manifest, backbone, device, size) * len(manifest)
     else:
         study = read_study(work, root=data)
         recipe = study.training.with_overrides({"device": device})

@@ -112,7 +112,9 @@ class _Tried:
     fault: str = ""
 
 
-def time_scoring(manifest: Manifest, backbone: str, device: str) -> float:
+def time_scoring(
+    manifest: Manifest, backbone: str, device: str, image_size: int | None = None
+) -> float:
     """Seconds to read and score an image of the manifest here: the median of a few.
 
     Raises:
@@ -121,7 +123,8 @@ def time_scoring(manifest: Manifest, backbone: str, device: str) -> float:
     paths = manifest.paths[:: -(-len(manifest) // _READ)]
     read_image(paths[0])  # not counted: decoders are loaded
     reading = statistics.median(_timed(partial(read_image, path)) for path in paths)
-    tried = _try(TrainingConfig(weights="none", device=device), backbone)
+    config = TrainingConfig(weights="none", device=device, image_size=image_size)
+    tried = _try(config, backbone)
     if tried.fault:
         raise ModelError(tried.fault)
     return reading + tried.seconds
