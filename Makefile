@@ -44,7 +44,7 @@ demo: $(TRAIN)   ## Synthetic data, split, train, predict, evaluate, report
 	$(BIN)/eosin demo
 
 test: $(READY)   ## Run the tests (offline, no GPU)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not weekly" --durations 10
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not weekly" --durations 10
 
 lint: $(READY)   ## Format, lint, strict types, import contracts
 	$(BIN)/ruff format --check .
