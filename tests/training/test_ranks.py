@@ -144,7 +144,7 @@ def wait_for(epochs: int, folder: Path, child: subprocess.Popen[bytes]) -> None:
 def test_killed_processes_are_started_again_and_the_weights_are_those_of_an_unbroken_training(
     tiny_manifest, tiny_config, tmp_path
 ):
-    config = tiny_config.with_overrides({"early_stopping_patience": 0, "epochs": 20})
+    config = tiny_config.with_overrides({"early_stopping_patience": 0, "epochs": 12})
     folder = tmp_path / "broken"
     with together(tiny_manifest, folder, config, "--resume", tries=2) as broken:
         for victim, epochs in (("1", 1), ("0", 4)):

@@ -51,8 +51,8 @@ def test_paired_models_need_fewer_patients_the_more_mistakes_they_share(table: T
     alike, apart = first.copy(), draw.random((100, 5)) < 0.8
     changed = draw.random(first.shape) < 0.05
     alike[changed] = ~alike[changed]
-    close = plan_patients({"b0": table(first), "b1": table(alike)}, effect=0.05)
-    far = plan_patients({"b0": table(first), "b1": table(apart)}, effect=0.05)
+    close = plan_patients({"b0": table(first), "b1": table(alike)}, effect=0.05, studies=100)
+    far = plan_patients({"b0": table(first), "b1": table(apart)}, effect=0.05, studies=100)
     assert close.needed is not None
     assert far.needed is not None
     assert close.needed < far.needed / 3
