@@ -34,6 +34,7 @@ _ALONE = (
     ("evaluate_growth.py",),
     ("synthetic.py",),
     ("train.py",),
+    ("cluster.py",),
 )
 _ON_IMAGES = (
     ("audit.py", "{data}/data/breakhis100x"),
@@ -90,13 +91,13 @@ def main() -> None:
     if busy > _BUSY:
         print(f"{busy:.1f} other programs want a core: figures by the clock are not quiet ones")
     with tempfile.TemporaryDirectory() as folder:
-        outcomes, left_out = _run_all(options, Path(folder) / "run")
-    if options.record:
-        _record(outcomes, busy)
+        outcomes, left_out = _run_all(options, Path(folder) / "run", busy)
     sys.exit(0 if _sum_up(outcomes, left_out) else 1)
 
 
-def _run_all(options: argparse.Namespace, run: Path) -> tuple[list[Outcome], list[str]]:
+def _run_all(
+    options: argparse.Namespace, run: Path, busy: float
+) -> tuple[list[Outcome], list[str]]:
     """What came of each benchmark; the names of those that want images which are not here."""
     wanted = [words for words in (*_ALONE, *_ON_IMAGES) if words[0] in (options.only or words)]
     without = [words[0] for words in wanted if words in _ON_IMAGES and options.data is None]
@@ -107,6 +108,8 @@ def _run_all(options: argparse.Namespace, run: Path) -> tuple[list[Outcome], lis
         if "{run}" in words:
             _execute(["untrained.py", str(run), "--weights", f"{options.data}/weights"])
         outcomes.append(_execute([word.format(data=options.data, run=run) for word in words]))
+        if options.record:
+            _record(outcomes[-1], busy)
     return outcomes, without
 
 
@@ -125,8 +128,8 @@ def _execute(words: Sequence[str]) -> Outcome:
     return Outcome(words[0], tuple(bars), broken=process.returncode != 0 and not missed)
 
 
-def _record(outcomes: Sequence[Outcome], load: float) -> None:
-    """Add each bar's figure to the history, with what it was measured on."""
+def _record(outcome: Outcome, load: float) -> None:
+    """Add a benchmark's bars to the history, with what they were measured on."""
     from eosin.machine import available_cores
     from eosin.version import __version__
 
@@ -141,16 +144,15 @@ def _record(outcomes: Sequence[Outcome], load: float) -> None:
         available_cores(),
         f"{load:.1f}",
     )
-    known = _HISTORY.exists()
+    new = not _HISTORY.exists()
     with _HISTORY.open("a", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        if not known:
+        if new:
             writer.writerow(_COLUMNS)
-        for outcome in outcomes:
-            for found in map(_BAR.fullmatch, outcome.bars):
-                assert found is not None, outcome.bars  # each is printed by bars.py
-                met, bar, figure, wanted = found.groups()
-                writer.writerow([*where, outcome.name, bar, figure, wanted, met == "met"])
+        for found in map(_BAR.fullmatch, outcome.bars):
+            assert found is not None, outcome.bars  # each is printed by bars.py
+            met, bar, figure, wanted = found.groups()
+            writer.writerow([*where, outcome.name, bar, figure, wanted, met == "met"])
 
 
 def _sum_up(outcomes: Sequence[Outcome], left_out: Sequence[str]) -> bool:
