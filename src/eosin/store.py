@@ -67,7 +67,7 @@ class Stored:
         return cls(url, fs, str(info["name"]), home, facts)
 
     def require_unchanged(self) -> None:
-        """EosinError where other bytes lie there by now."""
+        """EosinError where other bytes lie there by now; else raises as ``stored`` does."""
         with suppress(FileNotFoundError):
             info = tried(partial(self.fs.info, self.target), self.url)
             if Stored.of(self.url, self.fs, info).home == self.home:
@@ -87,8 +87,10 @@ class Stored:
         starts, ends = map(list, zip(*joined, strict=True))
         try:
             found = tried(partial(self._ranges, starts, ends), self.url)
-        finally:
+        except OSError:  # perhaps because other bytes lie there by now
             self.require_unchanged()
+            raise
+        self.require_unchanged()
         wanted = [(block[span], *span) for span in spans]
         return [found[k][start - starts[k] : end - starts[k]] for k, start, end in wanted]
 
@@ -114,7 +116,7 @@ def stored(url: str) -> Stored:
 
 
 def names_in(url: str) -> set[str]:
-    """The names in the folder at ``url``; all that lies below it is listed at once."""
+    """The names in the folder at ``url``, all below it listed at once; raises as ``stored``."""
     if url not in _LISTED:
         top = stored(url)
         found = tried(partial(top.fs.find, top.target, detail=True), url)
@@ -158,6 +160,8 @@ def tried(work: Callable[[], T], url: str) -> T:
         except FileNotFoundError as error:
             raise FileNotFoundError(errno.ENOENT, "no such object", url) from error
         except Exception as error:  # each store's library has its own
+            if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+                raise  # of the disk here
             refused = getattr(error, "status_code", 0) in (401, 403)  # of Azure; then of Google
             refused = refused or isinstance(error, PermissionError) or "Forbidden: " in str(error)
             if refused or type(error).__name__ in _CREDENTIALS:

@@ -280,6 +280,14 @@ def drawn_images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return write_synthetic(folder, SyntheticOptions(patients=12, images=48, size=64, seed=3))
 
 
+@pytest.mark.parametrize("damaged", ["g.onnx", ["ab", "c"], None, 3])
+def test_a_graph_of_0_1_0_that_is_none_is_a_sentence(damaged: object, old_runs: Path) -> None:
+    path = old_runs / "exported" / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "graph": damaged}))
+    with pytest.raises(ModelError, match=r"run\.json"):
+        read_run(path.parent)
+
+
 @pytest.mark.parametrize("name", ["trained", "stained", "weighted", "fusion", "exported"])
 def test_runs_of_0_1_0_say_what_they_said(
     name: str, old_runs: Path, drawn_images: list[Path]

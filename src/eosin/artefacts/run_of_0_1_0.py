@@ -39,7 +39,10 @@ def from_0_1_0(fields: Fields) -> Fields:
         if vote or members:
             raise TypeError(f"vote = {vote!r}, members = {members!r} of one network")
         if kind == "run/exported":
-            fields["graph"] = {"int8": None, **dict(fields["graph"])}  # type: ignore[call-overload]
+            graph = fields["graph"]
+            if not isinstance(graph, dict):
+                raise TypeError(f"graph = {graph!r}")
+            fields["graph"] = {"int8": None, **graph}
         return fields
     fields["members"] = members
     if kind == "run/folds":

@@ -175,7 +175,7 @@ def _train(
     images: Manifest, out: Path, settings: TrainingConfig, fold: str | None, *, resume: bool
 ) -> None:
     """Train as the settings say, and say what was written."""
-    from eosin.cli.console import finish, print_protocol, say, showing, stoppable
+    from eosin.cli.console import RESUME, finish, print_protocol, say, showing, stoppable
     from eosin.cli.encoders import say_licence
     from eosin.networks.run import ERRORS_NAME
     from eosin.training.train import train as train_run
@@ -183,8 +183,7 @@ def _train(
     say_licence(settings.backbone)
     print_protocol(images.protocol)
     held = _fold(fold)
-    again = "run the same command with --resume"
-    with stoppable(again, kept=lambda: "what is finished is kept"), showing() as progress:
+    with stoppable(RESUME, kept=lambda: "what is finished is kept"), showing() as progress:
         trained = train_run(images, out, settings, fold=held, resume=resume, progress=progress)
     say(f"run written: {out}")
     if trained.predictions is not None:

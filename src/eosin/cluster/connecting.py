@@ -98,8 +98,8 @@ def _require_answer(address: str) -> None:
         text=True,
     ) as asked:
         assert asked.stdout is not None
-        asked.stdout.readline()  # Ray is imported, which takes long on a busy machine: now it asks
         try:
+            asked.stdout.readline()  # Ray is imported, which takes long on a busy machine: it asks
             fault = asked.communicate(timeout=_ANSWER)[1].strip() or "no answer"
             if asked.returncode == 0:
                 return
@@ -107,6 +107,9 @@ def _require_answer(address: str) -> None:
         except subprocess.TimeoutExpired:
             asked.kill()
             said = f"no answer within {_ANSWER} s"
+        except BaseException:  # stopped: nobody waits for the answer
+            asked.kill()
+            raise
     raise ConfigError(
         f"--cluster {address}: no Ray cluster there ({said}); give HOST:PORT as "
         "`ray start --head` says it, or local"

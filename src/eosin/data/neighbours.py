@@ -64,7 +64,7 @@ def find_neighbours(
             the most common step from a patch to the next in its row or column, or the shortest.
 
     Raises:
-        DataError: a coordinate is no number, lies off the grid, or two images lie on one place.
+        DataError: a coordinate is no number, lies off the grid, or two images have the same ones.
     """
     if not has_coordinates(frame):
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import deque
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,7 +61,8 @@ def find_image_files(paths: Sequence[Path]) -> ImageFiles:
         DataError: a path does not exist.
     """
     for path in paths:
-        if not (path.exists() or path.is_symlink()):
+        there = path.exists() if isinstance(path, RemotePath) else os.path.lexists(path)
+        if not there:
             raise DataError(f"{path}: no such image or folder")
     walk = _Walk()
     walk.run(paths)
@@ -149,8 +151,8 @@ class _Walk:
         self.folders.append(met.path)
         try:
             remote = isinstance(met.path, RemotePath)
-            entries = met.path.iterdir() if remote else os.scandir(met.path)
-            found = sorted((entry.name, entry.is_symlink()) for entry in entries)
+            with nullcontext(met.path.iterdir()) if remote else os.scandir(met.path) as entries:
+                found = sorted((entry.name, entry.is_symlink()) for entry in entries)
         except OSError as fault:
             reason = f"cannot be listed ({fault.strerror}); permit it, or move it elsewhere"
             self.skipped.append(SkippedFile(met.path, reason))

@@ -25,7 +25,7 @@ GOOD, BAD = "#1b7f4b", "#b3261e"
 # Pixels: at 72 dots an inch a point is one.
 _GAP, _BAR, _NARROWEST, _NARROWEST_PAGE = 16, (150, 14), 240, 496
 _ACROSS = 4  # cells of a panel
-_LETTER = 0.58  # mean width of a letter over the size of its type
+_LETTER = 0.58  # mean width of a letter over the size of its type; bold ones are wider
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,4 +146,5 @@ def _text(words: str, width: int, size: float, *, color: str = QUIET, **look: st
     from matplotlib.offsetbox import TextArea
 
     props = {"color": color, "fontsize": size, "parse_math": False, **look}
-    return TextArea(fill(words, int(width / (_LETTER * size))), textprops=props)
+    letter = _LETTER * (1.15 if "fontweight" in look else 1)
+    return TextArea(fill(words, int(width / (letter * size))), textprops=props)

@@ -17,7 +17,7 @@ import numpy as np
 
 from eosin.arrays import UInt8Image
 from eosin.errors import DataError
-from eosin.files import disk_errors, drafted
+from eosin.files import disk_errors, drafted, sweep
 from eosin.remote import RemotePath
 from eosin.slides.openslide_source import COPY_AGAIN
 from eosin.slides.slide import Box, Level, Source
@@ -106,6 +106,7 @@ def outline(path: Path) -> Path:
         if not head.startswith(TIFF) or is_dicom(head):
             return here(path)
         copy.parent.mkdir(parents=True, exist_ok=True)
+        sweep(copy.parent)
         with drafted(copy) as draft:
             if not tried(partial(_draw, found, draft), found.url):
                 return here(path)
@@ -172,7 +173,8 @@ def _tiled(page: TiffPage, decode: _Decode) -> _TiledLevel:
     level = _TiledLevel(width, height, wide, high, page.dataoffsets, page.databytecounts, decode)
     tiles = level.columns * -(-level.height // level.tile_height)
     if min(len(level.offsets), len(level.counts)) < tiles:
-        raise ValueError(f"of {tiles} tiles only {len(level.offsets)} have a place")
+        fewest = min(len(level.offsets), len(level.counts))
+        raise ValueError(f"of {tiles} tiles only {fewest} have an offset and a size")
     return level
 
 

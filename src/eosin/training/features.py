@@ -45,10 +45,10 @@ class Features:
     """Pooled features of image files."""
 
     indices: Ints  # positions of the readable files in what was asked for, shape (n,)
-    values: Floats32  # their features, shape (n, channels)
+    values: Floats32  # their features, shape (n, channels); of ``embed`` in the type asked for
     skipped: tuple[SkippedFile, ...] = ()  # the files that could not be read
-    computed: int = 0  # how many had to be computed; the others came from the cache
-    notes: tuple[str, ...] = ()  # of each readable file, what the stain step noted, or nothing
+    computed: int = 0  # by ``compute_features``: how many the cache did not have
+    notes: tuple[str, ...] = ()  # of each readable file, what the stain step noted; empty unasked
     # how each was taken, shape (n, names), by ``pixels.acquisition.measure``
     measures: Floats = field(default_factory=lambda: np.empty((0, 0)))
 
@@ -71,7 +71,12 @@ class FeatureParts:
     each: int  # images a part
 
     def begin(self, head: dict[str, str], *, resume: bool, overwrite: bool) -> None:
-        """Go on with what lies there, or begin; DataError where neither may be."""
+        """Begin, or continue what lies there.
+
+        Raises:
+            DataError: parts lie there and ``resume`` is False, or they were computed otherwise.
+            DiskError: the folder cannot be made or read.
+        """
         begun = self.folder / "head.json"
         with disk_errors(self.folder):
             if overwrite and self.folder.exists():

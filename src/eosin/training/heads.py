@@ -63,6 +63,9 @@ def fit_head(
         classes: how many classes the head answers for.
         strength: inverse regularisation C of scikit-learn, positive.
         weights: of the images, shape (n,); each counts once without them.
+
+    Raises:
+        DataError: the images are of one class only.
     """
     from sklearn.linear_model import LogisticRegression
 
