@@ -64,14 +64,14 @@ def test_the_breakhis_study_runs_from_fine_tuning_to_every_ensemble_under_every_
 ) -> None:
     root = drawn_breakhis.paths[0].parent
     backbones = ("test_efficientnet", "test_efficientnet@stride8")
-    protocols = ("image 70/15/15", "patient 2-fold")  # the other fractions go the same way
+    protocols = ("image 70/15/15", "patient 3-fold")  # the other fractions go the same way
     study = miniature(
         "study-breakhis.toml", root, size=32, backbones=backbones, protocols=protocols
     )
     found, table = done(study, tmp_path)
     assert found.failures == ()
     assert len(found.results) == len(plan(study)) == 2 * 2 * (2 + 4)
-    assert set(table["protocol"]) == {"image-level (leaky), 70/15/15", "patient-level, 2-fold"}
+    assert set(table["protocol"]) == {"image-level (leaky), 70/15/15", "patient-level, 3-fold"}
     assert set(table["stain"]) == {"none", "vahadane"}
     assert set(table["vote"].fillna("")) == {"", "soft", "hard", "weighted", "fusion"}
     single = found.results[0].run
