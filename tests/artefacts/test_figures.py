@@ -143,6 +143,8 @@ def test_the_same_metric_of_another_class_or_magnification_is_another_figure() -
     require_figures(tuple(replace(ACCURACY, scope=s) for s in scopes), BINARY, level="image")
     loss = Estimate(7.5, 2.0, 90.0, 24, 6, "log_loss")
     require_figures((loss,), BINARY, level="image")  # no upper end
+    with pytest.raises(DataError, match="accuracy"):
+        require_figures((replace(ACCURACY, scope=scopes[4]),) * 2, BINARY, level="image")
 
 
 def test_grades_are_judged_by_kappa_and_classes_by_balanced_accuracy() -> None:

@@ -112,8 +112,12 @@ def test_nothing_and_an_empty_file_may_be_written_over(kind: str, tmp_path: Path
 
 
 def test_a_table_without_rows_of_an_earlier_study_is_replaced(tmp_path: Path) -> None:
-    pd.DataFrame([]).to_csv(tmp_path / "study.csv", index=False)
-    require_output(tmp_path / "study.csv", table("table of a study", "model"))
+    path, kind = tmp_path / "study.csv", table("table of a study", "model")
+    pd.DataFrame([]).to_csv(path, index=False)
+    require_output(path, kind)
+    path.write_text("scanner\nA\n")
+    with pytest.raises(ConfigError, match=r"study\.csv"):
+        require_output(path, kind)
 
 
 def test_an_edited_manifest_is_one_whatever_the_order_of_its_columns(
