@@ -16,6 +16,8 @@ import numpy as np
 from eosin.evaluation.weights import Weights, ratio
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from scipy.sparse import csr_matrix
 
     from eosin.arrays import Bools, Floats, Ints
@@ -54,7 +56,7 @@ def average_precision(scores: Floats, positive: Bools, weights: Weights | None =
     together. NaN where a row of weights has no positive. Arguments as in ``roc_auc``.
     """
     weights = weights or Weights.plain(len(scores))
-    return RankedScores(scores, positive, weights.patient).areas(weights.rows)[1]
+    return RankedScores(scores, positive, weights.patient).average_precision(weights.rows)
 
 
 def within_roc_auc(scores: Floats, positive: Bools, weights: Weights) -> Floats:
@@ -90,33 +92,31 @@ class RankedScores:
     patient: Ints  # the column of the weights that each image follows, shape (n,)
 
     def roc_auc(self, rows: Floats) -> Floats:
-        """The area for each row of weights over patients, shape (R, patients)."""
-        if rows.shape[1] > _FEW_PATIENTS or len(rows) == 1:
-            return self.areas(rows)[0]
+        """The area under the ROC for each row of weights over patients, shape (R, patients)."""
         if self._exact_first(rows):
-            return np.concatenate([self.areas(rows[:1])[0], self.roc_auc(rows[1:])])
-        found, alarms = (part.toarray() for part in self._counted)
-        found, alarms = (_widened(part, rows.shape[1]) for part in (found, alarms))
+            return np.concatenate([self.roc_auc(rows[:1]), self.roc_auc(rows[1:])])
+        if len(rows) == 1:
+            return _for_each(_roc_auc, self._count(self._level), rows)
+        if rows.shape[1] > _FEW_PATIENTS:
+            return _for_each(_roc_auc, self._counted, rows)
+        found, alarms = (_widened(part.toarray(), rows.shape[1]) for part in self._counted)
         lost = found.T @ (alarms.cumsum(axis=0) - alarms / 2)  # between pairs of patients
         pairs = (rows @ found.sum(axis=0)) * (rows @ alarms.sum(axis=0))
         return 1.0 - ratio(np.einsum("rp,rp->r", rows @ lost, rows), pairs)
 
-    def areas(self, rows: Floats) -> tuple[Floats, Floats]:
-        """ROC AUC and average precision for each row of weights over patients."""
-        if len(rows) > 1 and self._exact_first(rows):
-            first, others = self.areas(rows[:1]), self.areas(rows[1:])
-            return np.r_[first[0], others[0]], np.r_[first[1], others[1]]
-        counted = self._counted if len(rows) > 1 else _count(self, self._level)
-        step = max(1, _CHUNK // counted[0].shape[0])
-        parts = []
-        for start in range(0, len(rows), step):
-            columns = np.ascontiguousarray(rows.T[: counted[0].shape[1], start : start + step])
-            parts.append(_areas(*(part @ columns for part in counted)))
-        return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+    def average_precision(self, rows: Floats) -> Floats:
+        """The area under the steps of precision and recall for each row of weights."""
+        if self._exact_first(rows):
+            parts = [self.average_precision(part) for part in (rows[:1], rows[1:])]
+            return np.concatenate(parts)
+        exact = len(rows) == 1
+        counted = self._count(self._up_to_positives(self._level)) if exact else self._found
+        return _for_each(_average_precision, counted, rows)
 
     def _exact_first(self, rows: Floats) -> bool:
         """Whether the first row is the sample itself, and resamples see fewer levels than it."""
-        return self._level.max(initial=0) >= LEVELS and bool((rows[0] == 1).all())
+        fewer = len(rows) > 1 and self._level.max(initial=0) >= LEVELS
+        return fewer and bool((rows[0] == 1).all())
 
     @cached_property
     def _level(self) -> Ints:
@@ -127,24 +127,51 @@ class RankedScores:
         return level
 
     @cached_property
-    def _counted(self) -> tuple[csr_matrix, csr_matrix]:
+    def _coarse_level(self) -> Ints:
+        """No more than ``LEVELS`` of them; images of one score stay together."""
         level = self._level
-        if level.max(initial=0) >= LEVELS:  # images of one score stay together
-            ahead = np.cumsum(np.bincount(level)) - np.bincount(level)
-            level = ahead[level] * LEVELS // len(level)
-        return _count(self, level)
+        if level.max(initial=0) < LEVELS:
+            return level
+        ahead = np.cumsum(np.bincount(level)) - np.bincount(level)
+        return np.asarray(ahead[level] * LEVELS // len(level))
+
+    def _up_to_positives(self, level: Ints) -> Ints:
+        """Levels with the negatives between two positives counted at the lower one."""
+        return np.searchsorted(np.unique(level[self.positive]), level)
+
+    @cached_property
+    def _counted(self) -> tuple[csr_matrix, csr_matrix]:
+        return self._count(self._coarse_level)
+
+    @cached_property
+    def _found(self) -> tuple[csr_matrix, csr_matrix]:
+        return self._count(self._up_to_positives(self._coarse_level))
+
+    def _count(self, level: Ints) -> tuple[csr_matrix, csr_matrix]:
+        """Positives and negatives by level and patient, shape (levels, patients) each."""
+        from scipy.sparse import csr_matrix
+
+        shape = int(level.max(initial=0)) + 1, int(self.patient.max(initial=0)) + 1
+        found, alarms = (
+            csr_matrix((np.ones(int(own.sum())), (level[own], self.patient[own])), shape=shape)
+            for own in (self.positive, ~self.positive)
+        )
+        return found, alarms
 
 
-def _count(ranks: RankedScores, level: Ints) -> tuple[csr_matrix, csr_matrix]:
-    """Positives and negatives by level and patient, shape (levels, patients) each."""
-    from scipy.sparse import csr_matrix
-
-    shape = int(level.max(initial=0)) + 1, int(ranks.patient.max(initial=0)) + 1
-    found, alarms = (
-        csr_matrix((np.ones(int(own.sum())), (level[own], ranks.patient[own])), shape=shape)
-        for own in (ranks.positive, ~ranks.positive)
-    )
-    return found, alarms
+def _for_each(
+    area: Callable[[Floats, Floats], Floats],
+    counted: tuple[csr_matrix, csr_matrix],
+    rows: Floats,
+) -> Floats:
+    """``area`` of the weights of positives and negatives at each level, shape (R,)."""
+    levels, patients = counted[0].shape
+    step = max(1, _CHUNK // levels)
+    parts = []
+    for start in range(0, len(rows), step):
+        columns = np.ascontiguousarray(rows.T[:patients, start : start + step])
+        parts.append(area(*(part @ columns for part in counted)))
+    return np.concatenate(parts)
 
 
 def _widened(counts: Floats, patients: int) -> Floats:
@@ -152,12 +179,15 @@ def _widened(counts: Floats, patients: int) -> Floats:
     return np.pad(counts, ((0, 0), (0, patients - counts.shape[1])))
 
 
-def _areas(found: Floats, alarms: Floats) -> tuple[Floats, Floats]:
-    """ROC AUC and average precision from the weight at each level, shape (levels, R)."""
-    before, alarmed = found.cumsum(axis=0), alarms.cumsum(axis=0)
-    precision = ratio(before, before + alarmed, empty=0.0)
-    lost = (found * (alarmed - alarms / 2)).sum(axis=0)
-    return (
-        1.0 - ratio(lost, before[-1] * alarmed[-1]),
-        ratio((found * precision).sum(axis=0), before[-1]),
-    )
+def _roc_auc(found: Floats, alarms: Floats) -> Floats:
+    """From the weight at each level, shape (levels, R)."""
+    alarmed = alarms.cumsum(axis=0)
+    lost = np.einsum("lr,lr->r", found, alarmed - alarms / 2)
+    return 1.0 - ratio(lost, found.sum(axis=0) * alarmed[-1])
+
+
+def _average_precision(found: Floats, alarms: Floats) -> Floats:
+    """From the weight at each level, shape (levels, R)."""
+    before = found.cumsum(axis=0)
+    precision = ratio(before, before + alarms.cumsum(axis=0), empty=0.0)
+    return ratio(np.einsum("lr,lr->r", found, precision), before[-1])
