@@ -160,27 +160,20 @@ def require_folds(table: Path, frame: pd.DataFrame) -> None:
 
 def _with_paths(frame: pd.DataFrame, table: Path) -> pd.DataFrame:
     """The table with absolute paths, each of which can be one and stands once."""
-    home = table.parent.resolve()
-    fine = [bool(path) and "\0" not in path for path in frame["path"]]
+    paths, home, base = frame["path"].tolist(), table.parent.resolve(), origin(table)
+    fine = [bool(path) and "\0" not in path for path in paths]
     require_cells(table, frame, fine, "names no file; correct it or drop the row", columns=["path"])
-    base = origin(table)
     frame = frame.assign(
         path=[
             joined(base, path)
             if base or (":" in path and is_url(path))
-            else os.path.normpath(_joined(home, path))
-            for path in frame["path"]
+            else os.path.normpath(os.path.join(home, path))  # noqa: PTH118, a million of them
+            for path in paths
         ]
     )
     once, why = ~frame["path"].duplicated(), "stands in an earlier row too; keep one of the two"
     require_cells(table, frame, once, why, columns=["path"])
     return frame
-
-
-def _joined(home: Path, path: str) -> str | Path:
-    """``home / path``, much sooner where it is plainly relative: tables have a million rows."""
-    plain = path[0].isalnum() and ":" not in path
-    return f"{home}{os.sep}{path}" if plain else home / path
 
 
 def _read_sidecar(

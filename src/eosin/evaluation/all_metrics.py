@@ -127,9 +127,9 @@ def _per_class(sample: Sample, counts: Floats, weights: Weights) -> dict[MetricK
     for index in range(sample.probabilities.shape[1]):
         for name, column in columns.items():
             values[MetricKey(name, index)] = column[:, index]
-        ranks = sample.ranks[index]
-        values[MetricKey("roc_auc", index)] = ranks.roc_auc(weights.rows)
-        values[MetricKey("average_precision", index)] = ranks.average_precision(weights.rows)
+        area, precision = sample.ranks[index].areas(weights.rows)
+        values[MetricKey("roc_auc", index)] = area
+        values[MetricKey("average_precision", index)] = precision
     return values
 
 

@@ -91,14 +91,21 @@ class RankedScores:
     positive: Bools  # shape (n,)
     patient: Ints  # the column of the weights that each image follows, shape (n,)
 
+    def areas(self, rows: Floats) -> tuple[Floats, Floats]:
+        """``roc_auc`` and ``average_precision``; of many patients with the counts taken once."""
+        if len(rows) == 1 or rows.shape[1] <= _FEW_PATIENTS or self._exact_first(rows):
+            return self.roc_auc(rows), self.average_precision(rows)
+        roc, precision = _for_each((_roc_auc, _average_precision), self._counted, rows)
+        return roc, precision
+
     def roc_auc(self, rows: Floats) -> Floats:
         """The area under the ROC for each row of weights over patients, shape (R, patients)."""
         if self._exact_first(rows):
             return np.concatenate([self.roc_auc(rows[:1]), self.roc_auc(rows[1:])])
         if len(rows) == 1:
-            return _for_each(_roc_auc, self._count(self._level), rows)
+            return _for_each((_roc_auc,), self._count(self._level), rows)[0]
         if rows.shape[1] > _FEW_PATIENTS:
-            return _for_each(_roc_auc, self._counted, rows)
+            return _for_each((_roc_auc,), self._counted, rows)[0]
         found, alarms = (_widened(part.toarray(), rows.shape[1]) for part in self._counted)
         lost = found.T @ (alarms.cumsum(axis=0) - alarms / 2)  # between pairs of patients
         pairs = (rows @ found.sum(axis=0)) * (rows @ alarms.sum(axis=0))
@@ -111,7 +118,7 @@ class RankedScores:
             return np.concatenate(parts)
         exact = len(rows) == 1
         counted = self._count(self._up_to_positives(self._level)) if exact else self._found
-        return _for_each(_average_precision, counted, rows)
+        return _for_each((_average_precision,), counted, rows)[0]
 
     def _exact_first(self, rows: Floats) -> bool:
         """Whether the first row is the sample itself, and resamples see fewer levels than it."""
@@ -160,18 +167,19 @@ class RankedScores:
 
 
 def _for_each(
-    area: Callable[[Floats, Floats], Floats],
+    areas: tuple[Callable[[Floats, Floats], Floats], ...],
     counted: tuple[csr_matrix, csr_matrix],
     rows: Floats,
-) -> Floats:
-    """``area`` of the weights of positives and negatives at each level, shape (R,)."""
+) -> list[Floats]:
+    """Each of ``areas``, shape (R,), from the weights of positives and negatives at each level."""
     levels, patients = counted[0].shape
     step = max(1, _CHUNK // levels)
     parts = []
     for start in range(0, len(rows), step):
         columns = np.ascontiguousarray(rows.T[:patients, start : start + step])
-        parts.append(area(*(part @ columns for part in counted)))
-    return np.concatenate(parts)
+        found, alarms = (part @ columns for part in counted)
+        parts.append([area(found, alarms) for area in areas])
+    return [np.concatenate(of_area) for of_area in zip(*parts, strict=True)]
 
 
 def _widened(counts: Floats, patients: int) -> Floats:
@@ -180,14 +188,14 @@ def _widened(counts: Floats, patients: int) -> Floats:
 
 
 def _roc_auc(found: Floats, alarms: Floats) -> Floats:
-    """From the weight at each level, shape (levels, R)."""
+    """From the weight of positives and of negatives at each level, shape (levels, R)."""
     alarmed = alarms.cumsum(axis=0)
     lost = np.einsum("lr,lr->r", found, alarmed - alarms / 2)
     return 1.0 - ratio(lost, found.sum(axis=0) * alarmed[-1])
 
 
 def _average_precision(found: Floats, alarms: Floats) -> Floats:
-    """From the weight at each level, shape (levels, R)."""
+    """From the weight of positives and of negatives at each level, shape (levels, R)."""
     before = found.cumsum(axis=0)
     precision = ratio(before, before + alarms.cumsum(axis=0), empty=0.0)
     return ratio(np.einsum("lr,lr->r", found, precision), before[-1])
