@@ -78,7 +78,7 @@ def test_a_bad_file_is_named_and_the_others_are_drawn(
     broken.write_bytes(drawn_breakhis.paths[0].read_bytes()[:200])
     words = [broken, drawn_breakhis.paths[1], "-o", tmp_path / "cams"]
     said = explain(home / "small", *words, code=3)
-    assert "1 images explained" in said
+    assert "1 image explained" in said
     assert broken.name in (tmp_path / "cams" / "errors.csv").read_text()
     assert len(list((tmp_path / "cams" / "overlays").iterdir())) == 1
 
@@ -129,7 +129,7 @@ def test_beside_a_network_without_a_map_the_others_are_drawn(
     train(divided, tmp_path / "blind", small_probe)
     out, image = tmp_path / "cams", drawn_breakhis.paths[0]
     said = explain(home / "small", tmp_path / "blind", image, "-o", out, "--merge", code=3)
-    assert "1 images explained" in said
+    assert "1 image explained" in said
     index = pd.read_csv(out / "explanations.csv", dtype=str)
     assert index["model"].tolist() == ["small"]
     errors = pd.read_csv(out / "errors.csv")

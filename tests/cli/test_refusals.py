@@ -58,6 +58,7 @@ SENTENCES = {
     "slide info none.svs": "none.svs: cannot be read (No such file or directory)",
     "review export none.db -o n.csv": "none.db: no such record; `eosin serve --db` makes one",
     "pull lab/runs/name -o out": "'lab/runs/name': want OWNER/NAME",
+    "pull name -o out": "'name': want OWNER/NAME",
 }
 
 

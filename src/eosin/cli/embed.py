@@ -47,6 +47,7 @@ def embed(
     from eosin.cli.console import RESUME, finish, say, spreading
     from eosin.cli.encoders import say_licence
     from eosin.pixels.reading import error_table_path
+    from eosin.reporting.wording import counted
     from eosin.training.embed import EmbedOptions
     from eosin.training.embed import embed as embed_images
 
@@ -76,5 +77,5 @@ def embed(
             progress=progress,
             spread=spread,
         )
-    say(f"{done.images} images, {done.width} features each, written: {out}")
+    say(f"{counted(done.images, 'image')}, {done.width} features each, written: {out}")
     finish(done.skipped, error_table_path(out))

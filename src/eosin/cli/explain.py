@@ -140,6 +140,7 @@ def _write_tables(written: HeatmapFolder) -> None:
 def _print(written: HeatmapFolder) -> None:
     from eosin.cli.console import finish, say
     from eosin.reporting.heatmap_page import PAGE_NAME
+    from eosin.reporting.wording import counted
 
     if written.seen:
         say(
@@ -148,7 +149,7 @@ def _print(written: HeatmapFolder) -> None:
             style="yellow",
         )
     out = written.folder
-    say(f"{written.explained} images explained, written: {out}; open {out / PAGE_NAME}")
+    say(f"{counted(written.explained, 'image')} explained, written: {out}; open {out / PAGE_NAME}")
     finish(written.skipped, out / "errors.csv")
 
 
@@ -172,6 +173,7 @@ def _slides(run: Run, slides: Manifest, options: ExplainOptions, out: Path, spre
     from eosin.explanation.bags import explain_slides
     from eosin.inference.scoring import PredictOptions
     from eosin.pixels.reading import write_error_table
+    from eosin.reporting.wording import counted
 
     scoring = PredictOptions(
         split=options.split,
@@ -189,7 +191,7 @@ def _slides(run: Run, slides: Manifest, options: ExplainOptions, out: Path, spre
     for estimate in explained.estimates:
         say(str(estimate))
     say(f"attention is {explained.verdict}")
-    say(f"{len(explained.rows)} slides explained, written: {out}")
+    say(f"{counted(len(explained.rows), 'slide')} explained, written: {out}")
     finish(explained.skipped, out / "errors.csv")
 
 

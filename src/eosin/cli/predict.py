@@ -156,10 +156,11 @@ def _print_scored(scored: Scored, out: Path, *, strict: bool) -> None:
     """What was scored and left out; exit code 3 where ``strict`` and an image is flagged."""
     from eosin.cli.console import EXIT_SKIPPED, finish, print_protocol, say
     from eosin.pixels.reading import error_table_path
+    from eosin.reporting.wording import counted
 
     provenance = scored.predictions.provenance
     print_protocol(provenance.protocol, provenance.notes)
-    say(f"{len(scored.predictions)} images scored, written: {out}")
+    say(f"{counted(len(scored.predictions), 'image')} scored, written: {out}")
     _print_trust(scored.predictions)
     finish(scored.skipped, error_table_path(out))
     if strict and scored.predictions.flagged.any():

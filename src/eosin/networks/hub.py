@@ -132,10 +132,12 @@ def _plain_card(run: Run) -> str:
 
 @contextmanager
 def _answers(repository: str) -> Iterator[None]:
-    """What a hub says, as a sentence."""
+    """What a hub says of ``owner/name``, as a sentence."""
     import httpx
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+    if "/" not in repository:  # the hub would look for one of its own models
+        raise ConfigError(f"{repository!r}: want OWNER/NAME")
     try:
         yield
     except HFValidationError as error:
