@@ -141,14 +141,15 @@ def wait_for(epochs: int, folder: Path, child: subprocess.Popen[bytes]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the processes of torchrun in /proc")
+@pytest.mark.parametrize("victims", ["0", pytest.param("10", marks=pytest.mark.weekly)])
 def test_killed_processes_are_started_again_and_the_weights_are_those_of_an_unbroken_training(
-    tiny_manifest, tiny_config, tmp_path
+    victims, tiny_manifest, tiny_config, tmp_path
 ):
     config = tiny_config.with_overrides({"early_stopping_patience": 0, "epochs": 12})
     folder = tmp_path / "broken"
-    with together(tiny_manifest, folder, config, "--resume", tries=2) as broken:
-        for victim, epochs in (("1", 1), ("0", 4)):
-            wait_for(epochs, folder, broken)
+    with together(tiny_manifest, folder, config, "--resume", tries=len(victims)) as broken:
+        for number, victim in enumerate(victims):
+            wait_for(1 + 3 * number, folder, broken)
             os.kill(ranks_of(broken.pid)[victim], signal.SIGKILL)
             assert not (folder / "run.json").exists()
     assert broken.returncode == 0, said_of(folder)
