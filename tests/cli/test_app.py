@@ -43,7 +43,7 @@ def test_the_main_job_from_a_folder_to_a_report(images: Path, tmp_path: Path) ->
     assert "48 images, 12 patients (4 to 4 images each, median 4)" in said
     said = run("split", tmp_path / "m.csv", "-o", tmp_path / "s.csv", "--folds", 3, "--seed", 7)
     assert "patient-level, 3-fold" in said
-    assert re.search(r"place +images +patients +benign +malignant", said)
+    assert re.search(r"part +images +patients +benign +malignant", said)
     assert re.search(r"fold 1 +16 +4 +8 \(2\) +8 \(2\)", said)
     run("train", tmp_path / "s.csv", "-o", tmp_path / "run", *PROBE, "--fold", "all")
     table = tmp_path / "run" / "predictions.csv"

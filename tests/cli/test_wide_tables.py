@@ -16,7 +16,7 @@ from eosin.cli.console import print_frame
 def wide(classes: int) -> pd.DataFrame:
     names = [f"class{number:02d}" for number in range(classes)]
     rows = [
-        {"place": place, **dict.fromkeys(names, count)} for place, count in (("a", 1), ("b", 2))
+        {"part": part, **dict.fromkeys(names, count)} for part, count in (("a", 1), ("b", 2))
     ]
     return pd.DataFrame(rows)
 
@@ -24,7 +24,7 @@ def wide(classes: int) -> pd.DataFrame:
 def test_a_table_of_many_classes_has_one_row_a_class(capsys: pytest.CaptureFixture[str]) -> None:
     print_frame(wide(60))
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert lines[0] == ["place", "a", "b"]
+    assert lines[0] == ["part", "a", "b"]
     assert lines[1] == ["class00", "1", "2"]
     assert len(lines) == 61
 
@@ -32,13 +32,13 @@ def test_a_table_of_many_classes_has_one_row_a_class(capsys: pytest.CaptureFixtu
 def test_a_table_of_few_classes_has_one_column_a_class(capsys: pytest.CaptureFixture[str]) -> None:
     print_frame(wide(8))
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert lines[0] == ["place", *(f"class{number:02d}" for number in range(8))]
+    assert lines[0] == ["part", *(f"class{number:02d}" for number in range(8))]
     assert lines[2] == ["b", *"22222222"]
 
 
 def test_a_table_too_wide_either_way_is_printed_whole(capsys: pytest.CaptureFixture[str]) -> None:
     names = [f"class{number:02d}" for number in range(40)]
-    print_frame(pd.DataFrame([["fold", *names]] * 40, columns=["place", *names]))
+    print_frame(pd.DataFrame([["fold", *names]] * 40, columns=["part", *names]))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 41
     assert all(line.split()[-1] == "class39" for line in lines)

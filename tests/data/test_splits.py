@@ -177,7 +177,7 @@ def test_the_table_shows_the_images_at_each_magnification_where_there_are_severa
 def test_no_patients_are_counted_where_patients_are_unknown() -> None:
     images = manifest_of({f"image-{n}": (TASK.classes[n % 2], 1) for n in range(12)})
     unknown = dataclasses.replace(images, protocol=Protocol(patients_known=False))
-    columns = ["place", "images", "benign images", "malignant images"]
+    columns = ["part", "images", "benign images", "malignant images"]
     assert list(split_table(split_into_folds(unknown, 3, seed=0)).columns) == columns
     assert list(count_table(unknown).columns) == ["images", "100X"]
 

@@ -147,7 +147,7 @@ def split_table(manifest: Manifest) -> pd.DataFrame:
     """Images and patients in each split or fold: in all, per class, per magnification.
 
     Returns:
-        One row a split or fold, named ``place``; columns ``images``, ``patients``, for each class
+        One row a split or fold, named ``part``; columns ``images``, ``patients``, for each class
         ``<class> images`` and ``<class> patients``, and, where there are several magnifications,
         the images at each (``"40X"``...). No column of patients where they are unknown.
     """
@@ -162,7 +162,7 @@ def split_table(manifest: Manifest) -> pd.DataFrame:
         if inside.empty:
             continue
         name = f"fold {part}" if column == "fold" else part or "unsplit"
-        row: dict[str, object] = {"place": name, **_counts(inside, patients=known)}
+        row: dict[str, object] = {"part": name, **_counts(inside, patients=known)}
         for label in manifest.task.classes:
             of_class = _counts(inside[inside["label"] == label], patients=known)
             row |= {f"{label} {what}": count for what, count in of_class.items()}
