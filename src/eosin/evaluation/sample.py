@@ -194,7 +194,8 @@ def mixed_patients(sample: Sample) -> tuple[str, ...]:
 
 
 def _by_number(magnification: str) -> tuple[float, str]:
-    return (float(magnification) if magnification.isdigit() else float("inf"), magnification)
+    number = magnification.replace(".", "", 1).isdigit()  # 2.5 too
+    return float(magnification) if number else float("inf"), magnification
 
 
 def patients_of_one_label(sample: Sample, task: Task) -> Sample | None:
