@@ -57,7 +57,10 @@ class ScoredDraws:
 
     @property
     def figures(self) -> tuple[MeanFigure, ...]:
-        """Mean accuracy and ROC AUC by image, and ROC AUC by patient, over the draws."""
+        """The mean of each of ``score_headlines`` over the draws: by image, then by patient.
+
+        Accuracy is of images alone.
+        """
         return tuple(
             _mean(key, values, by=Resampled(sample, self.tables[0].task, self.bootstrap))
             for sample, scores in self.parts.values()
