@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from eosin.pixels.reading import SkippedFile
     from eosin.trust.reference import Look
 
+_LEFT_OUT = "Left out beside the images: {}; the error table names each with its reason."
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -170,7 +172,7 @@ def _provenance(
         *sibling_note(run, images),
         *_magnification_note(run, images),
         *said,
-        *_left_out_note(len(chosen.skipped)),
+        *([_LEFT_OUT.format(len(chosen.skipped))] if chosen.skipped else ()),
         *(() if any(look.familiarity is not None for look in looks) else (CANNOT_TELL,)),
         *run.record.notes,
         *images.notes,
@@ -185,13 +187,6 @@ def _provenance(
         seen_allowed=options.allow_seen,
         notes=tuple(dict.fromkeys(notes)),
     )
-
-
-def _left_out_note(count: int) -> tuple[str, ...]:
-    """A sentence on what lay among the images and is none; nothing where all was one."""
-    if not count:
-        return ()
-    return (f"Left out beside the images: {count}; the error table names each with its reason.",)
 
 
 def _in_order(skipped: Sequence[SkippedFile], images: Manifest) -> tuple[SkippedFile, ...]:

@@ -27,7 +27,7 @@ from eosin.progress import SILENT, Progress, working
 from eosin.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from eosin.arrays import Floats, Floats32, Ints
@@ -226,7 +226,8 @@ def compute_features(
     missing = [index for index, key in enumerate(keys) if key not in known]
     skipped: list[SkippedFile] = []
     with working(progress, "features", total=len(paths), done=len(paths) - len(missing)):
-        for part in _parts(missing):
+        for start in range(0, len(missing), SHARD):
+            part = missing[start : start + SHARD]
             fresh: dict[str, StoredFeatures] = {}
             files = [paths[index] for index in part]
             own = [sources[index] for index in part] if sources else None
@@ -281,8 +282,3 @@ def _content(path: Path) -> str:
         return sha256_of(path)
     except OSError:  # whoever reads its pixels says what is wrong with it
         return str(path)
-
-
-def _parts(indices: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(indices), SHARD):
-        yield indices[start : start + SHARD]

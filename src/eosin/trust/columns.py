@@ -82,13 +82,12 @@ def other_magnifications(run: Run, rows: pd.DataFrame) -> list[str]:
 
     A Run of several networks knows the magnifications of them all; one without a reference none.
     """
-    found = [""] * len(rows)
     references = [leaf.record.reference for leaf in run.leaves()]
     known = [each.acquisition for each in references if each and each.acquisition]
-    if known:
-        columns = [stated_otherwise(rows, each) for each in known]
-        found = [cells[0] if all(cells) else "" for cells in zip(*columns, strict=True)]
-    return found
+    if not known:
+        return [""] * len(rows)
+    columns = [stated_otherwise(rows, each) for each in known]
+    return [cells[0] if all(cells) else "" for cells in zip(*columns, strict=True)]
 
 
 def _flags(looks: Sequence[Look], stated: Sequence[str]) -> list[str]:
@@ -102,9 +101,7 @@ def _flags(looks: Sequence[Look], stated: Sequence[str]) -> list[str]:
 def calibration_of(run: Run) -> Calibration:
     """The answers that calibrate the sets of ``run``; of nobody where it has none."""
     known = load_reference(run)
-    if known is not None and known.calibration is not None:
-        return known.calibration
-    return _of_nobody(run)
+    return (known and known.calibration) or _of_nobody(run)
 
 
 def _of_nobody(run: Run) -> Calibration:

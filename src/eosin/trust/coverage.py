@@ -117,11 +117,10 @@ def risk_coverage(
     left = sure >= limits
     abstained = risk_left = None
     if np.isfinite(limits).any():
-        abstained = _estimate("abstention", _means(weights, ~left), sample, bootstrap)
+        shares = weights.mean((~left).astype(np.float64))
+        abstained = _estimate("abstention", shares, sample, bootstrap)
     if left.any():
-        part = sample.where(left)
-        rows = Weights(part.patient, bootstrap.rows(part.patients))
-        risk_left = _estimate("risk", _means(rows, wrong[left]), part, bootstrap)
+        risk_left = _share("risk", wrong, sample, among=left, bootstrap=bootstrap)
     areas = _areas(weights, order, ends, wrong)
     area = _estimate("risk_coverage_area", areas, sample, bootstrap)
     return RiskCoverage(answered[keep], risk[keep], area, allowed, abstained, risk_left)
@@ -163,9 +162,7 @@ def accuracy_by_flag(
     for name, mask in masks.items():
         estimate = None
         if mask.any():
-            part = sample.where(mask)
-            weights = Weights(part.patient, bootstrap.rows(part.patients))
-            estimate = _estimate("accuracy", _means(weights, right[mask]), part, bootstrap)
+            estimate = _share("accuracy", right, sample, among=mask, bootstrap=bootstrap)
         found[name] = estimate, int(mask.sum())
     return found
 
@@ -188,18 +185,27 @@ def _scopes(
     parts |= {Scope(name): sample.labels == index for index, name in enumerate(names)}
     steps = np.array(sample.magnification)
     parts |= {Scope(magnification=step): steps == step for step in sample.magnifications()}
-    found = []
-    for scope, mask in parts.items():
-        if mask.any():
-            part = sample.where(mask)
-            weights = Weights(part.patient, bootstrap.rows(part.patients))
-            rows = _means(weights, held[mask])
-            found.append(_estimate("coverage", rows, part, bootstrap, scope=scope))
-    return found
+    return [
+        _share("coverage", held, sample, among=mask, bootstrap=bootstrap, scope=scope)
+        for scope, mask in parts.items()
+        if mask.any()
+    ]
 
 
-def _means(weights: Weights, true: Bools) -> Floats:
-    return weights.mean(true.astype(np.float64))
+def _share(
+    metric: str,
+    true: Bools,
+    sample: Sample,
+    *,
+    among: Bools,
+    bootstrap: Bootstrap,
+    scope: Scope = ALL,
+) -> Estimate:
+    """The share of the images ``among`` which it is ``true``, with its interval."""
+    part = sample.where(among)
+    weights = Weights(part.patient, bootstrap.rows(part.patients))
+    rows = weights.mean(true[among].astype(np.float64))
+    return _estimate(metric, rows, part, bootstrap, scope=scope)
 
 
 def _estimate(
