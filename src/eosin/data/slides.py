@@ -65,7 +65,8 @@ def read_slides(root: Path, sources: SlideSources) -> ReadDataset:
 
     Raises:
         ConfigError: labels and annotations together, or a pattern that is none.
-        DataError: no slide can be read; labels of a slide that is not there, or none for one.
+        DataError: no slide can be used, there are fewer than two classes, or the labels or an
+            annotation cannot be read. A slide that these do not name is skipped.
     """
     if sources.labels and sources.annotations:
         raise ConfigError("--labels says what slides are, --annotations what regions are: give one")
@@ -114,7 +115,9 @@ def _row(
         told = known.get(path.name) or known.get(path.stem)
         if told is None:
             raise DataError(f"{path}: the labels name no such slide; add it or move it elsewhere")
-        row |= {name: cell for name, cell in told.items() if name != "slide"}
+        if told.get("patient") == "":
+            raise DataError(f"{path}: the labels name no patient for it; fill in that cell")
+        row |= {name: cell for name, cell in told.items() if name not in ("slide", "path")}
     if sources.patient:
         found = patient_by_pattern(sources.patient, path.name)
         if found is None:
