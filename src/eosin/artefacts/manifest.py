@@ -1,4 +1,4 @@
-"""The Manifest: one row an image, with its label, its patient and its place in the split."""
+"""The Manifest: one row an image, with its label, patient, split and fold."""
 
 from __future__ import annotations
 
@@ -118,9 +118,8 @@ class Manifest:
         """Bars of the images of each class, by fold or split; into ``ax``, or new axes."""
         from eosin.artefacts.looks import draw_bars
 
-        return draw_bars(
-            self.counts().T, ax, title=str(self), across=str(self.counts().columns.name)
-        )
+        counts = self.counts()
+        return draw_bars(counts.T, ax, title=str(self), across=str(counts.columns.name))
 
     @property
     def paths(self) -> list[Path]:
@@ -141,7 +140,7 @@ class Manifest:
 
     @property
     def kept_whole(self) -> Texts:
-        """What the protocol keeps in one piece, of each row: its patient, slide or image."""
+        """Of each row its patient, or where slides or images were divided, its slide or path."""
         import numpy as np
 
         column = {"slide": "slide", "image": "path"}.get(self.protocol.unit, "patient")

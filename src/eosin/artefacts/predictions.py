@@ -94,7 +94,7 @@ class Predictions:
             ``frame()`` gives the same.
         task: the classes.
         provenance: where the table comes from.
-        trust: how those four columns were made; None where the table has them not.
+        trust: how those four columns were made; None where the table lacks them.
         run_hashes: of the ``run.json`` of each Run behind it; none where that was not known.
         attention: where rows are slides, a row a tile, as ``inference.bags`` makes it; it is
             written beside the table, and never read with it.

@@ -1,4 +1,4 @@
-"""OpenVINO: a graph compiled for throughput, one stream a core; the library tells nobody."""
+"""OpenVINO: a graph compiled for throughput, one stream a core; its usage reports stay off."""
 
 from __future__ import annotations
 

@@ -173,8 +173,8 @@ def _of_timm(config: Mapping[str, object]) -> Design:
         arguments=_arguments(arguments),
         pooling="cls" if pool == "" else "timm",
         size=int(list(own.get("input_size", [224]))[-1]),  # type: ignore[call-overload]  # or raises
-        mean=_rgb(own.get("mean", IMAGENET_MEAN)),
-        std=_rgb(own.get("std", IMAGENET_STD)),
+        mean=rgb(own.get("mean", IMAGENET_MEAN)),
+        std=rgb(own.get("std", IMAGENET_STD)),
         interpolation="bilinear" if own.get("interpolation") == "bilinear" else "bicubic",
     )
 
@@ -211,8 +211,8 @@ def _of_transformers(config: Mapping[str, object], reading: Mapping[str, object]
         arguments=_arguments(arguments),
         pooling="cls",
         size=_whole(config["image_size"]),
-        mean=_rgb(reading.get("image_mean", IMAGENET_MEAN)),
-        std=_rgb(reading.get("image_std", IMAGENET_STD)),
+        mean=rgb(reading.get("image_mean", IMAGENET_MEAN)),
+        std=rgb(reading.get("image_std", IMAGENET_STD)),
         interpolation=_PILLOW.get(reading.get("resample"), "bicubic"),
     )
 
@@ -229,7 +229,8 @@ def _whole(value: object) -> int:
     return value
 
 
-def _rgb(values: object) -> Triple:
+def rgb(values: object) -> Triple:
+    """Three plain values as floats; TypeError or ValueError where they are none."""
     red, green, blue = (float(value) for value in values)  # type: ignore[attr-defined]  # or raises
     return red, green, blue
 
