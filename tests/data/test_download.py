@@ -184,7 +184,7 @@ def test_what_was_unpacked_from_another_archive_than_the_one_wanted_is_refused(
     host.body = tarred(a=b"1")
     found = download(breakhis(host), tmp_path)
     assert download(breakhis(host), tmp_path, sha256=found.sha256.upper()) == found
-    with pytest.raises(DataError, match=f"an archive of SHA-256 {found.sha256}, want 00"):
+    with pytest.raises(DataError, match=f"has SHA-256 {found.sha256}, want 00; move it away"):
         download(breakhis(host), tmp_path, sha256="00")
     assert (found.folder / "a").read_bytes() == b"1"
 

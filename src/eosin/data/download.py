@@ -160,10 +160,7 @@ def _finished(folder: Path, source: Source, wanted: str) -> Downloaded | None:
     if known is None or said.get("address") != source.address:
         raise DataError(f"{folder}: holds something else; name another --out, or move it away")
     if wanted and known.sha256 != wanted:
-        raise DataError(
-            f"{folder}: unpacked from an archive of SHA-256 {known.sha256}, want {wanted}; name "
-            "another --out, or move it away"
-        )
+        raise DataError(f"{folder}: has SHA-256 {known.sha256}, want {wanted}; move it away")
     return known
 
 

@@ -57,7 +57,7 @@ def read_design(origin: str) -> Design:
         if isinstance(config.get("architecture"), str):
             return _of_timm(config)
     except (LookupError, TypeError, ValueError, ValidationError) as fault:
-        raise ModelError(f"{origin}: config.json is not whole ({fault!r})") from fault
+        raise ModelError(f"{origin}: config.json is not whole ({fault!r}); get it anew") from fault
     raise ModelError(
         f"{origin}: config.json names neither an architecture of timm nor one of transformers' "
         f"{', '.join(_OF_TRANSFORMERS)}; eosin builds these only, and runs no code from elsewhere"
@@ -158,7 +158,7 @@ def _json(origin: str, name: str, *, needed: bool = True) -> dict[str, object]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: not readable JSON ({error})") from error
+        raise ModelError(f"{path}: not readable JSON ({error}); download it again") from error
     if not isinstance(found, dict):
         raise ModelError(f"{path}: want a JSON object, found {type(found).__name__}")
     return found

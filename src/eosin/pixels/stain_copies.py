@@ -161,8 +161,11 @@ def _note_of(copy: Path, path: Path) -> str | None:
 
     if not copy.is_file() or not path.is_file() or copy.stat().st_mtime < path.stat().st_mtime:
         return None
-    with copy.open("rb") as stream:
-        note = PngImageFile(stream).info.get(_NOTE)
+    try:
+        with copy.open("rb") as stream:
+            note = PngImageFile(stream).info.get(_NOTE)
+    except SyntaxError:  # Pillow's, of what is no PNG: a power cut can leave a file empty
+        return None
     return None if note is None else str(note)
 
 
