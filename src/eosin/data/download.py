@@ -230,6 +230,8 @@ def _unpack(part: Path, source: Source, found: Downloaded) -> None:
             else:
                 with tarfile.open(part) as unpacked:
                     unpacked.extractall(draft, filter="data")
+                    while unpacked.fileobj and unpacked.fileobj.read(_CHUNK):
+                        pass  # only at its end is the checksum of a compressed one looked at
             fields = {"address": source.address, "sha256": found.sha256, "size": found.size}
             write_json(draft / RECORD_NAME, fields | {"terms": source.terms})
             draft.rename(found.folder)

@@ -103,7 +103,7 @@ def _row(
     drawn: Mapping[str, Path],
     sources: SlideSources,
 ) -> dict[str, str]:
-    """What is known of a slide; DataError where file, label, patient or annotation lacks."""
+    """What is known of a slide; DataError where file, label, patient or annotation is missing."""
     slide = open_where_told(path, sources.slide_mpp)
     row = {"path": str(path), "slide": valid_text(path.stem), "label": ""}
     if known is not None:

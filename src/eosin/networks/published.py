@@ -57,7 +57,7 @@ def read_design(origin: str) -> Design:
         if isinstance(config.get("architecture"), str):
             return _of_timm(config)
     except (LookupError, TypeError, ValueError, ValidationError) as fault:
-        raise ModelError(f"{origin}: config.json is not whole ({fault!r}); get it anew") from fault
+        raise ModelError(f"{origin}: config.json is not whole ({fault!r}); get it again") from fault
     raise ModelError(
         f"{origin}: config.json names neither an architecture of timm nor one of transformers' "
         f"{', '.join(_OF_TRANSFORMERS)}; eosin builds these only, and runs no code from elsewhere"
