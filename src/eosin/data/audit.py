@@ -171,12 +171,8 @@ class Audit:
     @property
     def _pairs_in_words(self) -> str:
         count = len(self.duplicates)
-        pairs = (
-            f"{count:,} duplicate {'pair' if count == 1 else 'pairs'}"
-            if count
-            else "no duplicate pair"
-        )
-        return f"{pairs} in {self.images:,} images"
+        pairs = "duplicate pair" if count < 2 else "duplicate pairs"
+        return f"{f'{count:,}' if count else 'no'} {pairs} in {self.images:,} images"
 
     def frame(self) -> pd.DataFrame:
         """The duplicate pairs, one row each, gravest first; columns as in ``PAIR_COLUMNS``."""
