@@ -22,6 +22,7 @@ from eosin.artefacts.slide import read_slide_answer
 from eosin.cli.slide_options import slides_in
 from eosin.data.slides import SlideSources, read_slides
 from eosin.data.splits import split_by_fractions
+from eosin.data.stained import StainOptions, normalize_stains
 from eosin.data.tiles import TileOptions, tile_manifest, write_tiles
 from eosin.errors import ConfigError, DataError, LeakageError
 from eosin.export.export import export_run
@@ -320,6 +321,14 @@ def test_a_tile_has_the_label_of_the_region_that_covers_it(slide: Path, tmp_path
         replace(alone, frame=alone.frame.assign(outside="")), TileOptions(MPP, size=64)
     ).manifest
     assert kept.frame["x"].astype(int).max() < 768
+
+
+def test_stained_copies_of_tiles_are_kept_like_those_of_images(slide: Path, tmp_path: Path) -> None:
+    slides = read_slides(slide.parent, SlideSources()).manifest
+    tiles = tile_manifest(slides, TileOptions(MPP, size=64), per_slide=3).manifest
+    for kept in (0, len(tiles)):
+        found = normalize_stains(tiles, tmp_path / "out", StainOptions("macenko"))
+        assert found.kept == kept
 
 
 def test_a_slide_whose_regions_cover_no_tile_is_named(slide: Path, tmp_path: Path) -> None:

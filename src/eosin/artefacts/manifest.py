@@ -221,6 +221,13 @@ class Manifest:
                 "with `--by image` to have the leak in the name."
             )
 
+    def require_named_patients(self) -> None:
+        """DataError naming the first image of training, validation or a fold without a patient."""
+        used = self.frame["split"].isin(("train", "val")) | (self.frame["fold"] != "")
+        nameless = self.frame["path"][used & (self.frame["patient"] == "")]
+        if len(nameless):
+            raise DataError(f"{nameless.iloc[0]}: names no patient; fill in the column patient")
+
     def write(self, path: StrPath) -> None:
         """Write the CSV (paths relative to its folder where they can be) and its sidecar."""
         fields = {

@@ -265,11 +265,9 @@ def make_predictions(
 
 def unscored_note(images: int) -> tuple[str, ...]:
     """A sentence on images that no prediction could be made of; none where there are none."""
-    if not images:
-        return ()
-    if images == 1:
-        return ("1 image could not be read and is not scored.",)
-    return (f"{images} images could not be read and are not scored.",)
+    one = "1 image could not be read and is not scored."
+    many = f"{images} images could not be read and are not scored."
+    return (one if images == 1 else many,) if images else ()
 
 
 def read_predictions(path: StrPath) -> Predictions:

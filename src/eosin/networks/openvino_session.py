@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from eosin.arrays import Pixels
 
-
 _TELEMETRY = "openvino_telemetry"
 
 

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from eosin.files import StrPath
     from eosin.networks.engine import Engine, Maps
 
-
 RECORD_NAME = "run.json"
 WEIGHTS_NAME = "model.safetensors"
 HISTORY_NAME = "history.csv"

@@ -20,6 +20,7 @@ from eosin.pixels.reading import SkippedFile, UInt8Image, image_in_turn
 from eosin.pixels.stain_normalizer import Source
 from eosin.pixels.stain_step import apply_stain, stain_note
 from eosin.progress import SILENT, Progress, working
+from eosin.slides.tile import file_of
 
 SETTINGS_NAME: Final = "stain.json"
 _NOTE: Final = "eosin-stain-note"  # PNG text that lets a continued job know what it noted before
@@ -142,7 +143,7 @@ def _copy(
     path: Path, copy: Path, step: StainStep, *, source: Source | None
 ) -> tuple[str | SkippedFile, bool]:
     """The note of a copy, or why there is none; whether the copy was there already."""
-    before = _note_of(copy, path)
+    before = _note_of(copy, file_of(path))
     if before is not None:
         return before, True
     try:
