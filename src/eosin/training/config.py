@@ -188,8 +188,8 @@ class TrainingConfig(Settings):
             )
         if self.probe != "logistic":
             raise ValueError(
-                f"probe = {self.probe!r} lets images vote, and bag = {self.bag!r} answers for slides; "
-                "choose one"
+                f"probe = {self.probe!r} lets images vote, and bag = {self.bag!r} answers for "
+                "slides; choose one"
             )
         if self.committee:
             raise ValueError(
