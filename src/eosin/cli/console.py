@@ -66,7 +66,7 @@ def stoppable(
     """End with one sentence and the exit code on Ctrl-C and SIGTERM.
 
     Args:
-        again: how to go on.
+        again: how to continue.
         kept: what of the work is kept.
     """
     try:

@@ -38,7 +38,7 @@ class PerturbationOptions:
         cells: side of the grid of removable cells.
         steps: removals a curve; the same share of the cells each.
         random_maps: random maps drawn; each stands for itself and for its negative, so n of them
-            can show a luck of one in ``2 n + 1``.
+            can show a chance of one in ``2 n + 1``.
         fill: ``"tissue"``, the mean colour of the image's tissue, or ``"blur"``.
         batch_size: images a call of the network.
         seed: of the random maps.

@@ -12,7 +12,7 @@ from eosin.networks.run import HISTORY_NAME
 from eosin.reporting.canvas import EOSIN, INK, VIOLET, Drawing, as_drawing, dress, new_figure
 from eosin.reporting.curves import learning_figure
 from eosin.reporting.tables import Table
-from eosin.reporting.wording import counted, number
+from eosin.reporting.wording import capital, counted, number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -99,8 +99,7 @@ def _curves(histories: Mapping[str, History], kept: Mapping[str, int]) -> Learni
 
 def _colours(columns: list[str]) -> str:
     names = {"train": "violet: training patients", "val": "pink: validation patients"}
-    text = ", ".join(names[column.partition("_")[0]] for column in columns)
-    return text[0].upper() + text[1:] + "."
+    return capital(", ".join(names[column.partition("_")[0]] for column in columns)) + "."
 
 
 def _probes(runs: Mapping[str, Run]) -> Learning:

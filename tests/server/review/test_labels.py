@@ -66,7 +66,7 @@ def test_labels_are_consensus_or_adjudicated_and_ties_are_left_out_or_empty(
     assert read.protocol == Protocol("patient", "3-fold", seed=5)
     assert read.notes[0] == "Drawn."
     said = " ".join(read.notes)
-    assert "1 cases on which readers are tied are left out." in said
+    assert "Readers are tied on 1 case, left out." in said
     assert "3 of 5 answers were given in an order by doubt" in said
     assert "not blind" not in said
     whole = labelled_manifest(record, everything=True)
