@@ -24,7 +24,7 @@ SENTENCES = {
     "embed a.png -o e.h5ad --backbone b --dtype float64": "want stretch or crop, and float32 or",
     "split m.csv -o s.csv --folds 5 --fractions 0.7 0.2 0.1": "give either --folds or --fractions",
     "split m.csv -o s.csv --folds 5 --keep-test": "(with --keep-test), not both",
-    "split m.csv -o s.csv --by site --keep-test": "--keep-test needs --fractions where --by is site",
+    "split m.csv -o s.csv --by site --keep-test": "--keep-test needs --fractions",
     "data breakhis d -o m.csv --split eva --task binary": "--split eva settles task and folds",
     "data breakhis d -o m.csv --split eva-clean --folds f.txt": "leave --task and --folds out",
     "data pseudo-patients m.csv -o p.csv --weights w.safetensors": "--weights needs --backbone",

@@ -1,4 +1,4 @@
-"""How the commands speak: tables, progress bars, notes, and the last word on skipped files."""
+"""How the commands speak: tables, progress, protocols, notes, skipped files and exit codes."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,8 +36,6 @@ def plan(
     figure: Annotated[Path | None, typer.Option(metavar="plan.png")] = None,
 ) -> None:
     """Time and cost on many machines, from times measured here, and where adding more ends."""
-    from dataclasses import asdict
-
     from eosin.artefacts.outputs import PICTURE, document, require_output
     from eosin.files import write_json
     from eosin.study.scaling import Times, scale, scaling
@@ -63,7 +62,7 @@ def _print(
     """The curve, what was asked for, and what is measured of it and what assumed."""
     import pandas as pd
 
-    frame = pd.DataFrame(curve)
+    frame = pd.DataFrame(map(asdict, curve))
     shown = pd.DataFrame(
         {
             "workers": frame["workers"].map("{:,}".format),
@@ -93,8 +92,6 @@ def _measured(
     work: Path, data: Path | None, network: tuple[str, int | None], block: int, *, gpu: bool
 ) -> tuple[int, float]:
     """Blocks, and what one takes a single worker, by passes timed on this machine."""
-    from dataclasses import replace
-
     import torch
 
     from eosin.artefacts.manifest import read_manifest

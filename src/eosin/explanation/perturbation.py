@@ -1,4 +1,4 @@
-"""Deletion and insertion: does the class fall when the lit tissue goes, and rise when it comes?
+"""Deletion and insertion: the probability as highlighted tissue is removed, and as it is shown.
 
 After Petsiuk et al. (RISE, BMVC 2018), with three changes: what is removed is filled with the
 tissue's own colour instead of black, which no slide shows; whole cells of a grid are removed, as

@@ -136,11 +136,10 @@ def _classes(runs: Mapping[str, Run]) -> int:
 
 def describe_choices(run: Run) -> str:
     """What frozen trainings chose, in a sentence; empty where none of the Run's parts is one."""
-    records = {name: part.record for name, part in _parts(run).items()}
     found = {
-        name: probe_choices(record, run.folder)
-        for name, record in records.items()
-        if _PROBE in record.choices
+        name: probe_choices(part.record, part.folder)
+        for name, part in _parts(run).items()
+        if _PROBE in part.record.choices
     }
     if not found:
         return ""

@@ -105,9 +105,9 @@ class Model:
     def trust(self) -> tuple[str, ...]:
         """What its sets promise, and what it can tell of an image."""
         if self.answers is None or self.answers.predictions.trust is None:
-            known = self.served.judge is not None
-            able = "It tells images that are unlike its own." if known else "It cannot tell that."
-            return (f"Does it know such tissue? {able}",)
+            if self.served.judge is None:
+                return ("It cannot tell whether it knows such tissue.",)
+            return ("It flags images that are unlike its own.",)
         trust = self.answers.predictions.trust
         return (
             f"{promise(trust)}.",
