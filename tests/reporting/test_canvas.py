@@ -208,6 +208,8 @@ def test_a_coverage_that_may_be_nothing_at_all_is_shown_down_to_its_end() -> Non
     assert axes.get_ylim()[0] < 0.0 < axes.get_ylim()[1]
     (axes,) = coverage_figure([0.9], [estimate(0.4)]).axes  # of one patient, without an interval
     assert axes.get_ylim()[0] < 0.4
+    (axes,) = coverage_figure([], []).axes  # every set holds every class
+    assert axes.get_ylim()[0] < 0.7
 
 
 def test_the_ring_of_a_risk_curve_stands_on_the_curve_at_the_share_answered() -> None:

@@ -48,7 +48,6 @@ def download(
 
 def _patients(manifest: Manifest) -> str:
     """How many patients there are, and how unequally the images lie among them."""
-
     if not manifest.protocol.patients_known:
         return "patients unknown"
     images = manifest.frame["patient"].value_counts()

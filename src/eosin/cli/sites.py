@@ -22,9 +22,7 @@ def sites(
         typer.Option(metavar="M.csv", help="A manifest of the same images that has the sites."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="T.csv", help="The table to write.")],
-    by: Annotated[
-        Literal["site", "scanner"], typer.Option(help="The manifest's column.")
-    ] = "site",
+    by: Annotated[Literal["site", "scanner"], typer.Option(help="The manifest's column.")] = "site",
     run: Annotated[
         Path | None,
         typer.Option(metavar="RUN", help="Also ask this Run's features; a Run of one network."),

@@ -90,7 +90,6 @@ def _print_leakage(meter: Sequence[MeterRow]) -> None:
     """Each model's figures under a leaky and a patient-level protocol, and what the leak adds."""
     import pandas as pd
 
-
     table = pd.DataFrame(
         {
             "pair": f"{row.leaky_protocol} against {row.honest_protocol}",

@@ -121,7 +121,7 @@ def coverage_figure(promised: Sequence[float], found: Sequence[Estimate]) -> Fig
     """The share of sets that hold the truth against the share promised, with intervals."""
     figure, (axes,) = new_figure(4.4, 3.6)
     ends = [end for each in found for end in (each.low, each.value) if end is not None]
-    low = min(0.7, *promised, *ends) - 0.05
+    low = min([0.7, *promised, *ends]) - 0.05
     axes.plot([low, 1], [low, 1], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
     for level, each in zip(promised, found, strict=True):
         if each.low is not None and each.high is not None:
