@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -85,3 +87,13 @@ def test_tables_of_other_classes_cannot_be_metered() -> None:
         renamed[column] = renamed[column].map(names)
     with pytest.raises(DataError, match="other classes"):
         measure_leakage(honest, Predictions(renamed, other))
+
+
+def test_what_one_table_alone_can_show_is_not_compared() -> None:
+    both = table([[True] * 4] * 8)
+    patient = both.frame["patient"].replace({"14-1": "14-0"})  # has images of both classes
+    leaky = replace(both, frame=both.frame.assign(patient=patient))
+    honest = both.where(~both.frame["patient"].isin(["14-0", "14-1"]))
+    for pair in ((leaky, honest), (honest, leaky)):
+        found = [leak.added.metric for leak in measure_leakage(*pair, resamples=200)]
+        assert found == ["accuracy", "roc_auc"]  # and no area within patients

@@ -59,7 +59,6 @@ def test_sums_and_means_are_those_of_the_weighted_images() -> None:
     assert weights.per_patient(values[:, None]).tolist() == [[1.0], [6.0]]
     assert weights.of(np.array([2, 0])).tolist() == [[1, 1], [0, 2], [0, 0]]
     assert len(weights) == 3
-    assert weights.repeated(2).sums(np.repeat(values, 2)).tolist() == [14.0, 4.0, 0.0]
     assert Weights.plain(3).sums(values).tolist() == [7.0]
     assert Weights.per_image([0, 1, 3]).sums(values).tolist() == [14.0]
     assert ratio(np.array([1.0, 0.0]), np.array([0.0, 0.0]), empty=7.0).tolist() == [7.0, 7.0]
@@ -85,6 +84,8 @@ def test_magnifications_rise_as_numbers_and_the_unknown_is_none(
     assert same.magnifications() == ()  # one for all is the whole
     named = replace(sample, magnification=("20x", "5", "20x", "5", "100"))
     assert named.magnifications() == ("5", "100", "20x")
+    halves = replace(sample, magnification=("10", "5", "2.5", "5", "1.25"))
+    assert halves.magnifications() == ("1.25", "2.5", "5", "10")
 
 
 def test_labels_of_patients_tell_who_has_several_and_which_images_are_theirs(

@@ -50,13 +50,15 @@ class MeterRow:
 def measure_leakage(
     leaky: Predictions, honest: Predictions, *, resamples: int = 2000, seed: int = 0
 ) -> tuple[Leakage, ...]:
-    """Accuracy and ROC AUC of the same model under two protocols, and what the leak adds.
+    """The headline figures of the same model under two protocols, and what the leak adds.
 
-    Patients of both tables are drawn together, so a patient that is drawn counts in both: the
-    interval is paired as far as the tables show the same patients.
+    They are those of ``score_headlines`` that both tables have. Patients of both tables are drawn
+    together, so a patient that is drawn counts in both: the interval is paired as far as the tables
+    show the same patients.
 
     Raises:
         DataError: the tables' classes differ.
+        ConfigError: resamples are too few for the interval.
     """
     if leaky.task.classes != honest.task.classes:
         raise DataError(
@@ -74,8 +76,8 @@ def measure_leakage(
         weights = Weights(columns[sample.patient], rows)
         scored.append(score_headlines(sample, leaky.task, weights))
     found = []
-    for key, flattered in scored[0].items():
-        plain = scored[1][key]
+    for key in (key for key in scored[0] if key in scored[1]):
+        flattered, plain = scored[0][key], scored[1][key]
         rows = less(flattered, plain)
         interval = bootstrap.interval(rows[1:])
         added = Estimate(

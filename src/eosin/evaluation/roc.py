@@ -43,12 +43,6 @@ def roc_auc(scores: Floats, positive: Bools, weights: Weights | None = None) -> 
     return RankedScores(scores, positive, weights.patient).roc_auc(weights.rows)
 
 
-def micro_roc_auc(probabilities: Floats, labels: Ints, weights: Weights | None = None) -> Floats:
-    """ROC AUC over all (image, class) pairs pooled, shape (R,)."""
-    weights = weights or Weights.plain(len(labels))
-    return pooled_ranks(probabilities, labels, weights.patient).roc_auc(weights.rows)
-
-
 def average_precision(scores: Floats, positive: Bools, weights: Weights | None = None) -> Floats:
     """Mean over positives of the precision at their own score, shape (R,).
 
@@ -77,7 +71,7 @@ def within_roc_auc(scores: Floats, positive: Bools, weights: Weights) -> Floats:
 
 
 def pooled_ranks(probabilities: Floats, labels: Ints, patient: Ints) -> RankedScores:
-    """The ranks of all (image, class) pairs together."""
+    """The ranks of all (image, class) pairs together; their ROC AUC is the micro average."""
     classes = probabilities.shape[1]
     truth = labels[:, None] == np.arange(classes)
     return RankedScores(probabilities.ravel(), truth.ravel(), np.repeat(patient, classes))

@@ -18,6 +18,7 @@ from eosin.errors import DataError, first_ten
 from eosin.evaluation.evaluate import evaluate_predictions
 from eosin.evaluation.intervals import Bootstrap, patient_columns
 from eosin.evaluation.sentences import about_interval
+from eosin.evaluation.weights import ratio
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,13 +107,12 @@ def robustness_index(
     people = len(images.patients)
     rows = bootstrap.rows(images.patients)
     good, bad = (rows @ np.bincount(images.patient, n, people) for n in (of_class, of_site))
-    with np.errstate(invalid="ignore"):
-        shares = good / (good + bad)
-    typed = int(((of_class + of_site) > 0).sum())
+    shares = ratio(good, good + bad)
+    counting = int(((of_class + of_site) > 0).sum())
     interval = bootstrap.interval(shares[1:])
-    value = float(shares[0]) if typed else None
+    value = float(shares[0]) if counting else None
     notes = [
-        f"{count} neighbours; {typed} of {len(site)} images have one that counts",
+        f"{count} neighbours; {counting} of {len(site)} images have one that counts",
         f"neighbours drawn at random give {_by_chance(images, site):.3f}",
     ]
     if value is not None:

@@ -1,4 +1,4 @@
-"""What is already scored, kept beside the table to come, so that a stopped prediction goes on.
+"""What is already scored, kept beside the table to come, so that a prediction can be resumed.
 
 ``p.csv`` has ``p.csv.partial.jsonl``: first a line that says what is being scored and how, then one
 line a file, in order, appended batch by batch. Numbers are written so that they read back exactly.
@@ -85,7 +85,7 @@ class Journal:
         classes: int,
         networks: int = 0,
     ) -> Self:
-        """Go on with the journal that lies there, or begin one.
+        """Continue the journal that lies there, or begin one.
 
         Args:
             path: the journal.
@@ -131,7 +131,7 @@ class Journal:
         self._scored += len(rows)
 
     def remove(self) -> None:
-        """Once the table is written, there is nothing left to go on with."""
+        """Once the table is written, there is nothing left to resume."""
         self.path.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:

@@ -2,8 +2,7 @@
 
 Every draw is a pure function of (seed, epoch, index of the image), so that a training gives the
 same images whatever the number of workers and wherever it was interrupted. Where a turn or a shift
-uncovers the border, the image is mirrored there: tissue goes on, black corners would be a sign that
-no slide carries.
+uncovers the border, the image is mirrored there: no slide has the black corners that would show.
 """
 
 from __future__ import annotations

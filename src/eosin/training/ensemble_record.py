@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from eosin.artefacts.run import EnsembleRun
 from eosin.machine import software_versions
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from eosin.protocol import Protocol
     from eosin.training.voting import FittedVote
 
+T = TypeVar("T")
 _NAMED = 3  # as many members stand in the ensemble's name; more are counted
 
 
@@ -26,7 +27,9 @@ _NAMED = 3  # as many members stand in the ensemble's name; more are counted
 class Division:
     """How the images of an ensemble's members were divided."""
 
-    protocol: Protocol  # of the images that trained the members; a leaky one where any was leaky
+    # of the images that trained the members; a leaky one where any was leaky, else one of
+    # pseudo-patients where any was, else one of unknown patients
+    protocol: Protocol
     fingerprint: str  # of the manifest that all members were trained on; empty where they differ
     fold: int | None  # the fold that all held out, or None
 
@@ -34,13 +37,13 @@ class Division:
 def common_division(runs: Sequence[Run]) -> Division:
     """The division that Runs of any origin share."""
     records = [run.record for run in runs]
-    protocols = sorted((record.protocol for record in records), key=lambda each: not each.leaky)
-    prints = {record.fingerprint for record in records}
-    folds = {record.fold for record in records}
     return Division(
-        protocol=protocols[0],
-        fingerprint=prints.pop() if len(prints) == 1 else "",
-        fold=folds.pop() if len(folds) == 1 else None,
+        protocol=min(
+            (record.protocol for record in records),
+            key=lambda each: (not each.leaky, not each.pseudo, each.patients_known),
+        ),
+        fingerprint=_common((record.fingerprint for record in records), ""),
+        fold=_common((record.fold for record in records), None),
     )
 
 
@@ -86,7 +89,7 @@ def ensemble_record(
         fold=division.fold,
         train_patients=_union(record.train_patients for record in records),
         val_patients=tuple(sorted(val_patients)),
-        patient_pattern=_shared(record.patient_pattern for record in records),
+        patient_pattern=_common((record.patient_pattern for record in records), ""),
         temperature=fitted.temperature,
         threshold=fitted.threshold,
         seed=seed if isinstance(seed := training.get("seed"), int) else 0,
@@ -116,14 +119,13 @@ def ensemble_name(vote: str, backbones: Sequence[str]) -> str:
 
 def shared_scale(records: Iterable[RunRecord]) -> Scale | None:
     """The scale that all were trained at, or none."""
-    distinct = {record.scale for record in records}
-    return distinct.pop() if len(distinct) == 1 else None
+    return _common((record.scale for record in records), None)
 
 
-def _shared(patterns: Iterable[str]) -> str:
-    """The one pattern of all, or none."""
-    distinct = set(patterns)
-    return distinct.pop() if len(distinct) == 1 else ""
+def _common(values: Iterable[T], otherwise: T) -> T:
+    """The one value of all, or ``otherwise``."""
+    distinct = set(values)
+    return distinct.pop() if len(distinct) == 1 else otherwise
 
 
 def _union(groups: Iterable[tuple[str, ...]]) -> tuple[str, ...]:

@@ -23,11 +23,11 @@ from eosin.pixels.acquisition import ACQUISITION
 from eosin.pixels.batches import read_batches
 from eosin.pixels.reading import SkippedFile
 from eosin.pixels.stain_normalizer import source_key
-from eosin.progress import SILENT, Progress
+from eosin.progress import SILENT, Progress, working
 from eosin.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from eosin.arrays import Floats, Floats32, Ints
@@ -215,7 +215,8 @@ def compute_features(
     """Pooled features of ``paths``, taken from the cache where this content is in it.
 
     New features are kept every 512 images, so an interruption loses at most those. ``sources``
-    are as in ``read_batches``; what comes of another source is kept apart.
+    are as in ``read_batches``; what comes of another source is kept apart. A file that cannot be
+    read is among ``skipped``; ModelError where what the network answers is not finite.
     """
     keys = [
         _content(path) + source_key(source)
@@ -224,45 +225,56 @@ def compute_features(
     known = cache.read() if cache else {}
     missing = [index for index, key in enumerate(keys) if key not in known]
     skipped: list[SkippedFile] = []
-    progress.begin("features", total=len(paths), done=len(paths) - len(missing))
-    for part in _parts(missing):
-        fresh: dict[str, StoredFeatures] = {}
-        files = [paths[index] for index in part]
-        begun = [sources[index] for index in part] if sources else None
-        for batch in read_batches(files, spec, batch_size=batch_size, sources=begun, measured=True):
-            skipped.extend(batch.skipped)
-            if len(batch.indices):
-                rows = engine.features(batch.pixels).astype(np.float32)
-                kept = map(StoredFeatures, rows, batch.measures, batch.notes)
-                fresh.update(zip((keys[part[k]] for k in batch.indices), kept, strict=True))
-            progress.advance(batch.files, errors=len(batch.skipped))
-        if cache:
-            try:
-                cache.add(fresh)
-            except DiskError as error:
-                _say_uncached(cache.folder.parents[1], error)
-        known.update(fresh)
-    progress.end()
-    indices = np.array([k for k, key in enumerate(keys) if key in known], dtype=np.int64)
-    found = [known[keys[index]] for index in indices]
+    with working(progress, "features", total=len(paths), done=len(paths) - len(missing)):
+        for start in range(0, len(missing), SHARD):
+            part = missing[start : start + SHARD]
+            fresh: dict[str, StoredFeatures] = {}
+            files = [paths[index] for index in part]
+            own = [sources[index] for index in part] if sources else None
+            for batch in read_batches(
+                files, spec, batch_size=batch_size, sources=own, measured=True
+            ):
+                skipped.extend(batch.skipped)
+                if len(batch.indices):
+                    rows = engine.features(batch.pixels).astype(np.float32)
+                    kept = map(StoredFeatures, rows, batch.measures, batch.notes)
+                    fresh.update(zip((keys[part[k]] for k in batch.indices), kept, strict=True))
+                progress.advance(batch.files, errors=len(batch.skipped))
+            _keep(cache, fresh)
+            known.update(fresh)
+    computed = len(missing) - len(skipped)
+    return _in_order([known.get(key) for key in keys], tuple(skipped), computed)
+
+
+def _in_order(
+    stored: Sequence[StoredFeatures | None], skipped: tuple[SkippedFile, ...], computed: int
+) -> Features:
+    """The features of files, in their order; of a file that could not be read None is stored."""
+    found = [kept for kept in stored if kept is not None]
     return Features(
-        indices,
+        np.array([k for k, kept in enumerate(stored) if kept is not None], dtype=np.int64),
         np.stack([kept.row for kept in found]) if found else np.empty((0, 0), np.float32),
-        tuple(skipped),
-        len(missing) - len(skipped),
+        skipped,
+        computed,
         tuple(kept.note for kept in found),
         np.array([kept.measures for kept in found]).reshape(-1, len(ACQUISITION)),
     )
 
 
-def _say_uncached(folder: Path, error: DiskError) -> None:
-    reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error
-    warnings.warn(
-        f"{folder}: no cache of features ({reason}), so that they are computed anew each time; "
-        "name a folder that can be written in EOSIN_CACHE",
-        EosinWarning,
-        stacklevel=3,
-    )
+def _keep(cache: FeatureCache | None, features: Mapping[str, StoredFeatures]) -> None:
+    """Put features into the cache, if there is one; a warning where it cannot be written."""
+    if cache is None:
+        return
+    try:
+        cache.add(features)
+    except DiskError as error:
+        reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error
+        warnings.warn(
+            f"{cache.folder.parents[1]}: no cache of features ({reason}), so that they are "
+            "computed anew each time; name a folder that can be written in EOSIN_CACHE",
+            EosinWarning,
+            stacklevel=3,
+        )
 
 
 def _content(path: Path) -> str:
@@ -270,8 +282,3 @@ def _content(path: Path) -> str:
         return sha256_of(path)
     except OSError:  # whoever reads its pixels says what is wrong with it
         return str(path)
-
-
-def _parts(indices: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(indices), SHARD):
-        yield indices[start : start + SHARD]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from eosin.artefacts.prediction_columns import JOIN
-from eosin.artefacts.reference import ABSTAIN, FLAGS, Trust
+from eosin.artefacts.reference import ABSTAIN, FLAGS, Flag, Trust
 from eosin.trust.acquisition import stated_otherwise
 from eosin.trust.conformal import Calibration, conformal_sets
 from eosin.trust.familiarity import UNFAMILIAR_BELOW
@@ -53,18 +53,13 @@ def with_trust(
     """
     calibration = calibration_of(run) if calibrated else _of_nobody(run)
     judge = open_judge(run) if looks else None
-    said = [list(look.flags) for look in looks] or [[] for _ in range(len(predictions))]
-    stated = other_magnifications(run, rows)
-    for flags, other in zip(said, stated, strict=True):
-        flags += ["other-magnification"] if other else []
     sets = conformal_sets(
         predictions.probabilities, calibration, options, ordinal=predictions.task.ordinal
     )
-    words = [" ".join(sorted(flags, key=FLAGS.index)) for flags in said]
     frame = predictions.frame.assign(
         familiarity=[np.nan if look.familiarity is None else look.familiarity for look in looks]
         or np.nan,
-        flags=words,
+        flags=_flags(looks, other_magnifications(run, rows)),
         set=_texts(sets, predictions.task),
     )
     alone = (frame["set"] == frame["decision"]) & (frame["flags"] == "")
@@ -87,21 +82,26 @@ def other_magnifications(run: Run, rows: pd.DataFrame) -> list[str]:
 
     A Run of several networks knows the magnifications of them all; one without a reference none.
     """
-    found = [""] * len(rows)
     references = [leaf.record.reference for leaf in run.leaves()]
     known = [each.acquisition for each in references if each and each.acquisition]
-    if known:
-        columns = [stated_otherwise(rows, each) for each in known]
-        found = [cells[0] if all(cells) else "" for cells in zip(*columns, strict=True)]
-    return found
+    if not known:
+        return [""] * len(rows)
+    columns = [stated_otherwise(rows, each) for each in known]
+    return [cells[0] if all(cells) else "" for cells in zip(*columns, strict=True)]
+
+
+def _flags(looks: Sequence[Look], stated: Sequence[str]) -> list[str]:
+    """The flags of each row in the order of ``FLAGS``, with those of magnifications ``stated``."""
+    said = [set(look.flags) for look in looks] or [set[Flag]() for _ in stated]
+    for flags, other in zip(said, stated, strict=True):
+        flags |= {"other-magnification"} if other else set()
+    return [" ".join(sorted(flags, key=FLAGS.index)) for flags in said]
 
 
 def calibration_of(run: Run) -> Calibration:
     """The answers that calibrate the sets of ``run``; of nobody where it has none."""
     known = load_reference(run)
-    if known is not None and known.calibration is not None:
-        return known.calibration
-    return _of_nobody(run)
+    return (known and known.calibration) or _of_nobody(run)
 
 
 def _of_nobody(run: Run) -> Calibration:

@@ -17,7 +17,7 @@ from eosin.evaluation.intervals import percentile_interval
 from eosin.evaluation.metrics import accuracy, confusion_counts
 from eosin.evaluation.sample import image_sample
 from eosin.evaluation.weights import Weights
-from eosin.progress import SILENT
+from eosin.progress import SILENT, working
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -135,12 +135,11 @@ def plan_patients(
         again = hand.resampled(draw)
         guess = _by_formula(float(np.nanstd(again)), count, effect, target)
         sizes = _sizes(guess)
-        progress.begin("simulating studies", total=len(sizes))
         curve = []
-        for size in sizes:
-            found = hand.found(size, effect - observed, (studies, resamples), draw)
-            curve.append(_point(size, found, studies))
-            progress.advance()
+        with working(progress, "simulating studies", total=len(sizes)):
+            for size in sizes:
+                curve.append(hand.point(size, effect - observed, (studies, resamples), draw))
+                progress.advance()
         spreads = hand.spreads_of_others(draw)
     needed = _reaching(curve, target) or guess
     low, high = (
@@ -252,10 +251,10 @@ class _AtHand:
         others = self._drawn(draw, self.patients, times)
         return np.asarray(np.nanstd(self._studies(others, 200, draw), axis=1))
 
-    def found(
+    def point(
         self, size: int, moved: float, times: tuple[int, int], draw: np.random.Generator
-    ) -> int:
-        """How many of the simulated studies find the effect: (studies, resamples) = ``times``."""
+    ) -> PowerPoint:
+        """What simulated studies of one size find: (studies, resamples) = ``times``."""
         studies, resamples = times
         drawn = max(2, round(size * (self.patients - 1) / self.patients))
         found = 0
@@ -263,7 +262,7 @@ class _AtHand:
             interval = percentile_interval(values + moved)
             if interval.low is not None and interval.high is not None:
                 found += not interval.low <= 0 <= interval.high
-        return found
+        return _point(size, found, studies)
 
     def _drawn(self, draw: np.random.Generator, size: int, times: int) -> Floats:
         """How often each patient is met in draws of ``size`` patients, shape (times, P)."""
