@@ -73,7 +73,7 @@ def test_labels_are_consensus_or_adjudicated_and_ties_are_left_out_or_empty(
     assert len(whole) == 12
     tied = whole.frame[whole.frame["path"] == worklist.cases[1].path].iloc[0]
     assert (tied["label"], tied["answers"]) == ("", "ada=1+|bea=2+")
-    assert "are kept without a label" in " ".join(whole.notes)
+    assert "Readers are tied on 1 case, kept without a label." in " ".join(whole.notes)
 
 
 def test_a_record_without_a_label_exports_nothing(reviewed: Reviewed) -> None:
