@@ -16,7 +16,7 @@ from eosin.errors import ConfigError, DataError, EosinError
 from eosin.networks.hub import pull_run
 
 ROOT = typer.main.get_command(app)
-RESUME = "--resume goes on and --overwrite starts anew; give one of them"
+RESUME = "--resume continues and --overwrite starts again; give one of them"
 SLIDES_ONLY = "are for whole slides, and none is given"
 SENTENCES = {
     "embed a.png -o e.h5ad --backbone b --resume --overwrite": RESUME,
@@ -24,6 +24,7 @@ SENTENCES = {
     "embed a.png -o e.h5ad --backbone b --dtype float64": "want stretch or crop, and float32 or",
     "split m.csv -o s.csv --folds 5 --fractions 0.7 0.2 0.1": "give either --folds or --fractions",
     "split m.csv -o s.csv --folds 5 --keep-test": "(with --keep-test), not both",
+    "split m.csv -o s.csv --by site --keep-test": "--keep-test needs --fractions",
     "data breakhis d -o m.csv --split eva --task binary": "--split eva settles task and folds",
     "data breakhis d -o m.csv --split eva-clean --folds f.txt": "leave --task and --folds out",
     "data pseudo-patients m.csv -o p.csv --weights w.safetensors": "--weights needs --backbone",
@@ -45,6 +46,7 @@ SENTENCES = {
     "export run -o graph --check m.csv --check a.png": "image files to --check, not both: m.csv",
     "train s.csv -o out --fold one": "--fold 'one': want a fold number or all",
     "train s.csv -o out --fold -1": "--fold '-1': want a fold number or all",
+    "train s.csv -o out --fold ²": "--fold '²': want a fold number or all",
     "train m.csv -o out": "divide it with `eosin split`",
     "train s.csv -o out --backbone resnet18 --epochs 3 --freeze --adapters 2": "adapters = 2",
     "study nonesuch -o out": "unknown settings 'nonesuch'; known: ",

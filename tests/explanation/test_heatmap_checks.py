@@ -16,15 +16,8 @@ from eosin.artefacts.run import TrainedRun
 from eosin.data.breakhis import BreakHisName
 from eosin.data.synthetic import SyntheticOptions, mask_path, write_synthetic
 from eosin.errors import ConfigError, DataError
-from eosin.explanation.heatmap_checks import (
-    FaithfulnessRow,
-    MapToScore,
-    ScoreOptions,
-    score_maps,
-    summarise,
-    true_region,
-    write_faithfulness,
-)
+from eosin.explanation.faithfulness_table import FaithfulnessRow, summarise, write_faithfulness
+from eosin.explanation.heatmap_checks import MapToScore, ScoreOptions, score_maps, true_region
 from eosin.explanation.judging import remap_by
 from eosin.explanation.perturbation import PerturbationOptions
 from eosin.inference.predict import predict

@@ -1,4 +1,4 @@
-"""Networks that forgot, and the maps that change or do not."""
+"""Networks with re-initialised weights, and the maps that change or do not."""
 
 from __future__ import annotations
 

@@ -259,6 +259,13 @@ def test_the_parts_of_a_card_stand_below_their_headings_in_order(run: Run, score
     assert places == sorted(places)
 
 
+def test_a_card_says_in_one_sentence_that_the_initial_weights_are_not_recorded(
+    run: Run, scored: Scored
+) -> None:
+    bare = replace(run, record=with_changes(run.record, initial_weights=""))
+    assert "Started from: not recorded. Chosen " in model_card(bare, scored())
+
+
 def test_a_figure_without_a_value_is_left_out_of_the_headlines(run: Run, scored: Scored) -> None:
     table = scored()
     benign = table.where(table.frame["label"] == "benign")

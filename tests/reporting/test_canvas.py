@@ -203,6 +203,15 @@ def test_coverage_stands_over_what_was_promised_with_its_interval() -> None:
     assert axes.get_xlim() == axes.get_ylim()
 
 
+def test_a_coverage_that_may_be_nothing_at_all_is_shown_down_to_its_end() -> None:
+    (axes,) = coverage_figure([0.9], [estimate(0.5, 0.0, 1.0)]).axes
+    assert axes.get_ylim()[0] < 0.0 < axes.get_ylim()[1]
+    (axes,) = coverage_figure([0.9], [estimate(0.4)]).axes  # of one patient, without an interval
+    assert axes.get_ylim()[0] < 0.4
+    (axes,) = coverage_figure([], []).axes  # every set holds every class
+    assert axes.get_ylim()[0] < 0.7
+
+
 def test_the_ring_of_a_risk_curve_stands_on_the_curve_at_the_share_answered() -> None:
     answered, risk = np.array([0.0, 0.5, 1.0]), np.array([0.0, 0.1, 0.3])
     (axes,) = risk_figure(answered, risk, allowed=0.05, at=0.75).axes

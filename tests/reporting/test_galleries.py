@@ -82,6 +82,12 @@ def test_samples_come_from_as_many_patients_as_there_is_room_for(experiment: Exp
     assert patients == ["14-22549", "14-9133", "14-22549", "14-9133"]
 
 
+def test_samples_name_no_patient_who_is_not_known(experiment: Experiment) -> None:
+    (heading, tiles), _ = sample_gallery(experiment.predictions(), patients=False).groups
+    assert heading == "benign · 18 images"
+    assert {tile.caption.lines for tile in tiles} == {("100×",), ("400×",)}
+
+
 @pytest.mark.parametrize(
     ("height", "width", "wanted"),
     [(460, 700, (220, 145)), (1024, 1024, (220, 220)), (50, 50, (50, 50)), (3, 900, (220, 1))],

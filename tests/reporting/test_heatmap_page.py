@@ -98,7 +98,7 @@ def test_a_patient_that_any_network_met_is_said_and_counted(
         if e.get("role") == "note"
     ]
     assert banners == [
-        "Patients that a network has met 1 of 3 images are of patients that a network was trained "
+        "Patients that a network has seen 1 of 3 images are of patients that a network was trained "
         "or validated on: what it does there says little of new patients."
     ]
     path = write_heatmap_page(tmp_path, entries[1:], [], STYLE)

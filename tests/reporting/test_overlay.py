@@ -293,7 +293,7 @@ def test_a_panel_has_the_mean_of_a_family_of_several_networks_and_of_no_other(
         *("image", "bh/fold-1", "bh/fold-2", "bh/b0"),
         "mean of EfficientNetV2",
     ]
-    met = [cell.title for cell in cells if "met this patient in training" in cell.lines]
+    met = [cell.title for cell in cells if "saw this patient in training" in cell.lines]
     assert met == ["bh/b0"]
 
 

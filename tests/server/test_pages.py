@@ -64,7 +64,7 @@ def test_the_models_page_says_whom_the_figures_speak_of(server: Any, trained: Ru
     assert f"On {patients} patients it has not seen, it gets" in page
     assert f">0 of {patients}<" in page  # patients scored and seen
     assert figure(accuracy, space=" ") in page
-    assert "holds no predictions of its own" in page  # the exported one
+    assert "holds no labelled predictions that can be read" in page  # the exported one
     assert trained.sha256 in page
 
 

@@ -46,9 +46,9 @@ def address(process: subprocess.Popen) -> str:
     """Where it says that it listens."""
     assert process.stdout is not None
     line = process.stdout.readline()
-    found = re.search(r"http://127\.0\.0\.1:\d+", line)
+    found = re.search(r"(?:1 Run|[2-9] Runs) at (http://127\.0\.0\.1:\d+)", line)
     assert found, line + (process.stderr.read() if process.stderr else "")
-    return found[0]
+    return found[1]
 
 
 def wait_until_ready(url: str) -> None:

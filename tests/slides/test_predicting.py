@@ -15,12 +15,14 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import typer
 
 from eosin.arrays import UInt8Image
+from eosin.artefacts.codec import with_changes
 from eosin.artefacts.manifest import Manifest, read_manifest
 from eosin.artefacts.predictions import make_predictions, read_predictions
 from eosin.artefacts.slide import read_slide_answer
-from eosin.cli.slide_options import slides_in
+from eosin.cli.slide_options import print_slides, slides_in
 from eosin.data.slides import SlideSources, read_slides
 from eosin.data.splits import split_by_fractions
 from eosin.data.stained import StainOptions, normalize_stains
@@ -471,6 +473,18 @@ def test_the_page_says_how_the_tissue_divides_and_shows_the_slide(written: Path)
     assert not re.search(r'(src|href)="https?:', page)
     picture = cv2.imread(str(written / "overlay.png"))
     assert min(picture.shape[:2]) > 500
+
+
+def test_strict_ends_in_exit_code_3_where_a_tile_is_flagged(written: Path) -> None:
+    answer = read_slide_answer(written / "slide.json")
+    none, some = (
+        WrittenSlides(written, (with_changes(answer, flagged=share),), ()) for share in (0.0, 0.25)
+    )
+    print_slides(none, strict=True)
+    print_slides(some, strict=False)
+    with pytest.raises(typer.Exit) as ended:
+        print_slides(some, strict=True)
+    assert ended.value.exit_code == 3
 
 
 def test_a_folder_of_slides_is_scored_and_slides_among_images_are_refused(

@@ -80,6 +80,8 @@ def test_a_protocol_says_what_it_keeps_whole_and_what_becomes_of_the_test_set(
         ("official 70/15/15", "want 2 shares that sum to 100"),
         ("patient five-fold", "no folds and no shares"),
         ("official 5-fold", "no folds and no shares"),
+        ("patient 1-fold", "no folds and no shares"),
+        ("site 0-fold", "no folds and no shares"),
         ("image", "no folds and no shares"),
         ("hospital 5-fold", "'hospital' is none of"),
         ("eva-dirty", "'eva-dirty' is none of"),

@@ -75,6 +75,12 @@ def test_scoring_a_manifest_is_planned_by_images_read_and_scored_here(
     result = CliRunner().invoke(app, [str(w) for w in ("plan", tmp_path / "m.csv", *words)])
     assert result.exit_code == 0, result.output
     assert f"{-(-len(drawn_breakhis) // 10)} blocks of" in result.output
+    assert "1 machine, 2 workers: " in result.output
+    assert "the driver is the limit from " in result.output
+    free = CliRunner().invoke(
+        app, [str(w) for w in ("plan", tmp_path / "m.csv", *words, "--driver", 0)]
+    )
+    assert "the driver is the limit" not in free.output  # nor from "inf" workers on
     gone = drawn_breakhis.paths[0]
     gone.rename(gone.with_suffix(".away"))
     result = CliRunner().invoke(app, [str(w) for w in ("plan", tmp_path / "m.csv", *words)])

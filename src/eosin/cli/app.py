@@ -112,33 +112,13 @@ app.add_typer(data.app, name="data")
 app.add_typer(review.app, name="review")
 app.add_typer(slide.app, name="slide")
 app.add_typer(stain.app, name="stain")
-for verb in (
-    split.split,
-    train.train,
-    predict.predict,
-    evaluate.evaluate,
-    sites.sites,
-    report.report,
+for _verb in (  # in the order of the help
+    *(split.split, train.train, predict.predict, evaluate.evaluate, sites.sites, report.report),
+    *(init.init, explain.explain, export.export, bench.bench, compare.compare, stress.stress),
+    *(power.power, plan.plan, checklist.checklist, study.study, ensemble.ensemble, demo.demo),
+    *(doctor.doctor, encoders.encoders, embed.embed, serve.serve, hub.push, hub.pull),
 ):
-    app.command()(verb)
-app.command()(init.init)
-app.command()(explain.explain)
-app.command()(export.export)
-app.command()(bench.bench)
-app.command()(compare.compare)
-app.command()(stress.stress)
-app.command()(power.power)
-app.command()(plan.plan)
-app.command()(checklist.checklist)
-app.command()(study.study)
-app.command()(ensemble.ensemble)
-app.command()(demo.demo)
-app.command()(doctor.doctor)
-app.command()(encoders.encoders)
-app.command()(embed.embed)
-app.command()(serve.serve)
-app.command()(hub.push)
-app.command()(hub.pull)
+    app.command()(_verb)
 
 
 for _app in (app, *(group.typer_instance for group in app.registered_groups)):

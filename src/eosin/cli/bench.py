@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eosin.cli.console import print_frame, say, showing
 from eosin.cli.sources import Device
 from eosin.errors import ConfigError
 
@@ -37,7 +38,6 @@ def bench(
     """
     from eosin.artefacts.outputs import document, require_output
     from eosin.bench.bench import BenchOptions, bench_run
-    from eosin.cli.console import say, showing
     from eosin.files import write_json
     from eosin.networks.run import read_run
 
@@ -62,8 +62,6 @@ def bench(
 
 
 def _print(found: Bench) -> None:
-    from eosin.cli.console import print_frame, say
-
     print_frame(found.frame(), title=_what(found))
     say(
         f"{found.cpu}, {found.threads} threads each; input: {found.images}; "

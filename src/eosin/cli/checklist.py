@@ -8,6 +8,9 @@ from typing import Annotated
 
 import typer
 
+from eosin.cli.console import say
+from eosin.cli.sources import RunFolder
+
 
 class Form(StrEnum):
     """What is filled in."""
@@ -19,11 +22,11 @@ class Form(StrEnum):
 
 
 def checklist(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A Run folder.")],
+    run: RunFolder,
     predictions: Annotated[Path, typer.Argument(metavar="P.csv", help="Its labelled predictions.")],
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", metavar="FILE", help="checklist.md or .html; README.md."),
+        typer.Option("--out", "-o", metavar="FILE", help="checklist.md or .html, or README.md."),
     ],
     standard: Annotated[
         Form, typer.Option(help="The reporting standard, or a model card for a hub.")
@@ -32,7 +35,6 @@ def checklist(
     """Fill a reporting checklist, or a model card, from what the Run and its predictions show."""
     from eosin.artefacts.outputs import CHECKLIST, PAGE, require_output
     from eosin.artefacts.predictions import read_predictions
-    from eosin.cli.console import say
     from eosin.errors import ConfigError
     from eosin.files import write_text
     from eosin.networks.run import read_run

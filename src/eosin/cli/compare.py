@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eosin.cli.console import print_frame, print_protocol, say
+from eosin.cli.sources import BootstrapSeed, Resamples
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -23,13 +26,12 @@ def compare(
         list[str] | None,
         typer.Option(help="What to call a model; once a table, in order. Default: from its Run."),
     ] = None,
-    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    resamples: Resamples = 2000,
+    seed: BootstrapSeed = 0,
 ) -> None:
     """Compare models on the same images: paired intervals, exact tests, shared mistakes, ranks."""
     from eosin.artefacts.outputs import require_output_folder
     from eosin.artefacts.predictions import read_predictions
-    from eosin.cli.console import say
     from eosin.evaluation.compare import compare_predictions
     from eosin.reporting.comparison_page import COMPARISON_FILES, write_comparison
 
@@ -75,10 +77,9 @@ def _found(run: str, table: Path) -> Path:
 
 
 def _print(comparison: Comparison) -> None:
-    """Rankings, tests, and everything that must be said loudly."""
+    """Rankings, tests, warnings, protocols, notes and the next step."""
     import pandas as pd
 
-    from eosin.cli.console import print_frame, print_protocol, say
     from eosin.reporting.comparison_page import next_steps
     from eosin.reporting.comparison_tables import pair_table, ranking_table
 

@@ -1,4 +1,4 @@
-"""How the commands speak: tables, progress bars, notes, and the last word on skipped files."""
+"""How the commands speak: tables, progress, protocols, notes, skipped files and exit codes."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def stoppable(
     """End with one sentence and the exit code on Ctrl-C and SIGTERM.
 
     Args:
-        again: how to go on.
+        again: how to continue.
         kept: what of the work is kept.
     """
     try:

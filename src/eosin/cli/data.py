@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eosin.cli import tiles
-from eosin.cli.datasets import Out, Root, download, require_manifest, write_dataset
-from eosin.cli.sources import MOST_MEGAPIXELS, Device, MaxMegapixels
+from eosin.cli.console import finish, print_frame, say, showing
+from eosin.cli.datasets import AnyManifest, Out, Root, download, require_manifest, write_dataset
+from eosin.cli.sources import MOST_MEGAPIXELS, Device, MaxMegapixels, Ordinal, Positive
 from eosin.errors import ConfigError
+from eosin.reporting.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,8 +122,8 @@ def folder(
             metavar="REGEX", help=r"Its first group in a file name is the patient: ^(\d+)_"
         ),
     ] = None,
-    positive: Annotated[str | None, typer.Option(help="The positive one of two classes.")] = None,
-    ordinal: Annotated[bool, typer.Option("--ordinal", help="Classes are grades.")] = False,
+    positive: Positive = None,
+    ordinal: Ordinal = False,
     mpp: Annotated[
         float | None, typer.Option(min=0.05, max=50, help="um/px of the images, if it is known.")
     ] = None,
@@ -152,7 +154,6 @@ def synthetic(
 ) -> None:
     """Draw H&E images with known truth, under true names, and write OUT/manifest.csv."""
     from eosin.artefacts.outputs import MANIFEST, require_output_folder
-    from eosin.cli.console import showing
     from eosin.data.bci import read_bci
     from eosin.data.breakhis import read_breakhis
     from eosin.data.synthetic import SyntheticOptions, write_synthetic
@@ -174,7 +175,7 @@ def synthetic(
 
 @app.command(name="pseudo-patients")
 def pseudo_patients(
-    manifest: Annotated[Path, typer.Argument(metavar="M.csv", help="A manifest.")],
+    manifest: AnyManifest,
     out: Out,
     backbone: Annotated[
         str | None, typer.Option(help="Also compare features of this network; needs PyTorch.")
@@ -190,7 +191,6 @@ def pseudo_patients(
     Split the result by patient: groups stay whole, and the protocol is called pseudo-patient.
     """
     from eosin.artefacts.manifest import read_manifest
-    from eosin.cli.console import say, showing
     from eosin.data.pseudo_patients import find_pseudo_patients
     from eosin.data.scan import ReadDataset
 
@@ -221,7 +221,7 @@ def pseudo_patients(
 
 @app.command()
 def audit(
-    manifest: Annotated[Path, typer.Argument(metavar="M.csv", help="A manifest.")],
+    manifest: AnyManifest,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="audit.html", help="A page to write.")
     ] = None,
@@ -234,7 +234,6 @@ def audit(
     from eosin.artefacts.manifest import read_manifest
     from eosin.artefacts.outputs import PAGE, require_output
     from eosin.artefacts.tables import ERRORS, companion
-    from eosin.cli.console import finish, print_frame, say, showing
     from eosin.data.audit import audit_manifest
     from eosin.pixels.reading import write_error_table
     from eosin.reporting.audit_page import write_audit_page
@@ -248,7 +247,8 @@ def audit(
     if found.crossing_patients:
         say(f"patients that cross: {', '.join(found.crossing_patients)}")
     if found.duplicates:
-        print_frame(_pairs(found), title=f"{len(found.duplicates)} pairs, the gravest first")
+        pairs = counted(len(found.duplicates), "pair")
+        print_frame(_pairs(found), title=f"{pairs}, the gravest first")
     if out is not None:
         write_audit_page(found, out)
         say(f"page written: {out}")
@@ -259,7 +259,7 @@ def audit(
 
 @app.command()
 def show(
-    manifest: Annotated[Path, typer.Argument(metavar="M.csv", help="A manifest.")],
+    manifest: AnyManifest,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="GRID.png", help="The picture.")],
     each: Annotated[int, typer.Option(min=1, max=20, help="Images a class.")] = 6,
     seed: Annotated[int, typer.Option(min=0, help="Of the draw.")] = 0,
@@ -268,7 +268,6 @@ def show(
     """Draw a few images of every class, of different patients, before anything is trained."""
     from eosin.artefacts.manifest import read_manifest
     from eosin.artefacts.outputs import PICTURE, require_output
-    from eosin.cli.console import finish, say
     from eosin.pixels.reading import error_table_path, write_error_table
     from eosin.reporting.sample_sheet import write_sample_sheet
 

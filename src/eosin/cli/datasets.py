@@ -1,4 +1,4 @@
-"""What commands that make a manifest share: its options, and what is said once it is written."""
+"""Fetching a public dataset; and what all commands share that make a manifest."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eosin.cli.console import finish, print_frame, print_protocol, say, showing
+from eosin.reporting.wording import counted
+
 if TYPE_CHECKING:
     from eosin.artefacts.manifest import Manifest
     from eosin.data.scan import ReadDataset
 
 Root = Annotated[Path, typer.Argument(metavar="ROOT", help="Folder of the dataset.")]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="M.csv", help="The manifest to write.")]
+AnyManifest = Annotated[Path, typer.Argument(metavar="M.csv", help="A manifest.")]
 
 
 def download(
@@ -26,7 +30,6 @@ def download(
     ] = None,
 ) -> None:
     """Fetch a public dataset from its authors: terms shown, resumed, checked, unpacked."""
-    from eosin.cli.console import say, showing
     from eosin.data.download import SOURCES, at, download
     from eosin.errors import ConfigError
 
@@ -49,8 +52,8 @@ def _patients(manifest: Manifest) -> str:
         return "patients unknown"
     images = manifest.frame["patient"].value_counts()
     spread = f"{images.min()} to {images.max()} images each, median {images.median():g}"
-    kind = "pseudo-patients" if manifest.protocol.pseudo else "patients"
-    return f"{len(images)} {kind} ({spread})"
+    kind = "pseudo-patient" if manifest.protocol.pseudo else "patient"
+    return f"{counted(len(images), kind)} ({spread})"
 
 
 def require_manifest(out: Path, *inputs: Path) -> None:
@@ -64,14 +67,13 @@ def require_manifest(out: Path, *inputs: Path) -> None:
 def write_dataset(found: ReadDataset, out: Path) -> None:
     """Write a manifest, say what is in it, and end with the skipped files."""
     from eosin.artefacts.manifest import SPLITS
-    from eosin.cli.console import finish, print_frame, print_protocol, say
     from eosin.data.scan import count_table
     from eosin.pixels.reading import error_table_path, write_error_table
 
     manifest = found.manifest
     manifest.write(out)
     write_error_table(found.skipped, error_table_path(out))
-    say((manifest.dataset, "bold"), f": {len(manifest)} images, {_patients(manifest)}")
+    say((manifest.dataset, "bold"), f": {counted(len(manifest), 'image')}, {_patients(manifest)}")
     print_frame(count_table(manifest).reset_index())
     counts = manifest.frame["split"].value_counts()
     if placed := [f"{counts[name]} in {name}" for name in SPLITS if name in counts]:

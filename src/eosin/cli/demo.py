@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from eosin.cli.console import plain_figure, say, showing
+
 _NEXT = """
 The same on your own images:
 
@@ -27,7 +29,6 @@ def demo(
     import time
 
     from eosin.artefacts.outputs import require_output_folder
-    from eosin.cli.console import plain_figure, say, showing
     from eosin.demo import run_demo
     from eosin.errors import ConfigError
     from eosin.files import contents

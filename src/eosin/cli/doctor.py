@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import typer
 
+from eosin.cli.console import say
+
 
 def doctor() -> None:
     """Check what this machine has; exit 1 if no Run could be used here."""
-    from eosin.cli.console import say
     from eosin.doctor import examine
     from eosin.version import __version__
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from eosin.cli.console import RESUME, finish, say, spreading
 from eosin.cli.sources import (
     MOST_MEGAPIXELS,
     BatchSize,
@@ -14,11 +15,13 @@ from eosin.cli.sources import (
     Device,
     MaxMegapixels,
     Overwrite,
+    Resume,
     Workers,
     read_source,
     require_not_both,
 )
 from eosin.errors import ConfigError
+from eosin.reporting.wording import counted
 
 
 def embed(
@@ -35,7 +38,7 @@ def embed(
     ] = "imagenet",
     fit: Annotated[str, typer.Option(help="stretch or crop.")] = "stretch",
     dtype: Annotated[str, typer.Option(help="float32 or float16.")] = "float32",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on after an interruption.")] = False,
+    resume: Resume = False,
     overwrite: Overwrite = False,
     device: Device = "auto",
     batch_size: BatchSize = 32,
@@ -44,10 +47,8 @@ def embed(
     _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Write features of every image (AnnData); scanpy reads it, and `eosin train --embeddings`."""
-    from eosin.cli.console import RESUME, finish, say, spreading
     from eosin.cli.encoders import say_licence
     from eosin.pixels.reading import error_table_path
-    from eosin.reporting.wording import counted
     from eosin.training.embed import EmbedOptions
     from eosin.training.embed import embed as embed_images
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eosin.cli.console import print_frame, say
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -24,7 +26,6 @@ def encoders(
 
     import pandas as pd
 
-    from eosin.cli.console import print_frame, say
     from eosin.networks.encoders import ENCODERS
     from eosin.networks.published import file_at_hand
 
@@ -64,7 +65,6 @@ def say_licence(backbone: str) -> None:
     """
     from contextlib import suppress
 
-    from eosin.cli.console import say
     from eosin.machine import cache_folder
     from eosin.networks.encoders import find_encoder
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from eosin.cli.console import finish, print_protocol, say, showing
 from eosin.cli.sources import MOST_MEGAPIXELS, BatchSize, Device, MaxMegapixels
+
+if TYPE_CHECKING:
+    from eosin.training.left_out import Trained
 
 
 def ensemble(
@@ -43,9 +47,7 @@ def ensemble(
     """
     from eosin.artefacts.manifest import read_manifest
     from eosin.artefacts.outputs import RUN_FILES, require_output_folder
-    from eosin.artefacts.run import EnsembleRun
-    from eosin.cli.console import finish, print_protocol, say, showing
-    from eosin.networks.run import ERRORS_NAME, PREDICTIONS_NAME, read_run
+    from eosin.networks.run import read_run
     from eosin.training.ensemble import EnsembleOptions, make_ensembles
     from eosin.training.fusion import FusionOptions
 
@@ -61,6 +63,13 @@ def ensemble(
             options=options,
             progress=progress,
         )[vote]
+    _print(made, runs, out)
+
+
+def _print(made: Trained, runs: list[Path], out: Path) -> None:
+    from eosin.artefacts.run import EnsembleRun
+    from eosin.networks.run import ERRORS_NAME, PREDICTIONS_NAME
+
     record = made.run.record
     print_protocol(record.protocol, record.notes)
     if isinstance(record, EnsembleRun) and record.weights:

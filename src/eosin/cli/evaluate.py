@@ -8,6 +8,9 @@ from typing import Annotated
 
 import typer
 
+from eosin.cli.console import print_evaluation, print_protocol, say
+from eosin.cli.sources import BootstrapSeed, Resamples
+
 
 class Level(StrEnum):
     """What counts as one case."""
@@ -20,13 +23,12 @@ def evaluate(
     predictions: Annotated[Path, typer.Argument(metavar="P.csv", help="Predictions.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="E.json", help="The evaluation.")],
     level: Annotated[Level, typer.Option(help="Score images, or patients.")] = Level.image,
-    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    resamples: Resamples = 2000,
+    seed: BootstrapSeed = 0,
 ) -> None:
     """Score predictions; every metric has a 95 % interval that resamples patients."""
     from eosin.artefacts.outputs import document, require_output
     from eosin.artefacts.predictions import read_predictions
-    from eosin.cli.console import print_evaluation, print_protocol, say
     from eosin.evaluation.evaluate import evaluate_predictions
 
     require_output(out, document("evaluation"), inputs=[predictions])

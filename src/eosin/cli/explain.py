@@ -7,26 +7,30 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eosin.cli.console import finish, print_frame, say, spreading
 from eosin.cli.sources import (
     MOST_MEGAPIXELS,
     BatchSize,
     Cluster,
     Device,
+    Engine,
     MaxMegapixels,
     read_source,
 )
 from eosin.errors import ConfigError
+from eosin.reporting.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from eosin.artefacts.manifest import Manifest
-    from eosin.explanation.heatmap_checks import ScoreOptions
     from eosin.explanation.options import ExplainOptions
     from eosin.networks.run import Run
     from eosin.reporting.heatmap_folder import HeatmapFolder
     from eosin.spread import Spread
 
+_EXPLAINED = 12  # images of a predictions table
+_SHOWN = ("faithful", "gap", "deletion_auc", "insertion_auc", "mask_auc")
 
 Paths = Annotated[
     list[Path],
@@ -61,9 +65,6 @@ Opacity = Annotated[
 Colormap = Annotated[
     str, typer.Option(help="A matplotlib colour map that runs one way in lightness.")
 ]
-Engine = Annotated[
-    str, typer.Option(help="auto, torch, or for exported Runs onnxruntime or openvino.")
-]
 
 
 def explain(
@@ -92,15 +93,17 @@ def explain(
     """
     from eosin.artefacts.manifest import Manifest
     from eosin.artefacts.outputs import require_output_folder
-    from eosin.cli.console import spreading
     from eosin.explanation.explain import ExplainOptions
     from eosin.explanation.explain import explain as explain_images
     from eosin.inference.bags import answers_slides
     from eosin.locks import one_writer
     from eosin.networks.run import read_run
+    from eosin.pixels.reading import write_error_table
     from eosin.reporting.heatmap_folder import HEATMAP_FILES, write_heatmaps
     from eosin.reporting.overlay import HeatmapStyle
 
+    if score:  # without PyTorch there are maps of graphs, and no checks
+        from eosin.explanation.heatmap_checks import ScoreOptions
     style = HeatmapStyle(colormap=colormap, opacity=opacity, original=original)
     folders, images = _told_apart(paths)
     require_output_folder(out, HEATMAP_FILES, inputs=paths)
@@ -108,7 +111,7 @@ def explain(
         method=method,
         target=target,
         merge=merge,
-        score=_checks() if score else None,
+        score=ScoreOptions() if score else None,
         split=split,
         limit=limit,
         mistakes=mistakes,
@@ -124,23 +127,14 @@ def explain(
             return
         explanations = explain_images(runs, source, options, spread=spread)
         written = write_heatmaps(explanations, out, style=style, progress=progress)
-        _write_tables(written)
+        write_error_table(written.skipped, written.folder / "errors.csv")
+        if written.scores:
+            _write_faithfulness(written)
     _print(written)
 
 
-def _write_tables(written: HeatmapFolder) -> None:
-    """The files that were left out, and how faithful the maps are where that was asked."""
-    from eosin.pixels.reading import write_error_table
-
-    write_error_table(written.skipped, written.folder / "errors.csv")
-    if written.scores:
-        _conclude(written)
-
-
 def _print(written: HeatmapFolder) -> None:
-    from eosin.cli.console import finish, say
     from eosin.reporting.heatmap_page import PAGE_NAME
-    from eosin.reporting.wording import counted
 
     if written.seen:
         say(
@@ -169,11 +163,9 @@ def _source(paths: list[Path], limit: int | None) -> Manifest | Sequence[Path]:
 def _slides(run: Run, slides: Manifest, options: ExplainOptions, out: Path, spread: Spread) -> None:
     """Write attention.csv and attention-faithfulness.csv, and say how far to believe them."""
     from eosin.artefacts.tables import write_csv
-    from eosin.cli.console import finish, say
     from eosin.explanation.bags import explain_slides
     from eosin.inference.scoring import PredictOptions
     from eosin.pixels.reading import write_error_table
-    from eosin.reporting.wording import counted
 
     scoring = PredictOptions(
         split=options.split,
@@ -195,16 +187,6 @@ def _slides(run: Run, slides: Manifest, options: ExplainOptions, out: Path, spre
     finish(explained.skipped, out / "errors.csv")
 
 
-def _checks() -> ScoreOptions:
-    from eosin.explanation.heatmap_checks import ScoreOptions
-
-    return ScoreOptions()
-
-
-_EXPLAINED = 12  # images of a predictions table
-_SHOWN = ("faithful", "gap", "deletion_auc", "insertion_auc", "mask_auc")
-
-
 def _told_apart(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     """Run folders and images; ConfigError where either is missing."""
     from eosin.networks.run import RECORD_NAME
@@ -220,10 +202,9 @@ def _told_apart(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     return runs, images
 
 
-def _conclude(written: HeatmapFolder) -> None:
+def _write_faithfulness(written: HeatmapFolder) -> None:
     """Write faithfulness.csv and its summary, and say how many maps are to be believed."""
     from eosin.artefacts.tables import write_csv
-    from eosin.cli.console import print_frame, say
     from eosin.explanation.faithfulness_table import summarise, write_faithfulness
 
     path = written.folder / "faithfulness.csv"

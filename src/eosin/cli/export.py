@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels, read_source
+from eosin.cli.console import say
+from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels, RunFolder, read_source
+from eosin.reporting.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A Run folder.")],
+    run: RunFolder,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The exported Run.")],
     form: Annotated[
         Literal["onnx", "openvino"],
@@ -47,7 +49,6 @@ def export(
     """Write a Run as graphs for ONNX Runtime or OpenVINO, checked against PyTorch on images."""
     from eosin.artefacts.manifest import read_manifest
     from eosin.artefacts.outputs import require_output_folder
-    from eosin.cli.console import say
     from eosin.cli.int8 import print_trial
     from eosin.export.export import ExportOptions, export_run
     from eosin.networks.run import read_run
@@ -83,11 +84,12 @@ def _graphs(run: Run, name: str) -> Iterator[tuple[str, ExportedRun]]:
 
 
 def _parity(graph: Graph) -> str:
+
     found = graph.parity
     maps = "" if found.maps is None else f", maps by {found.maps:.1e} of their maximum"
     return (
-        f"differs from PyTorch on {found.images} images ({found.source}): probabilities by at most "
-        f"{found.probabilities:.1e}{maps}"
+        f"differs from PyTorch on {counted(found.images, 'image')} ({found.source}): probabilities "
+        f"by at most {found.probabilities:.1e}{maps}"
     )
 
 

@@ -7,11 +7,15 @@ from typing import Annotated
 
 import typer
 
+from eosin.cli.console import say
+from eosin.cli.sources import RunFolder
+from eosin.reporting.wording import counted
+
 Repository = Annotated[str, typer.Argument(metavar="OWNER/NAME", help="On the hub.")]
 
 
 def push(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A Run folder.")],
+    run: RunFolder,
     repository: Repository,
     predictions: Annotated[
         Path | None,
@@ -25,17 +29,16 @@ def push(
 ) -> None:
     """Send a Run and its model card to a hub (HF_ENDPOINT), as a private repository."""
     from eosin.artefacts.predictions import read_predictions
-    from eosin.cli.console import say
     from eosin.errors import ConfigError
     from eosin.networks.hub import push_run
     from eosin.networks.run import PREDICTIONS_NAME, read_run
     from eosin.reporting.model_card import model_card
 
     found = read_run(run)
-    named = len(found.record.seen_patients)
+    named = counted(len(found.record.seen_patients), "patient")
     if public and not publish_patients:
         raise ConfigError(
-            f"{run / 'run.json'} names {named} patients, by whom the Run knows them again; where "
+            f"{run / 'run.json'} names {named}, so that the Run knows them again; where "
             "these names may be public add --publish-patients"
         )
     own = predictions or run / PREDICTIONS_NAME
@@ -54,7 +57,6 @@ def pull(
     ] = None,
 ) -> None:
     """Fetch a Run from a hub and check it by its hashes; nothing in it is code."""
-    from eosin.cli.console import say
     from eosin.networks.hub import pull_run
 
     found = pull_run(repository, out, revision=revision, sha256=sha256)

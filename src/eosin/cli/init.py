@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from eosin.cli.console import say
+
 _STEPS = """# The steps of this project, in order, to be run in it. Change what does not fit.
 
 # 1. Which images there are, and which patient each is of. Put them under data/, or name another
@@ -52,7 +54,6 @@ def init(
     ] = "frozen",
 ) -> None:
     """Write a project folder: settings, a study and the steps from images to a report."""
-    from eosin.cli.console import say
     from eosin.errors import ConfigError
     from eosin.files import contents, write_text
     from eosin.settings import settings_file

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eosin.cli.console import print_frame, say
 from eosin.errors import ConfigError
+from eosin.reporting.wording import counted
 
 if TYPE_CHECKING:
-    from eosin.study.scaling import Times
+    from eosin.study.scaling import Scale, Times
 
 
 def plan(
@@ -33,12 +36,7 @@ def plan(
     figure: Annotated[Path | None, typer.Option(metavar="plan.png")] = None,
 ) -> None:
     """Time and cost on many machines, from times measured here, and where adding more ends."""
-    from dataclasses import asdict
-
-    import pandas as pd
-
     from eosin.artefacts.outputs import PICTURE, document, require_output
-    from eosin.cli.console import print_frame, say
     from eosin.files import write_json
     from eosin.study.scaling import Times, scale, scaling
 
@@ -48,6 +46,22 @@ def plan(
     blocks, seconds = _measured(work, data, (backbone, image_size), block, gpu=gpus > 0)
     times = Times(blocks, seconds, driver, start, stragglers, slowness)
     asked, curve = scale(times, nodes * (gpus or cores)), scaling(times)
+    _print(times, asked, curve, nodes=nodes, price=price)
+    if out is not None:
+        fields = {"kind": "plan", "nodes": nodes, "price": price, "times": asdict(times)}
+        write_json(out, {**fields, "asked": asdict(asked), "curve": [*map(asdict, curve)]})
+        say(f"written: {out}")
+    if figure is not None:
+        _draw(times, curve, figure)
+        say(f"written: {figure}")
+
+
+def _print(
+    times: Times, asked: Scale, curve: tuple[Scale, ...], *, nodes: int, price: float
+) -> None:
+    """The curve, what was asked for, and what is measured of it and what assumed."""
+    import pandas as pd
+
     frame = pd.DataFrame(map(asdict, curve))
     shown = pd.DataFrame(
         {
@@ -57,33 +71,27 @@ def plan(
             "driver busy": frame["driver"].map("{:.0%}".format),
         }
     )
-    print_frame(shown, title=f"{times.blocks:,} blocks of {times.block:.3g} s of one worker")
+    blocks, machines = counted(times.blocks, "block"), counted(nodes, "machine")
+    print_frame(shown, title=f"{blocks} of {times.block:.3g} s of one worker")
     hours, share = asked.seconds / 3600, f"{asked.efficiency:.0%} efficiency"
-    say(f"{nodes} machines, {asked.workers:,} workers: {hours:.3g} hours, {share}")
+    say(f"{machines}, {counted(asked.workers, 'worker')}: {hours:.3g} hours, {share}")
     if price:
         say(f"cost: {hours * nodes * price:.2f} at {price:g} a machine and hour")
-    say(f"the driver is the limit from {times.limit:,.0f} workers on")
+    if times.driver:
+        say(f"the driver is the limit from {times.limit:,.0f} workers on")
     say(
         "measured here: the time of a block, all of equal length; assumed: "
-        f"{driver:g} s of the driver a block, {start:g} s to start, {stragglers:.0%} of the blocks "
-        f"{slowness:g} times as long, cores that are as fast as these and do not slow each other",
+        f"{times.driver:g} s of the driver a block, {times.start:g} s to start, "
+        f"{times.stragglers:.0%} of the blocks {times.slowness:g} times as long, cores that are "
+        "as fast as these and do not slow each other",
         style="dim",
     )
-    if out is not None:
-        fields = {"kind": "plan", "nodes": nodes, "price": price, "times": asdict(times)}
-        write_json(out, {**fields, "asked": asdict(asked), "curve": [*map(asdict, curve)]})
-        say(f"written: {out}")
-    if figure is not None:
-        _draw(times, figure)
-        say(f"written: {figure}")
 
 
 def _measured(
     work: Path, data: Path | None, network: tuple[str, int | None], block: int, *, gpu: bool
 ) -> tuple[int, float]:
     """Blocks, and what one takes a single worker, by passes timed on this machine."""
-    from dataclasses import replace
-
     import torch
 
     from eosin.artefacts.manifest import read_manifest
@@ -108,12 +116,10 @@ def _measured(
     return blocks, seconds / blocks
 
 
-def _draw(times: Times, path: Path) -> None:
+def _draw(times: Times, curve: tuple[Scale, ...], path: Path) -> None:
     from eosin.reporting.canvas import EOSIN, QUIET, new_figure, write_png
-    from eosin.study.scaling import scaling
 
     drawn, (axes,) = new_figure(5.6, 3.7)
-    curve = scaling(times)
     axes.plot([each.workers for each in curve], [each.efficiency for each in curve], "o-", c=EOSIN)
     if times.limit < curve[-1].workers:
         axes.axvline(times.limit, color=QUIET, linestyle=(0, (4, 3)), label="the driver's limit")

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from eosin.cli.console import print_frame, say, showing
+from eosin.reporting.wording import number
 
-class Metric(StrEnum):
-    """What is planned for."""
-
-    accuracy = "accuracy"
-    roc_auc = "roc_auc"
+if TYPE_CHECKING:
+    from eosin.trust.power import Power
 
 
 def power(
@@ -25,9 +23,9 @@ def power(
         float,
         typer.Option(help="True distance between two models, or of one from a bound."),
     ],
-    metric: Annotated[Metric, typer.Option(help="The figure that is planned for.")] = (
-        Metric.accuracy
-    ),
+    metric: Annotated[
+        Literal["accuracy", "roc_auc"], typer.Option(help="The figure that is planned for.")
+    ] = "accuracy",
     target: Annotated[
         float, typer.Option("--power", help="Share of studies that should find the effect.")
     ] = 0.8,
@@ -41,12 +39,7 @@ def power(
     """Plan a study: patients needed to tell two models, or a model from a bound, apart."""
     from eosin.artefacts.outputs import PICTURE, require_output_folder, table
     from eosin.artefacts.predictions import read_predictions
-    from eosin.artefacts.tables import write_csv
-    from eosin.cli.console import print_frame, say, showing
     from eosin.evaluation.alignment import model_names
-    from eosin.reporting.canvas import write_png
-    from eosin.reporting.power_curve import power_figure, power_sentences
-    from eosin.reporting.wording import number
     from eosin.trust.power import plan_patients
 
     files = {"power.csv": table("power table", "patients", "power"), "power.png": PICTURE}
@@ -58,16 +51,25 @@ def power(
         plan = plan_patients(
             dict(zip(names, tables, strict=True)),
             effect=effect,
-            metric=metric.value,
+            metric=metric,
             target=target,
             studies=studies,
             seed=seed,
             progress=progress,
         )
+    _conclude(plan, out)
+
+
+def _conclude(plan: Power, out: Path | None) -> None:
+    """Say what was found and write it where that is asked for."""
+    from eosin.artefacts.tables import write_csv
+    from eosin.reporting.canvas import write_png
+    from eosin.reporting.power_curve import power_figure, power_sentences
+
     frame = plan.frame()
     shown = frame[["power", "low", "high"]].map(number)
     shown.insert(0, "patients", frame["patients"].map("{:,}".format))
-    print_frame(shown, title=f"Power for an effect of {effect:g}")
+    print_frame(shown, title=f"Power for an effect of {plan.effect:g}")
     for sentence in power_sentences(plan):
         say(sentence)
     if out is not None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eosin.cli.console import EXIT_SKIPPED, RESUME, finish, print_protocol, say, spreading
 from eosin.cli.slide_options import (
     LeastTissue,
     Merged,
@@ -25,19 +27,26 @@ from eosin.cli.sources import (
     Engine,
     MaxMegapixels,
     Overwrite,
+    Resume,
+    RunFolder,
     ScoredSplit,
     Workers,
     read_source,
     require_not_both,
 )
+from eosin.reporting.wording import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from eosin.artefacts.manifest import Manifest
     from eosin.artefacts.predictions import Predictions
     from eosin.inference.predict import Scored
+    from eosin.inference.scoring import PredictOptions
+    from eosin.inference.slides import SlideOptions
     from eosin.progress import Shown
 
 _ROWS = 10  # flagged images that the terminal names
-
 
 Images = Annotated[
     list[Path],
@@ -49,9 +58,6 @@ Images = Annotated[
 Out = Annotated[
     Path,
     typer.Option("--out", "-o", metavar="P.csv | DIR", help="The predictions; of slides a folder."),
-]
-Resume = Annotated[
-    bool, typer.Option("--resume", help="Go on with a prediction that was interrupted.")
 ]
 Coverage = Annotated[
     float, typer.Option(help="Share of new patients' images whose set holds the truth.")
@@ -65,7 +71,7 @@ Strict = Annotated[
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A Run folder.")],
+    run: RunFolder,
     images: Images,
     out: Out,
     split: ScoredSplit = None,
@@ -96,13 +102,10 @@ def predict(
     --resume.
     """
     from eosin.artefacts.outputs import PREDICTIONS, require_table
-    from eosin.cli.console import RESUME, spreading
-    from eosin.cli.slide_options import print_slides, require_no_slide_options, slides_in
+    from eosin.cli.slide_options import require_no_slide_options, slides_in
     from eosin.inference.journal import journal_path
     from eosin.inference.scoring import PredictOptions
     from eosin.inference.slides import SlideOptions
-    from eosin.inference.table import predict_to_table
-    from eosin.networks.run import read_run
     from eosin.pixels.reading import error_table_path
     from eosin.trust.conformal import SetOptions, named_method
 
@@ -117,46 +120,74 @@ def predict(
         sets=SetOptions(coverage, named_method(sets), by_class),
     )
     slides = SlideOptions(mpp, slide_mpp, tile_size, overlap, least_tissue)
+    how = _How(options, slides, cluster, resume, overwrite, strict, merged, packed)
     source = read_source(images)
     if (whole := slides_in(source)) is not None:
-        from eosin.reporting.slide_folder import SlideWriteOptions, predict_slides
-
-        writing = SlideWriteOptions(merged, packed, resume, overwrite)
-        with spreading(cluster, device, again=RESUME, kept=_kept) as (spread, progress):
-            found = predict_slides(
-                read_run(run),
-                whole,
-                out,
-                slides,
-                options,
-                writing=writing,
-                progress=progress,
-                spread=spread,
-            )
-        print_slides(found)
+        _score_slides(run, whole, out, how)
         return
     require_no_slide_options(slides, merged=merged, packed=packed)
     beside = (journal_path(out), error_table_path(out))
     require_table(out, PREDICTIONS, inputs=[run, *images], beside=beside)
-    with spreading(cluster, device, again=RESUME, kept=_kept) as (spread, progress):
+    _score_images(run, source, out, how)
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    """How images or slides are scored and written."""
+
+    options: PredictOptions
+    slides: SlideOptions
+    cluster: str | None
+    resume: bool
+    overwrite: bool
+    strict: bool  # whether an image that is flagged means exit code 3
+    merged: bool
+    packed: bool
+
+
+def _score_images(run: Path, images: Manifest | Sequence[Path], out: Path, how: _How) -> None:
+    from eosin.inference.table import predict_to_table
+    from eosin.networks.run import read_run
+
+    device = how.options.device
+    with spreading(how.cluster, device, again=RESUME, kept=_kept) as (spread, progress):
         scored = predict_to_table(
             read_run(run),
-            source,
+            images,
             out,
-            options,
-            resume=resume,
-            overwrite=overwrite,
+            how.options,
+            resume=how.resume,
+            overwrite=how.overwrite,
             progress=progress,
             spread=spread,
         )
-    _print_scored(scored, out, strict=strict)
+    _print_scored(scored, out, strict=how.strict)
+
+
+def _score_slides(run: Path, slides: Manifest | Sequence[Path], out: Path, how: _How) -> None:
+    from eosin.cli.slide_options import print_slides
+    from eosin.networks.run import read_run
+    from eosin.reporting.slide_folder import SlideWriteOptions, predict_slides
+
+    writing = SlideWriteOptions(how.merged, how.packed, how.resume, how.overwrite)
+    device = how.options.device
+    with spreading(how.cluster, device, again=RESUME, kept=_kept) as (spread, progress):
+        found = predict_slides(
+            read_run(run),
+            slides,
+            out,
+            how.slides,
+            how.options,
+            writing=writing,
+            progress=progress,
+            spread=spread,
+        )
+    print_slides(found, strict=how.strict)
 
 
 def _print_scored(scored: Scored, out: Path, *, strict: bool) -> None:
     """What was scored and left out; exit code 3 where ``strict`` and an image is flagged."""
-    from eosin.cli.console import EXIT_SKIPPED, finish, print_protocol, say
     from eosin.pixels.reading import error_table_path
-    from eosin.reporting.wording import counted
 
     provenance = scored.predictions.provenance
     print_protocol(provenance.protocol, provenance.notes)
@@ -168,7 +199,6 @@ def _print_scored(scored: Scored, out: Path, *, strict: bool) -> None:
 
 
 def _print_trust(predictions: Predictions) -> None:
-    from eosin.cli.console import say
     from eosin.trust.summary import flagged_lines, trust_lines
 
     for line in trust_lines(predictions):

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels
+from eosin.cli.console import say
+from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels, RunFolder
 
 if TYPE_CHECKING:
     from eosin.artefacts.predictions import Predictions
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A Run folder.")],
+    run: RunFolder,
     predictions: Annotated[Path, typer.Argument(metavar="P.csv", help="Its predictions.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="report.html", help="The page.")],
     heatmaps: Annotated[
@@ -33,7 +34,6 @@ def report(
     """Write a self-contained HTML report: verdict, intervals, curves, mistakes, limits."""
     from eosin.artefacts.outputs import PAGE, require_output
     from eosin.artefacts.predictions import read_predictions
-    from eosin.cli.console import say
     from eosin.networks.run import read_run
     from eosin.reporting.report import write_report
 

@@ -7,16 +7,13 @@ from typing import Annotated
 
 import typer
 
+from eosin.cli.console import print_frame, print_protocol, say
+
 app = typer.Typer(no_args_is_help=True, help="Use the record of reviews.")
 
 Database = Annotated[
     str, typer.Argument(metavar="DB", help="The record: a file, or postgresql://USER@HOST/NAME.")
 ]
-
-
-@app.callback()
-def _options() -> None:
-    """Use the record of reviews."""
 
 
 @app.command()
@@ -31,7 +28,6 @@ def export(
     from contextlib import closing
 
     from eosin.artefacts.outputs import MANIFEST, require_table
-    from eosin.cli.console import print_frame, print_protocol, say
     from eosin.server.labels import labelled_manifest
     from eosin.server.record import Record
 
@@ -54,7 +50,6 @@ def copy(
 
     A record that is there already is never replaced.
     """
-    from eosin.cli.console import say
     from eosin.server.connecting import copy_record
 
     copy_record(db, out)

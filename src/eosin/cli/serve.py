@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from eosin.cli.sources import MOST_MEGAPIXELS, AllowSeen, Device, Engine, MaxMegapixels
+from eosin.cli.console import say, stoppable
+from eosin.cli.sources import MOST_MEGAPIXELS, AllowSeen, BatchSize, Device, Engine, MaxMegapixels
 
 
 def serve(
@@ -26,7 +27,7 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any free one.")] = 8000,
     token_file: Annotated[
         Path | None,
-        typer.Option(help="Holds the token that every request must name; not for 127.0.0.1."),
+        typer.Option(help="Holds the token that every request must name; needed beyond 127.0.0.1."),
     ] = None,
     show_patients: Annotated[
         bool, typer.Option("--show-patients", help="Name patients on the pages.")
@@ -34,11 +35,10 @@ def serve(
     allow_seen: AllowSeen = False,
     engine: Engine = "auto",
     device: Device = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Images a forward pass.")] = 16,
+    batch_size: BatchSize = 16,
     _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
     """Serve Runs to programs and people, on this machine alone unless a token is given."""
-    from eosin.cli.console import say, stoppable
     from eosin.server.running import run_server
     from eosin.server.settings import ServeOptions, read_token
 

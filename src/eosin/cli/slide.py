@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eosin.cli.console import say
 from eosin.cli.slide_options import SlideMpp
 
 if TYPE_CHECKING:
@@ -19,11 +20,6 @@ File = Annotated[
 ]
 
 
-@app.callback()
-def _options() -> None:
-    """Look at whole slides."""
-
-
 @app.command()
 def info(
     slide: File,
@@ -33,7 +29,6 @@ def info(
     """Say what a slide holds: its sides, levels, um/px, tiles, and who decodes it."""
     import json
 
-    from eosin.cli.console import say
     from eosin.slides.opening import open_where_told
 
     opened = open_where_told(slide, slide_mpp)
@@ -58,7 +53,6 @@ def show(
 ) -> None:
     """Draw a slide, the tiles that show tissue, and where tissue, pen, folds and dirt lie."""
     from eosin.artefacts.outputs import PICTURE, require_output
-    from eosin.cli.console import say
     from eosin.reporting.slide_picture import write_slide_picture
     from eosin.slides.opening import open_where_told
 

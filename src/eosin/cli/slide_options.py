@@ -1,4 +1,4 @@
-"""`eosin predict` on whole slides: its options, and a folder of results a slide."""
+"""Options for whole slides; which arguments are slides, and what is said of those scored."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eosin.cli.console import EXIT_SKIPPED, finish, print_protocol, say
 from eosin.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def slides_in(source: Manifest | Sequence[Path]) -> Manifest | Sequence[Path] | 
     found = [[path] if is_slide(path) else _in_folder(path) for path in source]
     if any(found) and not all(found):
         other = source[found.index([])]
-        raise ConfigError(f"{other}: is no slide; score slides and other images in turn")
+        raise ConfigError(f"{other}: is no slide; score slides and other images in separate calls")
     return [path for paths in found for path in paths] or None
 
 
@@ -79,9 +80,11 @@ def require_no_slide_options(options: SlideOptions, *, merged: bool, packed: boo
         )
 
 
-def print_slides(found: WrittenSlides) -> None:
-    """What was found of each slide, and where it lies; exit code 3 where some were left out."""
-    from eosin.cli.console import finish, print_protocol, say
+def print_slides(found: WrittenSlides, *, strict: bool) -> None:
+    """What was found of each slide, and where it lies.
+
+    Exit code 3 where some were left out, or where ``strict`` and a tile is flagged.
+    """
     from eosin.reporting.slide_folder import ERRORS_NAME
     from eosin.reporting.slide_page import slide_sentence
 
@@ -94,3 +97,5 @@ def print_slides(found: WrittenSlides) -> None:
     page = "report.html" if len(found.answers) == 1 else "report.html in the folder of a slide"
     say(f"written: {found.folder}; open {page}")
     finish(found.skipped, found.folder / ERRORS_NAME)
+    if strict and any(answer.flagged for answer in found.answers):
+        raise typer.Exit(EXIT_SKIPPED)

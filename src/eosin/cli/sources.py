@@ -1,7 +1,8 @@
-"""What commands share: a manifest, or image files and folders, to read, and how it is done."""
+"""Options that several commands share, and the images that their arguments name."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +12,6 @@ from eosin.machine import MOST_MEGAPIXELS as MOST_MEGAPIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from eosin.artefacts.manifest import Manifest
 
@@ -34,6 +34,11 @@ MaxMegapixels = Annotated[
 ]
 
 
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A Run folder.")]
+Positive = Annotated[str | None, typer.Option(help="The positive one of two classes.")]
+Ordinal = Annotated[bool, typer.Option("--ordinal", help="Classes are grades.")]
+Resamples = Annotated[int, typer.Option(min=100, help="Bootstrap resamples.")]
+BootstrapSeed = Annotated[int, typer.Option(help="Seed of the bootstrap.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps (Apple).")]
 Engine = Annotated[str, typer.Option(help="auto, torch, onnxruntime or openvino (exported Runs).")]
 ScoredSplit = Annotated[
@@ -45,7 +50,7 @@ AllowSeen = Annotated[
         "--allow-seen", help="Score patients the Run was trained on, and say so on the result."
     ),
 ]
-BatchSize = Annotated[int, typer.Option(min=1)]
+BatchSize = Annotated[int, typer.Option(min=1, help="Images a forward pass.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Reading threads (one a core).")]
 Cluster = Annotated[
     str | None,
@@ -55,9 +60,8 @@ Cluster = Annotated[
         help="Let many workers do it, on this machine or on a Ray cluster: the same result.",
     ),
 ]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Start anew where one was interrupted.")
-]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue what was interrupted.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start again what was interrupted.")]
 
 
 def read_source(paths: Sequence[Path], *, option: str = "") -> Manifest | Sequence[Path]:
@@ -78,4 +82,4 @@ def read_source(paths: Sequence[Path], *, option: str = "") -> Manifest | Sequen
 def require_not_both(*, resume: bool, overwrite: bool) -> None:
     """ConfigError where both are asked for."""
     if resume and overwrite:
-        raise ConfigError("--resume goes on and --overwrite starts anew; give one of them")
+        raise ConfigError("--resume continues and --overwrite starts again; give one of them")

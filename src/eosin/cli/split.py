@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eosin.cli.console import print_frame, print_protocol, say
+from eosin.cli.datasets import AnyManifest
 from eosin.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
+
+    from eosin.artefacts.manifest import Manifest
 
 
 class By(StrEnum):
@@ -26,6 +30,9 @@ class By(StrEnum):
     scanner = "scanner"
 
 
+_Shares = tuple[float, float, float]
+
+
 def _share(text: str) -> float:
     try:
         return float(text)
@@ -36,11 +43,11 @@ def _share(text: str) -> float:
 
 
 def split(
-    manifest: Annotated[Path, typer.Argument(metavar="M.csv", help="A manifest.")],
+    manifest: AnyManifest,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="S.csv", help="The split manifest.")],
     by: Annotated[By, typer.Option(help="What is never cut in two.")] = By.patient,
     fractions: Annotated[
-        tuple[float, float, float] | None,
+        _Shares | None,
         typer.Option(
             metavar="TRAIN VAL TEST",
             parser=_share,
@@ -65,33 +72,37 @@ def split(
     """
     from eosin.artefacts.manifest import read_manifest
     from eosin.artefacts.outputs import MANIFEST, require_table
-    from eosin.cli.console import print_frame, print_protocol, say
-    from eosin.data.splits import (
-        SITES,
-        leave_one_out,
-        split_by_fractions,
-        split_into_folds,
-        split_table,
-    )
+    from eosin.data.splits import SITES, split_into_folds, split_table
 
     if folds is not None and (fractions is not None or keep_test):
         raise ConfigError("give either --folds or --fractions (with --keep-test), not both")
+    if keep_test and by.value in SITES and fractions is None:
+        raise ConfigError(f"--keep-test needs --fractions where --by is {by.value}; add them")
     require_table(out, MANIFEST, inputs=[manifest])
     images = read_manifest(manifest)
-    if by.value in SITES and not (folds or fractions):
-        divided = leave_one_out(images, by=by.value)
-    elif folds is not None:
-        divided = split_into_folds(images, folds, by=by.value, seed=seed)
+    if folds is None:
+        divided = _in_shares(images, by, fractions, seed=seed, keep_test=keep_test)
     else:
-        shares: tuple[float, ...] = fractions or (0.70, 0.15, 0.15)
-        if keep_test:
-            rest = sum(shares[:2]) or 1.0
-            shares = (shares[0] / rest, shares[1] / rest)
-        divided = split_by_fractions(images, shares, by=by.value, seed=seed, keep_test=keep_test)
+        divided = split_into_folds(images, folds, by=by.value, seed=seed)
     divided.write(out)
     print_frame(_narrow(split_table(divided), divided.task.classes))
     print_protocol(divided.protocol, divided.notes)
     say(f"written: {out}")
+
+
+def _in_shares(
+    images: Manifest, by: By, fractions: _Shares | None, *, seed: int, keep_test: bool
+) -> Manifest:
+    """Train, val and test; without fractions one fold for each site, or the usual shares."""
+    from eosin.data.splits import SITES, leave_one_out, split_by_fractions
+
+    if by.value in SITES and fractions is None:
+        return leave_one_out(images, by=by.value)
+    shares: tuple[float, ...] = fractions or (0.70, 0.15, 0.15)
+    if keep_test:
+        rest = sum(shares[:2]) or 1.0
+        shares = (shares[0] / rest, shares[1] / rest)
+    return split_by_fractions(images, shares, by=by.value, seed=seed, keep_test=keep_test)
 
 
 def _narrow(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:

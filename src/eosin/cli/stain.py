@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from eosin.cli.console import finish, print_protocol, say, showing, stoppable
 from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels
 
 app = typer.Typer(no_args_is_help=True, help="Normalise stains; show what each method does.")
@@ -48,11 +49,10 @@ def normalize(
     """Write copies in one stain, as PNG under their old names, and DIR/manifest.csv.
 
     Without --target that is the median stain of the training split. Stopped by Ctrl-C or a crash,
-    the same command goes on where it was. To train on one stain, `eosin train --stain` is enough.
+    the same command continues. To train on one stain, `eosin train --stain` is enough.
     """
     from eosin.artefacts.manifest import read_manifest
     from eosin.artefacts.outputs import require_output_folder
-    from eosin.cli.console import finish, print_protocol, say, showing, stoppable
     from eosin.data.stained import COPIES, StainOptions, normalize_stains
     from eosin.locks import one_writer
     from eosin.networks.run import ERRORS_NAME
@@ -61,8 +61,7 @@ def normalize(
     require_output_folder(out, COPIES, inputs=[manifest], whole=True)
     images = read_manifest(manifest)
     options = StainOptions(method.value, target, per.value, workers)
-    kept = "the copies written are kept"
-    with stoppable(kept=lambda: kept), one_writer(out):
+    with stoppable(kept=lambda: "the copies written are kept"), one_writer(out):
         with showing() as progress:
             stained = normalize_stains(images, out, options, progress=progress)
         stained.manifest.write(out / "manifest.csv")
@@ -94,7 +93,6 @@ def show(
     Without --target the target is the median stain of the images shown.
     """
     from eosin.artefacts.outputs import PICTURE, require_output
-    from eosin.cli.console import finish, say
     from eosin.pixels.reading import error_table_path, write_error_table
     from eosin.reporting.stain_sheet import write_stain_sheet
 

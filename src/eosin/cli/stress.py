@@ -7,19 +7,22 @@ from typing import Annotated
 
 import typer
 
+from eosin.cli.console import print_protocol, say, spreading
 from eosin.cli.sources import (
     MOST_MEGAPIXELS,
     AllowSeen,
+    BootstrapSeed,
     Cluster,
     Device,
     Engine,
     MaxMegapixels,
+    RunFolder,
     ScoredSplit,
 )
 
 
 def stress(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A Run folder.")],
+    run: RunFolder,
     manifest: Annotated[Path, typer.Argument(metavar="S.csv", help="A labelled manifest.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Page, table, figure.")],
     shift: Annotated[
@@ -29,7 +32,7 @@ def stress(
     allow_seen: AllowSeen = False,
     engine: Engine = "auto",
     device: Device = "auto",
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    seed: BootstrapSeed = 0,
     cluster: Cluster = None,
     _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
 ) -> None:
@@ -39,7 +42,6 @@ def stress(
     """
     from eosin.artefacts.manifest import read_manifest
     from eosin.artefacts.outputs import require_output_folder
-    from eosin.cli.console import print_protocol, say, spreading
     from eosin.inference.scoring import PredictOptions
     from eosin.inference.stress import ALL_SHIFTS, UNCHANGED, stress_tables
     from eosin.networks.run import read_run

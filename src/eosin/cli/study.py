@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eosin.cli.console import plain_figure, print_frame, say, spreading
 from eosin.cli.sources import MOST_MEGAPIXELS, Cluster, MaxMegapixels
+from eosin.reporting.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,8 +31,8 @@ def study(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and an estimate of time; do nothing.")
     ] = False,
-    resume: Annotated[  # noqa: ARG001 - a study always goes on; the option says so to a reader
-        bool, typer.Option("--resume", help="Go on where it was (the default).")
+    resume: Annotated[  # noqa: ARG001 - a study always continues; the option says so to a reader
+        bool, typer.Option("--resume", help="Continue where it stopped (the default).")
     ] = True,
     cluster: Cluster = None,
     _megapixels: MaxMegapixels = MOST_MEGAPIXELS,
@@ -40,7 +42,6 @@ def study(
     Finished cells are kept; run the same command again after a stop. A changed cell is redone.
     """
     from eosin.artefacts.outputs import require_output_folder
-    from eosin.cli.console import say, spreading
     from eosin.cli.encoders import say_licence
     from eosin.locks import one_writer
     from eosin.settings import settings_file
@@ -50,7 +51,7 @@ def study(
     file = settings_file(file)
     if not dry_run:
         require_output_folder(out, STUDY_FILES, inputs=[file])
-    plan, kept = read_study(file, root=data, backbones=backbone or ()), "what is finished is kept"
+    plan = read_study(file, root=data, backbones=backbone or ())
     if dry_run:
         _print_plan(plan, out)
         return
@@ -58,7 +59,7 @@ def study(
 
     for name in plan.config.backbones:
         say_licence(name)
-    device = plan.config.device
+    device, kept = plan.config.device, "what is finished is kept"
     with one_writer(out), spreading(cluster, device, kept=lambda _: kept) as (spread, progress):
         found = run_study(plan, out, progress=progress, spread=spread)
         _print_failures(found)
@@ -77,8 +78,6 @@ def study(
 
 def _print_failures(found: StudyResult) -> None:
     """Each reason once, over the cells that it stopped."""
-    from eosin.cli.console import say
-
     reasons: dict[str, list[str]] = {}
     for cell, reason in found.failures:
         reasons.setdefault(reason, []).append(cell.name)
@@ -90,8 +89,6 @@ def _print_failures(found: StudyResult) -> None:
 def _print_leakage(meter: Sequence[MeterRow]) -> None:
     """Each model's figures under a leaky and a patient-level protocol, and what the leak adds."""
     import pandas as pd
-
-    from eosin.cli.console import plain_figure, print_frame, say
 
     table = pd.DataFrame(
         {
@@ -117,14 +114,13 @@ def _print_leakage(meter: Sequence[MeterRow]) -> None:
 
 
 def _print_plan(plan: StudyFile, out: Path) -> None:
-    from eosin.cli.console import print_frame, say
     from eosin.study.estimate import estimate_study
 
     estimate = estimate_study(plan, out)
     for frame in (estimate.protocols, estimate.networks):
         print_frame(frame.assign(hours=frame["hours"].map(_hours)))
     say(
-        f"{estimate.cells} cells, {estimate.trainings} trainings, at least "
+        f"{counted(estimate.cells, 'cell')}, {counted(estimate.trainings, 'training')}, at least "
         f"{_hours(estimate.seconds / 3600)} hours here from nothing: that is what the passes "
         "through the networks take, as measured; small heads, votes and pictures come on top"
     )

@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
+from eosin.cli.console import showing
 from eosin.cli.datasets import Out, Root, require_manifest, write_dataset
 from eosin.cli.slide_options import LeastTissue, Overlap, SlideMpp
+from eosin.cli.sources import Ordinal, Positive
 
 
 def slides(
@@ -29,8 +31,8 @@ def slides(
         str, typer.Option(help="The label of tissue outside of annotations (default: left out).")
     ] = "",
     slide_mpp: SlideMpp = None,
-    positive: Annotated[str | None, typer.Option(help="The positive one of two classes.")] = None,
-    ordinal: Annotated[bool, typer.Option("--ordinal", help="Classes are grades.")] = False,
+    positive: Positive = None,
+    ordinal: Ordinal = False,
 ) -> None:
     """Whole slides: a row a slide, with its label or its drawn regions."""
     from eosin.data.slides import SlideSources, read_slides
@@ -45,7 +47,7 @@ def slides(
 
 def tile(
     manifest: Annotated[Path, typer.Argument(metavar="M.csv", help="A manifest of slides.")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="T.csv", help="That of tiles.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="T.csv", help="The tiles' manifest.")],
     mpp: Annotated[float, typer.Option(min=0.05, max=50, help="um/px to read at.")] = 0.5,
     size: Annotated[int, typer.Option(min=8, max=4096, help="Side of a tile, pixels.")] = 224,
     overlap: Overlap = 0,
@@ -59,9 +61,8 @@ def tile(
         Path | None, typer.Option(metavar="DIR", help="Cut the tiles to PNG files there.")
     ] = None,
 ) -> None:
-    """Tiles of slides that hold tissue: rows that point into the slides; nothing is cut to disk."""
+    """Tiles of slides that hold tissue: rows that point into them; --write cuts files."""
     from eosin.artefacts.manifest import read_manifest
-    from eosin.cli.console import showing
     from eosin.data.scan import ReadDataset
     from eosin.data.tiles import TileOptions, tile_manifest, write_tiles
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels
+from eosin.cli.console import RESUME, finish, print_protocol, say, showing, stoppable
+from eosin.cli.sources import MOST_MEGAPIXELS, MaxMegapixels, Resume
 from eosin.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -84,7 +85,6 @@ Aggregator = Annotated[
     str | None, typer.Option(help="Of --bag: mean, max, topk or abmil (attention).")
 ]
 Seed = Annotated[int | None, typer.Option(min=0)]
-Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted training.")]
 OwnDevice = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
 Track = Annotated[str | None, typer.Option(help="none, tensorboard or mlflow.")]
 
@@ -175,7 +175,6 @@ def _train(
     images: Manifest, out: Path, settings: TrainingConfig, fold: str | None, *, resume: bool
 ) -> None:
     """Train as the settings say, and say what was written."""
-    from eosin.cli.console import RESUME, finish, print_protocol, say, showing, stoppable
     from eosin.cli.encoders import say_licence
     from eosin.networks.run import ERRORS_NAME
     from eosin.training.train import train as train_run
@@ -197,6 +196,6 @@ def _fold(text: str | None) -> int | Literal["all"] | None:
         return None
     if text == "all":
         return "all"
-    if text.isdigit():
+    if text.isdecimal():
         return int(text)
     raise ConfigError(f"--fold {text!r}: want a fold number or all")

@@ -118,14 +118,15 @@ def explain_slides(
         found = gathered(score_batches(each, chosen, options, spread=spread))
         skipped += found.skipped
         if not len(found.indices):
-            raise DataError(f"none of the {len(chosen)} tiles could be read")
+            why = f"{found.skipped[0].path}: {found.skipped[0].reason}"
+            raise DataError(f"none of the {len(chosen)} tiles could be read: {why}")
         slides = answer_slides(each, found, chosen.frame)
         seen = slides.rows["patient"].isin(each.record.seen_patients)
         known = slides.rows[["path", "patient"]].assign(seen=seen)
         rows.append(known.join(score_slides(each, found.values, slides.number, seed=seed)))
         tables.append(slides.attention)
-    below = pd.concat(rows, ignore_index=True), pd.concat(tables, ignore_index=True)
-    return ExplainedSlides(*below, tuple(skipped))
+    attention = pd.concat(tables, ignore_index=True)
+    return ExplainedSlides(pd.concat(rows, ignore_index=True), attention, tuple(skipped))
 
 
 def score_slides(run: Run, values: Floats, slide: Ints, *, seed: int = 0) -> pd.DataFrame:

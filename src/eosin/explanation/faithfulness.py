@@ -70,7 +70,7 @@ def judge(
     untrained_span: float = 0.0,
     thresholds: Thresholds = DEFAULT_THRESHOLDS,
 ) -> Verdict:
-    """Weigh what removing tissue and forgetting weights did; see the top of this file.
+    """Weigh what removing tissue and re-initialising weights did; see the top of this file.
 
     Args:
         result: the curves of the map and of blind ones.

@@ -77,7 +77,7 @@ class Heatmap:
         method: how it was made, e.g. ``"gradcam"``.
         model: the network's name among those explained, e.g. ``"bh/fold-1"``.
         backbone: its architecture.
-        family: the design that belongs to, e.g. ``"EfficientNetV2"``.
+        family: the design that it belongs to, e.g. ``"EfficientNetV2"``.
         target: the class explained.
         probabilities: what the network gives each class, calibrated, 0 to 1.
         values: on the image's own grid (H, W), 0 to 1; 1 is the strongest position of this image.

@@ -15,7 +15,7 @@ from eosin.data.synthetic import mask_path
 from eosin.errors import ConfigError, DataError
 from eosin.evaluation.calibration import Around
 from eosin.explanation.faithfulness import DEFAULT_THRESHOLDS, Thresholds, judge
-from eosin.explanation.faithfulness_table import FaithfulnessRow, summarise, write_faithfulness
+from eosin.explanation.faithfulness_table import FaithfulnessRow
 from eosin.explanation.localisation import Localisation, localisation
 from eosin.explanation.perturbation import (
     PerturbationOptions,
@@ -40,16 +40,6 @@ if TYPE_CHECKING:
     from eosin.networks.classifier import Classifier
     from eosin.networks.run import Network, Run
     from eosin.pixels.stain_normalizer import Source
-
-__all__ = [
-    "FaithfulnessRow",
-    "MapToScore",
-    "Remap",
-    "ScoreOptions",
-    "score_maps",
-    "summarise",
-    "write_faithfulness",
-]
 
 # A network, images and the class of each, to one map (h, w) an image.
 Remap: TypeAlias = Callable[

@@ -25,7 +25,7 @@ class Localisation:
         energy: share of the map's positive part inside the region (Wang et al., Score-CAM, CVPR
             Workshops 2020), over ``area``: 1 for a map that knows nothing; None where nothing of
             the map is positive.
-        auc: probability that a pixel inside is lit more than one outside, in [0, 1]; 0.5 for a
+        auc: probability that a pixel inside has more than one outside, in [0, 1]; 0.5 for a
             map that knows nothing.
         area: share of the image inside the region, in (0, 1).
     """

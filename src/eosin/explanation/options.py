@@ -1,4 +1,4 @@
-"""What is asked of an explanation."""
+"""The options of an explanation: the class, the method, which images, and on what."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deletion and insertion: does the class fall when the lit tissue goes, and rise when it comes?
+"""Deletion and insertion: the probability as highlighted tissue is removed, and as it is shown.
 
 After Petsiuk et al. (RISE, BMVC 2018), with three changes: what is removed is filled with the
 tissue's own colour instead of black, which no slide shows; whole cells of a grid are removed, as
@@ -38,7 +38,7 @@ class PerturbationOptions:
         cells: side of the grid of removable cells.
         steps: removals a curve; the same share of the cells each.
         random_maps: random maps drawn; each stands for itself and for its negative, so n of them
-            can show a luck of one in ``2 n + 1``.
+            can show a chance of one in ``2 n + 1``.
         fill: ``"tissue"``, the mean colour of the image's tissue, or ``"blur"``.
         batch_size: images a call of the network.
         seed: of the random maps.

@@ -1,4 +1,4 @@
-"""What a map must do to be believed: change with the network, and not with the light."""
+"""Does a map change where weights are re-initialised, and hold in mirrored or restained images?"""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RandomTwins:
-    """Copies of a network that forgot."""
+    """Copies of a network with re-initialised weights."""
 
     # the trained backbone under heads drawn anew, each followed by its negative
     heads: tuple[Classifier, ...]
@@ -62,12 +62,12 @@ def _with_head(classifier: Classifier, head: nn.Module, sign: int) -> Classifier
     """A copy under another head whose logits are multiplied by ``sign``."""
     import torch
 
-    forgetful = copy.deepcopy(classifier).eval()
-    forgetful.head = copy.deepcopy(head)
+    twin = copy.deepcopy(classifier).eval()
+    twin.head = copy.deepcopy(head)
     with torch.no_grad():
-        for weights in list(forgetful.head.parameters())[-2:]:  # of the last layer, and its bias
+        for weights in list(twin.head.parameters())[-2:]:  # of the last layer, and its bias
             weights.mul_(sign)
-    return forgetful
+    return twin
 
 
 def surviving(

@@ -231,7 +231,7 @@ class Answers:
         return f"{self.run.record.backbone}; {self._output()} The Run holds {', '.join(files)}."
 
     def _initial(self) -> str:
-        return self.run.record.initial_weights or "Not recorded."
+        return self.run.record.initial_weights or "not recorded"
 
     def _performance(self) -> str:
         shown = [

@@ -22,7 +22,12 @@ _ROWS_SHOWN = 500
 
 
 def write_audit_page(audit: Audit, path: Path, *, pairs_shown: int = _PAIRS_SHOWN) -> None:
-    """Write the audit as one self-contained HTML file; reads the images of the pairs it shows."""
+    """Write the audit as one self-contained HTML file; reads the images of the pairs it shows.
+
+    Raises:
+        ConfigError: ``path`` is a file that is no page of eosin's.
+        DiskError: it cannot be written.
+    """
     from eosin.artefacts.outputs import PAGE, require_output
     from eosin.files import write_text
 
@@ -188,7 +193,7 @@ def _heaviest_table(audit: Audit) -> list[Table]:
     ]
     if not rows:
         return []
-    caption = "The patient with most images in each part. A large share makes a figure theirs."
+    caption = "The patient with most images in each part. A large share dominates the figures."
     columns = ("Part", "Patient", "Images", "Share")
     return [Table(caption, columns, tuple(rows), numeric=frozenset({2, 3}))]
 

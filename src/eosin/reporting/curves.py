@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike
 
     from eosin.arrays import Floats
     from eosin.artefacts.estimate import Estimate
@@ -56,7 +57,7 @@ def roc_figure(
     axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
     _draw_band(axes, band)
     if at is not None:
-        axes.plot(*at, "o", markersize=9, markerfacecolor="none", color=INK, markeredgewidth=1.8)
+        _draw_ring(axes, *at)
     _name_axes(axes, *_ROC, small=small)
     return figure
 
@@ -107,16 +108,8 @@ def learning_figure(
             named.add(said)
             at = np.flatnonzero(history["epoch"] == (kept or {}).get(name, -1))
             if len(at) and not training:
-                axes.plot(
-                    history["epoch"][at],
-                    history[column][at],
-                    "o",
-                    markersize=9,
-                    markerfacecolor="none",
-                    color=INK,
-                    markeredgewidth=1.6,
-                    label="" if "kept" in named else "epoch kept",
-                )
+                said = "" if "kept" in named else "epoch kept"
+                _draw_ring(axes, history["epoch"][at], history[column][at], label=said)
                 named.add("kept")
     axes.set(xlabel="Epoch", ylabel=title)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
@@ -127,12 +120,14 @@ def learning_figure(
 def coverage_figure(promised: Sequence[float], found: Sequence[Estimate]) -> Figure:
     """The share of sets that hold the truth against the share promised, with intervals."""
     figure, (axes,) = new_figure(4.4, 3.6)
-    low = min([0.7, *promised, *(each.low or 1.0 for each in found)]) - 0.05
+    ends = [end for each in found for end in (each.low, each.value) if end is not None]
+    low = min([0.7, *promised, *ends]) - 0.05
     axes.plot([low, 1], [low, 1], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
     for level, each in zip(promised, found, strict=True):
         if each.low is not None and each.high is not None:
             axes.plot([level, level], [each.low, each.high], color=EOSIN, linewidth=2, alpha=0.5)
-    axes.plot(promised, [each.value or 0.0 for each in found], "o", color=EOSIN, markersize=7)
+    values = [np.nan if each.value is None else each.value for each in found]
+    axes.plot(promised, values, "o", color=EOSIN, markersize=7)
     axes.set(
         xlim=(low, 1.02), ylim=(low, 1.02), xlabel="Promised", ylabel="Share that hold the truth"
     )
@@ -148,14 +143,11 @@ def risk_figure(answered: Floats, risk: Floats, *, allowed: float, at: float | N
         allowed: the risk that a confidence was chosen for, a dashed line.
         at: the share answered at that confidence, marked by a ring; None where nothing is.
     """
-    import numpy as np
-
     figure, (axes,) = new_figure(4.4, 3.6)
     axes.axhline(allowed, color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
     axes.plot(answered, risk, color=EOSIN, linewidth=2.2, solid_joinstyle="round")
     if at is not None:
-        height = float(np.interp(at, answered, risk))
-        axes.plot(at, height, "o", markersize=9, markerfacecolor="none", color=INK, clip_on=False)
+        _draw_ring(axes, at, float(np.interp(at, answered, risk)))
     axes.set(xlim=(0, 1.02), ylim=(0, max(float(risk.max()), allowed) * 1.1 + 0.01))
     axes.set(xlabel="Share of the images answered, the surest first", ylabel="Share wrong")
     return figure
@@ -163,6 +155,11 @@ def risk_figure(answered: Floats, risk: Floats, *, allowed: float, at: float | N
 
 def _size(small: bool) -> tuple[float, float]:
     return (2.7, 2.6) if small else (4.4, 4.2)
+
+
+def _draw_ring(axes: Axes, x: ArrayLike, y: ArrayLike, *, label: str = "") -> None:
+    (ring,) = axes.plot(x, y, "o", markersize=9, markerfacecolor="none", color=INK, label=label)
+    ring.set(markeredgewidth=1.8, clip_on=False)
 
 
 def _draw_band(axes: Axes, band: CurveBand) -> None:

@@ -38,14 +38,6 @@ def dots_figure(dots: Sequence[Dot], *, within: tuple[float, float] | None = Non
         within: ends of the axis, so that several figures share one; fitted to the dots where None.
     """
     figure, (axes,) = new_figure(4.6, 0.75 + _ROW * len(dots))
-    draw_dots(axes, dots, within=within)
-    return figure
-
-
-def draw_dots(
-    axes: Axes, dots: Sequence[Dot], *, within: tuple[float, float] | None = None
-) -> None:
-    """Draw the rows of ``dots_figure`` on given axes."""
     for row, dot in enumerate(dots):
         colour = EOSIN if dot.strong else VIOLET
         found = dot.figure
@@ -57,6 +49,7 @@ def draw_dots(
     low, high = within or limits_of(dots)
     axes.set(xlim=(low, high), ylim=(len(dots) - 0.4, -0.6))
     label_rows(axes, [(dot.label, number(dot.figure.value)) for dot in dots])
+    return figure
 
 
 def label_rows(axes: Axes, rows: Sequence[tuple[str, str]]) -> None:

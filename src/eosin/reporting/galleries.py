@@ -6,13 +6,13 @@ A later section, such as heatmaps, needs no template: make tiles with ``tiles_of
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eosin.errors import DataError
 from eosin.remote import as_path
+from eosin.reporting.html import data_url
 from eosin.reporting.overlay import scaled
 from eosin.reporting.tables import patients_in
 from eosin.reporting.wording import counted, number
@@ -78,7 +78,7 @@ def tiles_of(
 def sample_gallery(predictions: Predictions, *, each: int = 6, patients: bool = True) -> Gallery:
     """Up to ``each`` images of every class, from as many patients as possible.
 
-    ``patients`` says whether they are known, and so counted in the headings.
+    ``patients`` says whether they are known, and so counted and named.
     """
     frame = predictions.frame
     groups = []
@@ -89,14 +89,16 @@ def sample_gallery(predictions: Predictions, *, each: int = 6, patients: bool = 
         heading = f"{name} · {counted(len(rows), 'image')}"
         if patients:
             heading += f", {counted(patients_in(rows), 'patient')}"
+        shown = _spread(rows, each)
         captions = [
             (as_path(row.path), Caption(lines=(_joined(row.patient, row.magnification),)))
-            for row in _spread(rows, each).itertuples()
+            for row in (shown if patients else shown.assign(patient="")).itertuples()
         ]
         groups.append((heading, tiles_of(captions)))
     lead = (
-        "Each with its patient and magnification. Do they look as their labels say, and alike in "
-        "stain and scale across classes? A stain that goes with a class can be all a model learns."
+        "Each with its patient and magnification, where known. Do they look as their labels say, "
+        "and alike in stain and scale across classes? A stain that goes with a class can be all a "
+        "model learns."
     )
     return Gallery("samples", "Sample images", lead, tuple(groups), small=True)
 
@@ -157,9 +159,8 @@ def _tile(picture: Picture, caption: Caption, longest: int) -> Tile:
 
 def _shown(image: UInt8Image, caption: Caption, longest: int) -> Tile:
     data, width, height = thumbnail(image, longest=longest)
-    source = "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii")
-    words = (caption.title, *caption.lines, caption.name)
-    return Tile(source, width, height, ", ".join(word for word in words if word), caption)
+    words = ", ".join(filter(None, (caption.title, *caption.lines, caption.name)))
+    return Tile(data_url("jpeg", data), width, height, words, caption)
 
 
 def _mistake(row: pd.Series, *, named: bool) -> Caption:

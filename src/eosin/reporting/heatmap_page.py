@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,9 +9,10 @@ from urllib.parse import quote
 
 from eosin.explanation.heatmap import METHOD_NAMES
 from eosin.files import valid_text, write_text
+from eosin.pixels.writing import png_bytes
 from eosin.reporting.galleries import Caption, Gallery, Tile
 from eosin.reporting.heatmap_pictures import KEY
-from eosin.reporting.html import render
+from eosin.reporting.html import data_url, render
 from eosin.reporting.overlay import HeatmapStyle, colour_bar
 from eosin.reporting.tables import Table
 from eosin.reporting.wording import counted
@@ -90,7 +90,7 @@ def write_heatmap_page(
         "cover": _cover(entries, found),
         "seen": _seen(entries),
         "key": KEY,
-        "bar": _bar(style),
+        "bar": data_url("png", png_bytes(colour_bar(300, 16, style))),
         "galleries": galleries,
         "skipped": table,
         "contents": [*contents, *([("skipped", "Left out")] if table else [])],
@@ -117,11 +117,3 @@ def _seen(entries: Sequence[Entry]) -> str:
         if count
         else ""
     )
-
-
-def _bar(style: HeatmapStyle) -> str:
-    """The colour bar as a ``data:`` address."""
-    import cv2
-
-    _, data = cv2.imencode(".png", colour_bar(300, 16, style)[:, :, ::-1])
-    return "data:image/png;base64," + base64.b64encode(data.tobytes()).decode("ascii")

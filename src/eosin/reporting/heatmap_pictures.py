@@ -145,7 +145,7 @@ def _cell(
     lines = [
         "" if title else heatmap.backbone,
         says,
-        "met this patient in training" if heatmap.seen else "",
+        "saw this patient in training" if heatmap.seen else "",
         "" if score is None else "faithful" if score.faithful else f"not faithful: {score.finding}",
         heatmap.why_empty,
     ]

@@ -1,7 +1,8 @@
-"""From a template and its facts to one self-contained page."""
+"""From a template and its facts to one self-contained page, images within it included."""
 
 from __future__ import annotations
 
+from base64 import b64encode
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -31,6 +32,11 @@ def css_text(text: str) -> Markup:
 
     plain = (c if c.isalnum() or c == " " else f"\\{ord(c):x} " for c in text)
     return Markup('"' + "".join(plain) + '"')
+
+
+def data_url(kind: str, data: bytes) -> str:
+    """The address that holds an image itself; ``kind`` is png or jpeg."""
+    return f"data:image/{kind};base64,{b64encode(data).decode('ascii')}"
 
 
 def environment(loader: BaseLoader) -> Environment:

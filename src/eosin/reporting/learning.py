@@ -12,7 +12,7 @@ from eosin.networks.run import HISTORY_NAME
 from eosin.reporting.canvas import EOSIN, INK, VIOLET, Drawing, as_drawing, dress, new_figure
 from eosin.reporting.curves import learning_figure
 from eosin.reporting.tables import Table
-from eosin.reporting.wording import counted, number
+from eosin.reporting.wording import capital, counted, number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -99,8 +99,7 @@ def _curves(histories: Mapping[str, History], kept: Mapping[str, int]) -> Learni
 
 def _colours(columns: list[str]) -> str:
     names = {"train": "violet: training patients", "val": "pink: validation patients"}
-    text = ", ".join(names[column.partition("_")[0]] for column in columns)
-    return text[0].upper() + text[1:] + "."
+    return capital(", ".join(names[column.partition("_")[0]] for column in columns)) + "."
 
 
 def _probes(runs: Mapping[str, Run]) -> Learning:
@@ -137,11 +136,10 @@ def _classes(runs: Mapping[str, Run]) -> int:
 
 def describe_choices(run: Run) -> str:
     """What frozen trainings chose, in a sentence; empty where none of the Run's parts is one."""
-    records = {name: part.record for name, part in _parts(run).items()}
     found = {
-        name: probe_choices(record, run.folder)
-        for name, record in records.items()
-        if _PROBE in record.choices
+        name: probe_choices(part.record, part.folder)
+        for name, part in _parts(run).items()
+        if _PROBE in part.record.choices
     }
     if not found:
         return ""

@@ -35,11 +35,11 @@ class HeatmapStyle:
 
     Attributes:
         colormap: a matplotlib colour map whose lightness runs one way.
-        opacity: of the strongest position, 0 to 1.
+        opacity: of the strongest position, above 0 and up to 1.
         original: whether the image stands beside its overlay.
 
     Raises:
-        ConfigError: another colour map, or an opacity outside 0 to 1.
+        ConfigError: another colour map, or an opacity outside that range.
     """
 
     colormap: str = "YlOrRd"

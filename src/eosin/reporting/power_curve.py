@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from eosin.artefacts.glossary import GLOSSARY
 from eosin.reporting.canvas import EOSIN, QUIET, new_figure, write_legend
-from eosin.reporting.wording import number, per_cent
+from eosin.reporting.wording import counted, number, per_cent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,7 +25,7 @@ def power_sentences(power: Power) -> tuple[str, ...]:
         at_hand = f"{name} of {power.models[0]}: {_observed(power)}"
         wanted = f"tell this model's {name} from a bound {abs(power.effect):g} away"
     return (
-        f"At hand: {at_hand}, from {power.at_hand:,} patients.",
+        f"At hand: {at_hand}, from {counted(power.at_hand, 'patient')}.",
         f"To {wanted}, with a power of {per_cent(power.target)}, a study needs {_needed(power)}.",
         "A study finds the effect where its 95 % interval, which resamples patients, excludes "
         "none. New patients are taken to be like those at hand, with as many images each, and to "

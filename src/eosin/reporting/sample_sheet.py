@@ -14,6 +14,7 @@ from eosin.pixels.writing import write_png
 from eosin.remote import as_path
 from eosin.reporting.overlay import scaled
 from eosin.reporting.panel import Cell, Heading, draw_rows
+from eosin.reporting.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +54,7 @@ def write_sample_sheet(
     if not any(rows):
         raise DataError(f"none of the {len(skipped)} images can be read: {skipped[0].reason}")
     more = f" ({_CLASSES} of {len(names)} classes are shown)" if len(names) > _CLASSES else ""
-    title = f"{manifest.dataset}: {len(manifest):,} images{more}, {manifest.protocol.name}"
+    title = f"{manifest.dataset}: {counted(len(manifest), 'image')}{more}, {manifest.protocol.name}"
     write_png(draw_rows([*filter(None, rows)], Heading(title)), out)
     return tuple(skipped)
 

@@ -20,6 +20,7 @@ from eosin.pixels.reading import SkippedFile, write_error_table
 from eosin.progress import SILENT, Progress
 from eosin.remote import as_path
 from eosin.reporting.slide_page import slide_files, write_slide
+from eosin.reporting.wording import counted
 from eosin.spread import Here
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ class SlideWriteOptions:
     Attributes:
         merged: tiles of one class that touch become one region in ``qupath.geojson``.
         packed: that file is gzipped.
-        resume: go on with what an interruption left; slides that are done stay as they are.
-        overwrite: start anew where an interruption left something.
+        resume: continue what was interrupted; slides that are done stay as they are.
+        overwrite: start again what was interrupted.
     """
 
     merged: bool = False
@@ -61,7 +62,8 @@ class WrittenSlides:
     skipped: tuple[SkippedFile, ...]
 
     def __str__(self) -> str:
-        return f"{len(self.answers)} slides scored, {len(self.skipped)} left out: {self.folder}"
+        scored, left_out = counted(len(self.answers), "slide"), len(self.skipped)
+        return f"{scored} scored, {left_out} left out: {self.folder}"
 
     def frame(self) -> pd.DataFrame:
         """A row a slide, as in ``slides.csv``."""

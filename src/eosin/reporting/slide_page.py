@@ -236,7 +236,7 @@ def _facts(found: ScoredSlide, picture: UInt8Image) -> dict[str, object]:
         remarks.insert(0, f"{per_cent(answer.flagged)} of the tiles are flagged.")
     protocol = answer.protocol
     return {
-        "title": f"{Path(answer.slide).name}",
+        "title": Path(answer.slide).name,
         "protocol": protocol.name,
         "warning": protocol.warning if protocol.leaky else None,
         "facts": _cover(answer),

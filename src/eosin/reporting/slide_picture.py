@@ -12,6 +12,7 @@ from eosin.data.tiles import TileOptions, lay_tiles
 from eosin.files import valid_text
 from eosin.pixels.tissue_mask import Area, TissueMask
 from eosin.reporting.canvas import CARD, INK, QUIET, VIOLET, write_png
+from eosin.reporting.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -104,8 +105,7 @@ def _coloured(overview: UInt8Image, mask: TissueMask) -> UInt8Image:
 
 
 def _pieces(mask: TissueMask) -> str:
-    pieces = mask.pieces(Area.TISSUE, Area.FOLD, Area.BLURRED)
-    return f"{pieces:,} {'piece' if pieces == 1 else 'pieces'} of tissue"
+    return f"{counted(mask.pieces(Area.TISSUE, Area.FOLD, Area.BLURRED), 'piece')} of tissue"
 
 
 def _write_shares(figure: Figure, mask: TissueMask) -> None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.glossary import GLOSSARY
-from eosin.reporting.canvas import QUIET, Drawing, as_drawing, new_figure
-from eosin.reporting.dots import Dot, draw_dots, limits_of
+from eosin.reporting.canvas import QUIET, Drawing, as_drawing
+from eosin.reporting.dots import Dot, dots_figure, limits_of
 from eosin.reporting.tables import Table
 from eosin.reporting.wording import capital, cell, counted, measured, number
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from eosin.artefacts.estimate import Estimate, Level
     from eosin.evaluation.effects import Effect
 
-_ROW = 0.34  # inches a row of a figure takes
 _CHANCE = 0.05  # share of 95 % intervals that exclude zero where nothing differs
 
 
@@ -199,8 +198,8 @@ def _drawing(rows: Sequence[StainRow], level: Level, metric: str, *, name: str) 
 
 
 def _figure(dots: Sequence[Dot]) -> Figure:
-    sheet, (axes,) = new_figure(4.6, 0.75 + _ROW * len(dots))
-    draw_dots(axes, dots, within=limits_of(dots, 0.0))  # zero is always in sight
+    sheet = dots_figure(dots, within=limits_of(dots, 0.0))  # zero is always in sight
+    axes = sheet.axes[0]
     axes.locator_params(axis="x", nbins=4)
     axes.axvline(0, color=QUIET, linewidth=1.2, linestyle=(0, (4, 3)), zorder=0)
     return sheet

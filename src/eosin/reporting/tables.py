@@ -1,4 +1,4 @@
-"""The plain tables of a page: what was scored, and how each patient fared."""
+"""The plain tables of a page: what was scored, and the share right of each patient."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def patient_table(evaluation: Evaluation) -> Table | None:
 
 
 def patients_in(rows: pd.DataFrame) -> int:
-    """How many patients rows of a predictions table show; a nameless image counts as its own."""
+    """How many patients rows of a predictions table show; an image without one is its own."""
     return int(rows["patient"].where(rows["patient"] != "", rows["path"]).nunique())
 
 

@@ -48,8 +48,8 @@ def trust_section(run: Run, predictions: Predictions, *, resamples: int, seed: i
     tiles = _strangest(predictions.frame)
     return TrustSection(
         lead=(
-            "Does it know what it knows? A set holds the classes that cannot be ruled out; the "
-            "answer is to abstain where more than one is left or the image is flagged."
+            "How far can one answer be trusted? A set holds the classes that cannot be ruled out; "
+            "the answer is to abstain where more than one is left or the image is flagged."
         ),
         lines=trust_lines(predictions),
         drawings=(_coverage(sets), _risk(risk)),

@@ -42,7 +42,7 @@ class Shown:
         between: its interval in words.
         value_at, low_at, high_at: where to draw them, in per cent of the track from 0 to 1.
         chance_at: where guessing would be, or None where that is no fixed value.
-        drawn: whether it has a value and an interval on that track.
+        drawn: whether its value lies on that track.
         mark: of the note that belongs to it, or empty.
     """
 
@@ -262,7 +262,6 @@ def _headline_metrics(evaluation: Evaluation) -> list[str]:
 
 def _shown(estimate: Estimate, chance: float | None, mark: str) -> Shown:
     value, low, high = estimate.value, estimate.low, estimate.high
-    inside = value is not None and 0 <= value <= 1
     low, high = (value, value) if low is None or high is None else (low, high)
     return Shown(
         label=GLOSSARY[estimate.metric].title,
@@ -272,7 +271,7 @@ def _shown(estimate: Estimate, chance: float | None, mark: str) -> Shown:
         low_at=_percent(low),
         high_at=_percent(high),
         chance_at=None if chance is None else _percent(chance),
-        drawn=inside,
+        drawn=value is not None and 0 <= value <= 1,
         mark=mark,
     )
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from eosin.server.settings import ServeOptions
 
-# Each adds its routes and tabs.
 _PARTS = (pages, models, slides, review, worklist_page)
 
 

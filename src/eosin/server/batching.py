@@ -1,7 +1,7 @@
 """One queue and one scoring thread for all clients; networks are opened once.
 
-Images that wait share a forward pass only in networks whose answers do not depend on the company in
-a batch, to the last bit; this is tried when they are opened. Others take one image at a time.
+Images that wait share a forward pass only in networks whose answers do not depend, to the last bit,
+on the other images of a batch; this is tried when they are opened. Others take one at a time.
 """
 
 from __future__ import annotations

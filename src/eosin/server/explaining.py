@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +16,7 @@ from eosin.inference.images import unlabelled
 from eosin.pixels.reading import image_in_turn, reduced
 from eosin.pixels.stain import Macenko, StainEstimate
 from eosin.pixels.writing import png_bytes
+from eosin.reporting.html import data_url
 from eosin.reporting.overlay import HeatmapStyle, at_reading_size, draw_overlay
 from eosin.reporting.stain_sheet import ALONE, stain_alone
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from eosin.arrays import FloatMap, UInt8Image
-    from eosin.explanation.heatmap_checks import ScoreOptions
     from eosin.server.batching import Opened
     from eosin.server.served import Served
     from eosin.server.uploads import Sent
@@ -64,8 +64,11 @@ def explain_upload(
     usable = [network for network in opened if not network.no_maps]
     if not usable:
         raise NoMapError(opened[0].no_maps)
-    checks = _checks() if score else None
-    options = ExplainOptions(target=target, score=checks, batch_size=1, merge=len(runs) > 1)
+    options = ExplainOptions(target=target, batch_size=1, merge=len(runs) > 1)
+    if score:  # which needs PyTorch
+        from eosin.explanation.heatmap_checks import ScoreOptions
+
+        options = replace(options, score=ScoreOptions())
     patient = first.identity.patient_of(sent.called)
     met = [[None if patient is None else patient in n.run.record.seen_patients] for n in usable]
     with sent.as_file() as file:
@@ -93,12 +96,6 @@ def stains_of_upload(served: Served, sent: Sent) -> dict[str, object]:
     assert isinstance(found, StainEstimate)
     pictures = {name: _as_url(stain_alone(shown, found, name)) for name in ALONE}
     return {"name": sent.name, **pictures}
-
-
-def _checks() -> ScoreOptions:
-    from eosin.explanation.heatmap_checks import ScoreOptions
-
-    return ScoreOptions()
 
 
 def _said(item: Explanation) -> dict[str, object]:
@@ -132,4 +129,4 @@ def _small(values: FloatMap) -> FloatMap:
 
 
 def _as_url(picture: UInt8Image) -> str:
-    return "data:image/png;base64," + base64.b64encode(png_bytes(picture)).decode("ascii")
+    return data_url("png", png_bytes(picture))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from eosin.artefacts.manifest import Manifest
 from eosin.errors import DataError
 from eosin.protocol import UNSPLIT
+from eosin.reporting.wording import counted
 from eosin.server.record import SourceFields
 from eosin.server.standing import Standing, biased
 
@@ -51,11 +52,11 @@ def labelled_manifest(record: Record, *, everything: bool = False) -> Manifest:
     frame = pd.DataFrame([row for row, _, _ in kept]).fillna("")
     made = _as_source(frame, list({source.number: source for _, source, _ in kept}.values()))
     rows = [row for _, _, state in kept for row in state.labels.values()]
-    said = "are kept without a label" if everything else "are left out"
+    said = "kept without a label" if everything else "left out"
     notes = [
         "Labels were given by readers in a review; a label is the adjudicated one, else that of "
         "more than half of a case's readers.",
-        *([f"{ties} cases on which readers are tied {said}."] if ties else []),
+        *([f"Readers are tied on {counted(ties, 'case')}, {said}."] if ties else []),
         *biased(rows),
     ]
     return replace(made, notes=tuple(dict.fromkeys((*made.notes, *notes))))

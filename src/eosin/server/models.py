@@ -79,7 +79,7 @@ class Model:
 
     @cached_property
     def answers(self) -> Answers | None:
-        """What Run and predictions show; None without labelled predictions in the folder."""
+        """What Run and predictions show; None without readable, labelled ones in the folder."""
         path = self.served.run.folder / PREDICTIONS_NAME
         if not path.is_file():
             return None
@@ -95,8 +95,8 @@ class Model:
         """The figure that counts, in one sentence, with whom it speaks of."""
         if self.answers is None:
             return (
-                "Its folder holds no predictions of its own, so nothing can be said here of how "
-                "good it is. Serve the Run as it was trained to see its figures."
+                "Its folder holds no labelled predictions that can be read, so nothing can be said "
+                "here of how good it is. Serve the Run as it was trained to see its figures."
             )
         found = self.answers
         return verdict_sentence(found.run, found.predictions, found.evaluation.value("accuracy"))
@@ -105,9 +105,9 @@ class Model:
     def trust(self) -> tuple[str, ...]:
         """What its sets promise, and what it can tell of an image."""
         if self.answers is None or self.answers.predictions.trust is None:
-            known = self.served.judge is not None
-            able = "It tells images that are unlike its own." if known else "It cannot tell that."
-            return (f"Does it know such tissue? {able}",)
+            if self.served.judge is None:
+                return ("It cannot tell whether it knows such tissue.",)
+            return ("It flags images that are unlike its own.",)
         trust = self.answers.predictions.trust
         return (
             f"{promise(trust)}.",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from eosin.errors import ConfigError
+from eosin.reporting.wording import counted
 from eosin.server.app import create_app
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def run_server(options: ServeOptions, say: Callable[[str], object]) -> None:
     with _listening(options) as listener:
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
-        say(f"{len(options.runs)} Runs at http://{shown}:{port}; stop with Ctrl-C")
+        say(f"{counted(len(options.runs), 'Run')} at http://{shown}:{port}; stop with Ctrl-C")
         server.run(sockets=[listener])
     if scoring.fault is not None:
         raise scoring.fault

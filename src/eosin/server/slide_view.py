@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -22,6 +21,7 @@ from eosin.pixels.tissue_tiles import grid_sides
 from eosin.pixels.writing import png_bytes
 from eosin.remote import as_path
 from eosin.reporting.galleries import thumbnail
+from eosin.reporting.html import data_url
 from eosin.reporting.overlay import HeatmapStyle, colour_of
 from eosin.reporting.slide_page import slide_files, slide_sentence
 from eosin.server.worklist import case_id
@@ -126,8 +126,8 @@ class Shown:
         file = self.folder / TILES_NAME
         stored = _probabilities(file, file.stat().st_mtime_ns) if file.is_file() else {}
         return pixels, {
-            **{"x": left, "y": top, "width": width, "picture": _url("png", png_bytes(pixels))},
-            "around": _url("jpeg", thumbnail(nine, longest=len(nine), fine=True)[0]),
+            **{"x": left, "y": top, "width": width, "picture": data_url("png", png_bytes(pixels))},
+            "around": data_url("jpeg", thumbnail(nine, longest=len(nine), fine=True)[0]),
             "middles": [{"x": a + width / 2, "y": b + width / 2} for a, b in corners],
             "stored": [stored.get(name) for name in names],
         }
@@ -195,7 +195,3 @@ def _probabilities(file: Path, _changed: int) -> dict[str, dict[str, float]]:
 def _highest(name: str, values: Floats32) -> float:
     """The value with the darkest colour: the highest that a tile weighs, else 1."""
     return float(np.nanmax(values)) if name == "attention" else 1.0
-
-
-def _url(kind: str, data: bytes) -> str:
-    return f"data:image/{kind};base64," + base64.b64encode(data).decode("ascii")

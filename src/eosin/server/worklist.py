@@ -16,6 +16,7 @@ from eosin.errors import ConfigError, DataError
 from eosin.files import sha256_of
 from eosin.inference.doubt import rows_of
 from eosin.networks.run import PREDICTIONS_NAME, RECORD_NAME
+from eosin.reporting.wording import counted
 from eosin.server.standing import Standing
 
 if TYPE_CHECKING:
@@ -179,7 +180,8 @@ def make_worklist(predictions: Predictions, manifest: Manifest, *, run: str = ""
     if not cases:
         raise DataError("no image of the manifest has a prediction; predict on this manifest")
     lost = len(listed) - len(cases)
-    notes = (f"{lost} images of the manifest have no prediction and are not offered.",)
+    of = counted(lost, "image")
+    notes = (f"Without a prediction, and not offered: {of} of the manifest.",)
     return Worklist(manifest, cases, run, notes if lost else ())
 
 

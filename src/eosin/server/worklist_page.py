@@ -15,6 +15,7 @@ from eosin.pixels.reading import image_in_turn
 from eosin.pixels.writing import png_bytes
 from eosin.remote import as_path
 from eosin.reporting.overlay import at_reading_size
+from eosin.reporting.wording import counted
 from eosin.server.frame import show
 from eosin.server.record import Listing
 from eosin.server.review import AskedReader, CaseId, as_answers, case_of
@@ -41,7 +42,7 @@ def register(app: FastAPI) -> None:
 
     @app.get("/worklist", include_in_schema=False)
     async def page(request: Request) -> Response:
-        classes, count = worklist.manifest.task.classes, len(worklist.cases)
+        classes, count = worklist.manifest.task.classes, counted(len(worklist.cases), "image")
         return show(request, "worklist.html", classes=classes, run=served.name, count=count)
 
     @app.get("/review/api/cases/{case}/image", tags=["review"], response_class=Response)

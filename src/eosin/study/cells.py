@@ -215,7 +215,7 @@ def _outcomes(
     for row in rows:
         try:
             require_not_refused(folders[row])
-            with one_writer(folders[row]):  # a worker that was given up may still be at it
+            with one_writer(folders[row]):  # a worker that was given up may still write
                 found: Result | str = workshop.do(cells[row])
         except FAULTS as error:
             found = reason_of(error)

@@ -85,8 +85,9 @@ class Design:
         if shape == "leave-one-out" and unit in SITES:
             return cls(**named)  # type: ignore[arg-type]
         count, _, word = shape.partition("-")
-        if word == "fold" and count.isdigit() and unit != "official":
-            return cls(**named, folds=int(count), drop_test=unit == "training")  # type: ignore[arg-type]
+        folds = int(count) if word == "fold" and count.isdecimal() else 0
+        if folds > 1 and unit != "official":
+            return cls(**named, folds=folds, drop_test=unit == "training")  # type: ignore[arg-type]
         try:
             shares = tuple(float(share) / 100 for share in shape.split("/"))
         except ValueError:

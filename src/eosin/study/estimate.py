@@ -57,7 +57,8 @@ def estimate_study(study: StudyFile, folder: Path) -> Estimate:
     cells = plan(study)
     images = len(read_images(study, folder).manifest)
     tried = {name: _try(study.training, name) for name in study.config.backbones}
-    paid: set[str] = set()
+    plain = [cell for cell in cells if not cell.vote and cell.stain == BASELINE]
+    first = {cell.backbones[0]: cell for cell in reversed(plain)}  # whose features the others share
     rows = [
         {
             "protocol": cell.design.text,
@@ -65,9 +66,10 @@ def estimate_study(study: StudyFile, folder: Path) -> Estimate:
             "backbone": "" if cell.vote else cell.backbones[0],
             "cells": 1,
             "trainings": 0 if cell.vote else cell.design.folds or 1,
-            "hours": 0.0
-            if cell.vote
-            else _seconds(study, cell, images, tried[cell.backbones[0]].seconds, paid) / 3600,
+            "hours": _passes(study, cell, new=cell is first.get(cell.backbones[0]))
+            * images
+            * tried[cell.backbones[0]].seconds
+            / 3600,
         }
         for cell in cells
     ]
@@ -90,16 +92,16 @@ def estimate_study(study: StudyFile, folder: Path) -> Estimate:
     )
 
 
-def _seconds(study: StudyFile, cell: Cell, images: int, per_image: float, paid: set[str]) -> float:
-    """Frozen: each image once a backbone, or once a fold with a stain step. Else every epoch."""
-    backbone, config = cell.backbones[0], study.training
-    if config.freeze and cell.stain != BASELINE:  # each fold has a target of its own
-        return per_image * images * (cell.design.folds or 1)
-    if config.freeze:
-        first = backbone not in paid
-        paid.add(backbone)
-        return per_image * images if first else 0.0
-    return per_image * images * config.epochs * (cell.design.folds or 1) * _BACKWARD
+def _passes(study: StudyFile, cell: Cell, *, new: bool) -> float:
+    """Forward passes an image takes. Frozen: one a backbone, or one a fold with a stain step."""
+    if cell.vote:
+        return 0
+    folds = cell.design.folds or 1
+    if not study.training.freeze:
+        return study.training.epochs * folds * _BACKWARD
+    if cell.stain != BASELINE:  # each fold has a target of its own
+        return folds
+    return 1 if new else 0
 
 
 @dataclass(frozen=True, slots=True)

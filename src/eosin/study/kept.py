@@ -1,4 +1,4 @@
-"""What is made from finished cells, comparisons and heatmaps: again only where those changed."""
+"""Reports, comparisons and heatmaps of finished cells, made again only where those changed."""
 
 from __future__ import annotations
 

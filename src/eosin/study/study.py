@@ -108,7 +108,7 @@ def run_study(
 ) -> StudyResult:
     """Do every cell of a study that is not done yet.
 
-    A study stopped at any moment goes on where it was when it is run again; a cell whose
+    A study stopped at any moment continues when it is run again; a cell whose
     settings or images changed is redone, and no other. A cell that fails is reported and does
     not lose the others; it is tried again in the next run.
 

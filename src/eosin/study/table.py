@@ -155,7 +155,7 @@ def draws_rows(results: Sequence[Result], *, resamples: int = 2000) -> tuple[Dra
     """Each model under each protocol over all seeds of the split, and against the first model.
 
     Protocols with folds only, and models that have every seed: each image is then scored once a
-    seed. None where the study has one seed.
+    seed. Empty where the study has one seed.
     """
     drawn: dict[tuple[str, str], list[Result]] = {}
     for result in results:
@@ -252,7 +252,7 @@ def write_measured_study(
     draws = draws_rows(found.results, resamples=config.resamples)
     if draws:
         write_csv(draws_frame(draws), folder / "draws.csv")
-    settings = {**config.model_dump(mode="json", exclude={"root"})}
+    settings = config.model_dump(mode="json", exclude={"root"})
     settings |= {
         f"training: {k}": v for k, v in found.study.training.model_dump(mode="json").items()
     }

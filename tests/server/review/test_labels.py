@@ -66,14 +66,14 @@ def test_labels_are_consensus_or_adjudicated_and_ties_are_left_out_or_empty(
     assert read.protocol == Protocol("patient", "3-fold", seed=5)
     assert read.notes[0] == "Drawn."
     said = " ".join(read.notes)
-    assert "1 cases on which readers are tied are left out." in said
+    assert "Readers are tied on 1 case, left out." in said
     assert "3 of 5 answers were given in an order by doubt" in said
     assert "not blind" not in said
     whole = labelled_manifest(record, everything=True)
     assert len(whole) == 12
     tied = whole.frame[whole.frame["path"] == worklist.cases[1].path].iloc[0]
     assert (tied["label"], tied["answers"]) == ("", "ada=1+|bea=2+")
-    assert "are kept without a label" in " ".join(whole.notes)
+    assert "Readers are tied on 1 case, kept without a label." in " ".join(whole.notes)
 
 
 def test_a_record_without_a_label_exports_nothing(reviewed: Reviewed) -> None:

@@ -140,7 +140,7 @@ def test_images_without_a_prediction_are_counted_and_other_tasks_refused(draw) -
     some = predictions.where([row < 9 for row in range(12)])
     worklist = make_worklist(some, manifest)
     assert len(worklist.cases) == 9
-    assert worklist.notes == ("3 images of the manifest have no prediction and are not offered.",)
+    assert worklist.notes == ("Without a prediction, and not offered: 3 images of the manifest.",)
     other, _ = draw(task=Task("grade", ("a", "b")))
     with pytest.raises(DataError, match="are of the task 'her2'"):
         make_worklist(predictions, other)
@@ -174,7 +174,7 @@ def test_a_server_reviews_a_predictions_table_or_what_its_run_has_answered(
     of_run = read_worklist(images, [run])
     assert [case.id for case in of_run.cases] == [case.id for case in of_table.cases[:9]]
     assert of_run.manifest.protocol.name == "patient-level, 3-fold"
-    assert of_run.notes == ("3 images of the manifest have no prediction and are not offered.",)
+    assert of_run.notes == ("Without a prediction, and not offered: 3 images of the manifest.",)
 
 
 def test_of_several_runs_the_one_that_made_the_table_counts_and_a_strangers_is_refused(

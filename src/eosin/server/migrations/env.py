@@ -1,4 +1,4 @@
-"""Runs the migrations of the record on the connection that `record.py` hands over."""
+"""Runs the migrations of the record on the connection that `connecting.py` hands over."""
 
 from alembic import context
 

@@ -51,7 +51,7 @@ export function announce(sentence) {
 
 export const percent = (share) => `${(100 * share).toFixed(Math.min(share, 1 - share) < 0.005 && share % 1 ? 2 : 1)} %`;
 
-/** Probabilities of classes, the chosen one first in weight. */
+/** Probabilities of classes, the chosen one in bold. */
 export function bars(probabilities, decision) {
   return el("dl", { class: "bars" }, Object.entries(probabilities).map(([name, share]) =>
     el("div", {},
@@ -71,7 +71,7 @@ export function answerCard(said) {
     el("p", { class: "decision" }, unsure ? `No answer (most likely ${said.decision})` : said.decision),
     bars(said.probabilities, said.decision),
     el("dl", { class: "facts" },
-      said.set?.length ? fact("Set that cannot be told apart", said.set.join(", ")) : null,
+      said.set?.length ? fact("Classes that cannot be ruled out", said.set.join(", ")) : null,
       said.familiarity == null ? null : fact("Familiarity", percent(said.familiarity))),
     el("ul", { class: "flags" },
       said.flags?.map((flag) => el("li", {}, sentence(flagWords[flag] || flag))),
