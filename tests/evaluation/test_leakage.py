@@ -76,6 +76,19 @@ def test_a_class_without_images_has_no_area_to_compare() -> None:
     assert area.added.note.startswith("undefined in 100.0% of resamples")
 
 
+def test_the_area_within_patients_is_left_out_where_one_table_has_no_patient_of_both_classes() -> (
+    None
+):
+    apart = table([[True] * 4] * 8)
+    merged = apart.frame.assign(patient=apart.frame["patient"].replace("14-1", "14-0"))
+    both = Predictions(merged, TASK)
+    for leaky, honest in ((both, apart), (apart, both)):
+        leaks = measure_leakage(leaky, honest, resamples=100)
+        assert [leak.added.metric for leak in leaks] == ["accuracy", "roc_auc"]
+    kept = [leak.added.metric for leak in measure_leakage(both, both, resamples=100)]
+    assert kept == ["accuracy", "roc_auc", "within_roc_auc"]
+
+
 def test_tables_of_other_classes_cannot_be_metered() -> None:
     other = Task("her2", ("0", "1+"), positive="1+")
     honest = table([[True] * 2] * 4)

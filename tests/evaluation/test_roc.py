@@ -8,7 +8,7 @@ from sklearn import metrics as sk
 
 from eosin.evaluation import roc
 from eosin.evaluation.intervals import resample_weights
-from eosin.evaluation.roc import average_precision, micro_roc_auc, roc_auc, within_roc_auc
+from eosin.evaluation.roc import average_precision, pooled_ranks, roc_auc, within_roc_auc
 from eosin.evaluation.weights import Weights
 
 
@@ -38,7 +38,8 @@ def test_micro_auc_equals_scikit_learn():
     draw = np.random.default_rng(5)
     probabilities, labels = draw.dirichlet(np.ones(4), 200), draw.integers(0, 4, 200)
     expected = sk.roc_auc_score(np.eye(4)[labels], probabilities, average="micro")
-    assert micro_roc_auc(probabilities, labels)[0] == pytest.approx(expected, abs=1e-12)
+    pooled = pooled_ranks(probabilities, labels, np.arange(200))
+    assert pooled.roc_auc(np.ones((1, 200)))[0] == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("patients", [17, 300], ids=["matrix product", "cumulative sums"])

@@ -59,7 +59,6 @@ def test_sums_and_means_are_those_of_the_weighted_images() -> None:
     assert weights.per_patient(values[:, None]).tolist() == [[1.0], [6.0]]
     assert weights.of(np.array([2, 0])).tolist() == [[1, 1], [0, 2], [0, 0]]
     assert len(weights) == 3
-    assert weights.repeated(2).sums(np.repeat(values, 2)).tolist() == [14.0, 4.0, 0.0]
     assert Weights.plain(3).sums(values).tolist() == [7.0]
     assert Weights.per_image([0, 1, 3]).sums(values).tolist() == [14.0]
     assert ratio(np.array([1.0, 0.0]), np.array([0.0, 0.0]), empty=7.0).tolist() == [7.0, 7.0]

@@ -97,16 +97,14 @@ class _Timing:
         speeds: list[EngineSpeed] = []
         for batch in options.batches:
             settings = {
-                engine: WorkerSettings(str(folder), engine, options.device, threads, paths)
+                engine: WorkerSettings(str(folder), engine, options.device, threads, inputs[batch])
                 for engine, folder in folders.items()
                 if engine not in self.absent
-                for paths in [inputs[batch]]
             }
             speeds += self._speeds(batch, settings)
         if not speeds:
-            raise ConfigError(
-                f"{self.run.folder}: no engine can run it here ({_reasons(self.absent)})"
-            )
+            reasons = "; ".join(f"{engine}: {why}" for engine, why in self.absent.items())
+            raise ConfigError(f"{self.run.folder}: no engine can run it here ({reasons})")
         return Bench(
             run=str(self.run.folder),
             cpu=cpu_model(),
@@ -230,7 +228,3 @@ def _precision(engine: str, folder: Path) -> str:
         return "fp32"
     graphs = {leaf.graph.precision for leaf in read_run(folder).leaves() if leaf.graph}
     return " and ".join(sorted(graphs))
-
-
-def _reasons(absent: Mapping[str, str]) -> str:
-    return "; ".join(f"{engine}: {why}" for engine, why in absent.items())

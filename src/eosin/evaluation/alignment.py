@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,8 +97,6 @@ def _require_distinct(name: str, table: Predictions) -> None:
 
 
 def _in_order(table: Predictions, paths: list[str]) -> Predictions:
-    from dataclasses import replace
-
     frame = table.frame.set_index("path", drop=False).loc[paths].reset_index(drop=True)
     return replace(table, frame=frame)
 

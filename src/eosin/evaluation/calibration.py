@@ -60,6 +60,9 @@ def fit_temperature(
         logits: finite, shape (n, C).
         labels: class indices, shape (n,).
         weights: non-negative, shape (n,); each image counts once without them.
+
+    Raises:
+        DataError: logits are not finite, or not as many as labels.
     """
     scores = np.asarray(logits, dtype=np.float64)
     truth = np.asarray(labels, dtype=np.int64)
@@ -117,7 +120,7 @@ def choose_threshold(
 class LockedThreshold:
     """The probability from which to call positive, and what spoke for it."""
 
-    value: float  # the candidate where it earned its place, else 0.5
+    value: float  # the candidate where its gain exceeds one standard error, else 0.5
     candidate: float  # where balanced accuracy is highest, from ``choose_threshold``
     # balanced accuracy at candidates chosen on the other groups, minus that at 0.5
     gain: float

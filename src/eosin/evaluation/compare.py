@@ -73,12 +73,7 @@ def compare_predictions(
         at = sentences.of_threshold(table, by_patient=False)
         own = Resampled(samples[name], table.task, bootstrap, at=at)
         estimates[name] = own.estimates(scores[name])
-    paired = Resampled(one, first.task, bootstrap, caveats=False)
-    differences = [
-        Difference(*pair, each)
-        for pair in combinations(scores, 2)
-        for each in paired.estimates(_changes(*(scores[name] for name in pair)))
-    ]
+    differences = _differences(scores, Resampled(one, first.task, bootstrap, caveats=False))
     return Comparison(
         task=first.task,
         provenance={name: t.provenance.in_valid_text() for name, t in aligned.tables.items()},
@@ -92,16 +87,22 @@ def compare_predictions(
         warnings=protocol_sentences(aligned.tables),
         notes=_notes(aligned, one, known=known),
         estimates=estimates,
-        differences=tuple(differences),
+        differences=differences,
         rankings=_rankings(estimates, differences, first.task),
         tests=_tests(right, one if known else None),
         mistakes=_mistakes(aligned.tables),
     )
 
 
-def _changes(first: Scores, second: Scores) -> Scores:
-    """Every figure's difference; the rows of both are the same resamples."""
-    return {key: less(rows, second[key]) for key, rows in first.items()}
+def _differences(scores: Mapping[str, Scores], paired: Resampled) -> tuple[Difference, ...]:
+    """Of every figure of each pair of models; the rows of both are the same resamples."""
+    return tuple(
+        Difference(first, second, each)
+        for first, second in combinations(scores, 2)
+        for each in paired.estimates(
+            {key: less(rows, scores[second][key]) for key, rows in scores[first].items()}
+        )
+    )
 
 
 def _rankings(

@@ -57,7 +57,7 @@ class ScoredDraws:
 
     @property
     def figures(self) -> tuple[MeanFigure, ...]:
-        """Mean accuracy and ROC AUC by image, and ROC AUC by patient, over the draws."""
+        """The mean of each figure of ``score_headlines`` by image; by patient, all but accuracy."""
         return tuple(
             _mean(key, values, by=Resampled(sample, self.tables[0].task, self.bootstrap))
             for sample, scores in self.parts.values()

@@ -43,12 +43,6 @@ def roc_auc(scores: Floats, positive: Bools, weights: Weights | None = None) -> 
     return RankedScores(scores, positive, weights.patient).roc_auc(weights.rows)
 
 
-def micro_roc_auc(probabilities: Floats, labels: Ints, weights: Weights | None = None) -> Floats:
-    """ROC AUC over all (image, class) pairs pooled, shape (R,)."""
-    weights = weights or Weights.plain(len(labels))
-    return pooled_ranks(probabilities, labels, weights.patient).roc_auc(weights.rows)
-
-
 def average_precision(scores: Floats, positive: Bools, weights: Weights | None = None) -> Floats:
     """Mean over positives of the precision at their own score, shape (R,).
 

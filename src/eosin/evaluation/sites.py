@@ -18,6 +18,7 @@ from eosin.errors import DataError, first_ten
 from eosin.evaluation.evaluate import evaluate_predictions
 from eosin.evaluation.intervals import Bootstrap, patient_columns
 from eosin.evaluation.sentences import about_interval
+from eosin.evaluation.weights import ratio
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,22 +104,21 @@ def robustness_index(
     of_class = (usable & same_class & ~same_site).sum(axis=1)
     of_site = (usable & ~same_class & same_site).sum(axis=1)
     bootstrap = Bootstrap(resamples, seed)
-    people = len(images.patients)
+    patients = len(images.patients)
     rows = bootstrap.rows(images.patients)
-    good, bad = (rows @ np.bincount(images.patient, n, people) for n in (of_class, of_site))
-    with np.errstate(invalid="ignore"):
-        shares = good / (good + bad)
-    typed = int(((of_class + of_site) > 0).sum())
+    good, bad = (rows @ np.bincount(images.patient, n, patients) for n in (of_class, of_site))
+    shares = ratio(good, good + bad)
+    decided = int(((of_class + of_site) > 0).sum())
     interval = bootstrap.interval(shares[1:])
-    value = float(shares[0]) if typed else None
+    value = float(shares[0]) if decided else None
     notes = [
-        f"{count} neighbours; {typed} of {len(site)} images have one that counts",
+        f"{count} neighbours; {decided} of {len(site)} images have one that counts",
         f"neighbours drawn at random give {_by_chance(images, site):.3f}",
     ]
     if value is not None:
         notes += about_interval(interval, value)
     ends = (interval.low, interval.high) if value is not None else (None, None)
-    return Estimate(value, *ends, len(site), people, "robustness_index", note="; ".join(notes))
+    return Estimate(value, *ends, len(site), patients, "robustness_index", note="; ".join(notes))
 
 
 def _by_chance(images: SiteImages, site: Ints) -> float:

@@ -64,10 +64,6 @@ class Weights:
         """Weighted means of ``values``, shape (n,), in each row; NaN where a row weighs nothing."""
         return ratio(self.sums(values), self.sums(np.ones(len(values))))
 
-    def repeated(self, times: int) -> Weights:
-        """The same rows for a table in which each image stands ``times`` times in a row."""
-        return Weights(np.repeat(self.patient, times), self.rows)
-
 
 def ratio(top: Floats, bottom: Floats, *, empty: float = np.nan) -> Floats:
     """``top / bottom``, and ``empty`` where ``bottom`` is zero."""

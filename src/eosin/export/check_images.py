@@ -65,7 +65,6 @@ def choose_images(run: Run, asked: Manifest | Sequence[Path] | None) -> CheckIma
 
 
 def _scored_paths(run: Run) -> list[Path]:
-
     from eosin.artefacts.predictions import read_predictions
 
     table = run.folder / PREDICTIONS_NAME

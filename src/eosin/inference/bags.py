@@ -1,4 +1,4 @@
-"""Slides answered by their tiles: what each tile weighs, what that makes of the slide, which it is.
+"""Slides answered by their tiles: what each tile weighs, the slide's answer, and its row.
 
 A Run with a ``bag`` is an ordinary network whose answer for a slide is the weighted mean of its
 tiles' logits. All of it is NumPy, so that exported Runs need no torch.
@@ -194,8 +194,9 @@ def find_slides(frame: pd.DataFrame) -> tuple[pd.DataFrame, Ints]:
     rows = frame.drop_duplicates("slide").reset_index(drop=True)
     parents = frame["path"].map(os.path.dirname).groupby(number).unique()
     tops = [os.path.commonpath(each) for each in parents]
+    times = Counter(tops)
     paths = [
-        top if Tile.of(as_path(path)) and tops.count(top) == 1 else str(Path(top) / name)
+        top if Tile.of(as_path(path)) and times[top] == 1 else str(Path(top) / name)
         for top, path, name in zip(tops, rows["path"], rows["slide"], strict=True)
     ]
     nowhere = {name: "" for name in ("x", "y") if name in rows}

@@ -1,4 +1,4 @@
-"""What is already scored, kept beside the table to come, so that a stopped prediction goes on.
+"""What is already scored, kept beside the table to come, so that a stopped prediction continues.
 
 ``p.csv`` has ``p.csv.partial.jsonl``: first a line that says what is being scored and how, then one
 line a file, in order, appended batch by batch. Numbers are written so that they read back exactly.
@@ -131,7 +131,7 @@ class Journal:
         self._scored += len(rows)
 
     def remove(self) -> None:
-        """Once the table is written, there is nothing left to go on with."""
+        """Once the table is written, there is nothing left to continue."""
         self.path.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
@@ -167,7 +167,7 @@ def require_none_begun(path: Path) -> None:
 
 
 def keeping(journal: Path) -> AbstractContextManager[None]:
-    """Turn what the disk refuses into a DiskError that says what is kept and how to go on."""
+    """Turn what the disk refuses into a DiskError that says what is kept and how to continue."""
     then = f"then run the same command with --resume: what is scored is kept in {journal}"
     return disk_errors(journal, then=then)
 

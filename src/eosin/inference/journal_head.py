@@ -61,7 +61,7 @@ def require_same(
     """DataError, naming what differs, where the journal ``path`` began with something else.
 
     Args:
-        head: of the prediction that wants to go on.
+        head: of the prediction that wants to continue.
         fields: the head that the journal holds.
         path: the journal.
         fix: what to do where it did.

@@ -130,8 +130,8 @@ class Scorer:
         found = member_features([member.run for member in self.members], readings)
         if not len(found.indices):
             return found
-        logits = Reading(found.indices, head.logits(found.values), found.skipped)
-        return _calibrated(logits, self.run.record.temperature)
+        chances = apply_temperature(head.logits(found.values), self.run.record.temperature)
+        return Reading(found.indices, chances, found.skipped)
 
 
 @dataclass(frozen=True)
@@ -189,10 +189,6 @@ def member_features(members: Sequence[Run], readings: Readings) -> Reading:
             )
     indices, parts, skipped = _aligned([readings.features(run) for run in members])
     return Reading(indices, np.concatenate(parts, axis=1), skipped)
-
-
-def _calibrated(logits: Reading, temperature: float) -> Reading:
-    return Reading(logits.indices, apply_temperature(logits.values, temperature), logits.skipped)
 
 
 def _stacked(parts: Sequence[Reading]) -> tuple[Ints, Floats, tuple[SkippedFile, ...]]:

@@ -138,17 +138,14 @@ def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Readin
     else:
         found = open_scorer(run).settled(found, images.frame)
         values, looks, stains = found.values, found.looks, found.notes
-    provenance = Provenance(
-        runs=(named(str(run.folder)),),
-        dataset=images.dataset,
-        protocol=images.protocol,
-        split=chosen.split,
-        model=run.record.backbone,
+    provenance = _provenance(
+        run,
+        chosen,
+        options,
+        looks=looks,
+        neighbours=neighbours,
+        unread=len(found.skipped),
         threshold=threshold,
-        seen_allowed=options.allow_seen,
-        notes=_notes(
-            run, chosen, options, looks=looks, neighbours=neighbours, unread=len(found.skipped)
-        ),
     )
     predictions = make_predictions(
         rows, values, task=run.record.task, threshold=threshold, provenance=provenance
@@ -164,7 +161,7 @@ def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Readin
     return Scored(predictions, (*chosen.skipped, *_in_order(found.skipped, images)))
 
 
-def _notes(
+def _provenance(
     run: Run,
     chosen: Chosen,
     options: PredictOptions,
@@ -172,8 +169,9 @@ def _notes(
     looks: Sequence[Look],
     neighbours: Sequence[str],
     unread: int,
-) -> tuple[str, ...]:
-    """What must be known of the answers, each sentence once."""
+    threshold: float | None,
+) -> Provenance:
+    """Where the answers come from, and what must be known of them, each sentence once."""
     notes = (
         *(seen_note(run, chosen.images) if options.allow_seen else ()),
         *sibling_note(run, chosen.images),
@@ -185,7 +183,16 @@ def _notes(
         *run.record.notes,
         *chosen.images.notes,
     )
-    return tuple(dict.fromkeys(notes))
+    return Provenance(
+        runs=(named(str(run.folder)),),
+        dataset=chosen.images.dataset,
+        protocol=chosen.images.protocol,
+        split=chosen.split,
+        model=run.record.backbone,
+        threshold=threshold,
+        seen_allowed=options.allow_seen,
+        notes=tuple(dict.fromkeys(notes)),
+    )
 
 
 def _left_out_note(count: int) -> tuple[str, ...]:

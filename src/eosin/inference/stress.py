@@ -198,7 +198,7 @@ class _Part:
     def scored(
         self, folder: Path, condition: Condition, alter: Alter | None, spread: Spread
     ) -> Predictions:
-        """The finished table, or what is scored now, going on with what was begun."""
+        """The finished table, or what is scored now, continuing what was begun."""
         table = folder / f"{condition.name}{self.suffix}.csv"
         if table.exists():
             return read_predictions(table)

@@ -1,4 +1,4 @@
-"""From a Run and images to a predictions table on disk, kept as it comes, and gone on with."""
+"""From a Run and images to a predictions table on disk, kept as it comes and resumed."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def predict_to_table(
         images: a manifest, of which one split is scored, or image files and folders.
         out: the table, a CSV.
         options: how.
-        resume: go on with what an interrupted prediction left, where it left something.
+        resume: continue with what an interrupted prediction left, where it left something.
         overwrite: start anew even where an interrupted prediction left something.
         progress: told how far it is, first of all where it starts.
         alter: given a file and its image, the image to score instead: a table of changed images
@@ -78,8 +78,8 @@ def predict_to_table(
             require_none_begun(path)
         answering = len(run.leaves()) if uses_neighbours(run) or answers_slides(run) else 0
         each = len(run.record.task.classes) + answers_slides(run)
-        going_on = partial(Journal.resume, classes=each, networks=answering)
-        opened = going_on if resume and not overwrite else Journal.begin
+        resumed = partial(Journal.resume, classes=each, networks=answering)
+        opened = resumed if resume and not overwrite else Journal.begin
         with opened(path, head, chosen.images.paths) as journal:
             coming = score_batches(
                 run, chosen.images, options, start=journal.done, alter=alter, spread=spread

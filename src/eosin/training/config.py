@@ -30,7 +30,7 @@ PathText = Annotated[str, BeforeValidator(_text)]
 class TrainingConfig(Settings):
     """Every setting of a training; the defaults are the modern recipe.
 
-    Rates are per step, shares and probabilities lie in [0, 1), angles are in degrees.
+    Rates are per step, shares and probabilities lie in [0, 1], angles are in degrees.
     """
 
     # The network and its input.
@@ -209,7 +209,7 @@ class TrainingConfig(Settings):
         return self
 
     @model_validator(mode="after")
-    def _a_tracker_has_epochs(self) -> TrainingConfig:
+    def _embeddings_are_frozen_and_a_tracker_has_epochs(self) -> TrainingConfig:
         if self.embeddings and (not self.freeze or self.stain != "none"):
             raise ValueError(
                 f"embeddings = {self.embeddings!r} are frozen features of images as they are: want "

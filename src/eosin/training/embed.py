@@ -103,7 +103,7 @@ def embed(
         images: a manifest, all rows of it, or image files and folders.
         out: the .h5ad.
         options: how.
-        resume: go on with what an interruption left.
+        resume: continue with what an interruption left.
         overwrite: start anew even so.
         progress: told of files.
         spread: computes; None for this process.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from eosin.artefacts.run import EnsembleRun
 from eosin.machine import software_versions
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from eosin.protocol import Protocol
     from eosin.training.voting import FittedVote
 
+T = TypeVar("T")
 _NAMED = 3  # as many members stand in the ensemble's name; more are counted
 
 
@@ -35,12 +36,10 @@ def common_division(runs: Sequence[Run]) -> Division:
     """The division that Runs of any origin share."""
     records = [run.record for run in runs]
     protocols = sorted((record.protocol for record in records), key=lambda each: not each.leaky)
-    prints = {record.fingerprint for record in records}
-    folds = {record.fold for record in records}
     return Division(
         protocol=protocols[0],
-        fingerprint=prints.pop() if len(prints) == 1 else "",
-        fold=folds.pop() if len(folds) == 1 else None,
+        fingerprint=_shared((record.fingerprint for record in records), otherwise=""),
+        fold=_shared((record.fold for record in records), otherwise=None),
     )
 
 
@@ -86,7 +85,7 @@ def ensemble_record(
         fold=division.fold,
         train_patients=_union(record.train_patients for record in records),
         val_patients=tuple(sorted(val_patients)),
-        patient_pattern=_shared(record.patient_pattern for record in records),
+        patient_pattern=_shared((record.patient_pattern for record in records), otherwise=""),
         temperature=fitted.temperature,
         threshold=fitted.threshold,
         seed=seed if isinstance(seed := training.get("seed"), int) else 0,
@@ -116,14 +115,13 @@ def ensemble_name(vote: str, backbones: Sequence[str]) -> str:
 
 def shared_scale(records: Iterable[RunRecord]) -> Scale | None:
     """The scale that all were trained at, or none."""
-    distinct = {record.scale for record in records}
-    return distinct.pop() if len(distinct) == 1 else None
+    return _shared((record.scale for record in records), otherwise=None)
 
 
-def _shared(patterns: Iterable[str]) -> str:
-    """The one pattern of all, or none."""
-    distinct = set(patterns)
-    return distinct.pop() if len(distinct) == 1 else ""
+def _shared(values: Iterable[T], *, otherwise: T) -> T:
+    """The one value of all, or ``otherwise`` where they differ."""
+    distinct = set(values)
+    return distinct.pop() if len(distinct) == 1 else otherwise
 
 
 def _union(groups: Iterable[tuple[str, ...]]) -> tuple[str, ...]:

@@ -136,11 +136,8 @@ class Epochs:
 
     def _learn(self, epoch: int, progress: Progress) -> tuple[float, float, float]:
         """Mean loss and accuracy over one pass, and the last step's rate."""
-        seed, total, batch_of_all = (
-            self.config.seed,
-            len(self.train),
-            self.config.batch_size * ranks(),
-        )
+        seed, total = self.config.seed, len(self.train)
+        batch_of_all = self.config.batch_size * ranks()
         most = batch_of_all * self.config.accumulate  # images of all processes to a step
         steps = math.ceil(total / most)
         order = draws(_ORDER, seed=seed, epoch=epoch).permutation(total)

@@ -9,7 +9,7 @@ import uuid
 import warnings
 import zipfile
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import repeat
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ from eosin.progress import SILENT, Progress
 from eosin.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from eosin.arrays import Floats, Floats32, Ints
@@ -64,7 +64,7 @@ class StoredFeatures:
 
 @dataclass(frozen=True)
 class FeatureParts:
-    """Features of many images on their way, a file a part, and what they are computed with."""
+    """Features of many images, kept a file a part; ``head.json`` says what they are made with."""
 
     folder: Path
     paths: Sequence[Path]  # of all images
@@ -85,13 +85,13 @@ class FeatureParts:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 write_json(begun, dict(head))
             elif not resume:
-                reason = "left by an interrupted embedding; go on with --resume, or"
+                reason = "left by an interrupted embedding; continue with --resume, or"
                 raise DataError(f"{self.folder}: {reason} {_ANEW}")
             before = json.loads(begun.read_text(encoding="utf-8"))
         differing = [name for name in head if before.get(name) != head[name]]
         if differing:
             raise DataError(
-                f"{self.folder}: cannot go on, what differs is {', '.join(differing)}; {_ANEW}"
+                f"{self.folder}: cannot continue, what differs is {', '.join(differing)}; {_ANEW}"
             )
 
     @property
@@ -215,7 +215,8 @@ def compute_features(
     """Pooled features of ``paths``, taken from the cache where this content is in it.
 
     New features are kept every 512 images, so an interruption loses at most those. ``sources``
-    are as in ``read_batches``; what comes of another source is kept apart.
+    are as in ``read_batches``; what comes of another source is kept apart. Where the cache cannot
+    be written, a warning says so.
     """
     keys = [
         _content(path) + source_key(source)
@@ -225,7 +226,8 @@ def compute_features(
     missing = [index for index, key in enumerate(keys) if key not in known]
     skipped: list[SkippedFile] = []
     progress.begin("features", total=len(paths), done=len(paths) - len(missing))
-    for part in _parts(missing):
+    for start in range(0, len(missing), SHARD):
+        part = missing[start : start + SHARD]
         fresh: dict[str, StoredFeatures] = {}
         files = [paths[index] for index in part]
         begun = [sources[index] for index in part] if sources else None
@@ -237,32 +239,36 @@ def compute_features(
                 fresh.update(zip((keys[part[k]] for k in batch.indices), kept, strict=True))
             progress.advance(batch.files, errors=len(batch.skipped))
         if cache:
-            try:
-                cache.add(fresh)
-            except DiskError as error:
-                _say_uncached(cache.folder.parents[1], error)
+            _keep(fresh, cache)
         known.update(fresh)
     progress.end()
+    found = _of_keys(keys, known)
+    return replace(found, skipped=tuple(skipped), computed=len(missing) - len(skipped))
+
+
+def _of_keys(keys: Sequence[str], known: Mapping[str, StoredFeatures]) -> Features:
+    """The features of the images of these keys that are known, in their order."""
     indices = np.array([k for k, key in enumerate(keys) if key in known], dtype=np.int64)
     found = [known[keys[index]] for index in indices]
     return Features(
         indices,
         np.stack([kept.row for kept in found]) if found else np.empty((0, 0), np.float32),
-        tuple(skipped),
-        len(missing) - len(skipped),
-        tuple(kept.note for kept in found),
-        np.array([kept.measures for kept in found]).reshape(-1, len(ACQUISITION)),
+        notes=tuple(kept.note for kept in found),
+        measures=np.array([kept.measures for kept in found]).reshape(-1, len(ACQUISITION)),
     )
 
 
-def _say_uncached(folder: Path, error: DiskError) -> None:
-    reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error
-    warnings.warn(
-        f"{folder}: no cache of features ({reason}), so that they are computed anew each time; "
-        "name a folder that can be written in EOSIN_CACHE",
-        EosinWarning,
-        stacklevel=3,
-    )
+def _keep(fresh: Mapping[str, StoredFeatures], cache: FeatureCache) -> None:
+    try:
+        cache.add(fresh)
+    except DiskError as error:
+        reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error
+        warnings.warn(
+            f"{cache.folder.parents[1]}: no cache of features ({reason}), so that they are "
+            "computed anew each time; name a folder that can be written in EOSIN_CACHE",
+            EosinWarning,
+            stacklevel=3,
+        )
 
 
 def _content(path: Path) -> str:
@@ -270,8 +276,3 @@ def _content(path: Path) -> str:
         return sha256_of(path)
     except OSError:  # whoever reads its pixels says what is wrong with it
         return str(path)
-
-
-def _parts(indices: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(indices), SHARD):
-        yield indices[start : start + SHARD]

@@ -41,7 +41,7 @@ class Trainer(Protocol):
 
     manifest: Manifest
     config: TrainingConfig
-    resume: bool  # whether to go on where an interruption left off
+    resume: bool  # whether to continue where an interruption left off
     progress: Progress
     skipped: list[SkippedFile]  # files that could not be read so far
 

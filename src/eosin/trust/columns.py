@@ -40,7 +40,8 @@ def with_trust(
 ) -> Predictions:
     """``predictions`` with the columns ``familiarity, flags, set, answer``.
 
-    The answer is the decision where its set holds nothing else and nothing is flagged.
+    The answer is the decision where its set holds nothing else and nothing is flagged; else it is
+    to abstain.
 
     Args:
         predictions: of ``run``.
@@ -50,21 +51,19 @@ def with_trust(
         rows: the manifest's rows of the images.
         calibrated: whether they were scored as those that calibrate the sets; else every set is
             full.
+
+    Raises:
+        ModelError: a reference is missing or changed.
     """
     calibration = calibration_of(run) if calibrated else _of_nobody(run)
     judge = open_judge(run) if looks else None
-    said = [list(look.flags) for look in looks] or [[] for _ in range(len(predictions))]
-    stated = other_magnifications(run, rows)
-    for flags, other in zip(said, stated, strict=True):
-        flags += ["other-magnification"] if other else []
     sets = conformal_sets(
         predictions.probabilities, calibration, options, ordinal=predictions.task.ordinal
     )
-    words = [" ".join(sorted(flags, key=FLAGS.index)) for flags in said]
     frame = predictions.frame.assign(
         familiarity=[np.nan if look.familiarity is None else look.familiarity for look in looks]
         or np.nan,
-        flags=words,
+        flags=_flags(run, looks, rows),
         set=_texts(sets, predictions.task),
     )
     alone = (frame["set"] == frame["decision"]) & (frame["flags"] == "")
@@ -80,6 +79,15 @@ def with_trust(
     return predictions.with_trust(
         frame.assign(answer=np.where(alone, frame["decision"], ABSTAIN)), trust
     )
+
+
+def _flags(run: Run, looks: Sequence[Look], rows: pd.DataFrame) -> list[str]:
+    """The flags of each row, in one order, with spaces between them."""
+    found = []
+    for row, other in enumerate(other_magnifications(run, rows)):
+        own = {*(looks[row].flags if looks else ()), *(["other-magnification"] if other else [])}
+        found.append(" ".join(sorted(own, key=FLAGS.index)))
+    return found
 
 
 def other_magnifications(run: Run, rows: pd.DataFrame) -> list[str]:

@@ -1,4 +1,4 @@
-"""Is it so: coverage of sets, what abstaining buys, and accuracy where nothing is flagged."""
+"""Trust checked on labelled images: coverage of sets, risk after abstaining, accuracy by flag."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from eosin.trust.familiarity import patient_weights
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eosin.arrays import Bools, Floats
+    from eosin.arrays import Bools, Floats, Ints
     from eosin.artefacts.predictions import Predictions
     from eosin.evaluation.sample import Sample
     from eosin.networks.run import Run
@@ -114,11 +114,9 @@ def risk_coverage(
     left = sure >= limits
     abstained = risk_left = None
     if np.isfinite(limits).any():
-        abstained = _estimate("abstention", _means(weights, ~left), sample, bootstrap)
+        abstained = _share("abstention", ~left, sample, bootstrap)
     if left.any():
-        part = sample.where(left)
-        rows = Weights(part.patient, bootstrap.rows(part.patients))
-        risk_left = _estimate("risk", _means(rows, wrong[left]), part, bootstrap)
+        risk_left = _share("risk", wrong[left], sample.where(left), bootstrap)
     area = _estimate("risk_coverage_area", _areas(weights, order, wrong), sample, bootstrap)
     return RiskCoverage(answered[keep], risk[keep], area, allowed, abstained, risk_left)
 
@@ -152,12 +150,9 @@ def accuracy_by_flag(
     masks |= {name: np.array([name in row for row in flags]) for name in names}
     found: dict[str, tuple[Estimate | None, int]] = {}
     for name, mask in masks.items():
-        estimate = None
-        if mask.any():
-            part = sample.where(mask)
-            weights = Weights(part.patient, bootstrap.rows(part.patients))
-            estimate = _estimate("accuracy", _means(weights, right[mask]), part, bootstrap)
-        found[name] = estimate, int(mask.sum())
+        part = sample.where(mask)
+        estimate = _share("accuracy", right[mask], part, bootstrap) if len(part) else None
+        found[name] = estimate, len(part)
     return found
 
 
@@ -179,18 +174,20 @@ def _scopes(
     parts |= {Scope(name): sample.labels == index for index, name in enumerate(names)}
     steps = np.array(sample.magnification)
     parts |= {Scope(magnification=step): steps == step for step in sample.magnifications()}
-    found = []
-    for scope, mask in parts.items():
-        if mask.any():
-            part = sample.where(mask)
-            weights = Weights(part.patient, bootstrap.rows(part.patients))
-            rows = _means(weights, held[mask])
-            found.append(_estimate("coverage", rows, part, bootstrap, scope=scope))
-    return found
+    return [
+        _share("coverage", held[mask], sample.where(mask), bootstrap, scope=scope)
+        for scope, mask in parts.items()
+        if mask.any()
+    ]
 
 
-def _means(weights: Weights, true: Bools) -> Floats:
-    return weights.mean(true.astype(np.float64))
+def _share(
+    metric: str, true: Bools, part: Sample, bootstrap: Bootstrap, *, scope: Scope = ALL
+) -> Estimate:
+    """The share of the images of ``part`` that ``true`` (n,) holds for."""
+    weights = Weights(part.patient, bootstrap.rows(part.patients))
+    rows = weights.mean(true.astype(np.float64))
+    return _estimate(metric, rows, part, bootstrap, scope=scope)
 
 
 def _estimate(
@@ -207,7 +204,7 @@ def _estimate(
     return Estimate(float(rows[0]), low, high, len(sample), count, metric, scope, note=note)
 
 
-def _curves(weights: Weights, order: np.ndarray, wrong: Bools) -> tuple[Floats, Floats]:
+def _curves(weights: Weights, order: Ints, wrong: Bools) -> tuple[Floats, Floats]:
     """Share answered and risk, shape (R, n) each."""
     rows = weights.of(order)
     answered = np.cumsum(rows, axis=1)
@@ -215,7 +212,7 @@ def _curves(weights: Weights, order: np.ndarray, wrong: Bools) -> tuple[Floats, 
     return answered / answered[:, -1:], risk
 
 
-def _areas(weights: Weights, order: np.ndarray, wrong: Bools) -> Floats:
+def _areas(weights: Weights, order: Ints, wrong: Bools) -> Floats:
     """The mean risk over the share answered, of each row of weights, shape (R,)."""
     found = []
     for start in range(0, len(weights), _ROWS_AT_ONCE):

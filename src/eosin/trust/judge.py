@@ -46,7 +46,9 @@ class Judge:
         Raises:
             ModelError: a reference is of another network.
         """
-        shares = [known.familiarity(features(run), measures) for run, known in self._each()]
+        shares = [
+            self.known[run.sha256].familiarity(features(run), measures) for run in self.leaves
+        ]
         told = [share for share in shares if share is not None]
         mean = np.mean(told, axis=0) if told else None
         flagged = [known.flags(measures) for known in self.known.values()]
@@ -54,9 +56,6 @@ class Judge:
             self._look(None if mean is None else float(mean[row]), [each[row] for each in flagged])
             for row in range(len(measures))
         )
-
-    def _each(self) -> list[tuple[Run, Known]]:
-        return [(run, self.known[run.sha256]) for run in self.leaves]
 
     def _look(self, familiarity: float | None, said: Sequence[tuple[Flag, ...]]) -> Look:
         votes = [flag for flags in said for flag in flags]

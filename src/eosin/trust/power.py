@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Literal
@@ -20,7 +21,7 @@ from eosin.evaluation.weights import Weights
 from eosin.progress import SILENT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import pandas as pd
 
@@ -134,15 +135,13 @@ def plan_patients(
         observed = float(hand.figure(np.ones((1, count)))[0])
         again = hand.resampled(draw)
         guess = _by_formula(float(np.nanstd(again)), count, effect, target)
-        sizes = _sizes(guess)
-        progress.begin("simulating studies", total=len(sizes))
-        curve = []
-        for size in sizes:
-            found = hand.found(size, effect - observed, (studies, resamples), draw)
-            curve.append(_point(size, found, studies))
-            progress.advance()
+        of_size = partial(
+            hand.point, moved=effect - observed, times=(studies, resamples), draw=draw
+        )
+        curve = _curve(of_size, guess, target, progress)
         spreads = hand.spreads_of_others(draw)
-    needed = _reaching(curve, target) or guess
+    unreached = guess if curve[-1].high >= target else max(guess, _MOST + 1.0)
+    needed = _reaching(curve, target) or unreached
     low, high = (
         _by_formula(float(each), count, effect, target) * needed / guess
         for each in np.nanquantile(spreads, [0.025, 0.975])
@@ -252,10 +251,10 @@ class _AtHand:
         others = self._drawn(draw, self.patients, times)
         return np.asarray(np.nanstd(self._studies(others, 200, draw), axis=1))
 
-    def found(
-        self, size: int, moved: float, times: tuple[int, int], draw: np.random.Generator
-    ) -> int:
-        """How many of the simulated studies find the effect: (studies, resamples) = ``times``."""
+    def point(
+        self, size: int, *, moved: float, times: tuple[int, int], draw: np.random.Generator
+    ) -> PowerPoint:
+        """What studies of ``size`` patients find: (studies, resamples) = ``times``."""
         studies, resamples = times
         drawn = max(2, round(size * (self.patients - 1) / self.patients))
         found = 0
@@ -263,7 +262,7 @@ class _AtHand:
             interval = percentile_interval(values + moved)
             if interval.low is not None and interval.high is not None:
                 found += not interval.low <= 0 <= interval.high
-        return found
+        return _point(size, found, studies)
 
     def _drawn(self, draw: np.random.Generator, size: int, times: int) -> Floats:
         """How often each patient is met in draws of ``size`` patients, shape (times, P)."""
@@ -287,8 +286,19 @@ def _by_formula(spread: float, count: int, effect: float, target: float) -> floa
     return max(2.0, count * spread**2 * count / (count - 1) * (z / effect) ** 2)
 
 
-def _sizes(guess: float) -> list[int]:
-    return sorted({min(_MOST, max(4, round(guess * share))) for share in _SHARES})
+def _curve(
+    of_size: Callable[[int], PowerPoint], guess: float, target: float, progress: Progress
+) -> list[PowerPoint]:
+    """Studies of sizes about the ``guess``; where none reaches the target, larger ones too."""
+    sizes = sorted({min(_MOST, max(4, round(guess * share))) for share in _SHARES})
+    progress.begin("simulating studies", total=len(sizes))
+    curve = []
+    for size in sizes:
+        curve.append(of_size(size))
+        progress.advance()
+    while _reaching(curve, target) is None and curve[-1].patients < _MOST:
+        curve.append(of_size(min(_MOST, 2 * curve[-1].patients)))
+    return curve
 
 
 def _point(size: int, found: int, studies: int) -> PowerPoint:
