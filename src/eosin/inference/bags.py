@@ -150,7 +150,7 @@ class Chances:
 def slide_chances(run: Run, values: Floats, slide: Ints) -> Chances:
     """What ``run`` says of slides whose tiles have these values (n, networks * (classes + 1))."""
     leaves = run.leaves()
-    said = []
+    answers = []
     for leaf, own in zip(leaves, np.split(values, len(leaves), axis=1), strict=True):
         record = leaf.record
         if record.bag is None:
@@ -160,8 +160,8 @@ def slide_chances(run: Run, values: Floats, slide: Ints) -> Chances:
             apply_temperature(logits, record.temperature)
             for logits in (pooled(weights, own, slide), own[:, :-1])
         )
-        said.append((*chances, weights))
-    means = (np.mean(each, axis=0) for each in zip(*said, strict=True))
+        answers.append((*chances, weights))
+    means = (np.mean(each, axis=0) for each in zip(*answers, strict=True))
     return Chances(*means)
 
 

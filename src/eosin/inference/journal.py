@@ -85,7 +85,7 @@ class Journal:
         classes: int,
         networks: int = 0,
     ) -> Self:
-        """Go on with the journal that lies there, or begin one.
+        """Continue the journal that lies there, or begin one.
 
         Args:
             path: the journal.
@@ -161,8 +161,8 @@ def require_none_begun(path: Path) -> None:
     scored = sum(row.p is not None for row in _read(path).rows)
     if scored:
         raise DataError(
-            f"{path}: an unfinished prediction lies here, {scored:,} images scored; go on with "
-            f"it with --resume, or {_ANEW}"
+            f"{path}: an unfinished prediction lies here, {scored:,} images scored; "
+            f"continue it with --resume, or {_ANEW}"
         )
 
 
@@ -201,7 +201,7 @@ class _Row(Strict):
         """DataError where ``file`` is not what this row was made from."""
         if self.file != valid_text(str(file)) or list(self.stamp) != _stamp(file):
             raise DataError(
-                f"{file}: has changed since it was scored; {journal} cannot go on: {_ANEW}"
+                f"{file}: has changed since it was scored; {journal} cannot be continued: {_ANEW}"
             )
 
 

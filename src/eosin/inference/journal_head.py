@@ -56,7 +56,7 @@ def require_same(
     fields: Fields,
     path: Path,
     *,
-    fix: str = "give the same again to go on with --resume, or start anew with --overwrite",
+    fix: str = "give the same again to continue with --resume, or start anew with --overwrite",
 ) -> None:
     """DataError, naming what differs, where the journal ``path`` began with something else.
 

@@ -28,8 +28,8 @@ HIDDEN = 128
 _TOGETHER = 8  # slides a step
 _RATE, _DECAY = 3e-3, 0.1  # of AdamW (Loshchilov & Hutter 2019)
 _SHARE = 0.05  # of a slide's tiles, those of the greatest margin, which teach the head as well
-_THEIRS = 2.0  # what their loss counts: attention alone often finds nothing to begin with
-_STARTS, _FIRST, _FIRST_RATE = 6, 15, 1e-2  # heads that begin, their epochs and rate
+_TOP_WEIGHT = 2.0  # of their loss: attention alone often finds nothing at first
+_STARTS, _START_EPOCHS, _START_RATE = 6, 15, 1e-2  # heads tried first, their epochs and rate
 _SEEN = 4096  # tiles that principal components are of, evenly spread
 
 
@@ -162,8 +162,8 @@ class BagLearner:
         Which tiles are right is not known at first, and a head that begins with the wrong ones
         stays with them: its loss on the very slides that it learns from tells.
         """
-        steps = torch.optim.AdamW(starts.parameters(), lr=_FIRST_RATE, weight_decay=_DECAY)
-        for _ in range(_FIRST):
+        steps = torch.optim.AdamW(starts.parameters(), lr=_START_RATE, weight_decay=_DECAY)
+        for _ in range(_START_EPOCHS):
             total = torch.zeros(_STARTS)
             for part in self._shuffled():
                 tiles, slide, truth, share = self._drawn(part)
@@ -184,7 +184,8 @@ class BagLearner:
             answers, ruled = self.network(tiles, slide)
             losses = functional.cross_entropy(answers, truth, reduction="none")
             if self.network.gated:
-                losses = losses + _THEIRS * functional.cross_entropy(ruled, truth, reduction="none")
+                top = functional.cross_entropy(ruled, truth, reduction="none")
+                losses = losses + _TOP_WEIGHT * top
             _step(self._steps, (losses * share).mean())
 
     def logits(self, slides: Ints) -> Floats:

@@ -110,7 +110,7 @@ class FeatureParts:
     def write(self, start: int, part: Features) -> None:
         """Keep a part."""
         order = {path: index for index, path in enumerate(self.of(start))}
-        names = np.array([order[item.path] for item in part.skipped], np.int64) + start
+        skipped = np.array([order[item.path] for item in part.skipped], np.int64) + start
         reasons = np.array([item.reason for item in part.skipped], dtype=np.str_)
         with replacing(self.file(start)) as draft, draft.open("wb") as stream:
             np.savez(
@@ -118,7 +118,7 @@ class FeatureParts:
                 places=part.indices,
                 rows=part.values,
                 measures=part.measures,
-                skipped=names,
+                skipped=skipped,
                 reasons=reasons,
             )
 
@@ -156,8 +156,8 @@ class FeatureCache:
         """The cache for this network (its tensors, not its name) and preprocessing."""
         # the same tensors give other features where several maps count
         maps = engine.classifier.spec.earlier
-        said = {"eosin": __version__, **asdict(spec), **({"maps": maps} if maps else {})}
-        digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
+        made = {"eosin": __version__, **asdict(spec), **({"maps": maps} if maps else {})}
+        digest = hashlib.sha256(json.dumps(made, sort_keys=True).encode())
         digest.update(tensors_digest(engine).encode())
         return cls((root or cache_folder()) / "features" / digest.hexdigest()[:32])
 

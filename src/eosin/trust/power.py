@@ -111,7 +111,8 @@ def plan_patients(
     patients to be the same at the planned figure as at the one at hand.
 
     Resampling P patients shows (P - 1) / P of their variance, so a study of n patients is
-    simulated with n (P - 1) / P of them.
+    simulated with n (P - 1) / P of them. Sizes are those about what a formula asks for, and larger
+    ones, up to 10,000, where these do not reach the target.
 
     Args:
         tables: one labelled table, or two of the same images, by the name of their model.
