@@ -76,9 +76,7 @@ def test_a_class_without_images_has_no_area_to_compare() -> None:
     assert area.added.note.startswith("undefined in 100.0% of resamples")
 
 
-def test_the_area_within_patients_is_left_out_where_one_table_has_no_patient_of_both_classes() -> (
-    None
-):
+def test_the_area_within_patients_is_left_out_where_one_table_lacks_it() -> None:
     apart = table([[True] * 4] * 8)
     merged = apart.frame.assign(patient=apart.frame["patient"].replace("14-1", "14-0"))
     both = Predictions(merged, TASK)

@@ -248,9 +248,9 @@ class _AtHand:
         return values
 
     def spreads_of_others(self, draw: np.random.Generator, times: int = 200) -> Floats:
-        """The spread that other patients at hand would have shown, shape (times,)."""
-        others = self._drawn(draw, self.patients, times)
-        return np.asarray(np.nanstd(self._studies(others, 200, draw), axis=1))
+        """The spread that other patients at hand would have shown, at most ``times`` of them."""
+        values = self._studies(self._drawn(draw, self.patients, times), 200, draw)
+        return np.asarray(np.nanstd(values[np.isfinite(values).any(axis=1)], axis=1))
 
     def point(
         self, size: int, *, moved: float, times: tuple[int, int], draw: np.random.Generator
