@@ -101,7 +101,7 @@ def _run_all(
     """What came of each benchmark; the names of those that want images which are not here."""
     wanted = [words for words in (*_ALONE, *_ON_IMAGES) if words[0] in (options.only or words)]
     without = [words[0] for words in wanted if words in _ON_IMAGES and options.data is None]
-    outcomes = []
+    outcomes, commit = [], _commit()
     for words in wanted:
         if words[0] in without:
             continue
@@ -109,7 +109,7 @@ def _run_all(
             _execute(["untrained.py", str(run), "--weights", f"{options.data}/weights"])
         outcomes.append(_execute([word.format(data=options.data, run=run) for word in words]))
         if options.record:
-            _record(outcomes[-1], busy)
+            _record(outcomes[-1], commit, busy)
     return outcomes, without
 
 
@@ -128,13 +128,20 @@ def _execute(words: Sequence[str]) -> Outcome:
     return Outcome(words[0], tuple(bars), broken=process.returncode != 0 and not missed)
 
 
-def _record(outcome: Outcome, load: float) -> None:
+def _commit() -> str:
+    """What is measured, "-dirty" where a file but the history itself differs from it."""
+    ask = ["git", "-C", str(_HERE), "diff", "--quiet", "HEAD", "--", ":/", f":!{_HISTORY.name}"]
+    dirty = subprocess.run(ask, check=False).returncode != 0
+    ask = ["git", "-C", str(_HERE), "rev-parse", "--short", "HEAD"]
+    found = subprocess.run(ask, capture_output=True, text=True, check=False).stdout.strip()
+    return f"{found}-dirty" if dirty else found
+
+
+def _record(outcome: Outcome, commit: str, load: float) -> None:
     """Add a benchmark's bars to the history, with what they were measured on."""
     from eosin.machine import available_cores
     from eosin.version import __version__
 
-    ask = ["git", "-C", str(_HERE), "describe", "--always", "--dirty", "--exclude", "*"]
-    commit = subprocess.run(ask, capture_output=True, text=True, check=False).stdout.strip()
     today = datetime.now(UTC).date().isoformat()
     where = (
         today,

@@ -154,8 +154,8 @@ def test_a_long_name_is_cut_to_one_that_tells_it_from_others_and_is_still_text()
     [
         (errno.ENOSPC, "make room"),
         (errno.EDQUOT, "make room"),
-        (errno.EROFS, "a place that you may write to"),
-        (errno.EACCES, "a place that you may write to"),
+        (errno.EROFS, "a path that you may write to"),
+        (errno.EACCES, "a path that you may write to"),
         (errno.ENOTDIR, "a file lies where a folder is wanted"),
         (errno.EISDIR, "name a file, not a folder"),
         (errno.EIO, "name another"),
@@ -404,7 +404,7 @@ def test_the_path_that_the_user_knows_is_named(named: str, tmp_path: Path) -> No
     with pytest.raises(DiskError) as caught, disk_errors(tmp_path / "p.csv", doing="read"):
         raise OSError(errno.EIO, "Input/output error", told)
     assert str(caught.value) == (
-        f"{shown}: cannot be read (Input/output error); correct the place, or name another"
+        f"{shown}: cannot be read (Input/output error); correct the path, or name another"
     )
 
 
@@ -415,7 +415,7 @@ def test_what_to_do_next_stands_once_behind_the_fix_through_every_block() -> Non
         disk_errors("p.csv"),
     ):
         raise OSError(errno.ENOSPC, "full", "p.csv")
-    said = "p.csv: cannot be written (full); make room, or name a place on another disk"
+    said = "p.csv: cannot be written (full); make room, or name a path on another disk"
     assert str(caught.value) == f"{said}, then run it again"
 
 

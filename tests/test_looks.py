@@ -67,6 +67,15 @@ def test_every_result_has_a_short_text_html_a_frame_and_axes(results: Results, k
     plt.close("all")
 
 
+def test_an_interval_is_called_by_its_own_confidence(results: Results) -> None:
+    table = results["predictions"]
+    found = eosin.evaluate_predictions(table, resamples=100, confidence=0.9)  # type: ignore[arg-type]
+    assert "90 % interval" in found._repr_html_()
+    assert found.plot().get_xlabel() == "value, 90 % interval"
+    assert "95 % interval" in results["comparison"]._repr_html_()  # type: ignore[attr-defined]
+    plt.close("all")
+
+
 def test_a_manifest_counts_its_images_by_class_and_split(results: Results) -> None:
     manifest = results["manifest"]
     assert (

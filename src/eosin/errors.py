@@ -1,4 +1,4 @@
-"""The errors eosin raises. Each message names the value, the place and the fix."""
+"""The errors eosin raises. Each message names the value, where it stands, and the fix."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class DataError(EosinError):
 
 
 class DiskError(DataError):
-    """A file or folder cannot be written: no room, no right, or no such place."""
+    """A file or folder cannot be written: no room, no right, or no such folder."""
 
 
 class LeakageError(DataError):
@@ -41,7 +41,7 @@ class NoMapError(ModelError):
 
 
 class EosinWarning(UserWarning):
-    """Something that the user should know; the work goes on all the same."""
+    """Something that the user should know; the work continues."""
 
 
 # Of a module that is not in the base install: the extra that brings it.

@@ -29,8 +29,8 @@ StrPath: TypeAlias = str | os.PathLike[str]  # what the public names take for a 
 LOCK_SUFFIX: Final = ".eosin.lock"
 _DRAFT = re.compile(r"\..*\.[0-9a-f]{16}\.part", re.DOTALL)
 _LONGEST = 180  # bytes of a draft's or lock's name that are those of its target
-_ROOM, _RIGHTS = "make room, or name a place on another disk", "name a place that you may write to"
-_A_FILE = "a file lies where a folder is wanted: name another place"
+_ROOM, _RIGHTS = "make room, or name a path on another disk", "name a path that you may write to"
+_A_FILE = "a file lies where a folder is wanted: name another path"
 _FIXES: Final = {
     errno.ENOSPC: _ROOM,
     errno.EDQUOT: _ROOM,
@@ -41,7 +41,7 @@ _FIXES: Final = {
     errno.EEXIST: _A_FILE,
     errno.EISDIR: "name a file, not a folder",
     errno.ENAMETOOLONG: "name a shorter one",
-    errno.ELOOP: "its links lead in a circle: name another place",
+    errno.ELOOP: "its links lead in a circle: name another path",
 }
 _OTHERS: Final = ((stat.S_ISDIR, "folder"), (stat.S_ISFIFO, "pipe"), (stat.S_ISSOCK, "socket"))
 
@@ -138,7 +138,7 @@ def disk_errors(path: object, *, doing: str = "written", then: str = "") -> Iter
         if not isinstance(named, str | bytes) or _DRAFT.fullmatch(Path(os.fsdecode(named)).name):
             named = path
         shown = os.fsdecode(named) if isinstance(named, bytes) else named
-        fix = _FIXES.get(fault.errno or 0, "correct the place, or name another")
+        fix = _FIXES.get(fault.errno or 0, "correct the path, or name another")
         raise DiskError(
             f"{shown}: cannot be {doing} ({fault.strerror or fault}); {fix}"
             + (f", {then}" if then else "")
@@ -153,7 +153,7 @@ def require_file(path: Path) -> None:
         return
     if not stat.S_ISREG(mode):
         other = next((name for test, name in _OTHERS if test(mode)), "device")
-        raise DiskError(f"{path}: is a {other}, and a file is to be written; name another place")
+        raise DiskError(f"{path}: is a {other}, and a file is to be written; name another path")
 
 
 def require_writable(path: Path, *, names: Sequence[str] = ()) -> None:

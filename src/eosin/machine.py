@@ -1,4 +1,4 @@
-"""What this program runs on: the cores that it may use, the processor, the installed libraries."""
+"""What this program runs on: cores, processor, libraries, cache folder, and a limit on memory."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MOST_MEGAPIXELS: Final = 32.0  # of an image, unless more is asked for: memory grows with it
+_CPU_INFO: Final = Path("/proc/cpuinfo")
+_ENGINES: Final = ("torch", "timm", "onnxruntime", "openvino")
+_LIBRARIES: Final = (
+    *("torch", "torchvision", "timm", "numpy", "opencv-python-headless", "pyvips-binary"),
+    "scikit-learn",
+)
 
 
 def available_cores() -> int:
@@ -79,10 +85,6 @@ def installed_versions(packages: Iterable[str]) -> dict[str, str]:
     return found
 
 
-_CPU_INFO = Path("/proc/cpuinfo")
-_ENGINES = ("torch", "timm", "onnxruntime", "openvino")
-
-
 def cpu_model() -> str:
     """The processor's name, as it calls itself."""
     if _CPU_INFO.is_file():
@@ -96,12 +98,6 @@ def cpu_model() -> str:
 def engine_versions() -> dict[str, str]:
     """Versions of the libraries that compute, of those that are installed."""
     return installed_versions(_ENGINES)
-
-
-_LIBRARIES = (
-    *("torch", "torchvision", "timm", "numpy", "opencv-python-headless", "pyvips-binary"),
-    "scikit-learn",
-)
 
 
 def software_versions() -> dict[str, str]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Progress(Protocol):
-    """Told how work goes on: begun, any number of steps, ended; notes at any time."""
+    """Told how far work is: begun, any number of steps, ended; notes at any time."""
 
     def begin(self, work: str, *, total: int | None = None, done: int = 0) -> None:
         """Another piece of work begins, of ``total`` steps where that is known.

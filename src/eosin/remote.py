@@ -167,7 +167,7 @@ def sent(given: StrPath) -> Iterator[Path]:
     folder = cache_folder() / "outgoing" / hashlib.sha256(url.encode()).hexdigest()[:16]
     path = folder / PurePosixPath(target).name
     if RemotePath(url).is_dir():
-        raise ConfigError(f"{url}: holds objects already; name another place")
+        raise ConfigError(f"{url}: holds objects already; name another URL")
     if not path.exists() and RemotePath(url).is_file():
         _copy(fetched(url), path)  # so that what may not be replaced is seen before it is
     _OUTGOING[folder] = posixpath.dirname(url)

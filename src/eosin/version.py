@@ -1,4 +1,4 @@
-"""The one place that says which eosin this is."""
+"""The version of eosin, which everything else reads here."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def test_figures_become_rows_in_order_and_what_is_missing_is_no_number() -> None
 
 
 def test_rows_for_a_reader_have_no_interval_where_there_is_none() -> None:
-    rows = figure_rows([("Accuracy", ACCURACY), ("ROC AUC", UNDEFINED)])
+    rows = figure_rows([("Accuracy", ACCURACY), ("ROC AUC", UNDEFINED)], 0.95)
     assert rows["95 % interval"].tolist() == ["[0.500, 0.875]", ""]
     assert rows[["images", "patients"]].to_numpy().tolist() == [[24, 6]] * 2
 

@@ -134,7 +134,7 @@ def test_beside_a_network_without_a_map_the_others_are_drawn(
     assert index["model"].tolist() == ["small"]
     errors = pd.read_csv(out / "errors.csv")
     assert Path(errors["file"][0]).name == "blind"
-    assert "'test_efficientnet' shrinks 32 px input to a single place" in errors["reason"][0]
+    assert "'test_efficientnet' shrinks 32 px input to a single position" in errors["reason"][0]
 
 
 def test_a_report_shows_heatmaps_when_asked(home: Path, tmp_path: Path) -> None:

@@ -15,9 +15,7 @@ from eosin.cli.console import print_frame
 
 def wide(classes: int) -> pd.DataFrame:
     names = [f"class{number:02d}" for number in range(classes)]
-    rows = [
-        {"part": part, **dict.fromkeys(names, count)} for part, count in (("a", 1), ("b", 2))
-    ]
+    rows = [{"part": part, **dict.fromkeys(names, count)} for part, count in (("a", 1), ("b", 2))]
     return pd.DataFrame(rows)
 
 

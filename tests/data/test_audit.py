@@ -195,6 +195,16 @@ def test_a_patient_with_two_labels_is_information_not_a_fault(folder: Path) -> N
     assert audit.ok
 
 
+def test_an_image_without_a_label_contradicts_no_label(folder: Path) -> None:
+    shutil.copy(folder / ROWS[0][0], folder / "copy.png")
+    rows = [*ROWS, ("copy.png", "", "14-22549", "train")]
+    audit = audit_manifest(manifest_of(folder, rows))
+    assert len(audit.duplicates) == 1
+    assert audit.label_conflicts == ()
+    assert audit.patients_with_several_labels == ()
+    assert audit.ok
+
+
 def test_everything_found_is_plain_json(folder: Path) -> None:
     shutil.copy(folder / ROWS[0][0], folder / "SOB_B_A-14-22549AB-100-002.png")
     save(folder, "SOB_B_A-14-22549AB-100-003.png", np.full((50, 50, 3), 250, np.uint8))

@@ -269,7 +269,7 @@ def test_a_wrong_fold_file_is_named_with_its_line(tree: Path, tmp_path: Path) ->
     with pytest.raises(DataError, match=r"lists none of the images found"):
         read_breakhis(tree, folds=wrong)
     wrong.write_text(f"{NAMES[0]}|100|1|train\n{NAMES[0]}|100|1|test\n")
-    with pytest.raises(DataError, match=rf"{NAMES[0]} stands in train and in test of fold 1"):
+    with pytest.raises(DataError, match=rf"{NAMES[0]} stands in train and test of fold 1"):
         read_breakhis(tree, folds=wrong)
     with pytest.raises(ConfigError, match=r"official fold 1 needs the official fold file.*--folds"):
         read_breakhis(tree, official_fold=1)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -105,7 +106,7 @@ def test_a_second_call_finds_it_and_asks_nobody(host: Host, tmp_path: Path) -> N
 
 def test_what_an_earlier_call_left_is_used(host: Host, tmp_path: Path) -> None:
     host.body, host.breaks_after = tarred(a=b"0123456789"), [20] + [0] * 8
-    with pytest.raises(DataError, match="run the same command again to go on"):
+    with pytest.raises(DataError, match="run the command again to continue"):
         download(breakhis(host), tmp_path)
     assert (tmp_path / "breakhis.part").stat().st_size == 20
     assert (download(breakhis(host), tmp_path).folder / "a").read_bytes() == b"0123456789"
@@ -159,6 +160,33 @@ def test_a_damaged_archive_leaves_nothing_behind(host: Host, tmp_path: Path) -> 
     with pytest.raises(DataError, match="is damaged"):
         download(breakhis(host), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["breakhis", "idc"])
+def test_an_archive_whose_bytes_changed_on_the_way_is_called_damaged(
+    host: Host, tmp_path: Path, name: str
+) -> None:
+    data = bytes(np.random.default_rng(0).integers(0, 64, 50_000, np.uint8))
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a", data)
+    body = bytearray(tarred(a=data) if name == "breakhis" else packed.getvalue())
+    body[20_000:20_100] = b"\xff" * 100
+    host.body = bytes(body)
+    with pytest.raises(DataError, match="the archive is damaged"):
+        download(at(SOURCES[name], host.address), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_unpacked_from_another_archive_than_the_one_wanted_is_refused(
+    host: Host, tmp_path: Path
+) -> None:
+    host.body = tarred(a=b"1")
+    found = download(breakhis(host), tmp_path)
+    assert download(breakhis(host), tmp_path, sha256=found.sha256.upper()) == found
+    with pytest.raises(DataError, match=f"has SHA-256 {found.sha256}, want 00; move it away"):
+        download(breakhis(host), tmp_path, sha256="00")
+    assert (found.folder / "a").read_bytes() == b"1"
 
 
 def test_what_lies_there_already_is_left_alone(host: Host, tmp_path: Path) -> None:

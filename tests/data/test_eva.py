@@ -70,6 +70,14 @@ def test_evas_split_holds_out_exactly_its_fourteen_slides_of_four_types_at_40x(t
     assert "val" not in set(manifest.frame["split"])  # nothing is chosen on what is reported
 
 
+def test_a_tree_whose_four_types_cannot_be_read_says_so(tmp_path: Path) -> None:
+    image = np.zeros((23, 35, 3), np.uint8)
+    assert cv2.imwrite(str(tmp_path / "SOB_M_LC-14-12204-40-001.png"), image)
+    (tmp_path / "SOB_M_DC-14-2523-40-001.png").write_bytes(b"torn")
+    with pytest.raises(DataError, match="none of 1 image files can be used"):
+        read_breakhis(tmp_path, task="eva")
+
+
 def test_evas_split_is_called_leaky_and_names_the_slides_on_both_sides(tree: Path) -> None:
     manifest = read(tree, "eva")
     assert manifest.protocol.name == "official split (leaky), eva"

@@ -104,7 +104,7 @@ def test_patches_that_share_no_row_or_column_have_no_pitch_and_no_neighbour() ->
     ("corners", "said"),
     [
         ([*square(3), (1120, 1001)], "x1120_y1001.png: x = 1120, y = 1001 lies off the grid.*50"),
-        ([*square(2), (1001, 1001)], "lies on the same place of its slide as"),
+        ([*square(2), (1001, 1001)], "has the coordinates of .* on the same slide"),
         ([*square(2), ("left", 1001)], "x = 'left', y = '1001' are no coordinates; want numbers"),
         ([*square(2), ("inf", 1001)], "x = 'inf'.*are no coordinates"),
         ([*square(2), (10**12 + 1, 1001)], "more than 1,048,576 patches"),

@@ -115,6 +115,20 @@ def hidden(source: Manifest, folder: Path) -> dict[str, Path]:
     return found
 
 
+def test_copies_are_looked_for_by_as_many_threads_as_were_asked_for(
+    drawn_breakhis: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int | None] = []
+
+    def nothing(*_: object, workers: int | None = None) -> list[object]:
+        asked.append(workers)
+        return []
+
+    monkeypatch.setattr("eosin.data.pseudo_patients.find_near_duplicates", nothing)
+    find_pseudo_patients(drawn_breakhis, workers=1)
+    assert asked == [1]
+
+
 def test_new_names_and_another_order_change_no_group(
     drawn_breakhis: Manifest, tmp_path: Path
 ) -> None:

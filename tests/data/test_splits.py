@@ -201,6 +201,14 @@ def test_a_fold_that_does_not_exist_is_an_error(twenty: Manifest) -> None:
         hold_out(split_into_folds(twenty, 3), 9)
 
 
+def test_an_image_in_no_fold_is_in_no_split_when_a_fold_is_held_out(twenty: Manifest) -> None:
+    divided = split_into_folds(twenty, 5, seed=0)
+    frame = divided.frame.copy()
+    frame.loc[3, "fold"] = ""
+    held = hold_out(dataclasses.replace(divided, frame=frame), 2)
+    assert held.frame.index[held.frame["split"] == ""].tolist() == [3]
+
+
 def test_a_share_of_zero_leaves_its_split_empty(twenty: Manifest) -> None:
     divided = split_by_fractions(twenty, (0.85, 0.15, 0), seed=1)
     assert set(divided.frame["split"]) == {"train", "val"}

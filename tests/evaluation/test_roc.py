@@ -38,8 +38,8 @@ def test_micro_auc_equals_scikit_learn():
     draw = np.random.default_rng(5)
     probabilities, labels = draw.dirichlet(np.ones(4), 200), draw.integers(0, 4, 200)
     expected = sk.roc_auc_score(np.eye(4)[labels], probabilities, average="micro")
-    pooled = pooled_ranks(probabilities, labels, np.arange(200))
-    assert pooled.roc_auc(np.ones((1, 200)))[0] == pytest.approx(expected, abs=1e-12)
+    pooled = pooled_ranks(probabilities, labels, np.zeros(len(labels), np.int64))
+    assert pooled.roc_auc(np.ones((1, 1)))[0] == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("patients", [17, 300], ids=["matrix product", "cumulative sums"])

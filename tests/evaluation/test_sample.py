@@ -84,6 +84,8 @@ def test_magnifications_rise_as_numbers_and_the_unknown_is_none(
     assert same.magnifications() == ()  # one for all is the whole
     named = replace(sample, magnification=("20x", "5", "20x", "5", "100"))
     assert named.magnifications() == ("5", "100", "20x")
+    halves = replace(sample, magnification=("10", "5", "2.5", "5", "1.25"))
+    assert halves.magnifications() == ("1.25", "2.5", "5", "10")
 
 
 def test_labels_of_patients_tell_who_has_several_and_which_images_are_theirs(

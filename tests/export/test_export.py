@@ -21,7 +21,7 @@ from eosin.export import export as export_module
 from eosin.export.check_images import choose_images
 from eosin.export.export import ExportOptions, export_run
 from eosin.export.folders import drafting
-from eosin.export.parity import map_difference, require_parity
+from eosin.export.parity import map_difference, measure_parity, require_parity
 from eosin.inference.predict import predict
 from eosin.networks.classifier import save_classifier
 from eosin.networks.run import Run, read_run, weights_digest, write_run
@@ -198,3 +198,24 @@ def test_maps_are_compared_at_the_scale_they_are_drawn_at() -> None:
 def test_what_is_not_a_number_is_never_alike() -> None:
     with pytest.raises(ModelError, match="probabilities differ by up to nan"):
         require_parity(Parity(1, "drawn", "onnxruntime", float("nan")), name="bh")
+
+
+def test_a_graph_that_has_no_number_for_a_later_image_is_not_alike() -> None:
+    class Network:
+        outputs = ("logits",)
+
+        def __call__(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return (torch.zeros(len(pixels), 2),)
+
+    class Graph:
+        name = "onnxruntime"
+
+        def logits(self, pixels: np.ndarray) -> np.ndarray:
+            return np.log(1 - pixels[:, :2, 0, 0].astype(float)) * 0
+
+    pixels = np.zeros((4, 3, 8, 8), np.float32)
+    pixels[2] = 1  # whose logits are 0 times minus infinity
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = measure_parity(Graph(), Network(), pixels, temperature=1.0, source="drawn")  # type: ignore[arg-type]
+    with pytest.raises(ModelError, match="probabilities differ by up to nan"):
+        require_parity(found, name="bh")

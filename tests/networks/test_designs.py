@@ -236,7 +236,7 @@ SPEC = BackboneSpec(
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "[]", "{}", '{"name": "x"}', SPEC.to_json()[:-1]),
+        *("", "5", "[]", "{}", '{"name": "x"}', SPEC.to_json()[:-1]),
         *(SPEC.to_json().replace(*pair) for pair in (("0.3]", '"z"]'), ("0.2, ", ""))),
         SPEC.to_json().replace('"size"', '"sizes"'),
     ],
@@ -261,7 +261,8 @@ def test_pixels_may_go_in_as_they_are_and_a_file_that_describes_nothing_says_not
 
 
 @pytest.mark.parametrize(
-    "name", ["efficientnetv2-b0", "inception_her2", "resnet18", "mine@stride8"]
+    "name",
+    ["efficientnetv2-b0", "EfficientNetV2", "inception_her2", "resnet18", "UNI", "mine@stride8"],
 )
 def test_a_module_of_ones_own_may_not_take_a_name_that_means_something(name: str) -> None:
     with pytest.raises(ConfigError, match="the name is taken, or has an @; use another"):

@@ -104,7 +104,7 @@ def test_no_file_is_hashed_twice_while_a_run_is_read_and_its_networks_opened(
 def test_a_network_says_why_it_has_no_heatmaps(run: Run) -> None:
     (network,) = run.networks(device="cpu")
     assert network.no_maps.startswith("backbone 'test_efficientnet' shrinks 32 px input")
-    with pytest.raises(NoMapError, match="to a single place, which has no map"):
+    with pytest.raises(NoMapError, match="to a single position, which has no map"):
         network.maps(np.zeros((1, 3, 32, 32), np.float32))
 
 

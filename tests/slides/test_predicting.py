@@ -22,6 +22,7 @@ from eosin.artefacts.slide import read_slide_answer
 from eosin.cli.slide_options import slides_in
 from eosin.data.slides import SlideSources, read_slides
 from eosin.data.splits import split_by_fractions
+from eosin.data.stained import StainOptions, normalize_stains
 from eosin.data.tiles import TileOptions, tile_manifest, write_tiles
 from eosin.errors import ConfigError, DataError, LeakageError
 from eosin.export.export import export_run
@@ -320,6 +321,44 @@ def test_a_tile_has_the_label_of_the_region_that_covers_it(slide: Path, tmp_path
         replace(alone, frame=alone.frame.assign(outside="")), TileOptions(MPP, size=64)
     ).manifest
     assert kept.frame["x"].astype(int).max() < 768
+
+
+def test_stained_copies_of_tiles_are_kept_like_those_of_images(slide: Path, tmp_path: Path) -> None:
+    slides = read_slides(slide.parent, SlideSources()).manifest
+    tiles = tile_manifest(slides, TileOptions(MPP, size=64), per_slide=3).manifest
+    for kept in (0, len(tiles)):
+        found = normalize_stains(tiles, tmp_path / "out", StainOptions("macenko"))
+        assert found.kept == kept
+
+
+def test_a_slide_whose_regions_cover_no_tile_is_named(slide: Path, tmp_path: Path) -> None:
+    ring = [[0, 0], [9, 0], [9, 9], [0, 9], [0, 0]]
+    feature = {
+        "type": "Feature",
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+        "properties": {"classification": {"name": "tumour"}},
+    }
+    (tmp_path / "a.geojson").write_text(json.dumps(feature))
+    slides = read_slides(slide.parent, SlideSources(annotations=tmp_path, outside="x")).manifest
+    bare = replace(slides, frame=slides.frame.assign(outside=""))
+    with pytest.raises(DataError, match=r"a\.tiff: its regions cover half of no tile"):
+        tile_manifest(bare, TileOptions(MPP, size=64), progress=False)
+
+
+def test_labels_of_slides_name_patients_and_replace_no_path(slide: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        shutil.copy(slide, tmp_path / f"{name}.tiff")
+    labels = tmp_path / "labels.csv"
+    labels.write_text("slide,label,patient,path\na,benign,P1,x\nb,malignant,P2,x\n")
+    found = read_slides(tmp_path, SlideSources(labels=labels))
+    assert found.manifest.paths == [tmp_path / "a.tiff", tmp_path / "b.tiff"]
+    assert found.manifest.patients == ("P1", "P2")
+    labels.write_text("slide,label,patient\na,benign,P1\nb,malignant,\n")
+    with pytest.raises(DataError, match="a task needs two classes"):
+        read_slides(tmp_path, SlideSources(labels=labels))
+    labels.write_text("slide,label,patient\na,benign,\nb,malignant,\n")
+    with pytest.raises(DataError, match="the labels name no patient for it; fill in that cell"):
+        read_slides(tmp_path, SlideSources(labels=labels))
 
 
 def test_labels_that_name_no_slide_and_slides_without_a_label_are_named(

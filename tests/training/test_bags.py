@@ -416,6 +416,8 @@ def test_settings_that_do_not_go_with_slides_are_one_sentence(
         config.with_overrides({"freeze": False, "embeddings": ""})
     with pytest.raises(ConfigError, match="set one of them to 'none'"):
         config.with_overrides({"context": "neighbours"})
+    with pytest.raises(ConfigError, match="lets images vote, and bag = 'slide' answers for slides"):
+        config.with_overrides({"probe": "knn"})
     with pytest.raises(ConfigError, match="a mean of networks answers for images"):
         config.with_overrides({"committee": ("resnet18",)})
     with pytest.raises(ConfigError, match=r"answers for slides.*an ensemble is made of"):

@@ -211,3 +211,12 @@ def test_memory_does_not_grow_with_the_images(few, tmp_path, monkeypatch):
     embed(few, tmp_path / "e.h5ad", OPTIONS)
     assert most[0] <= 2
     assert matrix(tmp_path / "e.h5ad").shape == (20, 64)
+
+
+def test_what_lies_in_a_folder_and_is_not_embedded_is_listed_with_its_reason(few, tmp_path):
+    folder = few.paths[0].parent
+    (folder / "again.png").symlink_to(few.paths[0])
+    done = embed([folder], tmp_path / "e.h5ad", OPTIONS)
+    assert done.images == 20
+    assert [item.path.name for item in done.skipped] == ["again.png"]
+    assert "again.png" in (tmp_path / "e.h5ad.errors.csv").read_text()

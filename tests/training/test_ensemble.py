@@ -6,6 +6,7 @@ import dataclasses
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,10 @@ from eosin.inference.predict import predict
 from eosin.inference.scoring import PredictOptions
 from eosin.inference.votes import fit_weights, hard_vote, soft_vote, weighted_vote
 from eosin.networks.run import Run, read_run
+from eosin.protocol import Protocol
 from eosin.training.config import TrainingConfig
 from eosin.training.ensemble import EnsembleOptions, make_ensemble, make_ensembles
+from eosin.training.ensemble_record import common_division
 from eosin.training.fusion import FusionOptions, fit_fusion
 from eosin.training.readings import predict_together
 from eosin.training.train import train
@@ -466,3 +469,22 @@ def test_new_images_are_scored_by_the_mean_of_the_folds_ensembles(
     whole = predict(run, folds.paths[:6], options).predictions.probabilities
     parts = [predict(each, folds.paths[:6], options).predictions for each in run.open_members()]
     np.testing.assert_allclose(whole, np.mean([part.probabilities for part in parts], axis=0))
+
+
+@pytest.mark.parametrize(
+    "weakest",
+    [
+        Protocol("image", leaky=True),
+        Protocol("patient", pseudo=True),
+        Protocol("image", patients_known=False),
+    ],
+    ids=lambda each: each.name,
+)
+def test_an_ensemble_is_of_the_weakest_protocol_of_its_members(weakest: Protocol) -> None:
+    protocols = (Protocol("patient"), weakest)
+    runs: list[Any] = [
+        SimpleNamespace(record=SimpleNamespace(protocol=each, fingerprint="ab", fold=fold))
+        for fold, each in enumerate(protocols)
+    ]
+    division = common_division(runs)
+    assert (division.protocol, division.fingerprint, division.fold) == (weakest, "ab", None)

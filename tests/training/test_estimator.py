@@ -150,3 +150,14 @@ def test_a_module_of_the_users_own_is_a_backbone_of_every_verb(
         eosin.train(divided, tmp_path / "c", config.with_overrides({"backbone": "wrong"}))
     with pytest.raises(ModelError, match="one of your own is registered first"):
         eosin.train(divided, tmp_path / "d", config.with_overrides({"backbone": "not-mine"}))
+
+
+@pytest.mark.parametrize("nobody", [None, float("nan")])
+def test_images_whose_patient_is_missing_are_not_taken_for_one_patient(
+    coloured: Arrays, nobody: object
+) -> None:
+    paths, y, groups = coloured
+    named = groups.astype(object)
+    named[[0, 5]] = nobody
+    with pytest.raises(DataError, match=r"0_0\.png: names no patient"):
+        eosin.ImageClassifier(**SMALL).fit(paths, y, groups=named)

@@ -94,3 +94,9 @@ def test_too_little_to_choose_a_stopping_point_from_is_an_error() -> None:
         fit_fusion(features, labels, np.zeros_like(inner), classes=2)
     with pytest.raises(DataError, match="2 validation images in 2 inner folds"):
         fit_fusion(features[:2], np.array([0, 1]), np.array([0, 1]), classes=2)
+
+
+def test_a_batch_of_one_image_is_asked_for_and_two_are_taken() -> None:
+    features, labels, inner = drawn(12, signal=6.0)
+    options = FusionOptions(epochs=2, batch_size=1)  # batch normalisation has no statistics of one
+    assert np.isfinite(fit_fusion(features, labels, inner, classes=2, options=options).logits).all()

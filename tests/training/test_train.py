@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from eosin.artefacts.manifest import Manifest
 from eosin.artefacts.predictions import read_predictions
 from eosin.data.splits import split_by_fractions, split_into_folds
-from eosin.errors import ConfigError, EosinWarning, LeakageError, ModelError
+from eosin.errors import ConfigError, DataError, EosinWarning, LeakageError, ModelError
 from eosin.inference.predict import predict
 from eosin.inference.scoring import PredictOptions
 from eosin.networks.classifier import build_classifier
@@ -153,6 +153,23 @@ def test_folds_without_a_word_on_which_to_hold_out_are_an_error(
     divided = split_by_fractions(drawn_breakhis, (0.5, 0.25, 0.25), seed=0)
     with pytest.raises(ConfigError, match="no folds"):
         train(divided, tmp_path / "run", small_probe, fold="all")
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_an_image_without_a_patient_may_be_tested_and_trains_nothing(
+    drawn_breakhis: Manifest, small_probe: TrainingConfig, tmp_path: Path, split: str
+) -> None:
+    divided = split_by_fractions(drawn_breakhis, (0.5, 0.25, 0.25), seed=0)
+    frame = divided.frame.copy()
+    row = frame.index[frame["split"] == split][0]
+    frame.loc[row, "patient"] = ""
+    nameless = dataclasses.replace(divided, frame=frame)
+    if split == "test":
+        assert train(nameless, tmp_path / "run", small_probe).predictions is not None
+        return
+    with pytest.raises(DataError, match=r"\.png: names no patient; fill in the column patient"):
+        train(nameless, tmp_path / "run", small_probe)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_manifest_that_was_never_split_is_refused_before_weights_are_looked_for(

@@ -347,6 +347,28 @@ def test_the_risk_coverage_curve_ends_at_the_error_of_all(folds: Trained) -> Non
     assert found.answered[-1] == pytest.approx(1)
 
 
+def test_the_order_of_images_of_one_probability_does_not_count_for_the_risk(folds: Trained) -> None:
+    predictions = folds.predictions
+    assert predictions is not None
+    names = predictions.probability_columns
+    frame = predictions.frame.assign(
+        **{name: predictions.probabilities[:, k].round(1) for k, name in enumerate(names)}
+    )
+    wrong = (frame["predicted"] != frame["label"]).to_numpy()
+    orders = (np.argsort(wrong, kind="stable"), np.argsort(~wrong, kind="stable"))
+    best, worst = (
+        risk_coverage(
+            folds.run,
+            replace(predictions, frame=frame.iloc[order].reset_index(drop=True)),
+            bootstrap=Bootstrap(100, seed=0),
+        )
+        for order in orders
+    )
+    assert 0 < wrong.mean() < 1
+    assert best.risk.tolist() == pytest.approx(worst.risk.tolist())
+    assert best.area.value == pytest.approx(worst.area.value)
+
+
 def test_the_level_of_the_sets_is_as_asked_and_wider_ones_hold_narrower_ones(
     folds: Trained, splits: Manifest
 ) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from eosin.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -65,15 +65,7 @@ def parse_cells(data: bytes, path: Path, *, kind: str, fix: str, key: str = "pat
     if twice is not None:
         raise DataError(f"{path}: the column {twice!r} stands twice; keep one of the two")
     numbered = {number: row for number, row in enumerate(rows, 2) if row}  # row 1 is the header
-    for number, row in numbered.items():
-        if len(row) != len(header):
-            name = {",": "comma", ";": "semicolon"}.get(mark, "tab")
-            extra = f"a cell with a {name} in it needs quotes, and a {name} at the end goes; "
-            raise DataError(
-                f"{path}, row {number}: has {len(row)} cells, the header {len(header)}; "
-                + (extra if len(row) > len(header) else "")
-                + "correct it"
-            )
+    _require_width(path, numbered, len(header), mark)
     frame = pd.DataFrame(list(numbered.values()), columns=header, index=list(numbered))
     for name in frame.columns.drop(key) if lost else ():  # a file's name may be any bytes
         fine = [not _LOST.search(cell) for cell in frame[name]]
@@ -97,6 +89,18 @@ def _without_empty_end(
     if rows and all(len(row) == width + 1 and not row[width] for row in rows if row):
         return header[:width], [row[:width] for row in rows]
     return header, rows
+
+
+def _require_width(path: Path, rows: Mapping[int, list[str]], width: int, mark: str) -> None:
+    """DataError naming the first row, by its number, that has not as many cells as the header."""
+    wrong = next((number for number, row in rows.items() if len(row) != width), None)
+    if wrong is not None:
+        name, found = {",": "comma", ";": "semicolon"}.get(mark, "tab"), len(rows[wrong])
+        extra = f"a cell with a {name} in it needs quotes, and a {name} at the end goes; "
+        raise DataError(
+            f"{path}, row {wrong}: has {found} cells, the header {width}; "
+            f"{extra if found > width else ''}correct it"
+        )
 
 
 def require_columns(frame: pd.DataFrame, wanted: Sequence[str], *, what: str) -> None:

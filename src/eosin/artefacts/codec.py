@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from eosin.errors import DataError, EosinError
-from eosin.files import write_text
+from eosin.files import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -146,8 +146,7 @@ def with_changes(value: Model, **changes: object) -> Model:
 
 def write_artefact(value: Artefact, path: Path) -> None:
     """Write an artefact as indented JSON with its checksum, in one step."""
-    text = json.dumps(sealed(value), indent=2, ensure_ascii=False, allow_nan=False)
-    write_text(path, text + "\n")
+    write_json(path, sealed(value))
 
 
 def read_fields(path: Path, *, fix: str, error: type[EosinError] = DataError) -> Fields:

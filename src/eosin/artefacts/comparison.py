@@ -13,12 +13,12 @@ from pydantic import model_validator
 
 from eosin.artefacts.codec import Artefact, write_artefact
 from eosin.artefacts.estimate import ALL, Estimate, Level, Scope, figure_frame
-from eosin.artefacts.evaluation import Confidence, Resamples, require_figures
+from eosin.artefacts.evaluation import Confidence, require_figures
 from eosin.artefacts.glossary import GLOSSARY
 from eosin.artefacts.mistakes import Mistakes
 from eosin.artefacts.predictions import Provenance
 from eosin.artefacts.shared_ranks import Ranked, rank_in_groups
-from eosin.artefacts.values import Count, Share
+from eosin.artefacts.values import Count, PositiveCount, Share
 from eosin.errors import DataError
 from eosin.tasks import Task
 
@@ -92,7 +92,7 @@ class Comparison(Artefact):
     task: Task
     provenance: Mapping[str, Provenance]
     left_out: Mapping[str, Count]
-    resamples: Resamples
+    resamples: PositiveCount
     seed: int
     confidence: Confidence
     images: Count
@@ -207,13 +207,14 @@ class Comparison(Artefact):
     def _repr_html_(self) -> str:
         from eosin.artefacts.looks import as_html, figure_rows
 
-        return as_html(self, figure_rows(self._headline()), most=99)
+        return as_html(self, figure_rows(self._headline(), self.confidence), most=99)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """The difference of each pair in accuracy and the primary metric, with its interval."""
         from eosin.artefacts.looks import draw_estimates
 
-        return draw_estimates(self._headline(), ax, title=str(self), at=0.0)
+        rows, title = self._headline(), str(self)
+        return draw_estimates(rows, ax, title=title, confidence=self.confidence, at=0.0)
 
     def _headline(self) -> list[tuple[str, Estimate]]:
         return [

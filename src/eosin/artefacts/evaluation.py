@@ -13,7 +13,7 @@ from eosin.artefacts.codec import Artefact, Fields, Strict, read_artefact, write
 from eosin.artefacts.estimate import ALL, Estimate, Level, Scope, figure_frame
 from eosin.artefacts.glossary import GLOSSARY
 from eosin.artefacts.predictions import Provenance
-from eosin.artefacts.values import Count, Share
+from eosin.artefacts.values import Count, PositiveCount, Share
 from eosin.errors import DataError
 from eosin.files import StrPath
 from eosin.tasks import Task
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Counts = tuple[tuple[Count, ...], ...]
-Resamples = Annotated[int, Field(gt=0)]
 Confidence = Annotated[float, Field(gt=0, lt=1)]
 
 _FIX = "write it again with `eosin evaluate`"
@@ -45,7 +44,7 @@ class PatientRow(Strict):
 
     patient: str  # its name
     labels: tuple[str, ...]  # the true classes of its images, in class order
-    images: Annotated[int, Field(gt=0)]  # how many it has
+    images: PositiveCount  # how many it has
     # share of them classified right (Spanhol et al. 2016, Eq. 1), in [0, 1]
     recognition_rate: Share
     probabilities: tuple[float, ...]  # mean probability of each class over its images
@@ -70,7 +69,7 @@ class Evaluation(Artefact):
     task: Task
     provenance: Provenance
     level: Level
-    resamples: Resamples
+    resamples: PositiveCount
     seed: int
     confidence: Confidence
     images: Count
@@ -130,7 +129,7 @@ class Evaluation(Artefact):
     def _repr_html_(self) -> str:
         from eosin.artefacts.looks import as_html, figure_rows
 
-        return as_html(self, figure_rows(self._overall()), most=99)
+        return as_html(self, figure_rows(self._overall(), self.confidence), most=99)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Every overall figure that lies within -1 and 1, with its interval; a bar marks chance."""
@@ -138,7 +137,7 @@ class Evaluation(Artefact):
 
         rows = [(name, each) for name, each in self._overall() if GLOSSARY[each.metric].most <= 1]
         title = f"{self.level} level, {self.provenance.protocol.name}"
-        return draw_estimates(rows, ax, title=title)
+        return draw_estimates(rows, ax, title=title, confidence=self.confidence)
 
     def _overall(self) -> list[tuple[str, Estimate]]:
         return [(GLOSSARY[e.metric].title, e) for e in self.estimates if e.scope == ALL]

@@ -7,19 +7,15 @@ An exported Run has ``model.onnx``, or ``model.xml`` and ``model.bin``, where a 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from eosin.artefacts.int8 import Int8Trial
-from eosin.artefacts.values import Count, NotNegative, Sha256, Share
+from eosin.artefacts.values import Count, NotNegative, PositiveCount, Sha256, Share
 from eosin.errors import ModelError
 
 GraphFormat = Literal["onnx", "openvino"]
 Precision = Literal["fp32", "int8"]
 Output = Literal["logits", "features", "maps", "rest"]
-
-Side = Annotated[int, Field(ge=1)]
 
 INPUT_NAME = "pixels"
 GRAPH_NAMES: dict[str, str] = {"onnx": "model.onnx", "openvino": "model.xml"}
@@ -51,7 +47,7 @@ class Graph:
     # logit, and what no patch explains, ``"rest"`` (N, C)
     outputs: tuple[Output, ...]
     # h and w of the last feature map; None where the network has none
-    map_size: tuple[Side, Side] | None
+    map_size: tuple[PositiveCount, PositiveCount] | None
     no_maps: str  # why there are no maps, in words; empty where there are
     # the design of the backbone, e.g. ``"EfficientNetV2"``
     family: str

@@ -56,5 +56,5 @@ class Int8Trial:
 
     @property
     def kept(self) -> bool:
-        """Whether the 8-bit graph passed every bar and took the place of the FP32 one."""
+        """Whether the 8-bit graph passed every bar and replaced the FP32 one."""
         return not self.failed

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from eosin.artefacts.codec import Artefact
-from eosin.artefacts.values import Count, Sha256
+from eosin.artefacts.values import Count, PositiveCount, Sha256
 
 
 class JournalHead(Artefact):
@@ -22,6 +20,5 @@ class JournalHead(Artefact):
     allow_seen: bool  # whether patients may be scored that the Run has seen
     device: str  # as asked for
     engine: str  # as asked for
-    # images a forward pass; the last digits can depend on it
-    batch_size: Annotated[int, Field(ge=1)]
+    batch_size: PositiveCount  # images a forward pass; the last digits can depend on it
     eosin: str  # the version

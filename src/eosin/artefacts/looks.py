@@ -46,13 +46,14 @@ def as_html(title: object, frame: pd.DataFrame, *, most: int = 12) -> str:
     return f"<div><p><b>{escape(str(title))}</b></p>{rows}{more}</div>"
 
 
-def figure_rows(rows: Iterable[tuple[str, Estimate]]) -> pd.DataFrame:
+def figure_rows(rows: Iterable[tuple[str, Estimate]], confidence: float) -> pd.DataFrame:
     """A row a figure for a reader: what it is, its value, its interval, its n."""
+    column = f"{100 * confidence:g} % interval"
     return pd.DataFrame(
         {
             "": name,
             "value": each.value,
-            "95 % interval": "" if each.low is None else f"[{each.low:.3f}, {each.high:.3f}]",
+            column: "" if each.low is None else f"[{each.low:.3f}, {each.high:.3f}]",
             "images": each.images,
             "patients": each.patients,
         }
@@ -95,7 +96,12 @@ def draw_scores(scores: Mapping[str, pd.Series], axes: Axes | None, *, title: st
 
 
 def draw_estimates(
-    rows: Iterable[tuple[str, Estimate]], axes: Axes | None, *, title: str, at: float | None = None
+    rows: Iterable[tuple[str, Estimate]],
+    axes: Axes | None,
+    *,
+    title: str,
+    confidence: float,
+    at: float | None = None,
 ) -> Axes:
     """Figures with their intervals, the first on top; ``at`` is a line of no difference."""
     known = [(name, each) for name, each in rows if each.value is not None]
@@ -108,7 +114,8 @@ def draw_estimates(
     if at is not None:
         axes.axvline(at, color="grey", linestyle=":")
     axes.set_yticks(range(len(known)), [fill(_plain(name), 32) for name, _ in known])
-    axes.set(title=_plain(title), ylim=(len(known) - 0.5, -0.5), xlabel="value, 95 % interval")
+    axes.set(title=_plain(title), ylim=(len(known) - 0.5, -0.5))
+    axes.set_xlabel(f"value, {100 * confidence:g} % interval")
     return axes
 
 
@@ -145,7 +152,7 @@ def draw_map(image: object, values: FloatMap, axes: Axes | None, *, title: str) 
     axes, pixels = axes_or_new(axes), np.asarray(image)
     axes.imshow(pixels.mean(axis=2), cmap="gray", vmin=0, vmax=255)
     drawn = axes.imshow(values, cmap="inferno", alpha=0.7 * values, vmin=0, vmax=1)
-    axes.figure.colorbar(drawn, ax=axes, label="evidence, 1 = strongest place")
+    axes.figure.colorbar(drawn, ax=axes, label="evidence, 1 = strongest position")
     axes.set_title(_plain(title), fontsize="medium")
     axes.set_axis_off()
     return axes

@@ -1,4 +1,4 @@
-"""The Manifest: one row an image, with its label, its patient and its place in the split."""
+"""The Manifest: one row an image, with its label, patient, split and fold."""
 
 from __future__ import annotations
 
@@ -118,9 +118,8 @@ class Manifest:
         """Bars of the images of each class, by fold or split; into ``ax``, or new axes."""
         from eosin.artefacts.looks import draw_bars
 
-        return draw_bars(
-            self.counts().T, ax, title=str(self), across=str(self.counts().columns.name)
-        )
+        counts = self.counts()
+        return draw_bars(counts.T, ax, title=str(self), across=str(counts.columns.name))
 
     @property
     def paths(self) -> list[Path]:
@@ -141,7 +140,7 @@ class Manifest:
 
     @property
     def kept_whole(self) -> Texts:
-        """What the protocol keeps in one piece, of each row: its patient, slide or image."""
+        """Of each row its patient, or where slides or images were divided, its slide or path."""
         import numpy as np
 
         column = {"slide": "slide", "image": "path"}.get(self.protocol.unit, "patient")
@@ -221,6 +220,13 @@ class Manifest:
                 "Split again with `eosin split --by patient`, or "
                 "with `--by image` to have the leak in the name."
             )
+
+    def require_named_patients(self) -> None:
+        """DataError naming the first image of training, validation or a fold without a patient."""
+        used = self.frame["split"].isin(("train", "val")) | (self.frame["fold"] != "")
+        nameless = self.frame["path"][used & (self.frame["patient"] == "")]
+        if len(nameless):
+            raise DataError(f"{nameless.iloc[0]}: names no patient; fill in the column patient")
 
     def write(self, path: StrPath) -> None:
         """Write the CSV (paths relative to its folder where they can be) and its sidecar."""

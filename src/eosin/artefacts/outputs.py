@@ -225,7 +225,7 @@ def _require_apart(folder: Path, inputs: Sequence[Path], *, around: bool) -> Non
 
 def _require_folder(path: Path) -> None:
     if path.exists() and not path.is_dir():
-        raise DiskError(f"{path}: is a file, and a folder is to be written; name another place")
+        raise DiskError(f"{path}: is a file, and a folder is to be written; name another path")
 
 
 def _holds(folder: Path, path: Path) -> bool:

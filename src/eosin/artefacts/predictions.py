@@ -94,7 +94,7 @@ class Predictions:
             ``frame()`` gives the same.
         task: the classes.
         provenance: where the table comes from.
-        trust: how those four columns were made; None where the table has them not.
+        trust: how those four columns were made; None where the table lacks them.
         run_hashes: of the ``run.json`` of each Run behind it; none where that was not known.
         attention: where rows are slides, a row a tile, as ``inference.bags`` makes it; it is
             written beside the table, and never read with it.
@@ -265,11 +265,9 @@ def make_predictions(
 
 def unscored_note(images: int) -> tuple[str, ...]:
     """A sentence on images that no prediction could be made of; none where there are none."""
-    if not images:
-        return ()
-    if images == 1:
-        return ("1 image could not be read and is not scored.",)
-    return (f"{images} images could not be read and are not scored.",)
+    one = "1 image could not be read and is not scored."
+    many = f"{images} images could not be read and are not scored."
+    return (one if images == 1 else many,) if images else ()
 
 
 def read_predictions(path: StrPath) -> Predictions:

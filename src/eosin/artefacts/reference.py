@@ -6,12 +6,12 @@ shares of new patients' images at each strangeness, and the answers that calibra
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, Self, TypeAlias, get_args
+from typing import Final, Literal, Self, TypeAlias, get_args
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from eosin.artefacts.codec import Strict
-from eosin.artefacts.values import Count, Positive, Sha256, Share
+from eosin.artefacts.values import Count, Positive, PositiveCount, Sha256, Share
 
 REFERENCE_NAME: Final = "reference.safetensors"
 MOST_REFERENCE_BYTES: Final = 5_000_000
@@ -20,15 +20,14 @@ Flag: TypeAlias = Literal[
 ]
 FLAGS: Final[tuple[Flag, ...]] = get_args(Flag)
 ABSTAIN: Final = "abstain"
-Some = Annotated[int, Field(ge=1)]
 
 
 class Familiarity(Strict):
     """How strange images of patients are that did not take part in the fit."""
 
-    channels: Some  # of the features
-    patients: Some  # that the shares are of: each was left out when it was scored
-    images: Some  # of those
+    channels: PositiveCount  # of the features
+    patients: PositiveCount  # that the shares are of: each left out when scored
+    images: PositiveCount  # of those
     tail: float  # the strangeness that a tenth of them reach: from there on shares are extrapolated
     tail_scale: Positive  # the mean of what they exceed it by
 
@@ -60,8 +59,8 @@ class Acquisition(Strict):
 class SetCalibration(Strict):
     """Whose answers calibrate the sets."""
 
-    patients: Some
-    images: Some
+    patients: PositiveCount
+    images: PositiveCount
     source: Literal["validation", "cross-validation", "out-of-fold"]
 
 

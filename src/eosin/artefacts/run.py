@@ -56,7 +56,7 @@ class Context(Strict):
     window: Literal[3, 5]  # patches along the square's side
     pitch: Positive  # of the training coordinates, from one patch to the next
     weight: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    alone_temperature: Positive  # without coordinates, in the place of the Run's temperature
+    alone_temperature: Positive  # without coordinates, instead of the Run's temperature
     alone_threshold: Share | None  # the same for the threshold
 
 

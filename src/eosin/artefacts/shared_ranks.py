@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from pydantic import Field
+from eosin.artefacts.values import PositiveCount
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ class Ranked:
     """A model's rank."""
 
     # from 1, the best; models that share it cannot be told apart from its first model
-    rank: Annotated[int, Field(gt=0)]
+    rank: PositiveCount
     model: str  # its name
     value: float  # of the metric
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Literal
 
 from eosin.artefacts.codec import Artefact, Strict, read_artefact
-from eosin.artefacts.values import Count, NamedProtocol, Positive, Sha256, Share
+from eosin.artefacts.values import (
+    Count,
+    NamedProtocol,
+    NotNegative,
+    Positive,
+    PositiveCount,
+    Sha256,
+    Share,
+)
 from eosin.tasks import Task
 
 if TYPE_CHECKING:
@@ -42,11 +48,11 @@ class SlideAnswer(Artefact):
     patient: str  # whom it shows, as far as it is known, else the file
     label: str  # what is true of it, or empty
     vendor: str
-    width: Annotated[int, Field(ge=1)]  # pixels of level 0
-    height: Annotated[int, Field(ge=1)]
+    width: PositiveCount  # pixels of level 0
+    height: PositiveCount
     slide_mpp: Positive  # um a pixel of level 0
-    size: Annotated[int, Field(ge=1)]  # side of a tile as it was read, pixels
-    overlap: Annotated[int, Field(ge=0)]  # of neighbours, pixels
+    size: PositiveCount  # side of a tile as it was read, pixels
+    overlap: Count  # of neighbours, pixels
     mpp: Positive  # um a pixel of a tile
     tile_width: Positive  # side of a tile, pixels of level 0
     step: Positive  # from one tile to the next, pixels of level 0
@@ -57,7 +63,7 @@ class SlideAnswer(Artefact):
     threshold: Share | None
     tiles: Count  # that were scored
     unread: Count  # that could not be
-    tissue_mm2: Annotated[float, Field(ge=0)]  # on all of the slide
+    tissue_mm2: NotNegative  # on all of the slide
     areas: dict[str, Share]  # share of the slide that is glass, tissue, pen...
     flagged: Share | None  # of its tiles; None where the Run cannot tell
     squares: Count  # of tissue that the intervals were drawn over

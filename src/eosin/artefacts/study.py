@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import JsonValue
 
 from eosin.artefacts.codec import Artefact, Fields, parse_artefact, read_fields
-from eosin.artefacts.values import Sha256
+from eosin.artefacts.values import NotNegative, Sha256
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ class CellState(Artefact):
     # SHA-256 of the files that its networks start from, by backbone, where found
     weights: dict[str, Sha256]
     done: bool  # whether it is finished
-    seconds: Annotated[float, Field(ge=0)] | None  # how long it took; None until it is done
+    seconds: NotNegative | None  # how long it took; None until it is done
 
 
 class MadeFrom(Artefact):

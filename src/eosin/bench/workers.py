@@ -51,8 +51,9 @@ class Pace:
         """At the median."""
         return 1000 / self.ms
 
-    def _percentile(self, share: float, column: int) -> float:
-        return float(np.percentile(np.array(self.seconds)[:, column], share)) / self.batch * 1000
+    def _percentile(self, percent: float, column: int) -> float:
+        seconds = np.array(self.seconds)[:, column]
+        return float(np.percentile(seconds, percent)) / self.batch * 1000
 
 
 class Worker:

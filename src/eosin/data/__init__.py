@@ -1,1 +1,1 @@
-"""Readers of datasets, and what keeps them honest: splits and audit."""
+"""Datasets: download, readers, splits, audit, tiles of slides, and synthetic tissue."""

@@ -56,7 +56,7 @@ def read_annotations(path: Path, *, sides: tuple[int, int] | None = None) -> tup
         if data.startswith(b"\x1f\x8b"):
             data = gzip.GzipFile(fileobj=io.BytesIO(data)).read(_MOST + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
+        raise DataError(f"{path}: cannot be read ({error}); export it again") from error
     if len(data) > _MOST:
         raise DataError(f"{path}: more than {_MOST} bytes; split it")
     read = _of_imagescope if data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") else _of_qupath
@@ -77,7 +77,7 @@ def label_tiles(
         x: of the tiles' upper left corners, pixels of level 0, (n,).
         y: the same.
         width: side of a tile, pixels of level 0.
-        least: above 0 and at most 1.
+        least: above 0 and at most 1; else ConfigError.
     """
     if not 0 < least <= 1:
         raise ConfigError(f"least {least}: a share of a tile is above 0 and at most 1")
@@ -126,7 +126,7 @@ def _of_qupath(source: _Source, data: bytes) -> Iterator[Region]:
     try:
         read = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{source.path}: neither XML nor JSON ({error})") from error
+        raise DataError(f"{source.path}: neither XML nor JSON ({error}); export it") from error
     found = read.get("features", [read]) if isinstance(read, dict) else read
     if not isinstance(found, list):
         source.refuse("its root", "no features; export annotations as GeoJSON")
@@ -185,7 +185,7 @@ def _parsed(source: _Source, data: bytes) -> Element:
     try:
         parser.Parse(data, True)
     except expat.ExpatError as error:
-        raise DataError(f"{source.path}: not whole as XML ({error})") from error
+        raise DataError(f"{source.path}: not whole as XML ({error}); export it again") from error
     return builder.close()
 
 

@@ -75,8 +75,8 @@ class DuplicatePair:
 
     @property
     def across_labels(self) -> bool:
-        """Whether the one picture carries two labels."""
-        return self.a.label != self.b.label
+        """Whether the one picture carries two labels; no label is not another one."""
+        return _differ(self.a.label, self.b.label)
 
     def to_dict(self) -> dict[str, object]:
         """The pair as one flat row of plain values."""
@@ -171,12 +171,8 @@ class Audit:
     @property
     def _pairs_in_words(self) -> str:
         count = len(self.duplicates)
-        pairs = (
-            f"{count:,} duplicate {'pair' if count == 1 else 'pairs'}"
-            if count
-            else "no duplicate pair"
-        )
-        return f"{pairs} in {self.images:,} images"
+        pairs = "duplicate pair" if count < 2 else "duplicate pairs"
+        return f"{f'{count:,}' if count else 'no'} {pairs} in {self.images:,} images"
 
     def frame(self) -> pd.DataFrame:
         """The duplicate pairs, one row each, gravest first; columns as in ``PAIR_COLUMNS``."""
@@ -312,7 +308,8 @@ def _audited_images(manifest: Manifest) -> list[AuditedImage]:
 
 
 def _several_labels(manifest: Manifest) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    groups = manifest.frame.groupby("patient")["label"].unique()
+    rows = manifest.frame[manifest.frame["label"] != ""]
+    groups = rows.groupby("patient")["label"].unique()
     return tuple(
         (str(patient), tuple(c for c in manifest.task.classes if c in labels))
         for patient, labels in groups.items()

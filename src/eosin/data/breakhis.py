@@ -149,9 +149,9 @@ def read_breakhis(
     paths, skipped = first_of_each_name(found.images)
     named, misnamed = _parse_names(paths)
     chosen = _at_magnifications(root, named, magnifications)
-    whole, unreadable = look_at([item.path for item in chosen])
-    skipped += [*misnamed, *unreadable, *found.skipped]
     wanted = _of_eva(root, chosen) if task == "eva" else chosen
+    whole, unreadable = look_at([item.path for item in wanted])
+    skipped += [*misnamed, *unreadable, *found.skipped]
     require_images(root, whole, skipped, expected=_EXPECTED)
     kept = set(whole)
     rows = [_row(item, task=task, patient=patient) for item in wanted if item.path in kept]

@@ -57,7 +57,7 @@ def read_folds(source: Path) -> Folds:
     for file in files:
         for fold, name, group in _entries(file):
             if folds.setdefault(fold, {}).setdefault(name, group) != group:
-                raise DataError(f"{file}: {name} stands in train and in test of fold {fold}")
+                raise DataError(f"{file}: {name} stands in train and test of fold {fold}; keep one")
     return folds
 
 
@@ -95,7 +95,7 @@ def _entries(file: Path) -> Iterator[tuple[int, str, str]]:
         raise DataError(f"{file}: not a readable fold file ({error}); {_FIX}") from error
     rows = _csv_rows(file, text) if file.suffix.lower() == ".csv" else _pipe_rows(text)
     for line, (fold, name, group) in rows:
-        if not fold.isdigit() or group not in _GROUPS or not name:
+        if not fold.isdecimal() or group not in _GROUPS or not name:
             raise DataError(f"{file}, line {line}: fold {fold!r}, group {group!r}; {_FIX}")
         yield int(fold), name, group
 

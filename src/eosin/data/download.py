@@ -6,7 +6,9 @@ import json
 import tarfile
 import time
 import zipfile
+import zlib
 from dataclasses import dataclass, replace
+from gzip import BadGzipFile
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.error import HTTPError, URLError
@@ -114,7 +116,8 @@ def download(
 
     Raises:
         ConfigError: the authors hand the dataset out on request; says where.
-        DataError: the server cannot be reached or refuses; the archive is damaged or another one.
+        DataError: the server cannot be reached or refuses; the archive, also one that was unpacked
+            before, is another one, or is damaged.
         DiskError: the folder cannot be written, or is full.
     """
     if not source.address:
@@ -125,16 +128,16 @@ def download(
     folder, part = out / source.name, out / f"{source.name}.part"
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-    with one_writer(folder), disk_errors(out, then="run the same command again to go on"):
+    with one_writer(folder), disk_errors(out, then="run the same command again to continue"):
         sweep(out)
-        known = _finished(folder, source)
+        wanted = (sha256 or source.sha256 or "").lower()
+        known = _finished(folder, source, wanted)
         if known is not None:
             return known
         with working(progress, f"fetching {source.name} (MB)"):
             _fetch(source.address, part, progress)
         found = Downloaded(folder, sha256_of(part), part.stat().st_size)
-        wanted = sha256 or source.sha256
-        if wanted is not None and found.sha256 != wanted.lower():
+        if wanted and found.sha256 != wanted:
             part.unlink()
             raise DataError(
                 f"{source.address}: SHA-256 {found.sha256}, want {wanted}; the archive changed or "
@@ -145,8 +148,8 @@ def download(
     return found
 
 
-def _finished(folder: Path, source: Source) -> Downloaded | None:
-    """What an earlier call brought; DataError where something else lies there."""
+def _finished(folder: Path, source: Source, wanted: str) -> Downloaded | None:
+    """What an earlier call brought; DataError where something else lies there, by SHA-256 too."""
     if not folder.exists():
         return None
     try:
@@ -156,6 +159,8 @@ def _finished(folder: Path, source: Source) -> Downloaded | None:
         known = None
     if known is None or said.get("address") != source.address:
         raise DataError(f"{folder}: holds something else; name another --out, or move it away")
+    if wanted and known.sha256 != wanted:
+        raise DataError(f"{folder}: has SHA-256 {known.sha256}, want {wanted}; move it away")
     return known
 
 
@@ -181,7 +186,7 @@ def _fetch(address: str, part: Path, progress: Progress) -> None:
         if left:
             progress.note(f"{fault}; {left} more attempts")
             time.sleep(0.0 if brought else min(2.0 ** (_ATTEMPTS - left) / 4, _LONGEST_WAIT))
-    raise DataError(f"{address}: cannot be fetched ({fault}); run the same command again to go on")
+    raise DataError(f"{address}: cannot be fetched ({fault}); run the command again to continue")
 
 
 def _fetch_once(address: str, part: Path, tag_file: Path, progress: Progress) -> bool:
@@ -200,13 +205,14 @@ def _fetch_once(address: str, part: Path, tag_file: Path, progress: Progress) ->
             return True
         raise
     with response:
-        goes_on = response.status == _PARTIAL
+        resumed = response.status == _PARTIAL
         length = response.headers["Content-Length"]
-        whole = int(length) + (have if goes_on else 0) if length else None
-        tag_file.write_text(response.headers["ETag"] or response.headers["Last-Modified"] or "")
-        done = have if goes_on else 0
+        whole = int(length) + (have if resumed else 0) if length else None
+        tag = response.headers["ETag"] or response.headers["Last-Modified"] or ""
+        tag_file.write_text(tag, "utf-8")
+        done = have if resumed else 0
         progress.begin("fetching (MB)", total=whole and whole // 10**6, done=done // 10**6)
-        with part.open("ab" if goes_on else "wb") as file:
+        with part.open("ab" if resumed else "wb") as file:
             while chunk := response.read(_CHUNK):
                 file.write(chunk)
                 progress.advance((done + len(chunk)) // 10**6 - done // 10**6)
@@ -224,10 +230,12 @@ def _unpack(part: Path, source: Source, found: Downloaded) -> None:
             else:
                 with tarfile.open(part) as unpacked:
                     unpacked.extractall(draft, filter="data")
+                    while unpacked.fileobj and unpacked.fileobj.read(_CHUNK):
+                        pass  # only at its end is the checksum of a compressed one looked at
             fields = {"address": source.address, "sha256": found.sha256, "size": found.size}
             write_json(draft / RECORD_NAME, fields | {"terms": source.terms})
             draft.rename(found.folder)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, BadGzipFile, zlib.error, EOFError) as error:
         part.unlink()
         raise DataError(
             f"{source.address}: the archive is damaged ({error}) and is removed; fetch it again"

@@ -1,4 +1,4 @@
-"""By what the patients of a training are known again: the names of files, or another unit."""
+"""How a Run recognises the patients it has seen: by file names, or by accession number or slide."""
 
 from __future__ import annotations
 

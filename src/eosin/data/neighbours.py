@@ -180,7 +180,7 @@ def _pairs(cells: Ints, slide: Ints, paths: Texts, *, reach: int) -> tuple[Ints,
     if len(same):
         one, two = paths[order[same[0]]], paths[order[same[0] + 1]]
         raise DataError(
-            f"{two}: lies on the same place of its slide as {one}; keep one, name their slides "
+            f"{two}: has the coordinates of {one} on the same slide; keep one, name their slides "
             f"in a column slide, or {_ALONE}"
         )
     found: list[tuple[Ints, Ints]] = []

@@ -225,7 +225,7 @@ def _same_tissue(
 ) -> list[tuple[int, int]]:
     """Pairs that show the same tissue: copies, and neighbours whose fields overlap."""
     prints = [look.fingerprint for look in looks]
-    copies = find_near_duplicates(prints, lambda index: read_image(paths[index]))
+    copies = find_near_duplicates(prints, lambda k: read_image(paths[k]), workers=workers)
     links = {(match.first, match.second) for match in copies}
     links |= {(k - 1, k) for k in range(1, len(prints)) if prints[k].pixels == prints[k - 1].pixels}
     pairs = sorted(

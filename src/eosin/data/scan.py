@@ -70,7 +70,7 @@ def look_at(paths: Sequence[Path]) -> tuple[list[Path], list[SkippedFile]]:
 
 
 def require_images(
-    root: Path, kept: Sequence[Path], skipped: Sequence[SkippedFile], *, expected: str
+    root: Path, kept: Sequence[object], skipped: Sequence[SkippedFile], *, expected: str
 ) -> None:
     """DataError, with the first reason, where a reader is left with no image at all."""
     if kept:

@@ -11,7 +11,7 @@ from eosin.artefacts.names import patient_pattern
 from eosin.data.annotations import read_annotations
 from eosin.data.folder import natural
 from eosin.data.identity import patient_by_pattern
-from eosin.data.scan import ReadDataset, image_rows, sorted_by_path
+from eosin.data.scan import ReadDataset, image_rows, require_images, sorted_by_path
 from eosin.errors import ConfigError, DataError
 from eosin.files import disk_errors, valid_text
 from eosin.pixels.reading import SkippedFile
@@ -65,7 +65,8 @@ def read_slides(root: Path, sources: SlideSources) -> ReadDataset:
 
     Raises:
         ConfigError: labels and annotations together, or a pattern that is none.
-        DataError: no slide can be read; labels of a slide that is not there, or none for one.
+        DataError: no slide can be used, there are fewer than two classes, or the labels or an
+            annotation cannot be read. A slide that these do not name is skipped.
     """
     if sources.labels and sources.annotations:
         raise ConfigError("--labels says what slides are, --annotations what regions are: give one")
@@ -75,22 +76,13 @@ def read_slides(root: Path, sources: SlideSources) -> ReadDataset:
         patient_pattern(sources.patient)
     known = _labels(sources.labels) if sources.labels else None
     drawn = _annotations(sources.annotations) if sources.annotations else {}
-    rows, skipped = [], []
+    rows, skipped = list[dict[str, str]](), list[SkippedFile]()
     for path in find_slides(root):
         try:
-            row = _row(path, known, sources)
+            rows.append(_row(path, known, drawn, sources))
         except DataError as error:
             skipped.append(SkippedFile.from_error(path, error))
-            continue
-        if drawn and path.stem not in drawn:
-            skipped.append(SkippedFile(path, f"no annotation is named {path.stem}; draw one"))
-            continue
-        if drawn:
-            row |= {"annotations": str(drawn[path.stem]), "outside": sources.outside}
-        rows.append(row)
-    if not rows:
-        first = f" (the first: {skipped[0].path.name}: {skipped[0].reason})" if skipped else ""
-        raise DataError(f"{root}: none of {len(skipped)} slides can be used{first}")
+    require_images(root, rows, skipped, expected="whole slides")
     named = bool(sources.patient) or (known is not None and any("patient" in row for row in rows))
     task = _task(rows, sorted(drawn.values()), sources)
     notes = [*([] if named else [SLIDE_IS_PATIENT]), *([NO_LABELS] if task is UNLABELLED else [])]
@@ -106,21 +98,32 @@ def read_slides(root: Path, sources: SlideSources) -> ReadDataset:
 
 
 def _row(
-    path: Path, known: Mapping[str, Mapping[str, str]] | None, sources: SlideSources
+    path: Path,
+    known: Mapping[str, Mapping[str, str]] | None,
+    drawn: Mapping[str, Path],
+    sources: SlideSources,
 ) -> dict[str, str]:
+    """What is known of a slide; DataError where file, label, patient or annotation is missing."""
     slide = open_where_told(path, sources.slide_mpp)
     row = {"path": str(path), "slide": valid_text(path.stem), "label": ""}
     if known is not None:
         told = known.get(path.name) or known.get(path.stem)
         if told is None:
             raise DataError(f"{path}: the labels name no such slide; add it or move it elsewhere")
-        row |= {name: cell for name, cell in told.items() if name != "slide"}
+        if told.get("patient") == "":
+            raise DataError(f"{path}: the labels name no patient for it; fill in that cell")
+        row |= {name: cell for name, cell in told.items() if name not in ("slide", "path")}
     if sources.patient:
         found = patient_by_pattern(sources.patient, path.name)
         if found is None:
             raise DataError(f"{path}: the patient pattern {sources.patient!r} finds no patient")
         row["patient"] = found
-    return {**row, "mpp": "" if slide.mpp is None else f"{slide.mpp:.6g}"}
+    row["mpp"] = "" if slide.mpp is None else f"{slide.mpp:.6g}"
+    if drawn and path.stem not in drawn:
+        raise DataError(f"{path}: no annotation is named {path.stem}; draw one")
+    if drawn:
+        row |= {"annotations": str(drawn[path.stem]), "outside": sources.outside}
+    return row
 
 
 def _labels(path: Path) -> dict[str, dict[str, str]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, get_args
 
+import numpy as np
+
 from eosin.artefacts.manifest import SPLITS, Manifest
 from eosin.data.scan import counts_at, magnifications
 from eosin.errors import ConfigError, DataError
@@ -13,7 +15,6 @@ from eosin.protocol import Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     import pandas as pd
 
     from eosin.arrays import Floats, Ints, Texts
@@ -46,7 +47,8 @@ def split_by_fractions(
 
     Raises:
         ConfigError: fractions that do not sum to 1, or of the wrong number.
-        DataError: fewer patients (or slides, images) than splits, or no test split to keep.
+        DataError: fewer patients (or slides, images) than splits, an image without a label, or no
+            test split to keep.
     """
     names = SPLITS[: 2 if keep_test else 3]
     _check_fractions(fractions, names)
@@ -85,7 +87,7 @@ def split_into_folds(
 
     Raises:
         ConfigError: fewer than two folds.
-        DataError: fewer patients (or slides, images) than folds.
+        DataError: fewer patients (or slides, images) than folds, or an image without a label.
     """
     if folds < 2:
         raise ConfigError(f"folds must be at least 2, got {folds}")
@@ -123,7 +125,8 @@ def leave_one_out(manifest: Manifest, *, by: By) -> Manifest:
 
 def hold_out(manifest: Manifest, fold: int, *, validation: bool = True) -> Manifest:
     """Turn folds into splits: ``fold`` is the test split, the next fold (cyclically) the
-    validation split unless ``validation`` is false, and the others the training split.
+    validation split unless ``validation`` is false, and the others the training split. Images
+    in no fold are in no split. ConfigError where there are no such folds, or too few.
     """
     folds = manifest.folds
     if not folds:
@@ -133,7 +136,7 @@ def hold_out(manifest: Manifest, fold: int, *, validation: bool = True) -> Manif
     if validation and len(folds) < 3:
         raise ConfigError(f"a validation fold needs at least 3 folds; the manifest has {folds}")
     following = folds[(folds.index(fold) + 1) % len(folds)]
-    roles = {str(other): "train" for other in folds}
+    roles = {"": "", **{str(other): "train" for other in folds}}
     if validation:
         roles[str(following)] = "val"
     roles[str(fold)] = "test"
@@ -214,8 +217,6 @@ def _units(manifest: Manifest, by: By) -> pd.Series:
 
 def _allocate(manifest: Manifest, fractions: Sequence[float], *, by: By, seed: int) -> Ints:
     """Part of each image, shape (n,), so that every unit lies in one part."""
-    import numpy as np
-
     units, codes = np.unique(_units(manifest, by).to_numpy(dtype=str), return_inverse=True)
     if len(units) < len(fractions):
         raise DataError(
@@ -239,8 +240,6 @@ def _allocate(manifest: Manifest, fractions: Sequence[float], *, by: By, seed: i
 
 def _strata_counts(codes: Ints, classes: Ints, magnification: Texts) -> Floats:
     """Images of each unit in each class and magnification, shape (units, strata)."""
-    import numpy as np
-
     strata = np.unique(np.stack([classes.astype(str), magnification]), axis=1, return_inverse=True)
     columns = strata[1].ravel()
     counts = np.zeros((codes.max() + 1, columns.max() + 1))
@@ -257,8 +256,6 @@ def _greedy(features: Floats, fractions: Floats, rng: np.random.Generator) -> In
     the stratum's total: adding ``x`` to a part that holds ``h`` and should hold ``t`` costs
     ``(h + x - t)^2 - (h - t)^2``, divided by the share so that small splits fill in proportion.
     """
-    import numpy as np
-
     totals = features.sum(axis=0)
     shares = features[:, totals > 0] / totals[totals > 0]  # a class may have no image here
     sizes = shares.sum(axis=1) * rng.uniform(0.5, 1.5, len(shares))
@@ -279,8 +276,6 @@ def _with_none_empty(parts: Ints, sizes: Floats, count: int) -> Ints:
 
     Where every class has one patient, the largest share is the best part for each.
     """
-    import numpy as np
-
     filled = parts.copy()
     for empty in np.setdiff1d(np.arange(count), parts):
         givers = np.flatnonzero(filled == np.bincount(filled).argmax())
@@ -290,8 +285,6 @@ def _with_none_empty(parts: Ints, sizes: Floats, count: int) -> Ints:
 
 def _missing(presence: Floats, parts: Ints, count: int) -> int:
     """How many parts are empty, or lack a class that has units enough for all parts."""
-    import numpy as np
-
     held = np.zeros((count, presence.shape[1]))
     np.add.at(held, parts, presence)
     enough = presence.sum(axis=0) >= count

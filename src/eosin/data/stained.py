@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from eosin.pixels.reading import SkippedFile
     from eosin.pixels.stain_sources import Sources
 
-
 COPIES = {SETTINGS_NAME: document("stain copies"), "manifest.csv": MANIFEST, "errors.csv": ERRORS}
 
 
@@ -99,7 +98,8 @@ def normalize_stains(
         )
     readable = [note is not None for note in written.notes]
     if not any(readable):
-        raise DataError(f"none of the {len(manifest)} images could be read")
+        first = written.skipped[0]
+        raise DataError(f"{first.path}: {first.reason}; nor can any other image be read")
     home = folder.resolve()
     frame = manifest.frame.assign(
         path=[str(home / name) for name in names], stain_note=[note or "" for note in written.notes]

@@ -16,9 +16,9 @@ from eosin.data.scan import ReadDataset, image_rows
 from eosin.errors import DataError
 from eosin.pixels.reading import SkippedFile
 from eosin.pixels.tissue_mask import find_tissue
-from eosin.pixels.tissue_tiles import tissue_tiles
+from eosin.pixels.tissue_tiles import LEAST_TISSUE, tissue_tiles
 from eosin.pixels.writing import write_png
-from eosin.progress import SILENT, Progress, working
+from eosin.progress import SILENT, Progress, shown, working
 from eosin.remote import as_path
 from eosin.settings import checked_options
 from eosin.slides.opening import open_slide, open_where_told, read_tile
@@ -43,7 +43,7 @@ class TileOptions:
     mpp: float  # um/px at which they are read
     size: int = 224  # their side, pixels
     overlap: int = 0  # pixels that neighbours share
-    least: float = 0.25  # share of tissue from which a tile is taken
+    least: float = LEAST_TISSUE  # share of tissue from which a tile is taken
     slide_mpp: float | None = None  # um/px of level 0, for slides that state none
 
 
@@ -139,7 +139,7 @@ def tile_manifest(
     *,
     per_slide: int | None = None,
     seed: int = 0,
-    progress: Progress = SILENT,
+    progress: Progress | bool = SILENT,
 ) -> ReadDataset:
     """A manifest of the tiles of all slides of one; splits, folds and patients stay.
 
@@ -156,8 +156,7 @@ def tile_manifest(
     Raises:
         DataError: no slide has a tile.
     """
-    rows: list[dict[str, str]] = []
-    skipped: list[SkippedFile] = []
+    rows, skipped, progress = list[dict[str, str]](), list[SkippedFile](), shown(progress)
     with working(progress, "tiling", total=len(slides)):
         for known in slides.frame.to_dict("records"):
             path = as_path(known["path"])
@@ -208,7 +207,10 @@ def _labelled(path: Path, known: Mapping[str, str], options: TileOptions) -> lis
     regions = read_annotations(Path(known["annotations"]))
     labels = label_tiles(regions, *found.corners, found.tiles[0].width)
     named = [label or known.get("outside", "") for label in labels]
-    return [{**row, "label": label} for row, label in zip(rows, named, strict=True) if label]
+    kept = [{**row, "label": label} for row, label in zip(rows, named, strict=True) if label]
+    if not kept:
+        raise DataError(f"{path}: its regions cover half of no tile; draw more, or give --outside")
+    return kept
 
 
 def _drawn(rows: Sequence[dict[str, str]], most: int | None, seed: int) -> list[dict[str, str]]:

@@ -45,7 +45,10 @@ def score_sample(
     counts = metrics.confusion_counts(
         sample.labels, sample.predicted, classes=len(task.classes), weights=weights
     )
-    values = _of_choices(counts)
+    values = {
+        MetricKey("accuracy"): metrics.accuracy(counts),
+        MetricKey("mcc"): metrics.matthews(counts),
+    }
     values |= _per_class(sample, counts, weights)
     values |= _of_probabilities(sample, weights)
     values |= _averages(values, sample)
@@ -107,13 +110,6 @@ def less(one: Floats, other: Floats) -> Floats:
     """
     rows = one - other
     return np.where(np.abs(rows) < _ROUNDING, 0.0, rows)
-
-
-def _of_choices(counts: Floats) -> dict[MetricKey, Floats]:
-    return {
-        MetricKey("accuracy"): metrics.accuracy(counts),
-        MetricKey("mcc"): metrics.matthews(counts),
-    }
 
 
 def _per_class(sample: Sample, counts: Floats, weights: Weights) -> dict[MetricKey, Floats]:

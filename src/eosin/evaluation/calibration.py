@@ -62,7 +62,7 @@ def fit_temperature(
         weights: non-negative, shape (n,); each image counts once without them.
 
     Raises:
-        DataError: logits are not finite, or not as many as labels.
+        DataError: logits that are not finite, or not as many as labels.
     """
     scores = np.asarray(logits, dtype=np.float64)
     truth = np.asarray(labels, dtype=np.int64)

@@ -95,7 +95,7 @@ def compare_predictions(
 
 
 def _differences(scores: Mapping[str, Scores], paired: Resampled) -> tuple[Difference, ...]:
-    """Of every figure of each pair of models; the rows of both are the same resamples."""
+    """Every figure of each pair of models, whose rows are the same resamples."""
     return tuple(
         Difference(first, second, each)
         for first, second in combinations(scores, 2)

@@ -57,7 +57,7 @@ class ScoredDraws:
 
     @property
     def figures(self) -> tuple[MeanFigure, ...]:
-        """The mean of each figure of ``score_headlines`` by image; by patient, all but accuracy."""
+        """Means over the draws: of each headline by image, of each but accuracy by patient."""
         return tuple(
             _mean(key, values, by=Resampled(sample, self.tables[0].task, self.bootstrap))
             for sample, scores in self.parts.values()

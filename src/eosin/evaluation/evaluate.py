@@ -101,7 +101,12 @@ def _scored_images(
     notes = list(predictions.provenance.notes)
     if level == "patient":
         mixed = mixed_patients(images)
-        images = _without(images, mixed)
+        images = images.without(mixed)
+        if not len(images):
+            raise DataError(
+                "every patient has images of several labels, so none has a label of its own to "
+                "score at the patient level; evaluate with level 'image'"
+            )
         notes += [sentences.on_left_out(mixed)] if mixed else []
     notes += sentences.on_patients(predictions, images, known=known)
     return images, tuple(dict.fromkeys(notes))
@@ -179,18 +184,6 @@ def patients_known(predictions: Predictions) -> bool:
     if not len(named):
         return False
     return predictions.provenance.protocol.patients_known or bool(named.duplicated().any())
-
-
-def _without(sample: Sample, patients: tuple[str, ...]) -> Sample:
-    """The sample without some patients; DataError where nobody is left."""
-    gone = set(patients)
-    keep = np.array([name not in gone for name in sample.patients])[sample.patient]
-    if not keep.any():
-        raise DataError(
-            "every patient has images of several labels, so none has a label of its own to "
-            "score at the patient level; evaluate with level 'image'"
-        )
-    return sample.where(keep)
 
 
 def _confusion(sample: Sample, magnification: str | None, task: Task) -> Confusion:

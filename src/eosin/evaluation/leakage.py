@@ -50,14 +50,14 @@ class MeterRow:
 def measure_leakage(
     leaky: Predictions, honest: Predictions, *, resamples: int = 2000, seed: int = 0
 ) -> tuple[Leakage, ...]:
-    """The figures of ``score_headlines`` under two protocols, and what the leak adds to each.
+    """The headline figures of the same model under two protocols, and what the leak adds.
 
-    Patients of both tables are drawn together, so a patient that is drawn counts in both: the
-    interval is paired as far as the tables show the same patients. A figure that one table lacks,
-    as the area within patients where none has images of both classes, is left out.
+    They are those of ``score_headlines`` that both tables have. Patients of both tables are drawn
+    together, so a patient that is drawn counts in both: the interval is paired as far as the tables
+    show the same patients.
 
     Raises:
-        DataError: the tables' classes differ, or an image has no label.
+        DataError: the tables' classes differ.
         ConfigError: resamples are too few for the interval.
     """
     if leaky.task.classes != honest.task.classes:
@@ -68,16 +68,16 @@ def measure_leakage(
     tables = [image_sample(table) for table in (leaky, honest)]
     patients = sorted({name for sample in tables for name in sample.patients})
     bootstrap = Bootstrap(resamples, seed)
-    drawn = bootstrap.rows(patients)
+    rows = bootstrap.rows(patients)
     column_of = {name: column for column, name in enumerate(patients)}
     scored = []
     for sample in tables:
         columns = np.array([column_of[name] for name in sample.patients], dtype=np.int64)
-        weights = Weights(columns[sample.patient], drawn)
+        weights = Weights(columns[sample.patient], rows)
         scored.append(score_headlines(sample, leaky.task, weights))
     found = []
     for key in (key for key in scored[0] if key in scored[1]):
-        flattered, plain = (scores[key] for scores in scored)
+        flattered, plain = scored[0][key], scored[1][key]
         rows = less(flattered, plain)
         interval = bootstrap.interval(rows[1:])
         added = Estimate(

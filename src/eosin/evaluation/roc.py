@@ -71,7 +71,7 @@ def within_roc_auc(scores: Floats, positive: Bools, weights: Weights) -> Floats:
 
 
 def pooled_ranks(probabilities: Floats, labels: Ints, patient: Ints) -> RankedScores:
-    """The ranks of all (image, class) pairs together."""
+    """The ranks of all (image, class) pairs together; their ROC AUC is the micro average."""
     classes = probabilities.shape[1]
     truth = labels[:, None] == np.arange(classes)
     return RankedScores(probabilities.ravel(), truth.ravel(), np.repeat(patient, classes))

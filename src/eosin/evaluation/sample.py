@@ -14,6 +14,8 @@ from eosin.evaluation.roc import RankedScores, pooled_ranks
 from eosin.evaluation.weights import Weights
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from eosin.arrays import Bools, Floats, Ints
     from eosin.artefacts.estimate import Level
     from eosin.artefacts.predictions import Predictions
@@ -116,6 +118,11 @@ class Sample:
             ),
         )
 
+    def without(self, patients: Iterable[str]) -> Sample:
+        """The units of all other patients."""
+        gone = set(patients)
+        return self.where(np.array([name not in gone for name in self.patients])[self.patient])
+
     def magnified(self, magnification: str) -> Sample:
         """The units of one magnification."""
         return self.where(np.asarray(self.magnification, dtype=object) == magnification)
@@ -194,14 +201,14 @@ def mixed_patients(sample: Sample) -> tuple[str, ...]:
 
 
 def _by_number(magnification: str) -> tuple[float, str]:
-    return (float(magnification) if magnification.isdigit() else float("inf"), magnification)
+    number = magnification.replace(".", "", 1).isdigit()  # 2.5 too
+    return float(magnification) if number else float("inf"), magnification
 
 
 def patients_of_one_label(sample: Sample, task: Task) -> Sample | None:
     """One unit for each patient whose images have one label; None where there is none such."""
-    mixed = set(mixed_patients(sample))
-    keep = np.array([name not in mixed for name in sample.patients])[sample.patient]
-    if not keep.any():
+    kept = sample.without(mixed_patients(sample))
+    if not len(kept):
         return None
     positive = task.positive_index if task.binary else None
-    return patient_sample(sample.where(keep), positive=positive, threshold=None)
+    return patient_sample(kept, positive=positive, threshold=None)

@@ -104,21 +104,21 @@ def robustness_index(
     of_class = (usable & same_class & ~same_site).sum(axis=1)
     of_site = (usable & ~same_class & same_site).sum(axis=1)
     bootstrap = Bootstrap(resamples, seed)
-    patients = len(images.patients)
+    people = len(images.patients)
     rows = bootstrap.rows(images.patients)
-    good, bad = (rows @ np.bincount(images.patient, n, patients) for n in (of_class, of_site))
+    good, bad = (rows @ np.bincount(images.patient, n, people) for n in (of_class, of_site))
     shares = ratio(good, good + bad)
-    decided = int(((of_class + of_site) > 0).sum())
+    counting = int(((of_class + of_site) > 0).sum())
     interval = bootstrap.interval(shares[1:])
-    value = float(shares[0]) if decided else None
+    value = float(shares[0]) if counting else None
     notes = [
-        f"{count} neighbours; {decided} of {len(site)} images have one that counts",
+        f"{count} neighbours; {counting} of {len(site)} images have one that counts",
         f"neighbours drawn at random give {_by_chance(images, site):.3f}",
     ]
     if value is not None:
         notes += about_interval(interval, value)
     ends = (interval.low, interval.high) if value is not None else (None, None)
-    return Estimate(value, *ends, len(site), patients, "robustness_index", note="; ".join(notes))
+    return Estimate(value, *ends, len(site), people, "robustness_index", note="; ".join(notes))
 
 
 def _by_chance(images: SiteImages, site: Ints) -> float:

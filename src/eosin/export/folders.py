@@ -25,11 +25,7 @@ MEMBERS_NAME = "members"
 
 
 def require_free(run: Run, folder: Path, *, overwrite: bool) -> None:
-    """ConfigError where ``folder`` holds anything but, to be overwritten, this Run's own export.
-
-    Raises:
-        ConfigError: as said; the message says what lies there.
-    """
+    """ConfigError where ``folder`` holds anything but, to be overwritten, this Run's own export."""
     if not contents(folder):
         return
     if not (folder / RECORD_NAME).is_file():
@@ -45,7 +41,9 @@ def require_free(run: Run, folder: Path, *, overwrite: bool) -> None:
             "--overwrite"
         )
     own = (RECORD_NAME, HISTORY_NAME, MEMBERS_NAME, REFERENCE_NAME, ATTENTION_NAME)
-    others = [name for name in contents(folder) if name not in own and name[:6] != "model."]
+    others = [
+        name for name in contents(folder) if name not in own and not name.startswith("model.")
+    ]
     if others:
         raise ConfigError(f"{folder}: also holds {others[0]}, which would be lost; move it away")
 

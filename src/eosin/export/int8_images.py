@@ -103,14 +103,13 @@ def prepared(images: Manifest, spec: Preprocessing) -> Iterator[Batch]:
 
 def _require_own(run: Run, rows: Manifest, own: Sequence[str], *, split: str) -> None:
     strangers = sorted(set(rows.patients) - set(own))
-    if not strangers:
-        return
-    raise LeakageError(
-        f"split {split!r} of the manifest for int8 has {len(strangers)} patients that are not "
-        f"among the {split} patients of {run.folder}: {first_ten(strangers)}. "
-        "To calibrate on patients that may be tested is to tune on them; "
-        "give the manifest that the Run was trained with"
-    )
+    if strangers:
+        raise LeakageError(
+            f"split {split!r} of the manifest for int8 has {len(strangers)} patients that are not "
+            f"among the {split} patients of {run.folder}: {first_ten(strangers)}. To calibrate on "
+            "patients that may be tested is to tune on them; give the manifest that the Run was "
+            "trained with"
+        )
 
 
 def _require_labels(images: Manifest) -> None:

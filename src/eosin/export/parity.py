@@ -57,8 +57,8 @@ def measure_parity(
         images=len(pixels),
         source=source,
         engine=engine.name,
-        probabilities=max(away),
-        maps=max(maps_away, default=None),
+        probabilities=_largest(np.array(away)),  # NaN stays NaN, which max() may lose
+        maps=_largest(np.array(maps_away)) if maps_away else None,
     )
 
 

@@ -111,13 +111,9 @@ def said_of(runs: Sequence[Run], frame: pd.DataFrame) -> tuple[str, ...]:
         grid = "no two lie next to each other"
     else:
         grid = "on the grid of tiles" if tiles else f"{found.pitch:g} apart"
-    other = (
-        ""
-        if tiles or known.context is None or found.pitch in (None, known.context.pitch)
-        else (
-            f" The Run was trained on patches {known.context.pitch:g} apart: do they show as much?"
-        )
-    )
+    own, other = known.context, ""
+    if own and not tiles and found.pitch not in (None, own.pitch):
+        other = f" The Run was trained on patches {own.pitch:g} apart: do they show as much?"
     lost = int((~found.placed).sum())
     return (
         f"{int((found.count > 1).sum())} of {len(frame)} images have a neighbour on their slide "

@@ -1,4 +1,4 @@
-"""What is already scored, kept beside the table to come, so that a stopped prediction continues.
+"""What is already scored, kept beside the table to come, so that a prediction can be resumed.
 
 ``p.csv`` has ``p.csv.partial.jsonl``: first a line that says what is being scored and how, then one
 line a file, in order, appended batch by batch. Numbers are written so that they read back exactly.
@@ -131,7 +131,7 @@ class Journal:
         self._scored += len(rows)
 
     def remove(self) -> None:
-        """Once the table is written, there is nothing left to continue."""
+        """Once the table is written, there is nothing left to resume."""
         self.path.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
@@ -161,13 +161,13 @@ def require_none_begun(path: Path) -> None:
     scored = sum(row.p is not None for row in _read(path).rows)
     if scored:
         raise DataError(
-            f"{path}: an unfinished prediction lies here, {scored:,} images scored; "
-            f"continue it with --resume, or {_ANEW}"
+            f"{path}: an unfinished prediction lies here, {scored:,} images scored; go on with "
+            f"it with --resume, or {_ANEW}"
         )
 
 
 def keeping(journal: Path) -> AbstractContextManager[None]:
-    """Turn what the disk refuses into a DiskError that says what is kept and how to continue."""
+    """Turn what the disk refuses into a DiskError that says what is kept and how to go on."""
     then = f"then run the same command with --resume: what is scored is kept in {journal}"
     return disk_errors(journal, then=then)
 
@@ -201,7 +201,7 @@ class _Row(Strict):
         """DataError where ``file`` is not what this row was made from."""
         if self.file != valid_text(str(file)) or list(self.stamp) != _stamp(file):
             raise DataError(
-                f"{file}: has changed since it was scored; {journal} cannot be continued: {_ANEW}"
+                f"{file}: has changed since it was scored; {journal} cannot go on: {_ANEW}"
             )
 
 

@@ -130,8 +130,8 @@ class Scorer:
         found = member_features([member.run for member in self.members], readings)
         if not len(found.indices):
             return found
-        chances = apply_temperature(head.logits(found.values), self.run.record.temperature)
-        return Reading(found.indices, chances, found.skipped)
+        values = apply_temperature(head.logits(found.values), self.run.record.temperature)
+        return Reading(found.indices, values, found.skipped)
 
 
 @dataclass(frozen=True)

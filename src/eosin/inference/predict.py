@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from eosin.pixels.reading import SkippedFile
     from eosin.trust.reference import Look
 
+_LEFT_OUT = "Left out beside the images: {}; the error table names each with its reason."
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -138,15 +140,8 @@ def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Readin
     else:
         found = open_scorer(run).settled(found, images.frame)
         values, looks, stains = found.values, found.looks, found.notes
-    provenance = _provenance(
-        run,
-        chosen,
-        options,
-        looks=looks,
-        neighbours=neighbours,
-        unread=len(found.skipped),
-        threshold=threshold,
-    )
+    said = (*neighbours, *unscored_note(len(found.skipped)))
+    provenance = _provenance(run, chosen, options, threshold=threshold, looks=looks, said=said)
     predictions = make_predictions(
         rows, values, task=run.record.task, threshold=threshold, provenance=provenance
     )
@@ -155,8 +150,8 @@ def make_scored(run: Run, chosen: Chosen, options: PredictOptions, found: Readin
             predictions, run, looks, options.sets, rows=rows, calibrated=not alone
         )
     if any(stains) or run.record.preprocessing.stain is not None:
-        said = zip(predictions.frame["path"], stains, strict=True)
-        predictions = predictions.with_stain_notes({as_path(path): note for path, note in said})
+        pairs = zip(predictions.frame["path"], stains, strict=True)
+        predictions = predictions.with_stain_notes({as_path(path): note for path, note in pairs})
     predictions = replace(predictions, attention=attention, run_hashes=(run.sha256,))
     return Scored(predictions, (*chosen.skipped, *_in_order(found.skipped, images)))
 
@@ -166,40 +161,32 @@ def _provenance(
     chosen: Chosen,
     options: PredictOptions,
     *,
-    looks: Sequence[Look],
-    neighbours: Sequence[str],
-    unread: int,
     threshold: float | None,
+    looks: Sequence[Look],
+    said: Sequence[str],
 ) -> Provenance:
     """Where the answers come from, and what must be known of them, each sentence once."""
+    images = chosen.images
     notes = (
-        *(seen_note(run, chosen.images) if options.allow_seen else ()),
-        *sibling_note(run, chosen.images),
-        *_magnification_note(run, chosen.images),
-        *neighbours,
-        *unscored_note(unread),
-        *_left_out_note(len(chosen.skipped)),
+        *(seen_note(run, images) if options.allow_seen else ()),
+        *sibling_note(run, images),
+        *_magnification_note(run, images),
+        *said,
+        *([_LEFT_OUT.format(len(chosen.skipped))] if chosen.skipped else ()),
         *(() if any(look.familiarity is not None for look in looks) else (CANNOT_TELL,)),
         *run.record.notes,
-        *chosen.images.notes,
+        *images.notes,
     )
     return Provenance(
         runs=(named(str(run.folder)),),
-        dataset=chosen.images.dataset,
-        protocol=chosen.images.protocol,
+        dataset=images.dataset,
+        protocol=images.protocol,
         split=chosen.split,
         model=run.record.backbone,
         threshold=threshold,
         seen_allowed=options.allow_seen,
         notes=tuple(dict.fromkeys(notes)),
     )
-
-
-def _left_out_note(count: int) -> tuple[str, ...]:
-    """A sentence on what lay among the images and is none; nothing where all was one."""
-    if not count:
-        return ()
-    return (f"Left out beside the images: {count}; the error table names each with its reason.",)
 
 
 def _in_order(skipped: Sequence[SkippedFile], images: Manifest) -> tuple[SkippedFile, ...]:

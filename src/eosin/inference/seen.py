@@ -25,13 +25,12 @@ def require_unseen(run: Run, images: Manifest, *, own_test_split: bool) -> None:
     if own_test_split and run.record.protocol.leaky:
         return
     met, count = _met(run, images, other_units=not own_test_split)
-    if not met:
-        return
-    raise LeakageError(
-        f"{run.folder} was trained or validated on {len(met)} of these patients "
-        f"({count} images): {first_ten(met)}. Score the test split, or other patients; "
-        "--allow-seen scores them all the same and writes so on the result."
-    )
+    if met:
+        raise LeakageError(
+            f"{run.folder} was trained or validated on {len(met)} of these patients "
+            f"({count} images): {first_ten(met)}. Score the test split, or other patients; "
+            "--allow-seen scores them all the same and writes so on the result."
+        )
 
 
 def seen_note(run: Run, images: Manifest) -> tuple[str, ...]:

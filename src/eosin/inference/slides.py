@@ -109,7 +109,7 @@ def predict_slide(
         options: how they are scored.
         known: what a manifest says of the slide: its ``patient``, ``label`` and more.
         spread: scores tiles; None for this process.
-        resume: continue with what an interruption left.
+        resume: continue what an interruption left.
         overwrite: start anew even so.
         progress: told of tiles.
 

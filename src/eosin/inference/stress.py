@@ -27,7 +27,7 @@ from eosin.pixels.shifts import (
     stain_of_other,
 )
 from eosin.pixels.stain_sources import patient_stains
-from eosin.progress import SILENT, Progress
+from eosin.progress import SILENT, Progress, working
 from eosin.spread import Here
 
 if TYPE_CHECKING:
@@ -110,17 +110,17 @@ def stress_tables(
     with one_writer(folder / HEAD_NAME):
         _require_same_test(run, manifest, folder / HEAD_NAME, options)
         stains = _Stains.of_images(chosen, options) if OTHER_STAINS in shifts else None
-        progress.begin("shifts", total=len(conditions))
         found = {}
-        for condition in conditions:
-            alter = _alteration(condition, stains)
-            scored = [part.scored(tables, condition, alter, spread) for part in parts]
-            found[condition] = (
-                out_of_fold(run.folder, manifest, [part.run for part in parts], scored)
-                if parts[0].suffix
-                else scored[0]
-            )
-            progress.advance(said=condition.name)
+        with working(progress, "shifts", total=len(conditions)):
+            for condition in conditions:
+                alter = _alteration(condition, stains)
+                scored = [part.scored(tables, condition, alter, spread) for part in parts]
+                found[condition] = (
+                    out_of_fold(run.folder, manifest, [part.run for part in parts], scored)
+                    if parts[0].suffix
+                    else scored[0]
+                )
+                progress.advance(said=condition.name)
     return found
 
 

@@ -1,9 +1,8 @@
-"""From a Run and images to a predictions table on disk, kept as it comes and resumed."""
+"""From a Run and images to a predictions table on disk, kept as it comes and resumable."""
 
 from __future__ import annotations
 
 from contextlib import closing
-from functools import partial
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.manifest import Manifest
@@ -13,7 +12,7 @@ from eosin.inference.bags import answers_slides
 from eosin.inference.context import uses_neighbours
 from eosin.inference.journal import Journal, journal_path, keeping, require_none_begun
 from eosin.inference.journal_head import head_of
-from eosin.inference.predict import Scored, choose, make_scored
+from eosin.inference.predict import Chosen, Scored, choose, make_scored
 from eosin.inference.readings import gathered
 from eosin.inference.scoring import PredictOptions, score_batches
 from eosin.locks import one_writer
@@ -53,7 +52,7 @@ def predict_to_table(
         images: a manifest, of which one split is scored, or image files and folders.
         out: the table, a CSV.
         options: how.
-        resume: continue with what an interrupted prediction left, where it left something.
+        resume: continue what an interrupted prediction left, where it left something.
         overwrite: start anew even where an interrupted prediction left something.
         progress: told how far it is, first of all where it starts.
         alter: given a file and its image, the image to score instead: a table of changed images
@@ -72,15 +71,10 @@ def predict_to_table(
     beside = (path, error_table_path(out), companion(out, ATTENTION))
     require_table(out, PREDICTIONS, inputs=inputs, beside=beside)
     chosen = choose(run, images, options, progress=progress)
-    head = head_of(run, chosen, options)
     with one_writer(out):
         if not resume and not overwrite:
             require_none_begun(path)
-        answering = len(run.leaves()) if uses_neighbours(run) or answers_slides(run) else 0
-        each = len(run.record.task.classes) + answers_slides(run)
-        resumed = partial(Journal.resume, classes=each, networks=answering)
-        opened = resumed if resume and not overwrite else Journal.begin
-        with opened(path, head, chosen.images.paths) as journal:
+        with _opened(run, chosen, options, path, resume=resume and not overwrite) as journal:
             coming = score_batches(
                 run, chosen.images, options, start=journal.done, alter=alter, spread=spread
             )
@@ -93,6 +87,19 @@ def predict_to_table(
                 write_error_table(scored.skipped, error_table_path(out))
             journal.remove()
     return scored
+
+
+def _opened(
+    run: Run, chosen: Chosen, options: PredictOptions, path: Path, *, resume: bool
+) -> Journal:
+    """The journal ``path`` of this prediction, continued or begun anew."""
+    head, paths = head_of(run, chosen, options), chosen.images.paths
+    if not resume:
+        return Journal.begin(path, head, paths)
+    slides = answers_slides(run)
+    networks = len(run.leaves()) if slides or uses_neighbours(run) else 0
+    classes = len(run.record.task.classes) + slides  # of a tile also its attention
+    return Journal.resume(path, head, paths, classes=classes, networks=networks)
 
 
 def _keep(journal: Journal, coming: Iterable[Reading], progress: Progress) -> list[Reading]:

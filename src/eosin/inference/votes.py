@@ -61,7 +61,7 @@ def weighted_vote(probabilities: Floats, weights: Sequence[float]) -> Floats:
         weights: one a member, not negative, of sum 1.
 
     Raises:
-        ModelError: as many weights as members are wanted, of that kind.
+        ModelError: the weights are not of that kind.
     """
     _require_table(probabilities)
     share = np.asarray(weights, dtype=np.float64)

@@ -24,10 +24,7 @@ from eosin.artefacts.preprocessing import (
 )
 from eosin.errors import ConfigError, ModelError
 from eosin.networks.encoders import ENCODERS, HUB, Arguments, Encoder, Pooling, find_encoder
-from eosin.networks.published import Design, read_design
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from eosin.networks.published import Design, read_design, rgb
 
 if TYPE_CHECKING:
     from torch import nn
@@ -97,9 +94,9 @@ class BackboneSpec:
             fields = json.loads(text)
             fields.pop("earlier")  # none: what is published is not cut
             pairs = tuple((str(name), value) for name, value in fields.pop("arguments"))
-            mean, std = _rgb(fields.pop("mean")), _rgb(fields.pop("std"))
+            mean, std = rgb(fields.pop("mean")), rgb(fields.pop("std"))
             return cls(**fields, mean=mean, std=std, arguments=pairs)
-        except (KeyError, TypeError, ValueError) as fault:
+        except (AttributeError, KeyError, TypeError, ValueError) as fault:
             raise ModelError(f"no description of a network: {text[:80]!r} ({fault})") from fault
 
     def preprocessing(
@@ -148,11 +145,12 @@ def register_backbone(
         std: the same for the standard deviation.
 
     Raises:
-        ConfigError: the name is one of timm's or of the study's.
+        ConfigError: the name is one of timm's, of the study's or of an encoder, or has an @.
     """
     import timm
 
-    if name.lower() in (*STUDY_BACKBONES, INCEPTION_HER2) or "@" in name or timm.is_model(name):
+    known = {*STUDY_BACKBONES, *_FAMILIES, *ENCODERS, INCEPTION_HER2}
+    if name.lower() in known or "@" in name or timm.is_model(name):
         raise ConfigError(f"backbone {name!r}: the name is taken, or has an @; use another")
     _OWN[name] = BackboneSpec(name, size, mean, std, family=type(module).__name__), module
 
@@ -220,8 +218,8 @@ def _from_timm(name: str, *, asked: str) -> BackboneSpec:
     return BackboneSpec(
         name=name,
         size=_STUDY_SIZES.get(architecture, int(native)),
-        mean=_rgb(known.mean),
-        std=_rgb(known.std),
+        mean=rgb(known.mean),
+        std=rgb(known.std),
         family=_family(architecture),
         fixed_size=bool(known.fixed_input_size),
     )
@@ -269,8 +267,3 @@ def _family(architecture: str) -> str:
     if not timm.is_model(architecture):
         raise ModelError(f"timm has no architecture {architecture!r}; a newer timm may have it")
     return str(timm.models.model_entrypoint(architecture).__module__.rpartition(".")[2])
-
-
-def _rgb(values: Iterable[float]) -> tuple[float, float, float]:
-    red, green, blue = values
-    return float(red), float(green), float(blue)

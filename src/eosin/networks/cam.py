@@ -73,7 +73,7 @@ def respond(classifier: Classifier, pixels: Tensor) -> Response:
         if height * width < 2:
             raise NoMapError(
                 f"backbone {classifier.spec.name!r} shrinks {pixels.shape[-1]} px input to a "
-                "single place, which has no map; train it with an image size of at least "
+                "single position, which has no map; train it with an image size of at least "
                 f"{2 * pixels.shape[-1]}"
             )
         logits = classifier.head(classifier.pool(feature_map))

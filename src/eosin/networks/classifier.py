@@ -126,7 +126,7 @@ class Classifier(nn.Module):
 
 
 def _noise(x: Tensor) -> Tensor:
-    """One image in the place of ``x``, the same in every call: a blank one could hide a fault."""
+    """One image of the shape of ``x``, the same in every call: a blank one could hide a fault."""
     noise = torch.randn((1, *x.shape[1:]), generator=torch.Generator().manual_seed(0))
     return noise.to(x).contiguous(memory_format=torch.channels_last)
 

@@ -1,6 +1,6 @@
 """Pathology encoders by name: one table of what each is, whatever a checkpoint says of itself.
 
-Every entry was compared in two places: the model's own card, as slide2vec (7cfa6bf) or TRIDENT
+Every entry was compared with two sources: the model's own card, as slide2vec (7cfa6bf) or TRIDENT
 (0120b8b) pass it to timm, and eva (73b61a7) or lazyslide-models (0f9db22), which give licences,
 widths and parameters. No source states a commit of the weights themselves: ``revision`` is empty
 until somebody who has them confirms one, and what the hub then gives is named in the Run.

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from eosin.artefacts.run import RunRecord
     from eosin.networks.graphs import Split
 
-
 EngineName = Literal["auto", "torch", "onnxruntime", "openvino"]
 ENGINES: tuple[str, ...] = get_args(EngineName)
 

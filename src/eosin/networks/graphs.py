@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from eosin.arrays import Floats, Ints, Pixels
     from eosin.artefacts.graph import Graph, GraphFormat
 
-
 # Engine: the module it needs, and the extra of eosin that installs it.
 _NEEDS = {"onnxruntime": ("onnxruntime", "onnx"), "openvino": ("openvino", "openvino")}
 # Format: the engines that read it, the preferred one first.

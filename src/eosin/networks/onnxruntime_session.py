@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from eosin.arrays import Pixels
 
-
 _ERRORS_ONLY = 3
 
 

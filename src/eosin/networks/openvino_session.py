@@ -1,4 +1,4 @@
-"""OpenVINO: a graph compiled for throughput, one stream a core; the library tells nobody."""
+"""OpenVINO: a graph compiled for throughput, one stream a core; its usage reports stay off."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from eosin.arrays import Pixels
-
 
 _TELEMETRY = "openvino_telemetry"
 

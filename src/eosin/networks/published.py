@@ -57,7 +57,7 @@ def read_design(origin: str) -> Design:
         if isinstance(config.get("architecture"), str):
             return _of_timm(config)
     except (LookupError, TypeError, ValueError, ValidationError) as fault:
-        raise ModelError(f"{origin}: config.json is not whole ({fault!r})") from fault
+        raise ModelError(f"{origin}: config.json is not whole ({fault!r}); get it again") from fault
     raise ModelError(
         f"{origin}: config.json names neither an architecture of timm nor one of transformers' "
         f"{', '.join(_OF_TRANSFORMERS)}; eosin builds these only, and runs no code from elsewhere"
@@ -158,7 +158,7 @@ def _json(origin: str, name: str, *, needed: bool = True) -> dict[str, object]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: not readable JSON ({error})") from error
+        raise ModelError(f"{path}: not readable JSON ({error}); download it again") from error
     if not isinstance(found, dict):
         raise ModelError(f"{path}: want a JSON object, found {type(found).__name__}")
     return found
@@ -173,8 +173,8 @@ def _of_timm(config: Mapping[str, object]) -> Design:
         arguments=_arguments(arguments),
         pooling="cls" if pool == "" else "timm",
         size=int(list(own.get("input_size", [224]))[-1]),  # type: ignore[call-overload]  # or raises
-        mean=_rgb(own.get("mean", IMAGENET_MEAN)),
-        std=_rgb(own.get("std", IMAGENET_STD)),
+        mean=rgb(own.get("mean", IMAGENET_MEAN)),
+        std=rgb(own.get("std", IMAGENET_STD)),
         interpolation="bilinear" if own.get("interpolation") == "bilinear" else "bicubic",
     )
 
@@ -211,8 +211,8 @@ def _of_transformers(config: Mapping[str, object], reading: Mapping[str, object]
         arguments=_arguments(arguments),
         pooling="cls",
         size=_whole(config["image_size"]),
-        mean=_rgb(reading.get("image_mean", IMAGENET_MEAN)),
-        std=_rgb(reading.get("image_std", IMAGENET_STD)),
+        mean=rgb(reading.get("image_mean", IMAGENET_MEAN)),
+        std=rgb(reading.get("image_std", IMAGENET_STD)),
         interpolation=_PILLOW.get(reading.get("resample"), "bicubic"),
     )
 
@@ -229,7 +229,8 @@ def _whole(value: object) -> int:
     return value
 
 
-def _rgb(values: object) -> Triple:
+def rgb(values: object) -> Triple:
+    """Three plain values as floats; TypeError or ValueError where they are none."""
     red, green, blue = (float(value) for value in values)  # type: ignore[attr-defined]  # or raises
     return red, green, blue
 

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from eosin.files import StrPath
     from eosin.networks.engine import Engine, Maps
 
-
 RECORD_NAME = "run.json"
 WEIGHTS_NAME = "model.safetensors"
 HISTORY_NAME = "history.csv"
@@ -314,6 +313,6 @@ def weights_digest(folder: Path) -> str:
 
 
 def _tidied(folder: Path) -> Path:
-    """``a/fold-2/../../b`` as ``a/b``, unless a link on the way makes that another place."""
+    """``a/fold-2/../../b`` as ``a/b``, unless a link on the way makes that another folder."""
     tidy = Path(os.path.normpath(folder))
     return tidy if tidy.resolve() == folder.resolve() else folder

@@ -1,4 +1,4 @@
-"""Where a network's weights come from: nowhere, ImageNet, a local file, or a Run."""
+"""Where a network's weights come from: random, ImageNet, published with it, a file, or a Run."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class WeightsReport:
     loaded: int  # tensors of the backbone that were set
     # names of BatchNorm step counters the source lacks (the only ones it may lack)
     missing: tuple[str, ...] = ()
-    # names in the source that the backbone has no place for, its head left out, and what lies
+    # names in the source that the backbone lacks, its head left out, and what lies
     # behind the cut of one that is cut off early
     unexpected: tuple[str, ...] = ()
     changed: int = 0  # tensors whose values differ from the random ones that stood there
@@ -206,12 +206,12 @@ def _require_hub(repository: str) -> None:
     """
     from huggingface_hub import constants, get_session, hf_hub_url, try_to_load_from_cache
 
-    files = ("model.safetensors", "pytorch_model.bin")
-    if not repository or any(isinstance(try_to_load_from_cache(repository, f), str) for f in files):
+    kept = (try_to_load_from_cache(repository, name) for name in WEIGHTS)
+    if not repository or any(isinstance(path, str) for path in kept):
         return
     for last in (False, True):
         try:
-            get_session().head(hf_hub_url(repository, files[0]), timeout=_PATIENCE)
+            get_session().head(hf_hub_url(repository, WEIGHTS[0]), timeout=_PATIENCE)
             return
         except Exception as error:  # httpx's, or requests': each client's version has its own
             if last:

@@ -19,12 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    import numpy.typing as npt
-
+    from eosin.arrays import Floats, Ints, Pixels, UInt8Image
     from eosin.pixels.stain_normalizer import Source
 
-    Pixels = npt.NDArray[np.float32]
-    Alter = Callable[[Path, npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
+    Alter = Callable[[Path, UInt8Image], UInt8Image]
 
 _Said: TypeAlias = "str | SkippedFile"  # the note of a stain step, or why there is no image
 _AHEAD = 2  # batches that are read while another is used
@@ -43,11 +41,11 @@ class Batch:
             no names where this was not asked for.
     """
 
-    indices: npt.NDArray[np.int64]
+    indices: Ints
     pixels: Pixels
     skipped: tuple[SkippedFile, ...] = ()
     notes: tuple[str, ...] = ()
-    measures: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
+    measures: Floats = field(default_factory=lambda: np.empty((0, 0)))
 
     @property
     def files(self) -> int:
@@ -68,7 +66,7 @@ class View:
     spec: Preprocessing
     sources: Sequence[Source | None] | None = None
 
-    def write(self, image: npt.NDArray[np.uint8], index: int, row: Pixels) -> str:
+    def write(self, image: UInt8Image, index: int, row: Pixels) -> str:
         """Fill ``row`` (3, size, size) from the RGB ``image`` of a file; its stain step's note."""
         source = self.sources[index] if self.sources else None
         seen, note = view_with_note(image, self.spec, source=source)
@@ -179,7 +177,7 @@ class _Draft:
             self._batch(pixels, words) for pixels, words in zip(self.pixels, columns, strict=True)
         )
 
-    def _write(self, number: int, image: npt.NDArray[np.uint8], row: int) -> _Said:
+    def _write(self, number: int, image: UInt8Image, row: int) -> _Said:
         try:
             return self.views[number].write(image, self.first + row, self.pixels[number][row])
         except DataError as error:

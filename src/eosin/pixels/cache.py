@@ -198,7 +198,7 @@ def _meet(views: Views, index: int, *, held: Mapping[str, Row], images: UInt8Ima
         row = held.get(key)
         row = row if row and is_sound(images, key, row) else None
         image = None if row else views.view(index)
-        if _line_start(path) != start:  # it changed under our hands
+        if _line_start(path) != start:  # it changed while it was read
             return None
     except (DataError, OSError):
         return None

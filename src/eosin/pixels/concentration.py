@@ -52,7 +52,7 @@ def estimate_from_matrix(density: Floats32, stain_matrix: Floats) -> StainEstima
         raise UnstainedError(Reason.SINGLE_STAIN)
     concentration = along_each(least_squares(stain_matrix).T, density)
     most = np.array([high_percentile(each, _PSEUDO_MAXIMUM) for each in concentration])
-    if not _is_usable(stain_matrix, most):
+    if not (most >= LEAST_CONCENTRATION).all():
         raise UnstainedError(Reason.SINGLE_STAIN)
     return StainEstimate(stain_matrix=stain_matrix, max_concentration=most)
 
@@ -139,7 +139,3 @@ def _is_separable(stain_matrix: Floats) -> bool:
         return False
     cosine = float(stain_matrix[0] @ stain_matrix[1])
     return cosine < math.cos(math.radians(FEWEST_DEGREES))
-
-
-def _is_usable(stain_matrix: Floats, most: Floats) -> bool:
-    return _is_separable(stain_matrix) and bool((most >= LEAST_CONCENTRATION).all())

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from eosin.arrays import Bools, Floats32, UInt8Image
-from eosin.pixels.optical_density import as_floats
-from eosin.pixels.slide_ink import extremes
+from eosin.pixels.optical_density import as_bytes, as_floats
+from eosin.pixels.slide_ink import extremes, large_pieces, square
 
 _FOLD, _PART = 1.4, 1.2  # times what the tissue around absorbs, where a fold is sure and at its rim
 _SURE: Final = 0.15  # of a fold
@@ -44,13 +44,13 @@ def folds(density: Floats32, tissue: Bools, mpp: float) -> Bools:
     dark = tissue & (times > _PART)
     green = smooth[..., 1]
     dark &= green > np.median(green[tissue])
-    thick = cv2.morphologyEx(dark.view(np.uint8), cv2.MORPH_OPEN, _square(_THINNEST / mpp))
+    thick = cv2.morphologyEx(dark.view(np.uint8), cv2.MORPH_OPEN, square(_THINNEST / mpp))
     _, piece, stats, _ = cv2.connectedComponentsWithStats(thick)
     _, _, width, height, area = stats.T.astype(np.float64)
-    square = width**2 + height**2
+    squared = width**2 + height**2
     sure = np.bincount(piece[times > _FOLD], minlength=len(stats))
-    streak = (sure >= _SURE * area) & (area <= _STREAK * square)
-    streak &= np.sqrt(square) * mpp >= _LONGEST
+    streak = (sure >= _SURE * area) & (area <= _STREAK * squared)
+    streak &= np.sqrt(squared) * mpp >= _LONGEST
     streak[0] = False
     return np.asarray(streak[piece])
 
@@ -68,7 +68,7 @@ def out_of_focus(image: UInt8Image, tissue: Bools, mpp: float) -> Bools:
         mpp: um a pixel.
     """
     green = as_floats(image[..., 1])
-    inner = cv2.erode(tissue.view(np.uint8), _square(3)).astype(np.float32)
+    inner = cv2.erode(tissue.view(np.uint8), square(3)).astype(np.float32)
     if np.count_nonzero(inner) * mpp**2 < 10 * _SMALLEST:
         return np.zeros_like(tissue)
     soft, softer = (cv2.GaussianBlur(green, (0, 0), sigma) for sigma in (1, 3))
@@ -78,11 +78,8 @@ def out_of_focus(image: UInt8Image, tissue: Bools, mpp: float) -> Bools:
     detail = np.log((fine + 0.1) / (coarse + 1.0))
     sharp = np.percentile(detail[inner > 0], 75)  # the median of a slide half of which is blurred
     dull = tissue & (detail < sharp - _LOSS)
-    opened = cv2.morphologyEx(dull.view(np.uint8), cv2.MORPH_OPEN, _square(reach / 3))
-    _, piece, stats, _ = cv2.connectedComponentsWithStats(opened)
-    large = stats[:, cv2.CC_STAT_AREA] * mpp**2 >= _SMALLEST
-    large[0] = False
-    return np.asarray(large[piece])
+    opened = cv2.morphologyEx(dull.view(np.uint8), cv2.MORPH_OPEN, square(reach / 3))
+    return large_pieces(as_bytes(opened), mpp, least=_SMALLEST)
 
 
 def _averaged(values: Floats32, weights: Floats32, reach: float) -> Floats32:
@@ -90,7 +87,3 @@ def _averaged(values: Floats32, weights: Floats32, reach: float) -> Floats32:
     size = (2 * max(1, round(reach)) + 1,) * 2
     share = np.maximum(cv2.blur(weights, size), 1e-3)
     return as_floats(cv2.blur(values, size) / (share[..., None] if values.ndim == 3 else share))
-
-
-def _square(radius: float) -> UInt8Image:
-    return np.ones((2 * max(1, round(radius)) + 1,) * 2, np.uint8)

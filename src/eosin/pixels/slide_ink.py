@@ -65,7 +65,7 @@ def pen_strokes(density: Floats32, black: Bools, mpp: float) -> Bools:
         pen |= _reached(seed, (maybe | seed) & ~black)
     if not pen.any():
         return pen
-    kernel = np.ones((2 * max(1, round(_GAP / mpp)) + 1,) * 2, np.uint8)
+    kernel = square(_GAP / mpp)
     closed = cv2.morphologyEx(pen.view(np.uint8), cv2.MORPH_CLOSE, kernel).view(np.bool_)
     return np.asarray(_near(closed, _HALO / mpp) & ~black)
 
@@ -75,6 +75,19 @@ def extremes(density: Floats32) -> tuple[Floats32, Floats32]:
     red, green, blue = cv2.split(density)  # five times faster than along the last axis
     least, most = (each(each(red, green), blue) for each in (np.minimum, np.maximum))
     return as_floats(least), as_floats(most)
+
+
+def square(reach: float) -> UInt8Image:
+    """A square kernel that extends this many pixels, at least 1, to every side of its middle."""
+    return np.ones((2 * max(1, round(reach)) + 1,) * 2, np.uint8)
+
+
+def large_pieces(mask: UInt8Image, mpp: float, *, least: float) -> Bools:
+    """The connected pieces of a mask, at ``mpp`` um a pixel, that cover at least ``least`` um^2."""
+    _, piece, stats, _ = cv2.connectedComponentsWithStats(mask)
+    large = stats[:, cv2.CC_STAT_AREA] * mpp**2 >= least
+    large[0] = False
+    return np.asarray(large[piece])
 
 
 def _border(dark: UInt8Image, black: Bools) -> None:
@@ -98,12 +111,8 @@ def _by_colour(density: Floats32) -> Iterator[tuple[Bools, Bools]]:
 
 def _thick(mask: Bools, mpp: float) -> Bools:
     """The mask without what is thinner or smaller than a stroke of a pen."""
-    kernel = np.ones((2 * max(1, round(_THINNEST / mpp)) + 1,) * 2, np.uint8)
-    opened = cv2.morphologyEx(mask.view(np.uint8), cv2.MORPH_OPEN, kernel)
-    _, piece, stats, _ = cv2.connectedComponentsWithStats(opened)
-    large = stats[:, cv2.CC_STAT_AREA] * mpp**2 >= _SMALLEST
-    large[0] = False
-    return np.asarray(large[piece])
+    opened = cv2.morphologyEx(mask.view(np.uint8), cv2.MORPH_OPEN, square(_THINNEST / mpp))
+    return large_pieces(as_bytes(opened), mpp, least=_SMALLEST)
 
 
 def _reached(seed: Bools, mask: Bools) -> Bools:
@@ -116,5 +125,4 @@ def _reached(seed: Bools, mask: Bools) -> Bools:
 
 
 def _near(mask: Bools, reach: float) -> Bools:
-    side = 2 * max(1, round(reach)) + 1
-    return as_bytes(cv2.dilate(mask.view(np.uint8), np.ones((side, side), np.uint8))).view(np.bool_)
+    return as_bytes(cv2.dilate(mask.view(np.uint8), square(reach))).view(np.bool_)

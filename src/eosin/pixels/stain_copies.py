@@ -20,6 +20,7 @@ from eosin.pixels.reading import SkippedFile, UInt8Image, image_in_turn
 from eosin.pixels.stain_normalizer import Source
 from eosin.pixels.stain_step import apply_stain, stain_note
 from eosin.progress import SILENT, Progress, working
+from eosin.slides.tile import file_of
 
 SETTINGS_NAME: Final = "stain.json"
 _NOTE: Final = "eosin-stain-note"  # PNG text that lets a continued job know what it noted before
@@ -142,7 +143,7 @@ def _copy(
     path: Path, copy: Path, step: StainStep, *, source: Source | None
 ) -> tuple[str | SkippedFile, bool]:
     """The note of a copy, or why there is none; whether the copy was there already."""
-    before = _note_of(copy, path)
+    before = _note_of(copy, file_of(path))
     if before is not None:
         return before, True
     try:
@@ -161,8 +162,11 @@ def _note_of(copy: Path, path: Path) -> str | None:
 
     if not copy.is_file() or not path.is_file() or copy.stat().st_mtime < path.stat().st_mtime:
         return None
-    with copy.open("rb") as stream:
-        note = PngImageFile(stream).info.get(_NOTE)
+    try:
+        with copy.open("rb") as stream:
+            note = PngImageFile(stream).info.get(_NOTE)
+    except SyntaxError:  # Pillow's, of what is no PNG: a power cut can leave a file empty
+        return None
     return None if note is None else str(note)
 
 

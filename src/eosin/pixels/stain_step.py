@@ -1,4 +1,4 @@
-"""The stain step of the preprocessing at work: the normalizer of a step, and the step of one."""
+"""The stain step of the preprocessing: made from a fitted normalizer, applied to images, noted."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Views:
         return len(self.paths)
 
     def view(self, index: int) -> UInt8Image:
-        """The image at ``index``, bytes (size, size, 3), not to be written to; DataError."""
+        """Bytes (size, size, 3) of the image at ``index``, not to be changed; else DataError."""
         if self.packed is not None and self.rows[index] >= 0:
             image: UInt8Image = self.packed[self.rows[index]]
             return image

@@ -153,7 +153,7 @@ def _meters(meter: Sequence[MeterRow]) -> list[tuple[str, list[Drawing], Table]]
         groups.setdefault((row.leaky_protocol, row.honest_protocol), []).append(row)
     found = []
     for pair, ((leaky, honest), rows) in enumerate(groups.items(), 1):
-        metrics = [leak.added.metric for leak in rows[0].leaks]
+        metrics = dict.fromkeys(leak.added.metric for row in rows for leak in row.leaks)
         drawings = [
             _gauges(
                 [
@@ -190,14 +190,18 @@ def _gauges(leaks: Sequence[tuple[str, Leakage]], *, name: str) -> Drawing:
 
 
 def _meter_table(rows: Sequence[MeterRow]) -> Table:
-    titles = [GLOSSARY[leak.added.metric].title for leak in rows[0].leaks]
-    cells = tuple((row.model, *map(_leak_cell, row.leaks)) for row in rows)
+    metrics = dict.fromkeys(leak.added.metric for row in rows for leak in row.leaks)
+    said = [{leak.added.metric: _leak_cell(leak) for leak in row.leaks} for row in rows]
+    cells = tuple(
+        (row.model, *(own.get(name, "") for name in metrics))
+        for row, own in zip(rows, said, strict=True)
+    )
     patients = counted(rows[0].leaks[0].added.patients, "patient")
     caption = (
         "Patients kept apart → the same patients on both sides; below it what the leak adds, with "
         f"its 95 % interval: {patients}, drawn whole and alike in both."
     )
-    columns = ("Model", *titles)
+    columns = ("Model", *(GLOSSARY[name].title for name in metrics))
     return Table(caption, columns, cells, frozenset(range(1, len(columns))))
 
 

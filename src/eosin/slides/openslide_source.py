@@ -1,4 +1,4 @@
-"""The other reader: whatever OpenSlide opens, MIRAX, NDPI and DICOM among them."""
+"""The OpenSlide reader: MIRAX, NDPI, DICOM and whatever else OpenSlide opens."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def tiff_source(path: Path, *, aperio: bool) -> Source | None:
 
 
 def outline(path: Path) -> Path:
-    """The file itself; of a TIFF in a store its directories, with holes in the place of pixels."""
+    """The file itself; of a TIFF in a store its directories, with holes instead of pixels."""
     if not isinstance(path, RemotePath):
         return path
     found = stored(str(path))
@@ -172,8 +172,7 @@ def _tiled(page: TiffPage, decode: _Decode) -> _TiledLevel:
         raise ValueError(f"{width} x {height} pixels in tiles of {wide} x {high}")
     level = _TiledLevel(width, height, wide, high, page.dataoffsets, page.databytecounts, decode)
     tiles = level.columns * -(-level.height // level.tile_height)
-    if min(len(level.offsets), len(level.counts)) < tiles:
-        fewest = min(len(level.offsets), len(level.counts))
+    if (fewest := min(len(level.offsets), len(level.counts))) < tiles:
         raise ValueError(f"of {tiles} tiles only {fewest} have an offset and a size")
     return level
 

@@ -2,8 +2,7 @@
 
 Every draw is a pure function of (seed, epoch, index of the image), so that a training gives the
 same images whatever the number of workers and wherever it was interrupted. Where a turn or a shift
-uncovers the border, the image is mirrored there: tissue continues, and there are no black corners,
-which no slide has.
+uncovers the border, the image is mirrored there: no slide has the black corners that would show.
 """
 
 from __future__ import annotations
@@ -73,10 +72,13 @@ def _motion(config: TrainingConfig, random: np.random.Generator, *, side: int) -
 def _colour(config: TrainingConfig, random: np.random.Generator) -> Floats:
     """An affine map (3, 4) of RGB values in 0 to 255."""
     spread = random.uniform(-1, 1, 4)
-    most = (config.brightness, config.contrast, config.saturation, config.hue)
-    if not (spread * most).any():
+    brightness, contrast, saturation = 1 + spread[:3] * (
+        config.brightness,
+        config.contrast,
+        config.saturation,
+    )
+    if not (spread * (config.brightness, config.contrast, config.saturation, config.hue)).any():
         return np.eye(3, 4)
-    brightness, contrast, saturation = 1 + spread[:3] * most[:3]
     angle = 2 * np.pi * config.hue * spread[3]
     chroma = np.eye(3)
     chroma[1:, 1:] = saturation * np.array(

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from eosin.training.config import TrainingConfig
 
 HIDDEN = 128
-_TOGETHER = 8  # slides a step
+_SLIDES_A_STEP = 8
 _RATE, _DECAY = 3e-3, 0.1  # of AdamW (Loshchilov & Hutter 2019)
-_SHARE = 0.05  # of a slide's tiles, those of the greatest margin, which teach the head as well
-_TOP_WEIGHT = 2.0  # of their loss: attention alone often finds nothing at first
-_STARTS, _START_EPOCHS, _START_RATE = 6, 15, 1e-2  # heads tried first, their epochs and rate
-_SEEN = 4096  # tiles that principal components are of, evenly spread
+_TOP_SHARE = 0.05  # of a slide's tiles, those of the greatest margin, which teach the head as well
+_TOP_WEIGHT = 2.0  # of their loss: attention alone often finds nothing to begin with
+_HEADS, _HEAD_EPOCHS, _HEAD_RATE = 6, 15, 1e-2  # of which the best begins
+_MOST_TILES = 4096  # that principal components are of, evenly spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ class BagNetwork(nn.Module):
         self.head, self.task = nn.Linear(channels, len(task.classes)), task
         self.gated = rule.aggregator == "abmil"
         self.rule = (
-            Bag(aggregator="topk", share=_SHARE, attention_sha256=None) if self.gated else rule
+            Bag(aggregator="topk", share=_TOP_SHARE, attention_sha256=None) if self.gated else rule
         )
         if self.gated:
             self.tanh = nn.Linear(channels, HIDDEN)
@@ -151,7 +151,7 @@ class BagLearner:
             self._axes = axes / scale[:, None]
             self._tiles = ((features - self._centre) @ self._axes).float()
             network = BagNetwork(axes.shape[1], rule_of(config), task).to(self._device)
-            starts = nn.Linear(axes.shape[1], _STARTS * len(task.classes)).to(self._device)
+            starts = nn.Linear(axes.shape[1], _HEADS * len(task.classes)).to(self._device)
         self.network = network
         self._begin(starts)
         self._steps = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=_DECAY)
@@ -162,20 +162,20 @@ class BagLearner:
         Which tiles are right is not known at first, and a head that begins with the wrong ones
         stays with them: its loss on the very slides that it learns from tells.
         """
-        steps = torch.optim.AdamW(starts.parameters(), lr=_START_RATE, weight_decay=_DECAY)
-        for _ in range(_START_EPOCHS):
-            total = torch.zeros(_STARTS)
+        steps = torch.optim.AdamW(starts.parameters(), lr=_HEAD_RATE, weight_decay=_DECAY)
+        for _ in range(_HEAD_EPOCHS):
+            total = torch.zeros(_HEADS)
             for part in self._shuffled():
                 tiles, slide, truth, share = self._drawn(part)
-                answers = [self.network.ruled(e, slide) for e in starts(tiles).chunk(_STARTS, 1)]
+                answers = [self.network.ruled(e, slide) for e in starts(tiles).chunk(_HEADS, 1)]
                 losses = [functional.cross_entropy(e, truth, reduction="none") for e in answers]
                 each = (torch.stack(losses) * share).sum(1)
                 _step(steps, each.sum() / len(part))
                 total += each.detach().cpu()
         best, head = int(total.argmin()), self.network.head
         with torch.no_grad():
-            head.weight.copy_(starts.weight.chunk(_STARTS)[best])
-            head.bias.copy_(starts.bias.chunk(_STARTS)[best])
+            head.weight.copy_(starts.weight.chunk(_HEADS)[best])
+            head.bias.copy_(starts.bias.chunk(_HEADS)[best])
 
     def learn(self) -> None:
         """One epoch."""
@@ -184,8 +184,9 @@ class BagLearner:
             answers, ruled = self.network(tiles, slide)
             losses = functional.cross_entropy(answers, truth, reduction="none")
             if self.network.gated:
-                top = functional.cross_entropy(ruled, truth, reduction="none")
-                losses = losses + _TOP_WEIGHT * top
+                losses = losses + _TOP_WEIGHT * functional.cross_entropy(
+                    ruled, truth, reduction="none"
+                )
             _step(self._steps, (losses * share).mean())
 
     def logits(self, slides: Ints) -> Floats:
@@ -240,7 +241,7 @@ def _step(steps: torch.optim.Optimizer, loss: Tensor) -> None:
 
 def _axes(standard: Tensor, components: int) -> Tensor:
     """The first principal axes (channels, components), scaled to a mean variance of 1."""
-    seen = standard[:: max(1, -(-len(standard) // _SEEN))]
+    seen = standard[:: max(1, -(-len(standard) // _MOST_TILES))]
     channels = seen.shape[1]
     if components >= min(seen.shape):
         return torch.eye(channels, dtype=seen.dtype)
@@ -249,4 +250,4 @@ def _axes(standard: Tensor, components: int) -> Tensor:
 
 
 def _parts(slides: Ints) -> list[Ints]:
-    return np.array_split(slides, -(-len(slides) // _TOGETHER))
+    return np.array_split(slides, -(-len(slides) // _SLIDES_A_STEP))

@@ -186,6 +186,11 @@ class TrainingConfig(Settings):
                 f"context = {self.context!r} is of images with labels of their own, and bag = "
                 f"{self.bag!r} of slides; set one of them to 'none'"
             )
+        if self.probe != "logistic":
+            raise ValueError(
+                f"probe = {self.probe!r} lets images vote, and bag = {self.bag!r} answers for "
+                "slides; choose one"
+            )
         if self.committee:
             raise ValueError(
                 f"committee = {list(self.committee)}: a mean of networks answers for images, and "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -94,7 +94,7 @@ def embed(
     progress: Progress = SILENT,
     spread: Spread | None = None,
 ) -> Embedded:
-    """Write the features of images under one network; flat in memory, kept as they come.
+    """Write the features of images under one network; memory does not grow with their number.
 
     Until the file is written, what is computed lies in ``OUT.partial``: an interruption loses at
     most 128 images. Files that cannot be read are listed in ``OUT.errors.csv``.
@@ -103,7 +103,7 @@ def embed(
         images: a manifest, all rows of it, or image files and folders.
         out: the .h5ad.
         options: how.
-        resume: continue with what an interruption left.
+        resume: continue what an interruption left.
         overwrite: start anew even so.
         progress: told of files.
         spread: computes; None for this process.
@@ -116,7 +116,7 @@ def embed(
     require_h5py()
     given = [] if isinstance(images, Manifest) else images
     require_output(out, _OUTPUT, inputs=given, beside=[error_table_path(out)])
-    frame = _frame(images)
+    frame, unusable = _frame(images)
     network, key = _open(options), repr(options)
     spread = spread or Here({key: network})
     with one_writer(out):
@@ -128,6 +128,7 @@ def embed(
         work = Work(key, _EACH, parts.paths, again, compute)
         _compute(work, parts, spread, progress)
         embedded = _assemble(frame, network.made, parts, out)
+        embedded = replace(embedded, skipped=(*unusable, *embedded.skipped))
         write_error_table(embedded.skipped, error_table_path(out))
         shutil.rmtree(parts.folder)
     return embedded
@@ -238,16 +239,16 @@ def _assemble(
     return Embedded(len(kept), width, tuple(skipped))
 
 
-def _frame(images: Manifest | Sequence[Path]) -> pd.DataFrame:
-    """A row an image, with a manifest's columns."""
+def _frame(images: Manifest | Sequence[Path]) -> tuple[pd.DataFrame, tuple[SkippedFile, ...]]:
+    """A row an image, with a manifest's columns; and what lies in the folders that is no image."""
     import pandas as pd
 
     if isinstance(images, Manifest):
-        return images.frame.assign(path=[str(path) for path in images.paths])
+        return images.frame.assign(path=[str(path) for path in images.paths]), ()
     found = find_image_files([path.absolute() for path in images])
     found.require_images(images)
     rows = [{**dict.fromkeys(COLUMNS, ""), "path": str(path)} for path in sorted(found.images)]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows), found.skipped
 
 
 def _stamps(paths: Sequence[Path]) -> str:

@@ -141,13 +141,13 @@ class _Maker:
             manifest = hold_out(manifest, division.fold)
         read = self._readings()
         validation = None if manifest is None else _validation(self.runs, manifest, read)
-        fitted = {vote: self._fit(vote, self.runs, validation) for vote in folders}
+        fusion = self.options.fusion
+        fitted = {v: fit_vote(v, self.runs, validation, fusion=fusion) for v in folders}
         made = {}
         for vote, folder in folders.items():
             write_error_table(read.skipped, folder / ERRORS_NAME)  # the record ends the making
-            run = self._write(
-                self.runs, folder, fitted[vote], validation=validation, division=division
-            )
+            voted = vote, fitted[vote]
+            run = self._write(self.runs, folder, voted, validation=validation, division=division)
             made[vote] = Trained(run, read.skipped)
         return made
 
@@ -165,11 +165,8 @@ class _Maker:
                 inner = folder / f"fold-{fold}"
                 run = self._write_fold(inner, vote, manifest, fold=fold, read=read)
                 members[vote].append(run)
-                parts[vote].append(
-                    predict(
-                        run, manifest, replace(read.options, split="test"), read=read
-                    ).predictions
-                )
+                options = replace(read.options, split="test")
+                parts[vote].append(predict(run, manifest, options, read=read).predictions)
             skipped.update((item.path, item) for item in read.skipped)
         made = {}
         for vote, folder in folders.items():
@@ -190,13 +187,8 @@ class _Maker:
         seen = any(run.record.val_patients for run in members) or use
         split = hold_out(manifest, fold, validation=seen)
         division = Division(manifest.protocol, split.fingerprint, fold)
-        fitted = self._fit(vote, members, validation)
-        return self._write(members, folder, fitted, validation=validation, division=division)
-
-    def _fit(
-        self, vote: Vote, members: Sequence[Run], validation: Validation | None
-    ) -> tuple[Vote, FittedVote]:
-        return vote, fit_vote(vote, members, validation, fusion=self.options.fusion)
+        voted = vote, fit_vote(vote, members, validation, fusion=self.options.fusion)
+        return self._write(members, folder, voted, validation=validation, division=division)
 
     def _write(
         self,

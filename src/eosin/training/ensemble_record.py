@@ -27,7 +27,9 @@ _NAMED = 3  # as many members stand in the ensemble's name; more are counted
 class Division:
     """How the images of an ensemble's members were divided."""
 
-    protocol: Protocol  # of the images that trained the members; a leaky one where any was leaky
+    # of the images that trained the members; a leaky one where any was leaky, else one of
+    # pseudo-patients where any was, else one of unknown patients
+    protocol: Protocol
     fingerprint: str  # of the manifest that all members were trained on; empty where they differ
     fold: int | None  # the fold that all held out, or None
 
@@ -35,11 +37,13 @@ class Division:
 def common_division(runs: Sequence[Run]) -> Division:
     """The division that Runs of any origin share."""
     records = [run.record for run in runs]
-    protocols = sorted((record.protocol for record in records), key=lambda each: not each.leaky)
     return Division(
-        protocol=protocols[0],
-        fingerprint=_shared((record.fingerprint for record in records), otherwise=""),
-        fold=_shared((record.fold for record in records), otherwise=None),
+        protocol=min(
+            (record.protocol for record in records),
+            key=lambda each: (not each.leaky, not each.pseudo, each.patients_known),
+        ),
+        fingerprint=_common((record.fingerprint for record in records), ""),
+        fold=_common((record.fold for record in records), None),
     )
 
 
@@ -85,7 +89,7 @@ def ensemble_record(
         fold=division.fold,
         train_patients=_union(record.train_patients for record in records),
         val_patients=tuple(sorted(val_patients)),
-        patient_pattern=_shared((record.patient_pattern for record in records), otherwise=""),
+        patient_pattern=_common((record.patient_pattern for record in records), ""),
         temperature=fitted.temperature,
         threshold=fitted.threshold,
         seed=seed if isinstance(seed := training.get("seed"), int) else 0,
@@ -115,11 +119,11 @@ def ensemble_name(vote: str, backbones: Sequence[str]) -> str:
 
 def shared_scale(records: Iterable[RunRecord]) -> Scale | None:
     """The scale that all were trained at, or none."""
-    return _shared((record.scale for record in records), otherwise=None)
+    return _common((record.scale for record in records), None)
 
 
-def _shared(values: Iterable[T], *, otherwise: T) -> T:
-    """The one value of all, or ``otherwise`` where they differ."""
+def _common(values: Iterable[T], otherwise: T) -> T:
+    """The one value of all, or ``otherwise``."""
     distinct = set(values)
     return distinct.pop() if len(distinct) == 1 else otherwise
 

@@ -128,11 +128,8 @@ class Epochs:
         return scores, self.val.where(read)
 
     def _diverged(self, what: str) -> ModelError:
-        config = self.config
-        return ModelError(
-            f"{what}; lower learning_rate ({config.learning_rate:g}) or head_learning_rate "
-            f"({config.head_learning_rate:g})"
-        )
+        own, head = self.config.learning_rate, self.config.head_learning_rate
+        return ModelError(f"{what}; lower learning_rate ({own:g}) or head_learning_rate ({head:g})")
 
     def _learn(self, epoch: int, progress: Progress) -> tuple[float, float, float]:
         """Mean loss and accuracy over one pass, and the last step's rate."""
@@ -191,7 +188,7 @@ class Epochs:
         )
 
     def _rate(self, step: int, steps: int) -> float:
-        """Of a step, where an epoch has so many."""
+        """What the learning rates are multiplied by at a ``step``, of ``steps`` an epoch."""
         return learning_rate_factor(
             step,
             steps=self.config.epochs * steps,

@@ -94,7 +94,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         Args:
             paths: the files, n of them, as a list or an array.
             y: their labels (n,).
-            groups: their patients (n,). Where nobody names them, a warning says so: choices made
+            groups: their patients (n,), none missing. Without them a warning says so: choices made
                 inside the training then rest on images of the same patients.
 
         Raises:
@@ -132,8 +132,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
 
     def predict(self, paths: Sequence[StrPath]) -> npt.NDArray[np.generic]:
         """The most probable class of each file (n,)."""
-        probable: npt.NDArray[np.generic] = self.predict_proba(paths).argmax(axis=1)
-        return np.asarray(self.classes_[probable])
+        return np.asarray(self.classes_[self.predict_proba(paths).argmax(axis=1)])
 
     def _config(self) -> TrainingConfig:
         name, weights = self.backbone, self.weights
@@ -152,7 +151,9 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
 
     def _patients(self, files: Sequence[Path], groups: npt.ArrayLike | None) -> list[str] | None:
         if groups is not None:
-            return [str(group) for group in column_or_1d(groups)]
+            from pandas import isna
+
+            return ["" if isna(group) else str(group) for group in column_or_1d(groups)]
         if not self.patient_pattern:
             said = "fit without groups: nobody says whose images are whose; give groups=patients"
             warnings.warn(said, EosinWarning, stacklevel=3)

@@ -9,7 +9,7 @@ import uuid
 import warnings
 import zipfile
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from itertools import repeat
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ from eosin.pixels.acquisition import ACQUISITION
 from eosin.pixels.batches import read_batches
 from eosin.pixels.reading import SkippedFile
 from eosin.pixels.stain_normalizer import source_key
-from eosin.progress import SILENT, Progress
+from eosin.progress import SILENT, Progress, working
 from eosin.version import __version__
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class StoredFeatures:
 
 @dataclass(frozen=True)
 class FeatureParts:
-    """Features of many images, kept a file a part; ``head.json`` says what they are made with."""
+    """Features of many images on their way, a file a part, and what they are computed with."""
 
     folder: Path
     paths: Sequence[Path]  # of all images
@@ -85,13 +85,13 @@ class FeatureParts:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 write_json(begun, dict(head))
             elif not resume:
-                reason = "left by an interrupted embedding; continue with --resume, or"
+                reason = "left by an interrupted embedding; go on with --resume, or"
                 raise DataError(f"{self.folder}: {reason} {_ANEW}")
             before = json.loads(begun.read_text(encoding="utf-8"))
         differing = [name for name in head if before.get(name) != head[name]]
         if differing:
             raise DataError(
-                f"{self.folder}: cannot continue, what differs is {', '.join(differing)}; {_ANEW}"
+                f"{self.folder}: cannot go on, what differs is {', '.join(differing)}; {_ANEW}"
             )
 
     @property
@@ -110,7 +110,7 @@ class FeatureParts:
     def write(self, start: int, part: Features) -> None:
         """Keep a part."""
         order = {path: index for index, path in enumerate(self.of(start))}
-        skipped = np.array([order[item.path] for item in part.skipped], np.int64) + start
+        names = np.array([order[item.path] for item in part.skipped], np.int64) + start
         reasons = np.array([item.reason for item in part.skipped], dtype=np.str_)
         with replacing(self.file(start)) as draft, draft.open("wb") as stream:
             np.savez(
@@ -118,7 +118,7 @@ class FeatureParts:
                 places=part.indices,
                 rows=part.values,
                 measures=part.measures,
-                skipped=skipped,
+                skipped=names,
                 reasons=reasons,
             )
 
@@ -156,8 +156,8 @@ class FeatureCache:
         """The cache for this network (its tensors, not its name) and preprocessing."""
         # the same tensors give other features where several maps count
         maps = engine.classifier.spec.earlier
-        made = {"eosin": __version__, **asdict(spec), **({"maps": maps} if maps else {})}
-        digest = hashlib.sha256(json.dumps(made, sort_keys=True).encode())
+        said = {"eosin": __version__, **asdict(spec), **({"maps": maps} if maps else {})}
+        digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
         digest.update(tensors_digest(engine).encode())
         return cls((root or cache_folder()) / "features" / digest.hexdigest()[:32])
 
@@ -215,8 +215,8 @@ def compute_features(
     """Pooled features of ``paths``, taken from the cache where this content is in it.
 
     New features are kept every 512 images, so an interruption loses at most those. ``sources``
-    are as in ``read_batches``; what comes of another source is kept apart. Where the cache cannot
-    be written, a warning says so.
+    are as in ``read_batches``; what comes of another source is kept apart. A file that cannot be
+    read is among ``skipped``; ModelError where what the network answers is not finite.
     """
     keys = [
         _content(path) + source_key(source)
@@ -225,42 +225,48 @@ def compute_features(
     known = cache.read() if cache else {}
     missing = [index for index, key in enumerate(keys) if key not in known]
     skipped: list[SkippedFile] = []
-    progress.begin("features", total=len(paths), done=len(paths) - len(missing))
-    for start in range(0, len(missing), SHARD):
-        part = missing[start : start + SHARD]
-        fresh: dict[str, StoredFeatures] = {}
-        files = [paths[index] for index in part]
-        begun = [sources[index] for index in part] if sources else None
-        for batch in read_batches(files, spec, batch_size=batch_size, sources=begun, measured=True):
-            skipped.extend(batch.skipped)
-            if len(batch.indices):
-                rows = engine.features(batch.pixels).astype(np.float32)
-                kept = map(StoredFeatures, rows, batch.measures, batch.notes)
-                fresh.update(zip((keys[part[k]] for k in batch.indices), kept, strict=True))
-            progress.advance(batch.files, errors=len(batch.skipped))
-        if cache:
-            _keep(fresh, cache)
-        known.update(fresh)
-    progress.end()
-    found = _of_keys(keys, known)
-    return replace(found, skipped=tuple(skipped), computed=len(missing) - len(skipped))
+    with working(progress, "features", total=len(paths), done=len(paths) - len(missing)):
+        for start in range(0, len(missing), SHARD):
+            part = missing[start : start + SHARD]
+            fresh: dict[str, StoredFeatures] = {}
+            files = [paths[index] for index in part]
+            own = [sources[index] for index in part] if sources else None
+            for batch in read_batches(
+                files, spec, batch_size=batch_size, sources=own, measured=True
+            ):
+                skipped.extend(batch.skipped)
+                if len(batch.indices):
+                    rows = engine.features(batch.pixels).astype(np.float32)
+                    kept = map(StoredFeatures, rows, batch.measures, batch.notes)
+                    fresh.update(zip((keys[part[k]] for k in batch.indices), kept, strict=True))
+                progress.advance(batch.files, errors=len(batch.skipped))
+            _keep(cache, fresh)
+            known.update(fresh)
+    computed = len(missing) - len(skipped)
+    return _in_order([known.get(key) for key in keys], tuple(skipped), computed)
 
 
-def _of_keys(keys: Sequence[str], known: Mapping[str, StoredFeatures]) -> Features:
-    """The features of the images of these keys that are known, in their order."""
-    indices = np.array([k for k, key in enumerate(keys) if key in known], dtype=np.int64)
-    found = [known[keys[index]] for index in indices]
+def _in_order(
+    stored: Sequence[StoredFeatures | None], skipped: tuple[SkippedFile, ...], computed: int
+) -> Features:
+    """The features of files, in their order; of a file that could not be read None is stored."""
+    found = [kept for kept in stored if kept is not None]
     return Features(
-        indices,
+        np.array([k for k, kept in enumerate(stored) if kept is not None], dtype=np.int64),
         np.stack([kept.row for kept in found]) if found else np.empty((0, 0), np.float32),
-        notes=tuple(kept.note for kept in found),
-        measures=np.array([kept.measures for kept in found]).reshape(-1, len(ACQUISITION)),
+        skipped,
+        computed,
+        tuple(kept.note for kept in found),
+        np.array([kept.measures for kept in found]).reshape(-1, len(ACQUISITION)),
     )
 
 
-def _keep(fresh: Mapping[str, StoredFeatures], cache: FeatureCache) -> None:
+def _keep(cache: FeatureCache | None, features: Mapping[str, StoredFeatures]) -> None:
+    """Put features into the cache, if there is one; a warning where it cannot be written."""
+    if cache is None:
+        return
     try:
-        cache.add(fresh)
+        cache.add(features)
     except DiskError as error:
         reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error
         warnings.warn(

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from eosin.artefacts.predictions import Predictions
+    from eosin.artefacts.reference import Reference
+    from eosin.artefacts.run import Member
 
 
 def gather_folds(
@@ -45,13 +47,28 @@ def gather_folds(
         parts: the predictions of each for its held-out fold.
         training: the settings to record.
     """
-    first = runs[0].record
     folder.mkdir(parents=True, exist_ok=True)
-    scored = replace(manifest, frame=find_slides(manifest.frame)[0]) if first.bag else manifest
+    slides = runs[0].record.bag is not None
+    scored = replace(manifest, frame=find_slides(manifest.frame)[0]) if slides else manifest
     predictions = out_of_fold(folder, scored, runs, parts)
     known = answered_reference(predictions, folder, weights_sha256=None, out_of_fold=True)
+    record = _record(manifest, runs, known, take_in(folder, runs), training=training)
+    predictions.write(folder / PREDICTIONS_NAME)
+    return write_run(folder, record), predictions
+
+
+def _record(
+    manifest: Manifest,
+    runs: Sequence[Run],
+    known: Reference,
+    members: tuple[Member, ...],
+    *,
+    training: Mapping[str, JsonValue],
+) -> FoldsRun:
+    """The record of ``runs``, one a fold, of which all but the folds is the first one's."""
+    first = runs[0].record
     thresholds = [run.record.threshold for run in runs if run.record.threshold is not None]
-    record = FoldsRun(
+    return FoldsRun(
         task=first.task,
         dataset=first.dataset,
         backbone=first.backbone,
@@ -76,10 +93,8 @@ def gather_folds(
         bag=None,
         reference=known,
         vote=first.vote if isinstance(first, EnsembleRun) else None,
-        members=take_in(folder, runs),
+        members=members,
     )
-    predictions.write(folder / PREDICTIONS_NAME)
-    return write_run(folder, record), predictions
 
 
 def run_of_fold(run: Run, fold: int) -> Run:

@@ -30,7 +30,7 @@ from eosin.training.reference import probed_reference
 from eosin.training.stain_fitting import fallback_notes, fit_stain_step, split_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import pandas as pd
     from pydantic import JsonValue
@@ -224,8 +224,14 @@ def _untrained_note(classifier: Classifier) -> tuple[str, ...]:
     )
 
 
-def _learned_from(split: Manifest) -> int:
-    return int(split.frame["split"].isin(["train", "val"]).sum())
+def _notes(images: FrozenImages, split: Manifest, probe: Probe, whole: Manifest) -> Iterator[str]:
+    """What must be known of a probe: of its manifest, neighbours, network and files left out."""
+    yield from split.notes
+    if probe.context:
+        yield says(probe.context)
+    yield from images.notes
+    asked, read = (rows.frame["split"].isin(["train", "val"]).sum() for rows in (whole, split))
+    yield from left_out_note(int(asked - read))
 
 
 def _chosen(probe: Probe) -> dict[str, JsonValue]:
@@ -279,10 +285,5 @@ def record_of(
         scale=scale_of(split.frame),
         bag=None,
         reference=known,
-        notes=(
-            *split.notes,
-            *([says(probe.context)] if probe.context else []),
-            *images.notes,
-            *left_out_note(_learned_from(whole) - _learned_from(split)),
-        ),
+        notes=tuple(_notes(images, split, probe, whole)),
     )

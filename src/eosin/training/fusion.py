@@ -26,7 +26,7 @@ class FusionOptions:
     patience: int = 8  # epochs without a lower cross-validated loss after which the search ends
     learning_rate: float = 3e-3  # of AdamW, per step
     weight_decay: float = 0.02  # of AdamW
-    batch_size: int = 16  # images a step, roughly: an epoch is cut into batches of equal size
+    batch_size: int = 16  # images a step, about: an epoch is cut into equal batches of two or more
     seed: int = 0  # of weights, dropout and the order of images
 
 
@@ -116,7 +116,7 @@ def _fit(
     )
     inputs, truth = torch.from_numpy(features).float(), torch.from_numpy(labels)
     # Every batch has two images or more: batch normalisation has no statistics of one.
-    batches = max(1, len(labels) // options.batch_size)
+    batches = max(1, len(labels) // max(2, options.batch_size))
     for _ in range(epochs or options.epochs):
         head.train()
         for rows in torch.randperm(len(labels)).tensor_split(batches):

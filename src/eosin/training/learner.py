@@ -234,7 +234,7 @@ class Sender:
             torch.from_numpy(of_channel).repeat(spec.size) for of_channel in scale_and_shift(spec)
         )
         self._scale, self._shift = scale.to(device), shift.to(device)
-        self._copies = _copy_stream(device) if device.type == "cuda" else None
+        self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
     def images(self, images: UInt8Image) -> torch.Tensor:
         """Network input (n, 3, size, size) of bytes (n, size, size, 3)."""
@@ -257,7 +257,3 @@ class Sender:
         using.wait_stream(self._copies)
         sent.record_stream(using)  # or its memory could be given away before it was read
         return sent
-
-
-def _copy_stream(device: torch.device) -> torch.cuda.Stream:
-    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch's own

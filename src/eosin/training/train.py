@@ -73,6 +73,7 @@ def train(
     inputs = [Path(file) for file in (config.weights, config.stain_target, config.embeddings)]
     require_output_folder(folder, RUN_FILES, inputs=inputs, run=True)
     manifest.require_honest_name()
+    manifest.require_named_patients()
     _require_fold(manifest, fold)
     if not config.committee and (meant := family_note(config.backbone)):
         progress.note(meant)

@@ -31,9 +31,8 @@ _MOST_BLACK: Final = 0.5
 _ENOUGH: Final = 0.2  # of tissue, for stains that cannot be told to be a fault
 _SIZE: Final = 1.25  # how much longer or shorter a side may be
 _MPP: Final = 1.2
-_NAMED: Final = re.compile(
-    r"(?<![0-9A-Za-z.])(\d{1,3}(?:\.\d+)?)[xX](?![0-9A-Za-z])"
-)  # a_40x_1.png
+# 40 in a_40x_1.png
+_NAMED: Final = re.compile(r"(?<![0-9A-Za-z.])(\d{1,3}(?:\.\d+)?)[xX](?![0-9A-Za-z])")
 
 
 def learn_acquisition(measures: Floats, patient: Ints, rows: pd.DataFrame) -> Acquisition:
@@ -45,7 +44,7 @@ def learn_acquisition(measures: Floats, patient: Ints, rows: pd.DataFrame) -> Ac
         rows: the manifest's rows of the images.
     """
     sides = np.sort(measures[:, :2], axis=1)
-    stated = mpp_of(rows)
+    stated, steps = mpp_of(rows), set(magnifications_of(rows)) - {""}
     known = stated[np.isfinite(stated)]
     found = {
         name: _range(measures[:, column], patient)
@@ -53,9 +52,7 @@ def learn_acquisition(measures: Floats, patient: Ints, rows: pd.DataFrame) -> Ac
         if np.isfinite(measures[:, column]).any()
     }
     return Acquisition(
-        magnifications=tuple(
-            sorted(set(magnifications_of(rows)) - {""}, key=lambda step: (len(step), step))
-        ),
+        magnifications=tuple(sorted(steps, key=lambda step: (len(step), step))),
         mpp=Range(low=known.min() / _MPP, high=known.max() * _MPP) if len(known) else None,
         short_side=Range(low=sides[:, 0].min() / _SIZE, high=sides[:, 0].max() * _SIZE),
         long_side=Range(low=sides[:, 1].min() / _SIZE, high=sides[:, 1].max() * _SIZE),

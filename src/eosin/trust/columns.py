@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from eosin.artefacts.prediction_columns import JOIN
-from eosin.artefacts.reference import ABSTAIN, FLAGS, Trust
+from eosin.artefacts.reference import ABSTAIN, FLAGS, Flag, Trust
 from eosin.trust.acquisition import stated_otherwise
 from eosin.trust.conformal import Calibration, conformal_sets
 from eosin.trust.familiarity import UNFAMILIAR_BELOW
@@ -40,8 +40,7 @@ def with_trust(
 ) -> Predictions:
     """``predictions`` with the columns ``familiarity, flags, set, answer``.
 
-    The answer is the decision where its set holds nothing else and nothing is flagged; else it is
-    to abstain.
+    The answer is the decision where its set holds nothing else and nothing is flagged.
 
     Args:
         predictions: of ``run``.
@@ -51,9 +50,6 @@ def with_trust(
         rows: the manifest's rows of the images.
         calibrated: whether they were scored as those that calibrate the sets; else every set is
             full.
-
-    Raises:
-        ModelError: a reference is missing or changed.
     """
     calibration = calibration_of(run) if calibrated else _of_nobody(run)
     judge = open_judge(run) if looks else None
@@ -63,7 +59,7 @@ def with_trust(
     frame = predictions.frame.assign(
         familiarity=[np.nan if look.familiarity is None else look.familiarity for look in looks]
         or np.nan,
-        flags=_flags(run, looks, rows),
+        flags=_flags(looks, other_magnifications(run, rows)),
         set=_texts(sets, predictions.task),
     )
     alone = (frame["set"] == frame["decision"]) & (frame["flags"] == "")
@@ -81,35 +77,31 @@ def with_trust(
     )
 
 
-def _flags(run: Run, looks: Sequence[Look], rows: pd.DataFrame) -> list[str]:
-    """The flags of each row, in one order, with spaces between them."""
-    found = []
-    for row, other in enumerate(other_magnifications(run, rows)):
-        own = {*(looks[row].flags if looks else ()), *(["other-magnification"] if other else [])}
-        found.append(" ".join(sorted(own, key=FLAGS.index)))
-    return found
-
-
 def other_magnifications(run: Run, rows: pd.DataFrame) -> list[str]:
     """Of each row, the magnification or um/px that it states where ``run`` was trained at another.
 
     A Run of several networks knows the magnifications of them all; one without a reference none.
     """
-    found = [""] * len(rows)
     references = [leaf.record.reference for leaf in run.leaves()]
     known = [each.acquisition for each in references if each and each.acquisition]
-    if known:
-        columns = [stated_otherwise(rows, each) for each in known]
-        found = [cells[0] if all(cells) else "" for cells in zip(*columns, strict=True)]
-    return found
+    if not known:
+        return [""] * len(rows)
+    columns = [stated_otherwise(rows, each) for each in known]
+    return [cells[0] if all(cells) else "" for cells in zip(*columns, strict=True)]
+
+
+def _flags(looks: Sequence[Look], stated: Sequence[str]) -> list[str]:
+    """The flags of each row in the order of ``FLAGS``, with those of magnifications ``stated``."""
+    said = [set(look.flags) for look in looks] or [set[Flag]() for _ in stated]
+    for flags, other in zip(said, stated, strict=True):
+        flags |= {"other-magnification"} if other else set()
+    return [" ".join(sorted(flags, key=FLAGS.index)) for flags in said]
 
 
 def calibration_of(run: Run) -> Calibration:
     """The answers that calibrate the sets of ``run``; of nobody where it has none."""
     known = load_reference(run)
-    if known is not None and known.calibration is not None:
-        return known.calibration
-    return _of_nobody(run)
+    return (known and known.calibration) or _of_nobody(run)
 
 
 def _of_nobody(run: Run) -> Calibration:

@@ -1,4 +1,4 @@
-"""Trust checked on labelled images: coverage of sets, risk after abstaining, accuracy by flag."""
+"""Trust, measured: coverage of sets, the risk left after abstaining, and accuracy by flag."""
 
 from __future__ import annotations
 
@@ -95,6 +95,8 @@ def risk_coverage(
 ) -> RiskCoverage:
     """The risk-coverage curve (El-Yaniv & Wiener 2010) by the probability of the predicted class.
 
+    Images of equal probability are answered all or none, so their order does not count.
+
     Args:
         run: whose calibration patients choose the confidence; of folds each its own.
         predictions: of it, labelled.
@@ -105,8 +107,9 @@ def risk_coverage(
     sure, wrong = predictions.probabilities.max(axis=1), sample.predicted != sample.labels
     order = np.argsort(-sure, kind="stable")
     ones = Weights(sample.patient, np.ones((1, len(sample.patients))))
-    answered, risk = (rows[0] for rows in _curves(ones, order, wrong))
-    keep = np.unique(np.linspace(0, len(order) - 1, _POINTS).round().astype(np.int64))
+    ends = _ends(sure[order])
+    answered, risk = (rows[0] for rows in _curves(ones, order, ends, wrong))
+    keep = np.unique(np.linspace(0, len(ends) - 1, _POINTS).round().astype(np.int64))
     weights = Weights(sample.patient, bootstrap.rows(sample.patients))
     limits = np.full(len(sure), np.inf)
     for mask, known in _calibrations(run, predictions):
@@ -114,10 +117,12 @@ def risk_coverage(
     left = sure >= limits
     abstained = risk_left = None
     if np.isfinite(limits).any():
-        abstained = _share("abstention", ~left, sample, bootstrap)
+        shares = weights.mean((~left).astype(np.float64))
+        abstained = _estimate("abstention", shares, sample, bootstrap)
     if left.any():
-        risk_left = _share("risk", wrong[left], sample.where(left), bootstrap)
-    area = _estimate("risk_coverage_area", _areas(weights, order, wrong), sample, bootstrap)
+        risk_left = _share("risk", wrong, sample, among=left, bootstrap=bootstrap)
+    areas = _areas(weights, order, ends, wrong)
+    area = _estimate("risk_coverage_area", areas, sample, bootstrap)
     return RiskCoverage(answered[keep], risk[keep], area, allowed, abstained, risk_left)
 
 
@@ -133,9 +138,14 @@ def confidence_at_risk(calibration: Calibration, allowed: float) -> float:
     order = np.argsort(-sure, kind="stable")
     weights = patient_weights(calibration.patient)[order]
     risk = np.cumsum(weights * wrong[order]) / np.cumsum(weights)
-    last = np.append(np.diff(sure[order]) != 0, True)  # of equal confidence all or none
-    fine = np.flatnonzero(last & (risk <= allowed))
+    ends = _ends(sure[order])
+    fine = ends[risk[ends] <= allowed]
     return float(sure[order][fine[-1]]) if len(fine) else float("inf")
+
+
+def _ends(scores: Floats) -> Ints:
+    """The last index of each run of equal ``scores``: of equal confidence all or none."""
+    return np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
 
 
 def accuracy_by_flag(
@@ -150,9 +160,10 @@ def accuracy_by_flag(
     masks |= {name: np.array([name in row for row in flags]) for name in names}
     found: dict[str, tuple[Estimate | None, int]] = {}
     for name, mask in masks.items():
-        part = sample.where(mask)
-        estimate = _share("accuracy", right[mask], part, bootstrap) if len(part) else None
-        found[name] = estimate, len(part)
+        estimate = None
+        if mask.any():
+            estimate = _share("accuracy", right, sample, among=mask, bootstrap=bootstrap)
+        found[name] = estimate, int(mask.sum())
     return found
 
 
@@ -175,18 +186,25 @@ def _scopes(
     steps = np.array(sample.magnification)
     parts |= {Scope(magnification=step): steps == step for step in sample.magnifications()}
     return [
-        _share("coverage", held[mask], sample.where(mask), bootstrap, scope=scope)
+        _share("coverage", held, sample, among=mask, bootstrap=bootstrap, scope=scope)
         for scope, mask in parts.items()
         if mask.any()
     ]
 
 
 def _share(
-    metric: str, true: Bools, part: Sample, bootstrap: Bootstrap, *, scope: Scope = ALL
+    metric: str,
+    true: Bools,
+    sample: Sample,
+    *,
+    among: Bools,
+    bootstrap: Bootstrap,
+    scope: Scope = ALL,
 ) -> Estimate:
-    """The share of the images of ``part`` that ``true`` (n,) holds for."""
+    """The share of the images ``among`` which it is ``true``, with its interval."""
+    part = sample.where(among)
     weights = Weights(part.patient, bootstrap.rows(part.patients))
-    rows = weights.mean(true.astype(np.float64))
+    rows = weights.mean(true[among].astype(np.float64))
     return _estimate(metric, rows, part, bootstrap, scope=scope)
 
 
@@ -204,19 +222,19 @@ def _estimate(
     return Estimate(float(rows[0]), low, high, len(sample), count, metric, scope, note=note)
 
 
-def _curves(weights: Weights, order: Ints, wrong: Bools) -> tuple[Floats, Floats]:
-    """Share answered and risk, shape (R, n) each."""
+def _curves(weights: Weights, order: Ints, ends: Ints, wrong: Bools) -> tuple[Floats, Floats]:
+    """Share answered and risk at each of ``ends`` in the ``order``, shape (R, ends) each."""
     rows = weights.of(order)
-    answered = np.cumsum(rows, axis=1)
-    risk = np.cumsum(rows * wrong[order], axis=1) / np.maximum(answered, 1e-12)
+    answered = np.cumsum(rows, axis=1)[:, ends]
+    risk = np.cumsum(rows * wrong[order], axis=1)[:, ends] / np.maximum(answered, 1e-12)
     return answered / answered[:, -1:], risk
 
 
-def _areas(weights: Weights, order: Ints, wrong: Bools) -> Floats:
+def _areas(weights: Weights, order: Ints, ends: Ints, wrong: Bools) -> Floats:
     """The mean risk over the share answered, of each row of weights, shape (R,)."""
     found = []
     for start in range(0, len(weights), _ROWS_AT_ONCE):
         part = Weights(weights.patient, weights.rows[start : start + _ROWS_AT_ONCE])
-        answered, risk = _curves(part, order, wrong)
+        answered, risk = _curves(part, order, ends, wrong)
         found.append((np.diff(answered, axis=1, prepend=0.0) * risk).sum(axis=1))
     return np.concatenate(found)

@@ -192,9 +192,8 @@ def _thinned(patient: Ints) -> Ints:
     own = [rows[patient == one] for one in np.unique(patient)]
     picked = [part[np.unique(np.linspace(0, len(part) - 1, each).astype(np.int64))] for part in own]
     every = np.concatenate(picked)
-    return np.sort(
-        every if len(every) <= 2 * _MOST_IMAGES else every[:: len(every) // _MOST_IMAGES]
-    )
+    step = len(every) // _MOST_IMAGES if len(every) > 2 * _MOST_IMAGES else 1
+    return np.sort(every[::step])
 
 
 def _principal(spread: Floats, count: int) -> tuple[Floats, Floats]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from math import ceil
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Literal
@@ -18,10 +17,10 @@ from eosin.evaluation.intervals import percentile_interval
 from eosin.evaluation.metrics import accuracy, confusion_counts
 from eosin.evaluation.sample import image_sample
 from eosin.evaluation.weights import Weights
-from eosin.progress import SILENT
+from eosin.progress import SILENT, working
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     import pandas as pd
 
@@ -136,10 +135,15 @@ def plan_patients(
         observed = float(hand.figure(np.ones((1, count)))[0])
         again = hand.resampled(draw)
         guess = _by_formula(float(np.nanstd(again)), count, effect, target)
-        of_size = partial(
-            hand.point, moved=effect - observed, times=(studies, resamples), draw=draw
-        )
-        curve = _curve(of_size, guess, target, progress)
+        sizes = _sizes(guess)
+        curve = []
+        with working(progress, "simulating studies", total=len(sizes)):
+            for size in sizes:
+                curve.append(hand.point(size, effect - observed, (studies, resamples), draw))
+                progress.advance()
+            while _reaching(curve, target) is None and (last := curve[-1].patients) < _MOST:
+                size = min(_MOST, 2 * last)
+                curve.append(hand.point(size, effect - observed, (studies, resamples), draw))
         spreads = hand.spreads_of_others(draw)
     unreached = guess if curve[-1].high >= target else max(guess, _MOST + 1.0)
     needed = _reaching(curve, target) or unreached
@@ -253,9 +257,9 @@ class _AtHand:
         return np.asarray(np.nanstd(values[np.isfinite(values).any(axis=1)], axis=1))
 
     def point(
-        self, size: int, *, moved: float, times: tuple[int, int], draw: np.random.Generator
+        self, size: int, moved: float, times: tuple[int, int], draw: np.random.Generator
     ) -> PowerPoint:
-        """What studies of ``size`` patients find: (studies, resamples) = ``times``."""
+        """What simulated studies of one size find: (studies, resamples) = ``times``."""
         studies, resamples = times
         drawn = max(2, round(size * (self.patients - 1) / self.patients))
         found = 0
@@ -287,19 +291,8 @@ def _by_formula(spread: float, count: int, effect: float, target: float) -> floa
     return max(2.0, count * spread**2 * count / (count - 1) * (z / effect) ** 2)
 
 
-def _curve(
-    of_size: Callable[[int], PowerPoint], guess: float, target: float, progress: Progress
-) -> list[PowerPoint]:
-    """Studies of sizes about the ``guess``; where none reaches the target, larger ones too."""
-    sizes = sorted({min(_MOST, max(4, round(guess * share))) for share in _SHARES})
-    progress.begin("simulating studies", total=len(sizes))
-    curve = []
-    for size in sizes:
-        curve.append(of_size(size))
-        progress.advance()
-    while _reaching(curve, target) is None and curve[-1].patients < _MOST:
-        curve.append(of_size(min(_MOST, 2 * curve[-1].patients)))
-    return curve
+def _sizes(guess: float) -> list[int]:
+    return sorted({min(_MOST, max(4, round(guess * share))) for share in _SHARES})
 
 
 def _point(size: int, found: int, studies: int) -> PowerPoint:

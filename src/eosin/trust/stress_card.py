@@ -121,6 +121,7 @@ def stress_card(
 
     Raises:
         DataError: an image has no label.
+        ConfigError: resamples are too few for the interval.
     """
     bootstrap = Bootstrap(resamples, seed)
     everywhere = set(unchanged.frame["path"])
