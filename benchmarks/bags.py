@@ -28,8 +28,9 @@ from sklearn.metrics import roc_auc_score
 
 from eosin.artefacts.manifest import Manifest
 from eosin.artefacts.predictions import Predictions
+from eosin.data.breakhis import MAGNIFICATIONS
 from eosin.data.splits import split_into_folds
-from eosin.data.synthetic import MAGNIFICATIONS, SyntheticOptions, synthetic_patients
+from eosin.data.synthetic import SyntheticOptions, synthetic_patients
 from eosin.data.tissue import draw
 from eosin.evaluation.draws import score_draws
 from eosin.explanation.bags import explain_slides

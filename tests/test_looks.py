@@ -106,6 +106,18 @@ def test_an_estimate_prints_its_value_interval_and_n(results: Results) -> None:
     )
 
 
+def test_intervals_are_named_by_the_confidence_that_they_were_drawn_with(results: Results) -> None:
+    evaluation = eosin.evaluate_predictions(
+        results["predictions"],  # type: ignore[arg-type]
+        resamples=100,
+        confidence=0.9,
+    )
+    assert "90 % interval" in evaluation._repr_html_()
+    assert evaluation.plot().get_xlabel() == "value, 90 % interval"
+    assert results["comparison"].plot().get_xlabel() == "value, 95 % interval"  # type: ignore[attr-defined]
+    plt.close("all")
+
+
 def test_a_run_draws_what_it_tried_and_says_so_where_it_kept_nothing(results: Results) -> None:
     run = results["run"]
     tried = run.record.choices["inner_log_loss"]  # type: ignore[attr-defined]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 
 import pytest
@@ -53,3 +54,9 @@ def test_a_positive_class_must_be_one_of_exactly_two() -> None:
 def test_classes_that_are_no_list_of_names_are_refused(classes: object) -> None:
     with pytest.raises(ValidationError, match="classes"):
         ON_DISK.validate_json(json.dumps({**asdict(HER2), "classes": classes}), strict=True)
+
+
+@pytest.mark.parametrize("name", ["abstain", "ductal|lobular"])
+def test_a_class_that_predictions_would_mean_otherwise_is_refused(name: str) -> None:
+    with pytest.raises(DataError, match=f"the class {re.escape(repr(name))} needs another name"):
+        Task("binary", ("benign", name))

@@ -59,7 +59,6 @@ class Finding:
         ok: whether it serves.
         fix: the command or the step that mends it; empty where nothing needs mending.
         vital: whether the main job cannot run without it.
-
     """
 
     name: str
@@ -77,7 +76,6 @@ class Sheet:
         findings: one a line.
         trains: whether Runs can be trained here; then everything else can be done too.
         runs_exports: whether an engine for exported Runs is here.
-
     """
 
     findings: tuple[Finding, ...]

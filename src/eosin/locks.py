@@ -91,7 +91,7 @@ def _take(lock: Path, path: Path) -> int:
         handle, signable = _open(lock)
         try:
             if not lock_descriptor(handle, blocking=False):
-                _refuse(handle, path, patient=time.monotonic() < deadline)
+                _refuse(handle, path, waiting=time.monotonic() < deadline)
             elif not os.fstat(handle).st_nlink:
                 pass  # whoever held it has just removed it
             elif signable:
@@ -123,13 +123,13 @@ def _sign(handle: int) -> None:
     os.write(handle, json.dumps(record).encode())
 
 
-def _refuse(handle: int, path: Path, *, patient: bool) -> None:
+def _refuse(handle: int, path: Path, *, waiting: bool) -> None:
     """DataError that says who holds the lock; nothing yet where that is still being written."""
     try:
         record = json.loads(os.read(handle, 4096))
         who = f"process {record['pid']} on {record['host']}, begun at {record['began']},"
     except (OSError, ValueError, KeyError, TypeError):
-        if patient:
+        if waiting:
             return
         who = "another process"
     raise DataError(

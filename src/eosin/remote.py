@@ -151,7 +151,7 @@ def brought(given: StrPath) -> Path:
 
 @contextmanager
 def sent(given: StrPath) -> Iterator[Path]:
-    """A path to write an output to, which goes to its URL whole when the block ends well, or not.
+    """A path to write an output to, which goes to its URL whole, once the block ends well.
 
     It is the same path when the same command is run again, so that an interrupted one continues.
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-
 # In the wheel the files lie in the package, in a checkout beside ``src``.
 _FOLDERS = (Path(__file__).parent / "configs", Path(__file__).parents[2] / "configs")
 _OF_A_VALUE = "Value error, "

@@ -29,6 +29,12 @@ class Task:
             raise DataError(
                 f"task {self.name!r} needs at least two distinct classes, got {list(self.classes)}"
             )
+        reserved = [name for name in self.classes if name == "abstain" or "|" in name]
+        if reserved:  # in predictions the one is an answer, the other stands between classes
+            raise DataError(
+                f"task {self.name!r}: the class {reserved[0]!r} needs another name, without | and "
+                "not abstain, which mean something else in tables of predictions"
+            )
         if self.positive is not None and (
             len(self.classes) != 2 or self.positive not in self.classes
         ):

@@ -351,11 +351,12 @@ def test_images_are_counted_by_class_and_by_fold_or_split_with_what_is_in_none(
     labels = ["", "benign", "malignant", "malignant"]
     folds = manifest.frame.assign(split="", fold=["2", "", "10", "2"], label=labels)
     counts = replace(manifest, frame=folds).counts()
-    assert counts.columns.tolist() == ["all", "2", "10"]  # as numbers, not as texts
+    assert counts.columns.tolist() == ["2", "10", "in no fold"]  # as numbers, not as texts
     assert counts.index.tolist() == ["benign", "malignant", "unlabelled"]
-    assert counts.to_numpy().tolist() == [[1, 0, 0], [0, 1, 1], [0, 1, 0]]
+    assert counts.to_numpy().tolist() == [[0, 0, 1], [1, 1, 0], [1, 0, 0]]
     assert manifest.counts().columns.tolist() == ["train", "val", "test"]
     undivided = replace(manifest, frame=manifest.frame.assign(split=""))
+    assert undivided.counts().columns.tolist() == ["all"]
     assert undivided.counts().to_numpy().tolist() == [[2], [2]]
 
 

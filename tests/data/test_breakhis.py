@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from eosin.artefacts.manifest import read_manifest
-from eosin.data.breakhis import SUBTYPES, BreakHisName, read_breakhis
+from eosin.data.breakhis import SUBTYPE, BreakHisName, read_breakhis
 from eosin.data.scan import count_table
 from eosin.errors import ConfigError, DataError
 
@@ -131,7 +131,8 @@ def test_the_subtype_task_has_all_eight_classes_in_order_even_where_some_are_abs
     manifest = read_breakhis(tree, task="subtype").manifest
     assert manifest.task.classes == ("A", "F", "PT", "TA", "DC", "LC", "MC", "PC")
     table = count_table(manifest)
-    assert table["images"].to_dict() == dict(zip(SUBTYPES, (3, 0, 0, 1, 1, 1, 0, 1), strict=True))
+    expected = dict(zip(SUBTYPE.classes, (3, 0, 0, 1, 1, 1, 0, 1), strict=True))
+    assert table["images"].to_dict() == expected
     assert table["patients"]["A"] == 1
     assert list(table.columns) == ["images", "patients", "40X", "100X", "400X"]
     assert table.loc["A", ["40X", "100X", "400X"]].tolist() == [1, 2, 0]
@@ -294,6 +295,6 @@ def test_the_real_subset_has_27_slides_of_23_accession_numbers(real_data: Path) 
     assert frame["slide"].nunique() == 27
     assert len(read.manifest.patients) == 23
     counts = count_table(read.manifest)["100X"].to_dict()
-    assert counts == dict(zip(SUBTYPES, (65, 72, 57, 16, 46, 16, 58, 92), strict=True))
+    assert counts == dict(zip(SUBTYPE.classes, (65, 72, 57, 16, 46, 16, 58, 92), strict=True))
     binary = read_breakhis(real_data / "breakhis100x").manifest
     assert count_table(binary)["images"].to_dict() == {"benign": 210, "malignant": 212}

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from ssl import SSLEOFError
 
 import numpy as np
 import pytest
@@ -136,6 +137,20 @@ def test_a_server_that_fails_is_asked_a_few_times(host: Host, tmp_path: Path) ->
     with pytest.raises(DataError, match="503"):
         download(breakhis(host), tmp_path)
     assert len(host.asked) == 8
+
+
+def test_a_secure_connection_that_breaks_is_tried_again(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.body, breaks, fetch = tarred(a=b"1"), [True], module._fetch_once
+
+    def once(*given: object) -> bool:
+        if breaks and breaks.pop():
+            raise SSLEOFError(8, "EOF occurred in violation of protocol")
+        return fetch(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "_fetch_once", once)
+    assert (download(breakhis(host), tmp_path).folder / "a").read_bytes() == b"1"
 
 
 def test_another_archive_than_the_one_wanted_is_removed(host: Host, tmp_path: Path) -> None:

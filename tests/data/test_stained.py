@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import time
@@ -11,11 +12,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from eosin.artefacts.codec import plain
 from eosin.artefacts.manifest import Manifest, read_manifest
 from eosin.data.stained import StainOptions, normalize_stains
-from eosin.errors import ConfigError, DataError
+from eosin.errors import ConfigError, DataError, DiskError
 from eosin.pixels.reading import read_image
 from eosin.pixels.stain import create_normalizer
 from eosin.pixels.stain_copies import StainCopies
@@ -127,6 +129,17 @@ def test_a_patients_copies_come_from_the_patients_stain_within_the_split(
     )
     with pytest.raises(ConfigError, match="not known"):
         normalize_stains(unknown, tmp_path / "other", options)
+
+
+def test_a_full_disk_ends_the_work_and_is_no_fault_of_an_image(
+    divided: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(DiskError, match=r"No space left.*make room.*the copies made are kept"):
+        normalize_stains(divided, tmp_path / "out", MACENKO)
 
 
 def test_two_images_that_would_share_a_copy_are_named(divided: Manifest, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from torch import nn
 from eosin.artefacts.run import EnsembleRun, TrainedRun
 from eosin.errors import ConfigError, ModelError, NoMapError
 from eosin.files import sha256_of
+from eosin.networks import onnxruntime_session
 from eosin.networks.classifier import Classifier, build_classifier, save_classifier
 from eosin.networks.engine import open_weights
 from eosin.networks.fusion import FusionHead, save_fusion
@@ -146,6 +147,74 @@ def test_a_gpu_that_onnx_runtime_was_not_built_for_is_named_with_the_package(
     monkeypatch.setattr(runtime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(ConfigError, match="has no CUDA; use auto or cpu, or pip install onnxrun"):
         open_session(tmp_path / "model.onnx", "onnxruntime", device="cuda:0")
+
+
+@pytest.fixture
+def copying(tmp_path: Path) -> Path:
+    """A graph that gives its input back."""
+    onnx = pytest.importorskip("onnx")
+    helper, sides = onnx.helper, ["n", 3, SIZE, SIZE]
+    ends = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, sides)
+        for name in ("pixels", "logits")
+    ]
+    node = helper.make_node("Identity", ["pixels"], ["logits"])
+    graph = helper.make_graph([node], "copying", ends[:1], ends[1:])
+    opset = helper.make_opsetid("", 17)
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=8), tmp_path / "g.onnx")
+    return tmp_path / "g.onnx"
+
+
+def test_a_gpu_that_cannot_be_started_is_never_said_to_have_computed(
+    copying: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    if "CUDAExecutionProvider" in runtime.get_available_providers():
+        pytest.skip("this ONNX Runtime has CUDA")
+    both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(runtime, "get_available_providers", lambda: both)
+    with pytest.warns(UserWarning, match="CUDAExecutionProvider"):
+        session = open_session(copying, "onnxruntime")
+    assert session.device == "cpu"
+    np.testing.assert_array_equal(session.run(batch(), ["logits"])[0], batch())
+    with (
+        pytest.warns(UserWarning, match="CUDAExecutionProvider"),
+        pytest.raises(ConfigError, match="device 'cuda:0': ONNX Runtime cannot start CUDA here"),
+    ):
+        open_session(copying, "onnxruntime", device="cuda:0")
+
+
+@pytest.mark.parametrize(("device", "number"), [("auto", "0"), ("cuda", "0"), ("cuda:1", "1")])
+def test_onnx_runtime_is_given_the_gpu_that_was_asked_for(device: str, number: str) -> None:
+    cuda, cpu = onnxruntime_session._providers(device, ["CUDAExecutionProvider"])
+    assert cuda == ("CUDAExecutionProvider", {"device_id": number})
+    assert cpu == "CPUExecutionProvider"
+    with pytest.raises(ConfigError, match="device 'cuda1' is unknown"):
+        onnxruntime_session._providers("cuda1", ["CUDAExecutionProvider"])
+
+
+class OnAppleGpu(torch.Tensor):
+    """A tensor that, as those on Apple GPUs, cannot be float64 where it is."""
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # what is made of it is plain
+
+    def double(self) -> torch.Tensor:  # type: ignore[override]
+        raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
+
+    def cpu(self) -> torch.Tensor:  # type: ignore[override]
+        return self.as_subclass(torch.Tensor)
+
+
+def test_answers_of_an_apple_gpu_become_double_on_the_cpu() -> None:
+    network = build_classifier("test_efficientnet", classes=2)
+    network.head.register_forward_hook(lambda _, __, found: found.as_subclass(OnAppleGpu))
+    pixels = np.random.default_rng(0).normal(size=(2, 3, 64, 64)).astype(np.float32)
+    engine = TorchEngine(network, device="cpu")
+    logits = engine.logits(pixels)
+    assert logits.dtype == np.float64
+    np.testing.assert_allclose(engine.maps(pixels).logits, logits, rtol=1e-4, atol=1e-5)
+    features = engine.features(pixels).astype(np.float32)
+    np.testing.assert_allclose(engine.head_logits(features), logits, rtol=1e-5, atol=1e-6)
 
 
 def test_a_package_of_usage_reports_is_hidden_during_an_import_and_there_again_after(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import shutil
@@ -24,7 +25,7 @@ from eosin.data.slides import SlideSources, read_slides
 from eosin.data.splits import split_by_fractions
 from eosin.data.stained import StainOptions, normalize_stains
 from eosin.data.tiles import TileOptions, tile_manifest, write_tiles
-from eosin.errors import ConfigError, DataError, LeakageError
+from eosin.errors import ConfigError, DataError, DiskError, LeakageError
 from eosin.export.export import export_run
 from eosin.inference.doubt import images_to_explain
 from eosin.inference.predict import predict
@@ -295,6 +296,32 @@ def test_tiles_cut_to_disk_are_the_tiles_that_are_read_in_place(
         np.testing.assert_array_equal(read_image(path), read_image(file))
         assert file.suffix == ".png"
     assert cut.frame["x"].tolist() == tiles.frame["x"].tolist()
+
+
+def test_tiles_of_two_slides_of_one_name_never_overwrite_each_other(
+    slide: Path, tmp_path: Path
+) -> None:
+    for laboratory in ("one", "two"):
+        (tmp_path / "slides" / laboratory).mkdir(parents=True)
+        shutil.copy(slide, tmp_path / "slides" / laboratory / "a.tiff")
+    manifest = read_slides(tmp_path / "slides", SlideSources()).manifest
+    tiles = tile_manifest(manifest, TileOptions(MPP, size=64), per_slide=2).manifest
+    with pytest.raises(DataError, match=r"one/a\.tiff.* and .*two/a\.tiff.* both be copied to a_t"):
+        write_tiles(tiles, tmp_path / "png")
+    assert not (tmp_path / "png").exists()
+
+
+def test_a_full_disk_ends_the_cutting_and_is_no_fault_of_a_tile(
+    slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    manifest = read_slides(slide.parent, SlideSources()).manifest
+    tiles = tile_manifest(manifest, TileOptions(MPP, size=64), per_slide=2).manifest
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(DiskError, match=r"png.*No space left on device.*make room"):
+        write_tiles(tiles, tmp_path / "png")
 
 
 def test_a_tile_has_the_label_of_the_region_that_covers_it(slide: Path, tmp_path: Path) -> None:

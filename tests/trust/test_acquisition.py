@@ -109,6 +109,20 @@ def test_the_quality_of_a_jpeg_is_read_from_its_tables(tmp_path: Path, quality: 
     assert np.isnan(jpeg_quality(tmp_path / "b.png"))
 
 
+def test_the_quality_of_a_jpeg_is_not_that_of_the_thumbnail_in_its_head(tmp_path: Path) -> None:
+    black = np.zeros((16, 16, 3), np.uint8)
+    small, whole = (
+        cv2.imencode(".jpg", black, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+        for quality in (95, 50)
+    )
+    exif = b"Exif\0\0" + bytes(5_000) + small
+    segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
+    (tmp_path / "a.jpg").write_bytes(whole[:2] + segment + whole[2:])
+    assert jpeg_quality(tmp_path / "a.jpg") == pytest.approx(50, abs=2)
+    (tmp_path / "b.jpg").write_bytes(whole[:2] + segment)
+    assert np.isnan(jpeg_quality(tmp_path / "b.jpg"))
+
+
 def test_sharpness_falls_with_blur_and_black_is_counted(images: list[UInt8Image]) -> None:
     blurs = [images[0], *(cv2.GaussianBlur(images[0], (0, 0), sigma) for sigma in (1, 2, 4))]
     sharpness = [value(image, "sharpness") for image in blurs]

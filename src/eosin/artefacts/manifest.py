@@ -103,15 +103,17 @@ class Manifest:
         return as_html(self, self.counts().reset_index())
 
     def counts(self) -> pd.DataFrame:
-        """Images by class (rows) and by fold or split (columns, with ``all`` where undivided)."""
+        """Images by class (rows) and by fold or split (columns); ``all`` where undivided."""
         import pandas as pd
 
         column = "fold" if self.folds else "split"
-        parts = self.frame[column].mask(self.frame[column] == "", "all").rename(column)
+        cells = self.frame[column]
+        rest = f"in no {column}" if (cells != "").any() else "all"
+        parts = cells.mask(cells == "", rest)
         labels = self.frame["label"].mask(self.frame["label"] == "", "unlabelled")
         order = [name for name in (*self.task.classes, "unlabelled") if name in set(labels)]
         found = pd.crosstab(labels, parts).reindex(order)
-        columns = ("all", *SPLITS, *map(str, self.folds))
+        columns = (*SPLITS, *map(str, self.folds), rest)
         return found[[name for name in columns if name in found.columns]]
 
     def plot(self, ax: Axes | None = None) -> Axes:

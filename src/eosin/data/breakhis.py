@@ -31,18 +31,9 @@ if TYPE_CHECKING:
 TaskName = Literal["binary", "subtype", "eva"]
 PatientUnit = Literal["accession", "slide"]
 
+# Adenosis, fibroadenoma, phyllodes tumour, tubular adenoma.
 BENIGN = ("A", "F", "PT", "TA")
-MALIGNANT = ("DC", "LC", "MC", "PC")
-SUBTYPES = {
-    "A": "adenosis",
-    "F": "fibroadenoma",
-    "PT": "phyllodes tumour",
-    "TA": "tubular adenoma",
-    "DC": "ductal carcinoma",
-    "LC": "lobular carcinoma",
-    "MC": "mucinous carcinoma",
-    "PC": "papillary carcinoma",
-}
+MALIGNANT = ("DC", "LC", "MC", "PC")  # ductal, lobular, mucinous and papillary carcinoma
 MAGNIFICATIONS = (40, 100, 200, 400)
 BINARY = Task("binary", ("benign", "malignant"), positive="malignant")
 SUBTYPE = Task("subtype", BENIGN + MALIGNANT)

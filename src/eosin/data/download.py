@@ -10,6 +10,7 @@ import zlib
 from dataclasses import dataclass, replace
 from gzip import BadGzipFile
 from http.client import HTTPException
+from ssl import SSLError
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
@@ -179,7 +180,7 @@ def _fetch(address: str, part: Path, progress: Progress) -> None:
             if error.code in _FINAL:
                 raise DataError(f"{address}: the server answers {error.code}; {_LOOK}") from error
             fault = error
-        except (URLError, HTTPException, ConnectionError, TimeoutError) as error:
+        except (URLError, HTTPException, ConnectionError, TimeoutError, SSLError) as error:
             fault = error
         brought = part.exists() and part.stat().st_size > before
         left = _ATTEMPTS if brought else left - 1

@@ -201,14 +201,20 @@ def _task(root: Path, paths: Sequence[Path], *, positive: str | None, ordinal: b
             f"{root}: holds images of one class only ({classes[0]!r}); want {_EXPECTED}: name "
             "the folder above the class folders"
         )
-    if positive is not None and (len(classes) != 2 or positive not in classes):
-        raise ConfigError(
-            f"positive class {positive!r} must be one of exactly two class folders; "
-            f"{root} has {list(classes)}"
-        )
-    if len(classes) == 2:
-        positive = positive or classes[-1]
+    positive = positive_class(classes, positive, among=f"two class folders; {root} has")
     return Task(valid_text(root.resolve().name), classes, positive=positive, ordinal=ordinal)
+
+
+def positive_class(classes: Sequence[str], asked: str | None, *, among: str) -> str | None:
+    """The one ``asked`` for of two classes, else the last; None of more than two, or ConfigError.
+
+    ``among`` are the words before the list of classes.
+    """
+    if asked is not None and (len(classes) != 2 or asked not in classes):
+        raise ConfigError(
+            f"positive class {asked!r} must be one of exactly {among} {list(classes)}"
+        )
+    return (asked or classes[-1]) if len(classes) == 2 else None
 
 
 def natural(name: str) -> tuple[list[tuple[int, str]], str]:

@@ -71,7 +71,7 @@ def find_pseudo_patients(
         manifest: any; patients whom it names are kept in a column ``named_patient``.
         features: pooled features of its images under some network, shape (n, channels).
         least: mean likeness inside a group, in (0, 1); None for the one that was chosen.
-        workers: threads that decode images.
+        workers: threads that decode and compare images.
         progress: told of images read and of pairs looked at.
 
     Raises:

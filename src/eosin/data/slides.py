@@ -9,7 +9,7 @@ from eosin.artefacts.cells import parse_cells
 from eosin.artefacts.manifest import Manifest
 from eosin.artefacts.names import patient_pattern
 from eosin.data.annotations import read_annotations
-from eosin.data.folder import natural
+from eosin.data.folder import natural, positive_class
 from eosin.data.identity import patient_by_pattern
 from eosin.data.scan import ReadDataset, image_rows, require_images, sorted_by_path
 from eosin.errors import ConfigError, DataError
@@ -167,11 +167,5 @@ def _task(rows: Sequence[Mapping[str, str]], drawn: Sequence[Path], sources: Sli
     if len(classes) < 2:
         more = "; name what lies outside of the regions with --outside" if drawn else ""
         raise DataError(f"everything has the label {classes[0]!r}: a task needs two classes{more}")
-    positive = sources.positive
-    if positive is not None and (len(classes) != 2 or positive not in classes):
-        raise ConfigError(
-            f"positive class {positive!r} must be one of exactly two; there are {[*classes]}"
-        )
-    if len(classes) == 2:
-        positive = positive or classes[-1]
+    positive = positive_class(classes, sources.positive, among="two; there are")
     return Task("slides", classes, positive=positive, ordinal=sources.ordinal)

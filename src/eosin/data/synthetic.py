@@ -13,6 +13,8 @@ import numpy as np
 
 from eosin.arrays import Floats
 from eosin.artefacts.outputs import require_output_folder
+from eosin.data.bci import HER2
+from eosin.data.breakhis import MAGNIFICATIONS
 from eosin.data.nuclei import Nuclei
 from eosin.data.tissue import Stain, Stroma, Tissue, draw
 from eosin.errors import ConfigError, DataError
@@ -25,10 +27,9 @@ from eosin.settings import checked_options
 
 Kind = Literal["breakhis", "her2"]
 
-BENIGN = ("F", "A", "PT", "TA")
+BENIGN = ("F", "A", "PT", "TA")  # in the order in which patients take them
 MALIGNANT = ("DC", "PC", "LC", "MC")
-HER2_LEVELS = ("0", "1+", "2+", "3+")
-MAGNIFICATIONS = (40, 100, 200, 400)
+HER2_LEVELS = HER2.classes
 _HER2_LAYOUTS = ("DC", "LC", "PC", "DC", "TA")
 _TEST_SHARE = 0.2
 _MASKS = "masks"

@@ -17,7 +17,7 @@ from eosin.errors import DataError
 from eosin.pixels.reading import SkippedFile
 from eosin.pixels.tissue_mask import find_tissue
 from eosin.pixels.tissue_tiles import LEAST_TISSUE, tissue_tiles
-from eosin.pixels.writing import write_png
+from eosin.pixels.writing import require_distinct_names, write_png
 from eosin.progress import SILENT, Progress, shown, working
 from eosin.remote import as_path
 from eosin.settings import checked_options
@@ -174,28 +174,34 @@ def tile_manifest(
 
 
 def write_tiles(manifest: Manifest, folder: Path, *, progress: Progress = SILENT) -> ReadDataset:
-    """Cut the tiles of a manifest to PNG files in ``folder``; the manifest of these files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files, skipped = list[Path | None](), list[SkippedFile]()
+    """Cut the tiles of a manifest to PNG files in ``folder``; the manifest of these files.
+
+    DataError where two slides of one name would share files, or no tile can be read; DiskError.
+    """
+    paths, skipped = manifest.paths, list[SkippedFile]()
+    slides = zip(manifest.frame["slide"], paths, strict=True)
+    names = [f"{slide}_{path.name}.png" for slide, path in slides]
+    require_distinct_names(paths, names)
     with working(progress, "cutting", total=len(manifest)):
-        for slide, path in zip(manifest.frame["slide"], manifest.paths, strict=True):
+        for path, name in zip(paths, names, strict=True):
             try:
-                files.append(_cut(path, folder / f"{slide}_{path.name}.png"))
+                pixels = _pixels_of(path)
             except DataError as error:
                 skipped.append(SkippedFile.from_error(path, error))
-                files.append(None)
-            progress.advance(errors=files[-1] is None)
-    kept = [file is not None for file in files]
-    frame = manifest.frame[kept].assign(path=[str(file.absolute()) for file in files if file])
-    return ReadDataset(replace(manifest, frame=frame.reset_index(drop=True)), tuple(skipped))
+            else:
+                write_png(pixels, folder / name)
+            progress.advance(errors=bool(skipped) and skipped[-1].path == path)
+    frame = manifest.frame.assign(path=[str(folder.absolute() / name) for name in names])
+    unread = {item.path for item in skipped}
+    kept = [path not in unread for path in paths]
+    return ReadDataset(replace(manifest, frame=frame).where(kept), tuple(skipped))
 
 
-def _cut(path: Path, file: Path) -> Path:
+def _pixels_of(path: Path) -> UInt8Image:
     tile = Tile.of(path)
     if tile is None:
         raise DataError(f"{path}: is no tile of a slide; give a manifest of slides")
-    write_png(read_tile(tile), file)
-    return file
+    return read_tile(tile)
 
 
 def _labelled(path: Path, known: Mapping[str, str], options: TileOptions) -> list[dict[str, str]]:

@@ -166,7 +166,7 @@ class _Judged:
         with torch.inference_mode():
             pixels = torch.from_numpy(np.stack([normalise(image, spec) for image in images]))
             logits = network(pixels.to(device).contiguous(memory_format=torch.channels_last))
-            answer: Floats = around.chances(logits.double().cpu().numpy())[:, item.target]
+            answer: Floats = around.chances(logits.cpu().double().numpy())[:, item.target]
         return answer
 
     def untrained_span(self, image: UInt8Image, item: MapToScore) -> float | None:

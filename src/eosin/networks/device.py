@@ -1,4 +1,4 @@
-"""Where a network runs."""
+"""The device that a network runs on in PyTorch."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The torch device for ``"auto"`` (an NVIDIA GPU, else the CPU), ``"cpu"``, ``"cuda[:N]"`` or
-    ``"mps"`` (an Apple GPU, where PyTorch has it; asked for by name alone).
+    """The torch device of a name; ConfigError where it is unknown or not there.
+
+    ``"auto"`` (an NVIDIA GPU, or the CPU), ``"cpu"``, ``"cuda[:N]"`` or, if named, ``"mps"``.
     """
     import torch
 

@@ -32,21 +32,17 @@ class Maps(Protocol):
     @property
     def logits(self) -> Floats:
         """Logits (n, classes)."""
-        ...
 
     @property
     def stride(self) -> int:
         """Input pixels from one position of a map to the next, rounded up."""
-        ...
 
     @property
     def split(self) -> Split | None:
         """The logits as sums over patches and a rest; None where they are none."""
-        ...
 
     def of(self, targets: Ints) -> Pixels:
         """Maps (n, h, w), at least 0, of one class index an image (n,)."""
-        ...
 
 
 class Engine(Protocol):
@@ -55,33 +51,26 @@ class Engine(Protocol):
     @property
     def name(self) -> str:
         """``"torch"``, ``"onnxruntime"`` or ``"openvino"``."""
-        ...
 
     @property
     def device(self) -> str:
         """Where it computes, e.g. ``"cpu"``."""
-        ...
 
     @property
     def family(self) -> str:
         """The design of the backbone, e.g. ``"EfficientNetV2"``."""
-        ...
 
     def logits(self, batch: Pixels) -> Floats:
         """Logits (n, classes)."""
-        ...
 
     def features(self, batch: Pixels) -> Floats:
         """Pooled features (n, channels)."""
-        ...
 
     def answers(self, batch: Pixels) -> tuple[Floats, Floats]:
         """Logits and pooled features, from one pass."""
-        ...
 
     def maps(self, batch: Pixels) -> Maps:
         """Maps; NoMapError, with the reason, where the network has none."""
-        ...
 
 
 def open_engine(
@@ -94,7 +83,7 @@ def open_engine(
         record: of one network.
         engine: one of ``ENGINES``.
         device: auto, cpu, cuda or mps.
-        threads: of a graph's engine; None for as many as there are cores to run on.
+        threads: of a graph's engine; None for OMP_NUM_THREADS, or else one a core.
 
     Raises:
         ConfigError: the engine is not installed, or cannot run this network.

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from eosin.arrays import Floats, Ints, Pixels
     from eosin.artefacts.graph import Graph, GraphFormat
 
-# Engine: the module it needs, and the extra of eosin that installs it.
-_NEEDS = {"onnxruntime": ("onnxruntime", "onnx"), "openvino": ("openvino", "openvino")}
+# Engine, which is also its module: the extra of eosin that installs it.
+_EXTRAS = {"onnxruntime": "onnx", "openvino": "openvino"}
 # Format: the engines that read it, the preferred one first.
 _READERS = {"onnx": ("onnxruntime", "openvino"), "openvino": ("openvino",)}
 
@@ -32,7 +32,6 @@ class Session(Protocol):
 
     def run(self, batch: Pixels, outputs: Sequence[str]) -> list[Pixels]:
         """Some of the graph's outputs, by name, for input (n, 3, size, size)."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,18 +179,16 @@ def choose_runtime(path: Path, form: GraphFormat, *, engine: str = "auto") -> st
         )
     if engine != "auto":
         return engine
-    installed = [name for name in readers if find_spec(_NEEDS[name][0])]
+    installed = [name for name in readers if find_spec(name)]
     if not installed:
         raise ConfigError(
             f"{path} needs {' or '.join(readers)}, and none is installed: "
-            f'pip install "eosin[{_NEEDS[readers[0]][1]}]"'
+            f'pip install "eosin[{_EXTRAS[readers[0]]}]"'
         )
     return installed[0]
 
 
 def _require_installed(engine: str) -> None:
-    module, extra = _NEEDS[engine]
-    if find_spec(module) is None:
-        raise ConfigError(
-            f'engine {engine!r} is not installed: pip install "eosin[{extra}]", or use another'
-        )
+    if find_spec(engine) is None:
+        fix = f'pip install "eosin[{_EXTRAS[engine]}]", or use another'
+        raise ConfigError(f"engine {engine!r} is not installed: {fix}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from eosin.artefacts.graph import INPUT_NAME
@@ -13,11 +14,13 @@ if TYPE_CHECKING:
 
     from eosin.arrays import Pixels
 
+_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+_DEVICE = re.compile(r"auto|cpu|cuda(?::(\d{1,2}))?")
 _ERRORS_ONLY = 3
 
 
 class OnnxRuntimeSession:
-    """An ONNX file in ONNX Runtime.
+    """An ONNX file in ONNX Runtime; ConfigError where this cannot compute on the device.
 
     Attributes:
         device: where it computes, ``"cpu"`` or ``"cuda"``.
@@ -36,13 +39,17 @@ class OnnxRuntimeSession:
         # Threads that wait by spinning starve the reading threads, and are no faster here.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         providers = _providers(device, onnxruntime.get_available_providers())
-        self.device = "cuda" if len(providers) > 1 else "cpu"
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except Exception as error:  # the runtime raises a dozen classes with no common base
             raise ModelError(
                 f"{path}: ONNX Runtime cannot load it ({_first_line(error)}); export the Run again"
             ) from error
+        # Where CUDA cannot be started, the runtime falls back on the CPU and only logs it.
+        self.device = "cuda" if _CUDA in self._session.get_providers() else "cpu"
+        if device.startswith("cuda") and self.device == "cpu":
+            said = "ONNX Runtime cannot start CUDA here; use auto or cpu, or mend CUDA and cuDNN"
+            raise ConfigError(f"device {device!r}: {said}")
 
     def run(self, batch: Pixels, outputs: Sequence[str]) -> list[Pixels]:
         """Some of the graph's outputs, by name, for input (n, 3, size, size)."""
@@ -50,17 +57,19 @@ class OnnxRuntimeSession:
         return found
 
 
-def _providers(device: str, available: Sequence[str]) -> list[str]:
-    cuda = "CUDAExecutionProvider"
-    if device.startswith("cuda") and cuda not in available:
+def _providers(device: str, available: Sequence[str]) -> list[str | tuple[str, dict[str, str]]]:
+    """What ONNX Runtime may compute on, preferred first: the GPU asked for, then the CPU."""
+    known = _DEVICE.fullmatch(device)
+    if known is None:
+        raise ConfigError(f"device {device!r} is unknown; want auto, cpu, cuda or cuda:N")
+    if device.startswith("cuda") and _CUDA not in available:
         raise ConfigError(
             f"device {device!r}: this ONNX Runtime has no CUDA; use auto or cpu, or "
             "pip install onnxruntime-gpu"
         )
-    if device not in ("auto", "cpu") and not device.startswith("cuda"):
-        raise ConfigError(f"device {device!r} is unknown; want auto, cpu or cuda")
-    wanted = [cuda] if device != "cpu" and cuda in available else []
-    return [*wanted, "CPUExecutionProvider"]
+    if device == "cpu" or _CUDA not in available:
+        return [_CPU]
+    return [(_CUDA, {"device_id": known[1] or "0"}), _CPU]
 
 
 def _first_line(error: Exception) -> str:

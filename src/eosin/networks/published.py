@@ -12,8 +12,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from eosin.artefacts.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Triple
 from eosin.errors import ModelError
 from eosin.networks.encoders import HUB
@@ -56,7 +54,7 @@ def read_design(origin: str) -> Design:
             return _of_transformers(config, _json(origin, "preprocessor_config.json", needed=False))
         if isinstance(config.get("architecture"), str):
             return _of_timm(config)
-    except (LookupError, TypeError, ValueError, ValidationError) as fault:
+    except (LookupError, TypeError, ValueError) as fault:
         raise ModelError(f"{origin}: config.json is not whole ({fault!r}); get it again") from fault
     raise ModelError(
         f"{origin}: config.json names neither an architecture of timm nor one of transformers' "

@@ -245,7 +245,7 @@ def open_networks(
         engine: ``"auto"`` takes PyTorch for weights, and for a graph ONNX Runtime or OpenVINO,
             whichever is installed and reads it; or the name of one.
         device: auto, cpu, cuda or mps.
-        threads: of a graph's engine; None for as many as there are cores to run on.
+        threads: of a graph's engine; None for OMP_NUM_THREADS, or else one a core.
 
     Raises:
         ConfigError: an unknown engine, one that is not installed, or one that cannot run a Run.

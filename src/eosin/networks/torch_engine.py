@@ -26,7 +26,7 @@ class TorchMaps:
     @property
     def logits(self) -> Floats:
         """Logits (n, classes)."""
-        logits: Floats = self.response.logits.double().cpu().numpy()
+        logits: Floats = self.response.logits.cpu().double().numpy()
         return logits
 
     @property
@@ -111,7 +111,7 @@ class TorchEngine:
         with torch.inference_mode():
             scores = self.classifier.head(torch.from_numpy(features).to(self._device))
             require_finite(self.classifier, scores)
-            result: Floats = scores.double().cpu().numpy()
+            result: Floats = scores.cpu().double().numpy()
         return result
 
     def backbone_state(self) -> dict[str, npt.NDArray[np.generic]]:
@@ -140,4 +140,5 @@ class TorchEngine:
                 if heads:  # as the network's own forward pass has it; no dropout at prediction
                     values.append(self.classifier.head(values[0]))
             require_finite(self.classifier, *values)
-            return [value.double().cpu().numpy() for value in values]
+            # First to the CPU: Apple GPUs have no float64.
+            return [value.cpu().double().numpy() for value in values]

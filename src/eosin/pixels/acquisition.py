@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import cv2
 import numpy as np
@@ -34,7 +34,7 @@ ACQUISITION: Final = (
 _PIXELS: Final = 4_096  # looked at for colours
 _SIDE: Final = 256  # of the middle looked at for edges
 _GREYEST: Final = 8  # bytes between the channels of ink, paper and pencil
-_HEAD: Final = 4_096  # bytes of a file in which its quantisation tables lie
+_JPEG, _TABLES = b"\xff\xd8", 0xDB  # how a file begins; the marker of its tables
 # The sum of the IJG's table for luminance, of which quality 50 is (ITU-T T.81, Annex K).
 _TABLE_AT_50: Final = 3_688
 
@@ -68,15 +68,24 @@ def jpeg_quality(path: Path) -> float:
     """The quality, 1 to 100, whose luminance table is nearest to the file's; NaN for no JPEG."""
     try:
         with path.open("rb") as stream:
-            head = stream.read(_HEAD)
-    except OSError:
+            kind, *table = _first_table(stream)
+    except (OSError, ValueError):
         return math.nan
-    start = head.find(b"\xff\xdb") if head.startswith(b"\xff\xd8") else -1
-    table = head[start + 5 : start + 69]
-    if start < 0 or len(table) < 64 or head[start + 4] > 15:  # above: 16-bit tables, rare
+    if kind > 15 or len(table) < 64:  # above: 16-bit tables, rare
         return math.nan
     scale = 100 * sum(table) / _TABLE_AT_50
     return float(np.clip(5000 / scale if scale > 100 else (200 - scale) / 2, 1, 100))
+
+
+def _first_table(stream: BinaryIO) -> bytes:
+    """Kind and values of a JPEG's own first table, past thumbnails; empty where it has none."""
+    found = stream.read(2) == _JPEG
+    while found and len(head := stream.read(4)) == 4 and head[0] == 0xFF:
+        length = int.from_bytes(head[2:], "big") - 2
+        if head[1] == _TABLES:
+            return stream.read(min(length, 65))
+        stream.seek(max(length, 0), 1)
+    return b""
 
 
 def _sharpness(image: UInt8Image) -> float:

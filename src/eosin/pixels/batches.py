@@ -33,7 +33,7 @@ class Batch:
     """Some images of a sequence of files.
 
     Attributes:
-        indices: positions of the images in the sequence, shape (n,).
+        indices: of the images in the sequence, shape (n,).
         pixels: network input, shape (n, 3, size, size).
         skipped: files met on the way that could not be read.
         notes: of each image, what its stain step had to say: a reason code, or nothing.
@@ -92,7 +92,6 @@ def read_batches(
         workers: reading threads; at most two batches are read ahead.
         sources: as in ``View``.
         measured: whether to measure how each image was taken.
-
     """
     views = (View(spec, sources),)
     for (batch,) in read_views(
@@ -122,7 +121,6 @@ def read_views(
         start: position of the first file to read; those before it are left out.
         measured: whether to measure how each image was taken.
         alter: given a file and its image, the image to take instead; runs in the reading threads.
-
     """
     begun: deque[_Draft] = deque()
 
@@ -131,7 +129,8 @@ def read_views(
             begun.append(_Draft(first, paths[first : first + batch_size], views, measured, alter))
             yield from ((begun[-1], row) for row in range(begun[-1].files))
 
-    done = read_ahead(_load, rows(), workers=workers, ahead=_AHEAD * batch_size)
+    ahead = _AHEAD * batch_size
+    done = read_ahead(lambda work: work[0].load(work[1]), rows(), workers=workers, ahead=ahead)
     for first in range(start, len(paths), batch_size):
         said = [next(done) for _ in range(min(batch_size, len(paths) - first))]
         yield begun.popleft().finish(said)
@@ -192,8 +191,3 @@ class _Draft:
             notes=tuple(word for word in said if isinstance(word, str)),
             measures=self.measures[rows],
         )
-
-
-def _load(work: tuple[_Draft, int]) -> list[_Said]:
-    draft, row = work
-    return draft.load(row)

@@ -26,7 +26,7 @@ _BLACK_INK: Final = 56  # no channel of it is brighter ...
 _GREYEST: Final = 20  # ... nor two further apart, as those of nuclei are
 
 _LEAST_SHARE: Final = 0.0005  # of an image
-_RUN: Final = 32  # lines of black are no shorter than the image's shorter side over this
+_LINE: Final = 32  # lines of black are no shorter than the image's shorter side over this
 _REACH: Final = 100  # an edge has run into what is nearer than the shorter side over this
 _EDGE_VALUE: Final = 56  # what compression and scaling leave in black beside tissue
 _ASKEW: Final = 0.1  # of a side
@@ -105,9 +105,9 @@ def darkest(pixels: UInt8Image) -> UInt8Image:
 
 
 def _black(top: UInt8Image) -> Bools:
-    run = max(3, min(top.shape) // _RUN | 1)  # an even kernel would shift what it opens
+    length = max(3, min(top.shape) // _LINE | 1)  # an even kernel would shift what it opens
     dark = top < DARK_VALUE
-    black = _enough(_opened(dark, (1, run)) | _opened(dark, (run, 1)))
+    black = _enough(_opened(dark, (1, length)) | _opened(dark, (length, 1)))
     return black | (_grown(black) & (top < _EDGE_VALUE))
 
 

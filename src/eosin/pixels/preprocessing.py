@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def resize(image: UInt8Image, spec: Preprocessing) -> UInt8Image:
-    """Bring an RGB image (height, width, 3) to (size, size, 3), averaging where it shrinks."""
+    """An RGB image (height, width, 3) as (size, size, 3), by the spec's fit and interpolation."""
     import cv2
     import numpy as np
 

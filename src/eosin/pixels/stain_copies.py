@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -19,6 +20,7 @@ from eosin.machine import reading_threads
 from eosin.pixels.reading import SkippedFile, UInt8Image, image_in_turn
 from eosin.pixels.stain_normalizer import Source
 from eosin.pixels.stain_step import apply_stain, stain_note
+from eosin.pixels.writing import require_distinct_names
 from eosin.progress import SILENT, Progress, working
 from eosin.slides.tile import file_of
 
@@ -62,11 +64,7 @@ def copy_names(paths: Sequence[Path]) -> tuple[Path, ...]:
     """
     top = os.path.commonpath([path.parent for path in paths])
     names = tuple(path.relative_to(top).with_suffix(".png") for path in paths)
-    taken: dict[Path, Path] = {}
-    for path, name in zip(paths, names, strict=True):
-        other = taken.setdefault(name, path)
-        if other != path:
-            raise DataError(f"{other} and {path} would both be copied to {name}; rename one")
+    require_distinct_names(paths, names)
     return names
 
 
@@ -105,7 +103,7 @@ def write_copies(
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> Copies:
-    """Write each file's copy in the target's stain; one that is there and no older is kept.
+    """Write each file's copy in the target's stain, or DiskError; one no older is kept.
 
     Args:
         paths: image files.
@@ -146,13 +144,14 @@ def _copy(
     before = _note_of(copy, file_of(path))
     if before is not None:
         return before, True
-    try:
-        with image_in_turn(path) as image:
+    with ExitStack() as turn:
+        try:
+            image = turn.enter_context(image_in_turn(path))
             result = apply_stain(step, image, source=source)
-            note = stain_note(step, result, source=source)
-            _write_png(result.image, copy, note)
-    except DataError as error:
-        return SkippedFile.from_error(path, error), False
+        except DataError as error:
+            return SkippedFile.from_error(path, error), False
+        note = stain_note(step, result, source=source)
+        _write_png(result.image, copy, note)  # a full disk is no fault of this image
     return note, False
 
 

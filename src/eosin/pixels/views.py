@@ -73,11 +73,6 @@ class ViewBatch:
     images: UInt8Image
     skipped: tuple[SkippedFile, ...] = ()
 
-    @property
-    def files(self) -> int:
-        """How many files this batch accounts for, read or skipped."""
-        return len(self.indices) + len(self.skipped)
-
 
 def view_batches(
     views: Views,

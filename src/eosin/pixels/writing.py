@@ -1,4 +1,4 @@
-"""From RGB bytes to a PNG file."""
+"""From the bytes of a picture to a PNG file, and file names that no two pictures share."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from eosin.errors import DataError
 from eosin.files import replacing
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from eosin.arrays import UInt8Image
@@ -27,6 +28,14 @@ def write_png(picture: UInt8Image, path: Path, *, effort: int = 1) -> None:
     data = png_bytes(picture, effort=effort, name=path)
     with replacing(path) as draft:
         draft.write_bytes(data)
+
+
+def require_distinct_names(paths: Sequence[Path], names: Sequence[object]) -> None:
+    """DataError, naming both, where two of ``paths`` would be written under one of ``names``."""
+    first: dict[object, Path] = {}
+    for path, name in zip(paths, names, strict=True):
+        if (other := first.setdefault(name, path)) != path:
+            raise DataError(f"{other} and {path} would both be copied to {name}; rename one")
 
 
 def png_bytes(picture: UInt8Image, *, effort: int = 1, name: object = "picture") -> bytes:

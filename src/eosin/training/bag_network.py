@@ -196,20 +196,20 @@ class BagLearner:
                 self.network(*self._tiles_of([self._of[k] for k in part]))[0]
                 for part in _parts(slides)
             ]
-        return torch.cat(parts).double().cpu().numpy()
+        return torch.cat(parts).cpu().double().numpy()
 
     def folded(self) -> tuple[LinearHead, Gate | None]:
         """Head and attention of features as they are: all that was done to them folded in."""
         axes, centre = self._axes.numpy(), self._centre.numpy()
 
         def fold(layer: nn.Linear) -> tuple[Floats, Floats]:
-            weight = layer.weight.detach().double().cpu().numpy() @ axes.T
-            return weight, layer.bias.detach().double().cpu().numpy() - weight @ centre
+            weight = layer.weight.detach().cpu().double().numpy() @ axes.T
+            return weight, layer.bias.detach().cpu().double().numpy() - weight @ centre
 
         head, network = LinearHead(*fold(self.network.head)), self.network
         if not network.gated:
             return head, None
-        weight = network.weight.weight.detach().double().cpu().numpy()[0]
+        weight = network.weight.weight.detach().cpu().double().numpy()[0]
         return head, Gate(*fold(network.tanh), *fold(network.sigmoid), weight)
 
     def _shuffled(self) -> list[Ints]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 FLAG_WORDS: Final[dict[Flag, str]] = {
     "unfamiliar": "unlike anything this Run was trained on",
     "no-tissue": "no tissue",
-    "blurred": "less sharp than any image this Run was trained on",
+    "blurred": "less sharp than the images this Run was trained on",
     "stain": "stained unlike the images this Run was trained on",
     "other-magnification": "another magnification than the Run was trained at",
     "other-size": "of another size than the images this Run was trained on",
