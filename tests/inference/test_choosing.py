@@ -217,6 +217,15 @@ def test_the_surest_of_each_class_and_the_closest_two_are_found_in_that_order() 
     assert one_class == {"Most certain: malignant": [0, 1], "Most doubtful": [1, 0]}
 
 
+def test_of_images_that_are_equally_certain_the_first_in_the_table_come_first() -> None:
+    found = certain_and_doubtful(table([1.0, 0.0] * 200), each=3)
+    assert found == {
+        "Most certain: benign": [1, 3, 5],
+        "Most certain: malignant": [0, 2, 4],
+        "Most doubtful": [0, 1, 2],
+    }
+
+
 def test_doubt_is_the_gap_between_the_two_most_probable_of_many_classes() -> None:
     rows = table([0.5] * 3).frame
     chances = np.array([[0.1, 0.6, 0.3], [0.45, 0.15, 0.4], [0.02, 0.49, 0.49]])

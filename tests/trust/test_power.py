@@ -73,6 +73,19 @@ def test_the_area_under_the_curve_can_be_planned_for(table: Table) -> None:
     assert power.curve[0].power < power.curve[-1].power
 
 
+def test_where_no_size_about_the_formula_suffices_larger_studies_are_simulated(
+    table: Table,
+) -> None:
+    # One patient of twelve is benign: most small studies meet none, and have no area to judge.
+    whole = table(np.random.default_rng(3).random((22, 4)) < 0.75)
+    rare = whole.where((whole.frame["label"] == "malignant") | (whole.frame["patient"] == "14-0"))
+    power = plan_patients({"b0": rare}, effect=0.45, metric="roc_auc", studies=100)
+    assert power.needed is not None
+    *_, before, last = power.curve
+    assert before.power < 0.8 <= last.power
+    assert before.patients < power.needed <= last.patients
+
+
 def test_what_cannot_be_planned_is_said(table: Table) -> None:
     fine = table(share_right(20, 2, 0.8))
     with pytest.raises(DataError, match="7 patients at hand"):

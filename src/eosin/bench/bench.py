@@ -97,10 +97,9 @@ class _Timing:
         speeds: list[EngineSpeed] = []
         for batch in options.batches:
             settings = {
-                engine: WorkerSettings(str(folder), engine, options.device, threads, paths)
+                engine: WorkerSettings(str(folder), engine, options.device, threads, inputs[batch])
                 for engine, folder in folders.items()
                 if engine not in self.absent
-                for paths in [inputs[batch]]
             }
             speeds += self._speeds(batch, settings)
         if not speeds:

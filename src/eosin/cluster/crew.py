@@ -142,7 +142,7 @@ class Crew:
         if now - self._served > PATIENCE:
             raise ConfigError(
                 f"no worker of the cluster was ready for {PATIENCE:.0f} s: start its nodes, or see "
-                "with `ray status` what holds their CPUs; then go on"
+                "with `ray status` what holds their CPUs; then start the command again"
             )
         if now - self._looked < _EVERY:
             return

@@ -27,7 +27,8 @@ def mcnemar_p(only_first: int, only_second: int) -> float:
     """Two-sided p of McNemar's exact test, from the images that one model alone got right.
 
     The smaller count is binomial with probability 1/2 where models are equally good (McNemar 1947;
-    exact as in Agresti 2002, section 10.1.4). It is 1 where the models never disagree.
+    exact as in Agresti 2002, section 10.1.4). It is 1 where the models never disagree. DataError
+    where a count is negative.
     """
     from scipy.stats import binomtest
 

@@ -92,13 +92,13 @@ class Sample:
         """The units that a figure of the class ``index`` stands on, shape (n,)."""
         if metric == "within_roc_auc":
             return self.both_classes
+        every: Bools = np.ones(len(self), dtype=bool)
         if index is None:
-            return np.ones(len(self), dtype=bool)
+            return every
         own: Bools = self.labels == index
         chosen: Bools = self.predicted == index
         behind = {"recall": own, "sensitivity": own, "specificity": ~own, "precision": chosen}
         behind["f1"] = own | chosen
-        every: Bools = np.ones(len(self), dtype=bool)
         return behind.get(metric, every)
 
     def where(self, mask: Bools) -> Sample:

@@ -69,10 +69,8 @@ def about_interval(interval: Interval, value: float) -> list[str]:
     found = []
     if interval.defined < 1:
         share = f"{_share(1 - interval.defined)} of resamples"
-        if interval.low is None:
-            found.append(f"undefined in {share} (a class is absent there): no interval")
-        else:
-            found.append(f"undefined in {share} (a class is absent there), left out")
+        then = ": no interval" if interval.low is None else ", left out"
+        found.append(f"undefined in {share} (a class is absent there){then}")
     if interval.low is None or interval.high is None:
         return found
     if interval.low == interval.high:

@@ -1,4 +1,4 @@
-"""Slides answered by their tiles: what each tile weighs, what that makes of the slide, which it is.
+"""Slides answered by their tiles: what each tile weighs, the slide's answer, and its row.
 
 A Run with a ``bag`` is an ordinary network whose answer for a slide is the weighted mean of its
 tiles' logits. All of it is NumPy, so that exported Runs need no torch.
@@ -150,7 +150,7 @@ class Chances:
 def slide_chances(run: Run, values: Floats, slide: Ints) -> Chances:
     """What ``run`` says of slides whose tiles have these values (n, networks * (classes + 1))."""
     leaves = run.leaves()
-    said = []
+    answers = []
     for leaf, own in zip(leaves, np.split(values, len(leaves), axis=1), strict=True):
         record = leaf.record
         if record.bag is None:
@@ -160,8 +160,8 @@ def slide_chances(run: Run, values: Floats, slide: Ints) -> Chances:
             apply_temperature(logits, record.temperature)
             for logits in (pooled(weights, own, slide), own[:, :-1])
         )
-        said.append((*chances, weights))
-    means = (np.mean(each, axis=0) for each in zip(*said, strict=True))
+        answers.append((*chances, weights))
+    means = (np.mean(each, axis=0) for each in zip(*answers, strict=True))
     return Chances(*means)
 
 
@@ -194,8 +194,9 @@ def find_slides(frame: pd.DataFrame) -> tuple[pd.DataFrame, Ints]:
     rows = frame.drop_duplicates("slide").reset_index(drop=True)
     parents = frame["path"].map(os.path.dirname).groupby(number).unique()
     tops = [os.path.commonpath(each) for each in parents]
+    times = Counter(tops)
     paths = [
-        top if Tile.of(as_path(path)) and tops.count(top) == 1 else str(Path(top) / name)
+        top if Tile.of(as_path(path)) and times[top] == 1 else str(Path(top) / name)
         for top, path, name in zip(tops, rows["path"], rows["slide"], strict=True)
     ]
     nowhere = {name: "" for name in ("x", "y") if name in rows}

@@ -17,15 +17,16 @@ def certain_and_doubtful(predictions: Predictions, *, each: int = 6) -> dict[str
     """Rows of a table to look at, at most ``each`` of a kind, by what they are.
 
     Those decided for each class with the greatest probability first, then those whose two most
-    probable classes are closest.
+    probable classes are closest. Of equals the first in the table comes first.
     """
     values, decided = predictions.probabilities, predictions.decision_index
+    ranked = np.argsort(-values, axis=0, kind="stable")
     margin = np.diff(np.sort(values, axis=1)[:, -2:], axis=1).ravel()
     found = {
-        f"Most certain: {name}": [k for k in np.argsort(-values[:, index]) if decided[k] == index]
+        f"Most certain: {name}": [k for k in ranked[:, index] if decided[k] == index]
         for index, name in enumerate(predictions.task.classes)
     }
-    found["Most doubtful"] = list(np.argsort(margin))
+    found["Most doubtful"] = list(np.argsort(margin, kind="stable"))
     return {title: [int(k) for k in rows[:each]] for title, rows in found.items() if rows}
 
 

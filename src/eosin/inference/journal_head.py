@@ -56,12 +56,12 @@ def require_same(
     fields: Fields,
     path: Path,
     *,
-    fix: str = "give the same again to go on with --resume, or start anew with --overwrite",
+    fix: str = "give the same again to continue with --resume, or start anew with --overwrite",
 ) -> None:
     """DataError, naming what differs, where the journal ``path`` began with something else.
 
     Args:
-        head: of the prediction that wants to go on.
+        head: of the prediction that wants to continue.
         fields: the head that the journal holds.
         path: the journal.
         fix: what to do where it did.

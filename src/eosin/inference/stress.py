@@ -91,7 +91,7 @@ def stress_tables(
         run: a finished Run.
         manifest: of which one split is scored.
         folder: where the tables go.
-        options: how to score.
+        options: how to score; a table that is kept has the sets that it was made with.
         shifts: which; names of ``ALL_SHIFTS``.
         progress: told of the conditions done.
         spread: scores; None for this process.

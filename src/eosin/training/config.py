@@ -30,7 +30,7 @@ PathText = Annotated[str, BeforeValidator(_text)]
 class TrainingConfig(Settings):
     """Every setting of a training; the defaults are the modern recipe.
 
-    Rates are per step, shares and probabilities lie in [0, 1), angles are in degrees.
+    Rates are per step, shares and probabilities lie in [0, 1], angles are in degrees.
     """
 
     # The network and its input.

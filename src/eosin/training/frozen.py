@@ -84,13 +84,7 @@ def freeze_images(
         ConfigError, LeakageError: an image size that the backbone cannot take, or a stain step
             that cannot be, as ``fit_stain_step``.
     """
-    classifier = build_classifier(
-        config.backbone,
-        classes=len(manifest.task.classes),
-        dropout=config.dropout,
-        seed=config.seed,
-    )
-    report = initialise(classifier, config.weights)
+    classifier, initial_weights = _network(config, classes=len(manifest.task.classes))
     untrained = _untrained_note(classifier)
     for sentence in untrained:
         progress.note(sentence)
@@ -108,12 +102,20 @@ def freeze_images(
         measures=found.measures,
         classifier=classifier,
         preprocessing=spec,
-        initial_weights=report.source,
+        initial_weights=initial_weights,
         skipped=found.skipped,
         computed=found.computed,
         stain_notes=noted(manifest.paths, found.indices, found.notes),
         notes=(*untrained, *fallback_notes(manifest, sources)),
     )
+
+
+def _network(config: TrainingConfig, *, classes: int) -> tuple[Classifier, str]:
+    """The network with the weights that it starts from, and where these come from, in words."""
+    classifier = build_classifier(
+        config.backbone, classes=classes, dropout=config.dropout, seed=config.seed
+    )
+    return classifier, initialise(classifier, config.weights).source
 
 
 def _features(
@@ -233,12 +235,16 @@ def _notes(images: FrozenImages, split: Manifest, probe: Probe, whole: Manifest)
 
 
 def _chosen(probe: Probe) -> dict[str, JsonValue]:
+    """What the probe chose, and the log loss of all that it tried."""
+    weights: JsonValue = {f"{weight:g}": loss for weight, loss in probe.context_losses.items()}
+    context: dict[str, JsonValue] = {"context_log_loss": weights} if probe.context else {}
     if isinstance(probe.head, KnnHead):
         tried: JsonValue = {f"{1 / each:.0f}": loss for each, loss in probe.losses.items()}
-        return {"neighbours": int(probe.head.neighbours), "log_loss_of_neighbours": tried}
+        neighbours = int(probe.head.neighbours)
+        return {"neighbours": neighbours, "log_loss_of_neighbours": tried, **context}
     losses: JsonValue = {f"{strength:g}": loss for strength, loss in probe.losses.items()}
     chosen: JsonValue = probe.strength[0] if len(probe.strength) == 1 else [*probe.strength]
-    return {"strength": chosen, "inner_log_loss": losses}
+    return {"strength": chosen, "inner_log_loss": losses, **context}
 
 
 def record_of(
@@ -256,8 +262,6 @@ def record_of(
     def patients(name: str) -> tuple[str, ...]:
         return tuple(sorted(set(split.frame["patient"][split.frame["split"] == name])))
 
-    tried: JsonValue = {f"{weight:g}": loss for weight, loss in probe.context_losses.items()}
-    weighed: dict[str, JsonValue] = {"context_log_loss": tried} if probe.context else {}
     return TrainedRun(
         task=split.task,
         dataset=split.dataset,
@@ -273,7 +277,7 @@ def record_of(
         threshold=probe.threshold.value if probe.threshold else None,
         seed=config.seed,
         training=config.model_dump(mode="json"),
-        choices={**_chosen(probe), **weighed, **locked(probe.threshold)},
+        choices={**_chosen(probe), **locked(probe.threshold)},
         initial_weights=images.initial_weights,
         versions=software_versions(),
         weights_sha256=known.weights_sha256 or "",

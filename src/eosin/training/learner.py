@@ -118,9 +118,9 @@ class Learner:
             group["lr"] = group["peak"] * rate
         counts = [self._count(labels[part]) for part in parts]
         (whole,) = summed(sum(counts))
-        said = torch.zeros(2, dtype=torch.float64, device=self.device)
+        sums = torch.zeros(2, dtype=torch.float64, device=self.device)
         if not whole:  # no process could read enough
-            return said
+            return sums
         self._optimizer.zero_grad()
         for number, (part, count) in enumerate(zip(parts, counts, strict=True), 1):
             if not count and ranks() == 1:
@@ -128,12 +128,12 @@ class Learner:
             last = number == len(parts) or ranks() == 1
             with nullcontext() if last else self._shared.no_sync():  # type: ignore[operator]
                 # DDP takes the mean over the processes, each of which has its share of the loss.
-                said += self._pass(images[part], labels[part], share=ranks() * count / whole)
+                sums += self._pass(images[part], labels[part], share=ranks() * count / whole)
         self._scaler.step(self._optimizer)
         self._scaler.update()
         if self._average is not None:
             self._average.update(decay=self._config.ema, step=step)
-        return said
+        return sums
 
     def _count(self, labels: Ints) -> float:
         """How much these images count in the mean of the loss."""

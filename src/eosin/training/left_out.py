@@ -26,7 +26,5 @@ class Trained:
 def left_out_note(files: int) -> Iterator[str]:
     """A plain sentence on files that could not be read; none where all could."""
     if files:
-        were = "1 file could not be read and was"
-        if files > 1:
-            were = f"{files} files could not be read and were"
-        yield f"{were} left out of training."
+        file, was = ("file", "was") if files == 1 else ("files", "were")
+        yield f"{files} {file} could not be read and {was} left out of training."

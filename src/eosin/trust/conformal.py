@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
 
 import numpy as np
 
@@ -66,11 +66,9 @@ class Calibration:
 
 def named_method(name: str) -> Method:
     """The method of this name; ConfigError where there is none."""
-    for method in get_args(Method):
-        if method == name:
-            known: Method = method
-            return known
-    raise ConfigError(f"sets {name!r} are unknown; want lac or aps")
+    if name not in get_args(Method):
+        raise ConfigError(f"sets {name!r} are unknown; want lac or aps")
+    return cast("Method", name)
 
 
 def conformal_sets(

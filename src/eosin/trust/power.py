@@ -110,7 +110,8 @@ def plan_patients(
     patients to be the same at the planned figure as at the one at hand.
 
     Resampling P patients shows (P - 1) / P of their variance, so a study of n patients is
-    simulated with n (P - 1) / P of them.
+    simulated with n (P - 1) / P of them. Sizes are those about what a formula asks for, and larger
+    ones, up to 10,000, where these do not reach the target.
 
     Args:
         tables: one labelled table, or two of the same images, by the name of their model.
@@ -140,8 +141,12 @@ def plan_patients(
             for size in sizes:
                 curve.append(hand.point(size, effect - observed, (studies, resamples), draw))
                 progress.advance()
+            while _reaching(curve, target) is None and (last := curve[-1].patients) < _MOST:
+                size = min(_MOST, 2 * last)
+                curve.append(hand.point(size, effect - observed, (studies, resamples), draw))
         spreads = hand.spreads_of_others(draw)
-    needed = _reaching(curve, target) or guess
+    unreached = guess if curve[-1].high >= target else max(guess, _MOST + 1.0)
+    needed = _reaching(curve, target) or unreached
     low, high = (
         _by_formula(float(each), count, effect, target) * needed / guess
         for each in np.nanquantile(spreads, [0.025, 0.975])
@@ -247,9 +252,9 @@ class _AtHand:
         return values
 
     def spreads_of_others(self, draw: np.random.Generator, times: int = 200) -> Floats:
-        """The spread that other patients at hand would have shown, shape (times,)."""
-        others = self._drawn(draw, self.patients, times)
-        return np.asarray(np.nanstd(self._studies(others, 200, draw), axis=1))
+        """The spread that other patients at hand would have shown, at most ``times`` of them."""
+        values = self._studies(self._drawn(draw, self.patients, times), 200, draw)
+        return np.asarray(np.nanstd(values[np.isfinite(values).any(axis=1)], axis=1))
 
     def point(
         self, size: int, moved: float, times: tuple[int, int], draw: np.random.Generator
