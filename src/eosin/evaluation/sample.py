@@ -201,7 +201,7 @@ def mixed_patients(sample: Sample) -> tuple[str, ...]:
 
 
 def _by_number(magnification: str) -> tuple[float, str]:
-    number = magnification.replace(".", "", 1).isdigit()  # 2.5 too
+    number = magnification.replace(".", "", 1).isdecimal()  # 2.5 too
     return float(magnification) if number else float("inf"), magnification
 
 
