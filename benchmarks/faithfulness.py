@@ -29,7 +29,7 @@ from eosin.data.breakhis import BreakHisName
 from eosin.errors import DataError
 from eosin.evaluation.intervals import Bootstrap, patient_columns
 from eosin.evaluation.weights import Weights
-from eosin.explanation.faithfulness_table import Finding
+from eosin.explanation.faithfulness_table import Finding, summarise, write_faithfulness
 from eosin.explanation.heatmap import METHODS, require_method
 from eosin.explanation.heatmap_checks import (
     FaithfulnessRow,
@@ -37,8 +37,6 @@ from eosin.explanation.heatmap_checks import (
     Remap,
     ScoreOptions,
     score_maps,
-    summarise,
-    write_faithfulness,
 )
 from eosin.explanation.judging import remap_by
 from eosin.explanation.perturbation import PerturbationOptions, smooth_random_map
